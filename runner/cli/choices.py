@@ -1,0 +1,58 @@
+"""What the flags of ``schedule`` and ``edit`` choose about a job."""
+
+from dataclasses import dataclass, replace
+
+from runner.model.errors import UsageError
+from runner.model.jobs import Catchup, JobSpec, Track
+from runner.model.units import parse_duration
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices:
+    """Flags as they were given; None for what stays as it is."""
+
+    pattern: list[str] | None
+    exclude: list[str] | None
+    ignore_case: bool | None
+    track: Track | None
+    one_file_system: bool | None
+    strategy: list[str] | None
+    workers: str | None
+    timeout: str | None
+    catchup: Catchup | None
+
+    def apply(self, spec: JobSpec) -> JobSpec:
+        """Choose them for a job.
+
+        Raises:
+            UsageError: If a number or duration can't be read.
+        """
+        old = spec.selection
+        selection = replace(
+            old,
+            patterns=tuple(dict.fromkeys(self.pattern)) if self.pattern else old.patterns,
+            excludes=tuple(dict.fromkeys(filter(None, self.exclude))) if self.exclude else old.excludes,
+            ignore_case=old.ignore_case if self.ignore_case is None else self.ignore_case,
+            track=self.track or old.track,
+            one_file_system=old.one_file_system if self.one_file_system is None else self.one_file_system,
+        )
+        return replace(
+            spec,
+            selection=selection,
+            strategies=tuple(self.strategy) if self.strategy else spec.strategies,
+            workers=spec.workers if self.workers is None else _parse_workers(self.workers),
+            timeout_s=spec.timeout_s if self.timeout is None else _parse_timeout(self.timeout),
+            catchup=self.catchup or spec.catchup,
+        )
+
+
+def _parse_workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageError(f"{text!r} is not a number of workers; give a whole number, or auto for one per CPU")
+    return int(text)
+
+
+def _parse_timeout(text: str) -> int | None:
+    return None if text == "none" else parse_duration(text)

@@ -1,0 +1,86 @@
+"""``runner daemon`` and ``runner status``."""
+
+import typer
+
+from runner.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (daemon, status):
+        app.command(rich_help_panel=options.RUNNING)(command)
+
+
+def daemon(db: options.Db = None) -> None:
+    """Fire the jobs when they are due, in the foreground, until SIGTERM or ^C.
+
+    Jobs that are scheduled, changed, paused or removed meanwhile are followed within two seconds. A running run has
+    five seconds to finish when the daemon is stopped; a second signal ends it at once.
+
+    [bold]Example[/bold]
+
+    runner daemon
+    """
+    import logging
+    import sys
+    import time
+
+    from runner.daemon.service import Daemon
+    from runner.measure.environment import DEFAULT_START_METHOD
+
+    logging.Formatter.converter = time.localtime
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+    )
+    # Its own lines speak of its jobs, which are not runner's.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    with options.opened(db) as (database, settings):
+        Daemon(
+            database,
+            start_method=settings.start_method or DEFAULT_START_METHOD,
+            at_once=settings.runs_at_once,
+        ).run()
+
+
+def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
+    """Tell whether a daemon is alive, what it is doing and what comes next; exits with 1 when none is.
+
+    [bold]Example[/bold]
+
+    runner status && echo alive
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.output import write_document, write_table
+    from runner.history.daemons import find_daemon
+    from runner.history.jobs import list_jobs
+    from runner.history.runs import list_runs
+    from runner.measure.environment import is_alive
+    from runner.model.runs import Status
+    from runner.render.status import Situation, status_record, status_view
+    from runner.runs.firing import recover
+    from runner.schedules.firing import next_fire_time
+
+    now = datetime.now(UTC)
+    with options.opened(db) as (database, _):
+        recover(database)
+        known = find_daemon(database)
+        running = list_runs(database, statuses=[Status.RUNNING])
+        jobs = [job for job in list_jobs(database) if job.spec.schedule is not None and not job.spec.paused]
+        where = str(database.location)
+    coming = [
+        (at, job.spec.name)
+        for job in jobs
+        if job.spec.schedule is not None and (at := next_fire_time(job.spec.schedule, job.job_id, now)) is not None
+    ]
+    alive = known is not None and known.stopped_at is None and is_alive(known.owner)
+    situation = Situation(daemon=known, alive=alive, database=where, running=running, coming=min(coming, default=None))
+    if fmt == "table":
+        write_table(status_view(situation, now=now))
+    else:
+        write_document(status_record(situation), fmt)
+    if not alive:
+        raise typer.Exit(1)

@@ -1,0 +1,79 @@
+"""``runner db``: looks after the database."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.cli import options
+
+_app = typer.Typer(name="db", help="Look after the database: where it is, its schema, its health, a copy.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (path, upgrade, check, backup):
+        _app.command()(command)
+    app.add_typer(_app, rich_help_panel=options.CARE)
+
+
+def path(db: options.Db = None) -> None:
+    """Print where the database is.
+
+    [bold]Example[/bold]
+
+    runner db path
+    """
+    from runner.cli.settings import load_settings
+    from runner.history.database import locate
+
+    sys.stdout.write(f"{locate(load_settings(db).db)}\n")
+
+
+def upgrade(db: options.Db = None) -> None:
+    """Bring the schema up to date, after a backup; every other command does so by itself.
+
+    [bold]Example[/bold]
+
+    runner db upgrade
+    """
+    from runner.history.upgrade import REVISIONS
+
+    with options.opened(db) as (database, _):
+        sys.stdout.write(f"{database.location} has the schema {REVISIONS[-1]}, the newest\n")
+
+
+def check(db: options.Db = None) -> None:
+    """Check the database: its pages, its references, its intervals; exits with 1 when something is wrong.
+
+    [bold]Example[/bold]
+
+    runner db check
+    """
+    from runner.history.care import find_faults
+
+    with options.opened(db) as (database, _):
+        faults = find_faults(database)
+        for fault in faults:
+            sys.stdout.write(f"{fault}\n")
+        if faults:
+            raise typer.Exit(1)
+        sys.stdout.write(f"{database.location} is sound\n")
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the copy.", show_default=False)],
+    db: options.Db = None,
+) -> None:
+    """Copy the database, consistently, while it is in use.
+
+    [bold]Example[/bold]
+
+    runner db backup /backup/runner-$(date +%F).db
+    """
+    from runner.history.upgrade import copy_database
+
+    with options.opened(db) as (database, _):
+        copy_database(database, target)
+    sys.stdout.write(f"{target}\n")

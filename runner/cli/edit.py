@@ -1,0 +1,122 @@
+"""``runner edit``, ``pause``, ``resume`` and ``remove``: change a job; a running daemon follows."""
+
+import typer
+
+from runner.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (edit, pause, resume, remove):
+        app.command(rich_help_panel=options.JOBS)(command)
+
+
+def edit(
+    job: options.JobArgument,
+    every: options.Every = None,
+    cron: options.Cron = None,
+    at: options.At = None,
+    timezone: options.Timezone = None,
+    jitter: options.Jitter = None,
+    catchup: options.CatchupOption = None,
+    name: options.Name = None,
+    pattern: options.Pattern = None,
+    exclude: options.Exclude = None,
+    ignore_case: options.IgnoreCase = None,
+    track: options.TrackOption = None,
+    one_file_system: options.OneFileSystem = None,
+    strategy: options.StrategyOption = None,
+    workers: options.Workers = None,
+    timeout: options.Timeout = None,
+    db: options.Db = None,
+) -> None:
+    """Change a job; what is not named stays as it is. Patterns, excludes and strategies are replaced as a whole.
+
+    [bold]Examples[/bold]
+
+    runner edit docs --every 2h
+
+    runner edit docs --name handbook --exclude .git --exclude build/
+
+    runner edit docs --exclude '' --workers auto --timeout none
+    """
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from runner.cli.choices import Choices
+    from runner.history.jobs import change_job, get_job
+    from runner.runs.registering import check_spec
+    from runner.schedules.parse import change_schedule
+
+    now = datetime.now(UTC)
+    choices = Choices(
+        pattern=pattern,
+        exclude=exclude,
+        ignore_case=ignore_case,
+        track=track,
+        one_file_system=one_file_system,
+        strategy=strategy,
+        workers=workers,
+        timeout=timeout,
+        catchup=catchup,
+    )
+    with options.opened(db) as (database, _):
+        known = get_job(database, job)
+        plan = change_schedule(
+            known.spec.schedule, every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now
+        )
+        spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)
+        change_job(database, known, check_spec(choices.apply(spec)), now)
+    typer.echo(f"changed job {known.job_id} {spec.name!r}", err=True)
+
+
+def pause(job: options.JobArgument, db: options.Db = None) -> None:
+    """Hold a job's schedule until it is resumed.
+
+    [bold]Example[/bold]
+
+    runner pause docs
+    """
+    _set_paused(job, db, paused=True)
+
+
+def resume(job: options.JobArgument, db: options.Db = None) -> None:
+    """Let a paused job fire again; what passed meanwhile is not made up for.
+
+    [bold]Example[/bold]
+
+    runner resume docs
+    """
+    _set_paused(job, db, paused=False)
+
+
+def remove(job: options.JobArgument, db: options.Db = None) -> None:
+    """Remove a job; its history stays, and its name is free again.
+
+    [bold]Example[/bold]
+
+    runner remove docs
+    """
+    from datetime import UTC, datetime
+
+    from runner.history.jobs import get_job, remove_job
+
+    with options.opened(db) as (database, _):
+        known = get_job(database, job)
+        remove_job(database, known, datetime.now(UTC))
+    typer.echo(
+        f"removed job {known.job_id} {known.spec.name!r}; its runs stay: runner history {known.job_id}", err=True
+    )
+
+
+def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from runner.history.jobs import change_job, get_job
+
+    with options.opened(db) as (database, _):
+        known = get_job(database, job)
+        if known.spec.paused is not paused:
+            change_job(database, known, replace(known.spec, paused=paused), datetime.now(UTC))
+    typer.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}", err=True)

@@ -1,0 +1,206 @@
+"""``runner history``, ``show`` and ``files``: what has been remembered."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from runner.history.database import Database
+    from runner.model.jobs import Job
+    from runner.model.runs import Run, Status
+
+_TABLE_ROWS = 30
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (history, show, files):
+        app.command(rich_help_panel=options.ASKING)(command)
+
+
+def history(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="A job's name or number; else all.", show_default=False)
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATUS", help="Only runs that ended so; repeatable.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only runs from then on: an instant, or 7d ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Only runs before then.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=1, help=f"At most so many; a table shows {_TABLE_ROWS} unless told."),
+    ] = None,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """List runs, newest first, with how long each strategy took.
+
+    The ratio is the pool's wall time by that of sequential: below 1 the pool was faster.
+
+    [bold]Examples[/bold]
+
+    runner history docs --since 7d
+
+    runner history --status failed --status missed --format csv
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.output import write_records, write_table
+    from runner.history.jobs import get_job
+    from runner.history.runs import list_runs
+    from runner.render.records import RUN_KEYS, run_record
+    from runner.runs.firing import recover
+
+    now = datetime.now(UTC)
+    statuses = _parse_statuses(status or [])
+    start, end = _parse_span(since, until, now)
+    shown = limit if limit is not None else _TABLE_ROWS + 1 if fmt == "table" else None
+    with options.opened(db) as (database, _):
+        known = get_job(database, job, removed=True) if job is not None else None
+        recover(database)
+        runs = list_runs(database, job=known, statuses=statuses, since=start, until=end, limit=shown)
+    if fmt != "table":
+        write_records(map(run_record, runs), fmt, columns=RUN_KEYS)
+        return
+    from runner.render.tables import runs_table
+
+    more = limit is None and len(runs) > _TABLE_ROWS
+    write_table(runs_table(runs[:_TABLE_ROWS] if more else runs, now=now))
+    if more:
+        typer.echo(f"older runs are not shown; runner history --limit {10 * _TABLE_ROWS} shows more", err=True)
+
+
+def show(
+    run: Annotated[int, typer.Argument(metavar="RUN", help="A run's number.", show_default=False)],
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """Show one run whole: executions side by side, changes, problems, environment.
+
+    [bold]Example[/bold]
+
+    runner show 12 --format json
+    """
+    from runner.history.runs import get_run
+    from runner.runs.firing import recover
+
+    with options.opened(db) as (database, _):
+        recover(database)
+        show_run(database, get_run(database, run), fmt)
+
+
+def show_run(database: "Database", run: "Run", fmt: options.FormatName) -> None:
+    """Write one run whole."""
+    from datetime import UTC, datetime
+
+    from runner.cli.output import write_document, write_table
+    from runner.history.findings import list_changes, list_problems
+    from runner.history.runs import list_differences
+    from runner.render.records import show_record
+
+    changes = list_changes(database, run)
+    problems = list_problems(database, run)
+    differences = list_differences(database, run)
+    if fmt != "table":
+        write_document(show_record(run, changes=changes, problems=problems, differences=differences), fmt)
+        return
+    from runner.render.show import run_view
+
+    now = datetime.now(UTC)
+    write_table(run_view(run, now=now, changes=changes, problems=problems, differences=differences))
+
+
+def files(
+    job: options.JobArgument,
+    run: Annotated[int | None, typer.Option(metavar="RUN", help="As this run left them; else the last one.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="WHEN", help="As they were known at this instant.")] = None,
+    null: Annotated[  # noqa: FBT002  a flag
+        bool,
+        typer.Option("--null", "-0", help="Absolute paths, byte for byte, each ended by NUL, for xargs -0."),
+    ] = False,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """List the files a job found, now or at an earlier run; paths are relative to its root.
+
+    [bold]Examples[/bold]
+
+    runner files docs --run 12
+
+    runner files docs -0 | xargs -0 wc -l
+    """
+    from runner.cli.output import write_records, write_table
+    from runner.history.findings import list_files
+    from runner.history.jobs import get_job
+    from runner.model.errors import UsageError
+    from runner.render.records import FILE_KEYS, file_record
+
+    if run is not None and at is not None:
+        raise UsageError("--run and --at exclude each other; give one of them")
+    with options.opened(db) as (database, _):
+        known = get_job(database, job, removed=True)
+        found = list_files(database, _find_state(database, known, run, at))
+        if null:
+            root = known.spec.root.rstrip(b"/")
+            for file in found:
+                sys.stdout.buffer.write(root + b"/" + file.path + b"\0")
+        elif fmt == "table":
+            from runner.render.tables import files_table
+
+            write_table(*files_table(found))
+        else:
+            write_records(map(file_record, found), fmt, columns=FILE_KEYS)
+
+
+def _find_state(database: "Database", job: "Job", run: int | None, at: str | None) -> "Run":
+    """Find the run after which the files are asked for."""
+    from datetime import UTC, datetime
+
+    from runner.history.runs import find_last_saved, get_run
+    from runner.model.errors import UsageError
+    from runner.model.units import parse_instant
+
+    if run is not None:
+        chosen = get_run(database, run)
+        if chosen.job_id != job.job_id:
+            raise UsageError(f"run {run} is one of the job {chosen.job!r}; see `runner history {job.job_id}`")
+        return chosen
+    now = datetime.now(UTC)
+    instant = parse_instant(at, now=now) if at is not None else now
+    if instant > now:
+        raise UsageError(f"the instant {at!r} lies in the future; give one that has passed")
+    saved = find_last_saved(database, job, instant)
+    if saved is None:
+        when = "by then" if at is not None else "yet"
+        raise UsageError(f"no run of {job.spec.name!r} has been saved {when}; start one with `runner run {job.job_id}`")
+    return saved
+
+
+def _parse_statuses(texts: "Sequence[str]") -> "list[Status]":
+    from runner.model.errors import UsageError
+    from runner.model.runs import Status
+
+    try:
+        return [Status(text) for text in texts]
+    except ValueError as error:
+        raise UsageError(f"{error}; choose from {', '.join(Status)}") from None
+
+
+def _parse_span(since: str | None, until: str | None, now: "datetime") -> "tuple[datetime | None, datetime | None]":
+    from runner.model.errors import UsageError
+    from runner.model.units import parse_instant
+
+    start = parse_instant(since, now=now) if since is not None else None
+    end = parse_instant(until, now=now) if until is not None else None
+    if start is not None and end is not None and start >= end:
+        raise UsageError("--since lies after --until; exchange them")
+    return start, end

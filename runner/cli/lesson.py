@@ -1,0 +1,72 @@
+"""``runner lesson``: the lesson's experiments, measured honestly."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=options.TRYING)(lesson)
+
+
+def lesson(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="The lesson's folder of folders; else a fresh sample.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, help="Pool workers; else one per CPU.", show_default=False)
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="How often each is measured.")] = 5,
+    fmt: options.FormatOption = "table",
+) -> None:
+    """Carry out the lesson's two experiments, in a loop and through Pool.map, and show all of their times.
+
+    The lesson squares 0…99 and looks for markdown in a folder of folders, then compares the CPU time of the parent
+    process. Here the medians of wall time and of the CPU time of parent and workers stand side by side.
+
+    [bold]Examples[/bold]
+
+    runner lesson
+
+    runner lesson ./directories --workers 4
+    """
+    import tempfile
+
+    from rich.progress import Progress
+
+    from runner.cli.output import write_records, write_table
+    from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
+    from runner.render.console import make_console
+    from runner.render.lesson import LESSON_KEYS, lesson_record, lesson_table
+    from runner.runs.lesson import carry_out_lesson
+    from runner.runs.registering import check_root
+    from runner.samples.loading import load_recipe
+    from runner.samples.writing import write_sample
+
+    console = make_console(stderr=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="runner-lesson-") as scratch,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bars,
+    ):
+        if directory is None:
+            directory = Path(scratch, "directories")
+            write_sample(load_recipe("lesson"), directory)
+        task = bars.add_task("measuring", total=4 * rounds)
+        measurements = carry_out_lesson(
+            check_root(directory),
+            workers=workers or usable_cpus(),
+            start_method=DEFAULT_START_METHOD,
+            rounds=rounds,
+            on_trial=lambda: bars.advance(task),
+        )
+    if fmt == "table":
+        write_table(lesson_table(measurements))
+    else:
+        write_records(map(lesson_record, measurements), fmt, columns=LESSON_KEYS)

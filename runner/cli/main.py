@@ -1,0 +1,85 @@
+"""The application: its commands, its one error handler, its exit codes."""
+
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from runner.cli import daemon, database, demo, edit, history, jobs, lesson, run, sample, schedule, upcoming
+from runner.model.errors import RunnerError
+
+app = typer.Typer(
+    name="runner",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: [bold]runner schedule ./directories --every 1h[/bold], then [bold]runner daemon[/bold] and "
+    "[bold]runner history[/bold]. `runner demo` shows it all in a scratch folder.",
+)
+for module in (schedule, jobs, edit, upcoming, run, daemon, history, sample, lesson, demo, database):
+    module.register(app)
+
+
+@app.callback()
+def runner(
+    db: Annotated[
+        str | None,
+        typer.Option(metavar="PATH|URL", help="The database; else RUNNER_DB, the settings file, or a default file."),
+    ] = None,
+    version: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Scan directory trees on a schedule, time every scan sequentially and through a pool, and remember it all."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        sys.stdout.write(f"runner {version_of('runner')}\n")
+        raise typer.Exit
+    if db is not None:
+        # Commands take --db as well; both end up in the same place.
+        os.environ["RUNNER_DB"] = db
+
+
+def main() -> None:
+    """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 3 a defect, 130 interrupted."""
+    if sys.platform not in {"linux", "darwin"}:
+        _fail("runner works on Linux and macOS; this system has no process groups to end a scan by", 2)
+    try:
+        code: object = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except typer.exceptions.TyperException as error:
+        _fail(error.format_message(), error.exit_code)
+    except RunnerError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except Exception as error:  # noqa: BLE001  the process ends here
+        _fail(f"a defect in runner: {type(error).__name__}; its traceback is in {_log_defect()}", 3)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    from runner.render.text import harmless
+
+    line = " ".join(harmless(message).split())
+    sys.stderr.write(f"runner: {line}\n")
+    sys.exit(code)
+
+
+def _log_defect() -> Path:
+    import platformdirs
+
+    folder = platformdirs.user_log_path("runner")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    path.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+    return path

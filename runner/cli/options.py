@@ -1,0 +1,108 @@
+"""Options and arguments that several commands share, and how a command opens its database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from runner.cli.settings import Settings, load_settings
+from runner.model.jobs import Catchup, Track
+
+if TYPE_CHECKING:
+    from runner.history.database import Database
+
+JOBS, RUNNING, ASKING, CARE, TRYING = "Jobs", "Running", "Asking", "Care", "Trying it out"
+
+Db = Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database to use.", show_default=False)]
+FormatName = Literal["table", "json", "jsonl", "csv"]
+FormatOption = Annotated[
+    FormatName, typer.Option("--format", "-f", help="How to write it: a table for people, or a stable format.")
+]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's name or number.", show_default=False)]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to scan.", show_default=False)]
+
+_WHEN = "When it fires"
+_WHAT = "What it finds"
+_HOW = "How it runs"
+
+Every = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="At this interval: 90s, 15m, 1h30m, 2d.", rich_help_panel=_WHEN)
+]
+Cron = Annotated[
+    str | None,
+    typer.Option(metavar="EXPR", help="By five cron fields, as '*/5 * * * *', or @hourly.", rich_help_panel=_WHEN),
+]
+At = Annotated[str | None, typer.Option(metavar="WHEN", help="Once, at this ISO 8601 instant.", rich_help_panel=_WHEN)]
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ZONE", help="IANA zone of cron fields and instants; else this machine's.", rich_help_panel=_WHEN
+    ),
+]
+Jitter = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Delay each firing by a fixed random part of this.", rich_help_panel=_WHEN),
+]
+CatchupOption = Annotated[
+    Catchup | None,
+    typer.Option("--catchup", help="What to do about fire times missed while no daemon ran.", rich_help_panel=_WHEN),
+]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="The job's name; else the folder's.")]
+Pattern = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pattern", "-p", metavar="GLOB", help="Names to find; repeatable; default *.md.", rich_help_panel=_WHAT
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        "-x",
+        metavar="GLOB",
+        help="Names or relative paths to leave out; repeatable.",
+        rich_help_panel=_WHAT,
+    ),
+]
+IgnoreCase = Annotated[
+    bool | None, typer.Option("--ignore-case/--match-case", help="Whether patterns ignore case.", rich_help_panel=_WHAT)
+]
+TrackOption = Annotated[
+    Track | None,
+    typer.Option("--track", help="Keep only names, or sizes and times too (stat, the default).", rich_help_panel=_WHAT),
+]
+OneFileSystem = Annotated[
+    bool | None,
+    typer.Option(
+        "--one-file-system/--all-file-systems", help="Whether to stay on the root's file system.", rich_help_panel=_WHAT
+    ),
+]
+StrategyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy", "-s", metavar="NAME", help="sequential, pool; repeatable; default both.", rich_help_panel=_HOW
+    ),
+]
+Workers = Annotated[
+    str | None, typer.Option(metavar="N|auto", help="Pool workers; auto is one per CPU.", rich_help_panel=_HOW)
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION|none", help="End an execution that takes longer.", rich_help_panel=_HOW),
+]
+
+
+@contextmanager
+def opened(db: str | None) -> Iterator[tuple["Database", Settings]]:
+    """Open the database that flags, environment and settings name."""
+    from runner.history.database import locate
+    from runner.history.upgrade import open_database
+
+    settings = load_settings(db)
+    database = open_database(locate(settings.db))
+    try:
+        yield database, settings
+    finally:
+        database.close()

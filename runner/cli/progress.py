@@ -1,0 +1,59 @@
+"""Live progress of a run on the terminal; nothing elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.measure.trials import Progress as TrialProgress
+    from runner.model.runs import Status
+    from runner.runs.firing import Watching
+
+
+@contextmanager
+def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> "Iterator[Watching]":
+    """Show a bar for each strategy against the folders of the last run, a spinner when there was none.
+
+    Args:
+        folders: How many folders the last run read; None on the first run.
+        stop: Asked whether the run is to be stopped.
+    """
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from runner.render.console import make_console
+    from runner.runs.firing import Watching
+
+    console = make_console(stderr=True)
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        *([BarColumn(), TextColumn("{task.percentage:>3.0f}%")] if folders else []),
+        TextColumn("{task.completed:,.0f} folders, {task.fields[files]:,} files"),
+        TimeElapsedColumn(),
+        *([TextColumn("left"), TimeRemainingColumn()] if folders else []),
+    ]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        current: list[TaskID] = []
+
+        def on_strategy(strategy: str, position: int) -> None:
+            if current:
+                bars.update(current[-1], total=1, completed=1)
+            current.append(bars.add_task(f"{position}. {strategy}", total=folders, files=0))
+
+        def on_progress(progress: "TrialProgress") -> None:
+            bars.update(current[-1], completed=progress.folders, files=progress.files)
+
+        yield Watching(
+            stop=stop,
+            on_strategy=on_strategy,
+            on_progress=on_progress,
+            on_wait=console.print,
+        )

@@ -1,0 +1,90 @@
+"""``runner run``: one run now, in the foreground."""
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner.cli import options
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from runner.model.runs import Status
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=options.RUNNING)(run)
+
+
+def run(
+    target: Annotated[
+        str, typer.Argument(metavar="DIR|JOB", help="A job's name or number, or a folder.", show_default=False)
+    ],
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """Run a job once, now. A folder that no job names becomes a job without a schedule.
+
+    Exits with 1 when the run failed, and with 130 when ^C ended it.
+
+    [bold]Examples[/bold]
+
+    runner run ./directories
+
+    runner run docs --format json
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.history import show_run
+    from runner.cli.progress import shown_progress
+    from runner.history.jobs import add_job
+    from runner.history.runs import Busy, get_run, list_runs
+    from runner.measure.environment import DEFAULT_START_METHOD
+    from runner.model.errors import ScanError
+    from runner.model.runs import Cause, Status
+    from runner.runs.firing import fire
+    from runner.runs.registering import find_or_add
+
+    with options.opened(db) as (database, settings):
+        job = find_or_add(database, target, lambda spec: add_job(database, spec, datetime.now(UTC)))
+        last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
+        with shown_progress(last[0].directories if last else None, _Interrupt()) as watching:
+            try:
+                run_id = fire(
+                    database,
+                    job,
+                    cause=Cause.MANUAL,
+                    start_method=settings.start_method or DEFAULT_START_METHOD,
+                    at_once=settings.runs_at_once,
+                    watching=watching,
+                )
+            except Busy as busy:
+                raise ScanError(str(busy)) from busy
+        finished = get_run(database, run_id)
+        show_run(database, finished, fmt)
+    if finished.status is Status.CANCELLED:
+        raise KeyboardInterrupt
+    if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:
+        raise typer.Exit(1)
+
+
+class _Interrupt:
+    """Turns the first ^C into a cancelled run; a second one is Python's own."""
+
+    def __init__(self) -> None:
+        self.status: Status | None = None
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def __call__(self) -> "Status | None":
+        return self.status
+
+    def _on_signal(self, number: int, _frame: "FrameType | None") -> None:
+        from runner.model.runs import Status
+
+        if self.status is not None:
+            sys.exit(128 + number)
+        self.status = Status.CANCELLED

@@ -1,0 +1,77 @@
+"""``runner schedule``: registers a job."""
+
+import typer
+
+from runner.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=options.JOBS)(schedule)
+
+
+def schedule(
+    directory: options.Directory,
+    every: options.Every = None,
+    cron: options.Cron = None,
+    at: options.At = None,
+    timezone: options.Timezone = None,
+    jitter: options.Jitter = None,
+    catchup: options.CatchupOption = None,
+    name: options.Name = None,
+    pattern: options.Pattern = None,
+    exclude: options.Exclude = None,
+    ignore_case: options.IgnoreCase = None,
+    track: options.TrackOption = None,
+    one_file_system: options.OneFileSystem = None,
+    strategy: options.StrategyOption = None,
+    workers: options.Workers = None,
+    timeout: options.Timeout = None,
+    db: options.Db = None,
+) -> None:
+    """Register a job that scans DIR on a timer.
+
+    A running daemon follows within two seconds.
+
+    [bold]Examples[/bold]
+
+    runner schedule ./directories --every 1h
+
+    runner schedule /srv/docs --cron '30 2 * * mon-fri' --timezone Europe/Berlin
+
+    runner schedule ~/notes --every 15m --pattern '*.md' --pattern '*.txt' --exclude .git
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.choices import Choices
+    from runner.history.jobs import add_job
+    from runner.model.jobs import JobSpec
+    from runner.render.text import printable
+    from runner.runs.registering import check_root, check_spec, default_name
+    from runner.schedules.firing import describe, next_fire_time
+    from runner.schedules.parse import parse_schedule
+
+    now = datetime.now(UTC)
+    plan = parse_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
+    root = check_root(directory)
+    choices = Choices(
+        pattern=pattern,
+        exclude=exclude,
+        ignore_case=ignore_case,
+        track=track,
+        one_file_system=one_file_system,
+        strategy=strategy,
+        workers=workers,
+        timeout=timeout,
+        catchup=catchup,
+    )
+    base = JobSpec(name=default_name(root) if name is None else name, root=root, schedule=plan)
+    spec = check_spec(choices.apply(base))
+    with options.opened(db) as (database, _):
+        job = add_job(database, spec, now)
+    first = next_fire_time(plan, job.job_id, now)
+    typer.echo(
+        f"job {job.job_id} {spec.name!r} scans {printable(root)} {describe(plan)}"
+        + (f", first at {first.astimezone():%Y-%m-%d %H:%M:%S %Z}" if first else ""),
+        err=True,
+    )

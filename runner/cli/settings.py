@@ -1,0 +1,85 @@
+"""Settings: defaults, then the settings file, then the environment, then flags; one frozen object."""
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from runner.model.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What holds for every command.
+
+    Attributes:
+        db: The database: a file's path or a URL.
+        start_method: How pool workers are started: fork, forkserver or spawn; empty for the platform's best.
+        runs_at_once: How many runs may go on at the same time; more than one disturbs the measurements.
+    """
+
+    db: str
+    start_method: str = ""
+    runs_at_once: int = 1
+
+
+def load_settings(db: str | None = None) -> Settings:
+    """Load the settings.
+
+    Args:
+        db: The database named by a flag.
+
+    Raises:
+        UsageError: If the settings file can't be read or says something that is not a setting.
+    """
+    path = settings_path()
+    given = _read(path) if path.exists() else {}
+    chosen = db or os.environ.get("RUNNER_DB") or given.pop("db", None)
+    given.pop("db", None)
+    return Settings(db=chosen or str(_default_database()), **given)
+
+
+def settings_path() -> Path:
+    """Tell where the settings file is: named by RUNNER_SETTINGS, else in the platform's user configuration folder."""
+    import platformdirs
+
+    named = os.environ.get("RUNNER_SETTINGS")
+    return Path(named) if named else platformdirs.user_config_path("runner") / "settings.toml"
+
+
+def _default_database() -> Path:
+    import platformdirs
+
+    folder = platformdirs.user_data_path("runner")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the folder {folder} can't be made: {error.strerror}; choose a database with --db") from error
+    return folder / "runner.db"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the settings file {path} can't be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the settings file {path} is not TOML: {error}") from error
+    allowed = [field.name for field in fields(Settings)]
+    for key, value in given.items():
+        if key not in allowed:
+            raise UsageError(f"the settings file {path} has an unknown key {key!r}; the keys are {', '.join(allowed)}")
+        if not _fits(key, value):
+            raise UsageError(f"the settings file {path} has an unusable value for {key}: {value!r}")
+    return given
+
+
+def _fits(key: str, value: object) -> bool:
+    match key:
+        case "start_method":
+            return value in {"fork", "forkserver", "spawn"}
+        case "runs_at_once":
+            return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
+        case _:
+            return isinstance(value, str) and bool(value)

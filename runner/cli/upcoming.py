@@ -1,0 +1,65 @@
+"""``runner next``: the coming fire times."""
+
+from typing import Annotated
+
+import typer
+
+from runner.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("next", rich_help_panel=options.JOBS)(upcoming)
+
+
+def upcoming(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="A job's name or number; else all.", show_default=False)
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many fire times.")] = 5,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """Show the coming fire times, with the gaps and repeats of daylight saving marked.
+
+    [bold]Example[/bold]
+
+    runner next docs --count 10
+    """
+    from datetime import UTC, datetime
+    from heapq import merge
+    from itertools import islice
+
+    from runner.cli.output import write_records, write_table
+    from runner.history.jobs import get_job, list_jobs
+    from runner.model.units import format_instant
+    from runner.schedules.firing import coming
+
+    now = datetime.now(UTC)
+    with options.opened(db) as (database, _):
+        chosen = list_jobs(database) if job is None else [get_job(database, job)]
+    firing = [one for one in chosen if one.spec.schedule is not None and not one.spec.paused]
+    lists = [
+        [(time.at, one.spec.name, time) for time in coming(one.spec.schedule, one.job_id, now, count)]
+        for one in firing
+        if one.spec.schedule is not None
+    ]
+    rows = list(islice(merge(*lists, key=lambda row: row[:2]), count))
+    if fmt == "table":
+        from runner.render.tables import next_table
+
+        write_table(next_table([time for _, _, time in rows], now=now, jobs=[name for _, name, _ in rows]))
+    else:
+        columns = ("job", "at", "local", "note")
+        write_records(
+            (
+                dict(
+                    zip(
+                        columns, (name, format_instant(time.at), time.local.isoformat(), time.note or None), strict=True
+                    )
+                )
+                for _, name, time in rows
+            ),
+            fmt,
+            columns=columns,
+        )

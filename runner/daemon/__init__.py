@@ -1,0 +1,1 @@
+"""The scheduler: what is due, one daemon per database, signals and recovery."""

@@ -1,0 +1,95 @@
+"""APScheduler, kept in step with the jobs table, which is the truth.
+
+The scheduler's own thread only says what is due: a job store or an executor that touched the database there would end
+that thread silently when the database is locked.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from runner.model.jobs import Job
+from runner.schedules.trigger import ScheduleTrigger
+
+Due = Callable[[int, datetime], None]
+
+
+class Timetable:
+    """The jobs that fire, and when.
+
+    Args:
+        due: Called on the scheduler's thread with a job's number and its fire time; must return at once.
+    """
+
+    def __init__(self, due: Due) -> None:
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            jobstores={"default": MemoryJobStore()},
+            executors={"default": _Messenger(due)},
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+        )
+        self._jobs: dict[int, Job] = {}
+
+    def start(self) -> None:
+        """Begin to fire."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Fire no more."""
+        self._scheduler.shutdown(wait=False)
+
+    def wake(self) -> None:
+        """Look at the clock now, which may have been set, or the machine may have slept."""
+        self._scheduler.wakeup()
+
+    def follow(self, jobs: Sequence[Job], after: Callable[[Job], datetime]) -> None:
+        """Take over the jobs as they are now.
+
+        Args:
+            jobs: All jobs.
+            after: Gives the instant after which a new or changed job fires.
+        """
+        firing = {job.job_id: job for job in jobs if job.spec.schedule is not None and not job.spec.paused}
+        for job_id, known in list(self._jobs.items()):
+            job = firing.get(job_id)
+            if job is None or (job.spec.schedule, job.armed_at) != (known.spec.schedule, known.armed_at):
+                if self._scheduler.get_job(str(job_id)) is not None:  # one that fires no more removes itself
+                    self._scheduler.remove_job(str(job_id))
+                del self._jobs[job_id]
+        for job_id, job in firing.items():
+            if job_id not in self._jobs:
+                assert job.spec.schedule is not None  # noqa: S101  filtered above
+                trigger = ScheduleTrigger(job.spec.schedule, job_id, after(job))
+                if trigger.get_next_fire_time(None, datetime.now(UTC)) is not None:
+                    self._scheduler.add_job(_never_called, trigger, id=str(job_id))
+            self._jobs[job_id] = job
+
+    def find_job(self, job_id: int) -> Job | None:
+        """Find a job that fires, as it is now."""
+        return self._jobs.get(job_id)
+
+
+class _Messenger(BaseExecutor):  # type: ignore[misc]  # APScheduler 3 has no types
+    """An executor that passes on what is due with its fire time, which APScheduler does not tell a job's function.
+
+    Whether a job's last run is still going is decided by whoever carries it out, not by a count kept here.
+    """
+
+    def __init__(self, due: Due) -> None:
+        super().__init__()
+        self._due = due
+
+    def submit_job(self, job: Any, run_times: list[datetime]) -> None:
+        """Pass on the last fire time; earlier ones that were slept through come with it."""
+        self._due(int(job.id), run_times[-1])
+
+    def _do_submit_job(self, _job: Any, _run_times: list[datetime]) -> None:
+        raise AssertionError("submit_job does not call this")
+
+
+def _never_called() -> None:
+    """Stand for a job's work, which the messenger passes on instead."""

@@ -1,0 +1,75 @@
+"""The daemon of a database as it is remembered: who it is and when it last gave a sign of life."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, delete, func, insert, select, update
+
+from runner.history.database import Database
+from runner.history.tables import daemons, runs
+from runner.model.runs import Owner, Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DaemonRecord:
+    """The daemon that runs, or the last one that did.
+
+    Attributes:
+        owner: Its process.
+        started_at: When it started.
+        heartbeat_at: When it last gave a sign of life.
+        stopped_at: When it stopped; None if it runs, or died.
+    """
+
+    owner: Owner
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
+
+
+def record_daemon(database: Database, owner: Owner, now: datetime) -> None:
+    """Record that a daemon has started."""
+    with database.write() as connection:
+        connection.execute(delete(daemons))
+        connection.execute(
+            insert(daemons).values(
+                id=1,
+                host=owner.host,
+                boot=owner.boot,
+                pid=owner.pid,
+                process_started_s=owner.started_s,
+                started_at=now,
+                heartbeat_at=now,
+            )
+        )
+
+
+def record_heartbeat(database: Database, now: datetime, *, stopped: bool = False) -> None:
+    """Record a sign of life, or the last one."""
+    with database.write() as connection:
+        connection.execute(update(daemons).values(heartbeat_at=now, stopped_at=now if stopped else None))
+
+
+def find_daemon(database: Database) -> DaemonRecord | None:
+    """Find the daemon of this database; None if there has never been one."""
+    with database.read() as connection:
+        row = connection.execute(select(daemons)).first()
+    if row is None:
+        return None
+    return DaemonRecord(
+        owner=Owner(host=row.host, boot=row.boot, pid=row.pid, started_s=row.process_started_s),
+        started_at=row.started_at,
+        heartbeat_at=row.heartbeat_at,
+        stopped_at=row.stopped_at,
+    )
+
+
+def accounted_until(database: Database) -> dict[int, datetime]:
+    """Give for each job the instant up to which its fire times have a record, carried out or not.
+
+    A missed row stands for every fire time from its first to the instant at which it was written.
+    """
+    covered = case((runs.c.status == Status.MISSED.value, runs.c.finished_at), else_=runs.c.scheduled_at)
+    query = select(runs.c.job_id, func.max(covered)).where(runs.c.scheduled_at.is_not(None)).group_by(runs.c.job_id)
+    with database.read() as connection:
+        return dict(connection.execute(query).tuples().all())

@@ -1,0 +1,287 @@
+"""What was found, as intervals of runs: saved in proportion to what changed, rebuilt for any run."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy.sql.dml import Insert
+
+from runner.history.database import Database
+from runner.history.tables import files, folders, problems
+from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
+from runner.scan.snapshot import Listing, Snapshot, found_names, join_path, unpack_stats
+
+# More folders than this at once are looked up by reading all of the job's files.
+_FEW = 500
+_CHUNK = 10_000
+
+# Size in bytes and modification time in nanoseconds; None where not known.
+_Stat = tuple[int | None, int | None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many files changed.
+
+    Attributes:
+        added: There now and not before.
+        removed: There before and not now.
+        modified: There both times with another size or modification time.
+    """
+
+    added: int = 0
+    removed: int = 0
+    modified: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownFolder:
+    folder_id: int
+    path: bytes
+    digest: bytes
+
+
+def record_findings(connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
+    """Save what a run found, within the caller's transaction.
+
+    Folders whose findings have the digest that is stored are passed over. What lies in a folder that could not be
+    read is unknown, so its intervals go on.
+    """
+    known = {folder.path: folder for folder in _load_folders(connection, job_id)}
+    changed: list[tuple[_KnownFolder, bytes, dict[bytes, _Stat]]] = []
+    new: list[tuple[Listing, bytes]] = []
+    read = set()
+    for listing in snapshot.listings:
+        folder = known.get(listing.path)
+        if folder is not None:
+            read.add(listing.path)
+            digest = _digest_findings(listing)
+            if digest != folder.digest:
+                changed.append((folder, digest, dict(zip(found_names(listing), _stats(listing), strict=True))))
+        elif listing.names:
+            new.append((listing, _digest_findings(listing)))
+    unreadable = {problem.path for problem in snapshot.problems}
+    for path, folder in known.items():
+        if path not in read and folder.digest and not _lies_in(path, unreadable):
+            changed.append((folder, b"", {}))
+
+    _record_problems(connection, job_id, run_id, snapshot.problems)
+    tally = Tally()
+    inserted: list[tuple[Any, ...]] = []
+    _add_new_folders(connection, job_id, run_id, new, inserted)
+    tally.added += len(inserted)
+    ended: list[dict[str, Any]] = []
+    before = _load_files(connection, job_id, [folder.folder_id for folder, _, _ in changed])
+    for folder, _, now in changed:
+        _compare(folder, before.get(folder.folder_id, {}), now, job_id, run_id, tally, inserted, ended)
+    if ended:
+        connection.execute(
+            update(files)
+            .where(
+                files.c.folder_id == bindparam("in_folder"),
+                files.c.name == bindparam("called"),
+                files.c.first_run_id == bindparam("since"),
+            )
+            .values(gone_run_id=run_id),
+            ended,
+        )
+    _insert_fast(connection, insert(files), inserted)
+    if changed:
+        connection.execute(
+            update(folders).where(folders.c.id == bindparam("folder")).values(findings_digest=bindparam("digest")),
+            [{"folder": folder.folder_id, "digest": digest} for folder, digest, _ in changed],
+        )
+    return tally
+
+
+def list_files(database: Database, run: Run) -> Iterator[FoundFile]:
+    """List the files as a run left them, in the order of folders and names, few at a time."""
+    query = (
+        select(folders.c.path, files.c.name, files.c.size_bytes, files.c.mtime_ns, files.c.first_run_id)
+        .join(folders, files.c.folder_id == folders.c.id)
+        .where(
+            files.c.job_id == run.job_id,
+            files.c.first_run_id <= run.run_id,
+            or_(files.c.gone_run_id.is_(None), files.c.gone_run_id > run.run_id),
+        )
+        .order_by(folders.c.path, files.c.name)
+    )
+    with database.read() as connection:
+        for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+            yield FoundFile(
+                path=join_path(row.path, row.name),
+                size_bytes=row.size_bytes,
+                mtime_ns=row.mtime_ns,
+                first_run=row.first_run_id,
+            )
+
+
+def list_changes(database: Database, run: Run) -> list[Change]:
+    """List what a run found changed since the one before, in the order of folders and names."""
+    query = (
+        select(folders.c.path, files.c.name, files.c.size_bytes, files.c.first_run_id)
+        .join(folders, files.c.folder_id == folders.c.id)
+        .where(
+            files.c.job_id == run.job_id,
+            or_(files.c.first_run_id == run.run_id, files.c.gone_run_id == run.run_id),
+        )
+        .order_by(folders.c.path, files.c.name)
+    )
+    old: dict[bytes, int | None] = {}
+    new: dict[bytes, int | None] = {}
+    with database.read() as connection:
+        for row in connection.execute(query):
+            (new if row.first_run_id == run.run_id else old)[join_path(row.path, row.name)] = row.size_bytes
+    changes = []
+    for path in sorted({*old, *new}):
+        kind = ChangeKind.MODIFIED
+        if path not in old:
+            kind = ChangeKind.ADDED
+        elif path not in new:
+            kind = ChangeKind.REMOVED
+        elif old[path] is None:  # the size is known for the first time, which is no change of the file
+            continue
+        changes.append(Change(kind=kind, path=path, old_size_bytes=old.get(path), new_size_bytes=new.get(path)))
+    return changes
+
+
+def list_problems(database: Database, run: Run) -> list[Problem]:
+    """List the paths that a run could not read, in their order."""
+    if not run.problems:  # a run that saved nothing knows nothing of the problems around it
+        return []
+    query = (
+        select(problems)
+        .where(
+            problems.c.job_id == run.job_id,
+            problems.c.first_run_id <= run.run_id,
+            or_(problems.c.gone_run_id.is_(None), problems.c.gone_run_id > run.run_id),
+        )
+        .order_by(problems.c.path)
+    )
+    with database.read() as connection:
+        return [Problem(path=row.path, errno=row.errno, text=row.text) for row in connection.execute(query)]
+
+
+def _load_folders(connection: Connection, job_id: int) -> Iterator[_KnownFolder]:
+    query = select(folders.c.id, folders.c.path, folders.c.findings_digest).where(folders.c.job_id == job_id)
+    for row in connection.execute(query):
+        yield _KnownFolder(*row)
+
+
+def _load_files(
+    connection: Connection, job_id: int, folder_ids: list[int]
+) -> dict[int, dict[bytes, tuple[int, _Stat]]]:
+    """Load the files that are still there in some folders: by folder and name, first run and stat."""
+    query = select(files.c.folder_id, files.c.name, files.c.first_run_id, files.c.size_bytes, files.c.mtime_ns).where(
+        files.c.job_id == job_id, files.c.gone_run_id.is_(None)
+    )
+    if len(folder_ids) <= _FEW:
+        query = query.where(files.c.folder_id.in_(folder_ids))
+    wanted = set(folder_ids)
+    by_folder: dict[int, dict[bytes, tuple[int, _Stat]]] = {}
+    if wanted:
+        for folder_id, name, first_run_id, size_bytes, mtime_ns in connection.execute(query):
+            if folder_id in wanted:
+                by_folder.setdefault(folder_id, {})[name] = (first_run_id, (size_bytes, mtime_ns))
+    return by_folder
+
+
+def _compare(
+    folder: _KnownFolder,
+    before: dict[bytes, tuple[int, _Stat]],
+    now: dict[bytes, _Stat],
+    job_id: int,
+    run_id: int,
+    tally: Tally,
+    inserted: list[tuple[Any, ...]],
+    ended: list[dict[str, Any]],
+) -> None:
+    """Compare a folder's files with what is stored; appends the intervals that begin and those that end."""
+    for name, (first_run_id, old) in before.items():
+        new = now.get(name)
+        if new is None:
+            tally.removed += 1
+        elif new in {old, (None, None)}:  # not looked at now: nothing is known to have changed
+            continue
+        elif old != (None, None):
+            tally.modified += 1
+        ended.append({"in_folder": folder.folder_id, "called": name, "since": first_run_id})
+        if new is not None:
+            inserted.append((folder.folder_id, name, run_id, None, job_id, *new))
+    for name, new in now.items():
+        if name not in before:
+            tally.added += 1
+            inserted.append((folder.folder_id, name, run_id, None, job_id, *new))
+
+
+def _add_new_folders(
+    connection: Connection,
+    job_id: int,
+    run_id: int,
+    new: list[tuple[Listing, bytes]],
+    inserted: list[tuple[Any, ...]],
+) -> None:
+    """Insert folders in which something is found for the first time; appends their files."""
+    if not new:
+        return
+    rows = [(job_id, listing.path, _digest(listing.path), digest) for listing, digest in new]
+    columns = (folders.c.job_id, folders.c.path, folders.c.path_digest, folders.c.findings_digest)
+    _insert_fast(connection, insert(folders).values({column: bindparam(column.name) for column in columns}), rows)
+    ids = {folder.path: folder.folder_id for folder in _load_folders(connection, job_id)}
+    for listing, _ in new:
+        folder_id = ids[listing.path]
+        for name, stat in zip(found_names(listing), _stats(listing), strict=True):
+            inserted.append((folder_id, name, run_id, None, job_id, *stat))
+
+
+def _record_problems(connection: Connection, job_id: int, run_id: int, now: Iterable[Problem]) -> None:
+    query = select(problems).where(problems.c.job_id == job_id, problems.c.gone_run_id.is_(None))
+    before = {Problem(path=row.path, errno=row.errno, text=row.text): row.id for row in connection.execute(query)}
+    current = set(now)
+    gone = [{"problem": before[problem]} for problem in before if problem not in current]
+    if gone:
+        connection.execute(
+            update(problems).where(problems.c.id == bindparam("problem")).values(gone_run_id=run_id), gone
+        )
+    fresh = [
+        {"job_id": job_id, "path": one.path, "errno": one.errno, "text": one.text, "first_run_id": run_id}
+        for one in current
+        if one not in before
+    ]
+    if fresh:
+        connection.execute(insert(problems), fresh)
+
+
+def _insert_fast(connection: Connection, statement: Insert, rows: list[tuple[Any, ...]]) -> None:
+    """Insert many rows through the driver, whose cost for each is a fifth of what it is through SQLAlchemy."""
+    sql = str(statement.compile(dialect=connection.dialect))
+    for start in range(0, len(rows), _CHUNK):
+        connection.exec_driver_sql(sql, rows[start : start + _CHUNK])
+
+
+def _stats(listing: Listing) -> Iterable[_Stat]:
+    if listing.stats:
+        return unpack_stats(listing.stats)
+    return [(None, None)] * len(found_names(listing))
+
+
+def _digest_findings(listing: Listing) -> bytes:
+    if not listing.names:
+        return b""
+    # No name holds two NULs in a row, so the parts can't run into each other.
+    return blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
+
+
+def _digest(path: bytes) -> bytes:
+    return blake2b(path, digest_size=16).digest()
+
+
+def _lies_in(path: bytes, folders_: set[bytes]) -> bool:
+    """Whether a path is one of some folders or lies below one."""
+    while path not in folders_:
+        if not path:
+            return False
+        path = path.rpartition(b"/")[0]
+    return True

@@ -1,0 +1,198 @@
+"""Jobs as they are remembered: registered, changed, found again, removed."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, insert, select, update
+
+from runner.history.database import Database
+from runner.history.tables import jobs, selections, state
+from runner.model.errors import UsageError
+from runner.model.jobs import Catchup, Job, JobSpec, Schedule, ScheduleKind, Selection, Track
+
+_QUERY = select(jobs, *(column.label(f"selection_{column.name}") for column in selections.c)).join_from(
+    jobs, selections, jobs.c.selection_id == selections.c.id
+)
+
+
+def add_job(database: Database, spec: JobSpec, now: datetime) -> Job:
+    """Register a job.
+
+    Raises:
+        UsageError: If its name is taken.
+    """
+    with database.write() as connection:
+        _refuse_taken_name(connection, spec.name, but=None)
+        values = {**_columns(connection, spec), "created_at": now, "armed_at": now}
+        job_id = insert_row(connection, jobs, values)
+        _note_change(connection)
+    return Job(job_id=job_id, spec=spec, created_at=now, armed_at=now)
+
+
+def change_job(database: Database, job: Job, spec: JobSpec, now: datetime) -> Job:
+    """Change what was chosen for a job; a changed or resumed schedule counts from now.
+
+    Raises:
+        UsageError: If its new name is taken, or it has been removed meanwhile.
+    """
+    rearmed = spec.schedule != job.spec.schedule or (job.spec.paused and not spec.paused)
+    armed_at = now if rearmed else job.armed_at
+    with database.write() as connection:
+        _refuse_taken_name(connection, spec.name, but=job.job_id)
+        values = {**_columns(connection, spec), "armed_at": armed_at}
+        changed = connection.execute(
+            update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None)).values(values)
+        )
+        if not changed.rowcount:
+            raise UsageError(f"the job {job.spec.name!r} has been removed; see `runner jobs`")
+        _note_change(connection)
+    return replace(job, spec=spec, armed_at=armed_at)
+
+
+def remove_job(database: Database, job: Job, now: datetime) -> None:
+    """Remove a job; its history stays, and its name is free again."""
+    with database.write() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(removed_at=now))
+        _note_change(connection)
+
+
+def list_jobs(database: Database) -> list[Job]:
+    """List the jobs that are not removed, in the order of their numbers."""
+    with database.read() as connection:
+        rows = connection.execute(_QUERY.where(jobs.c.removed_at.is_(None)).order_by(jobs.c.id))
+        return [_job(row) for row in rows]
+
+
+def get_job(database: Database, name_or_number: str, *, removed: bool = False) -> Job:
+    """Get a job by its name or number.
+
+    Args:
+        database: Where it is kept.
+        name_or_number: As a person writes it; a name goes before a number.
+        removed: Whether a removed job will do; of several by one name, the last removed.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    job = find_job(database, name_or_number, removed=removed)
+    if job is None:
+        raise UsageError(f"there is no job {name_or_number!r}; see `runner jobs`")
+    return job
+
+
+def find_job(database: Database, name_or_number: str, *, removed: bool = False) -> Job | None:
+    """Find a job as :func:`get_job` does; None if there is none."""
+    query = _QUERY if removed else _QUERY.where(jobs.c.removed_at.is_(None))
+    # A name that came from an undecodable argument can't be any job's, and could not be bound.
+    name = name_or_number.encode("utf-8", "replace").decode()
+    with database.read() as connection:
+        by_name = query.where(jobs.c.name == name).order_by(jobs.c.removed_at.is_not(None), jobs.c.id.desc())
+        row = connection.execute(by_name).first()
+        if row is None and name.isascii() and name.isdigit() and len(name) < 19:
+            row = connection.execute(query.where(jobs.c.id == int(name))).first()
+        return _job(row) if row is not None else None
+
+
+def find_jobs_at(database: Database, root: bytes) -> list[Job]:
+    """Find the jobs that scan a folder, in the order of their numbers."""
+    with database.read() as connection:
+        query = _QUERY.where(jobs.c.root == root, jobs.c.removed_at.is_(None)).order_by(jobs.c.id)
+        return [_job(row) for row in connection.execute(query)]
+
+
+def jobs_revision(database: Database) -> int:
+    """Give the number that every change to a job raises."""
+    with database.read() as connection:
+        return int(connection.execute(select(state.c.jobs_revision)).scalar_one())
+
+
+def selection_id(connection: Connection, selection: Selection) -> int:
+    """Give the number of a selection, remembering it if it is new."""
+    values = {
+        "patterns": json.dumps(selection.patterns),
+        "excludes": json.dumps(selection.excludes),
+        "ignore_case": selection.ignore_case,
+        "track": selection.track.value,
+        "one_file_system": selection.one_file_system,
+    }
+    return get_or_insert(connection, selections, values)
+
+
+def get_or_insert(connection: Connection, table: Table, values: dict[str, Any]) -> int:
+    """Give the number of the row with these values, inserting it if there is none."""
+    found = connection.execute(
+        select(table.c.id).where(*(table.c[name] == value for name, value in values.items()))
+    ).scalar()
+    if found is None:
+        found = insert_row(connection, table, values)
+    return int(found)
+
+
+def insert_row(connection: Connection, table: Table, values: dict[str, Any]) -> int:
+    """Insert a row and give the number it was given."""
+    key = connection.execute(insert(table).values(values)).inserted_primary_key
+    assert key is not None  # noqa: S101  a row was inserted
+    return int(key[0])
+
+
+def _columns(connection: Connection, spec: JobSpec) -> dict[str, Any]:
+    schedule = spec.schedule
+    return {
+        "name": spec.name,
+        "root": spec.root,
+        "selection_id": selection_id(connection, spec.selection),
+        "strategies": json.dumps(spec.strategies),
+        "workers": spec.workers,
+        "timeout_s": spec.timeout_s,
+        "schedule_kind": schedule.kind.value if schedule else None,
+        "schedule_expression": schedule.expression if schedule else None,
+        "schedule_timezone": schedule.timezone if schedule else None,
+        "schedule_jitter_s": schedule.jitter_s if schedule else None,
+        "schedule_anchor_at": schedule.anchor_at if schedule else None,
+        "catchup": spec.catchup.value,
+        "paused": spec.paused,
+    }
+
+
+def _job(row: Row[Any]) -> Job:
+    schedule = None
+    if row.schedule_kind is not None:
+        schedule = Schedule(
+            kind=ScheduleKind(row.schedule_kind),
+            expression=row.schedule_expression,
+            timezone=row.schedule_timezone,
+            jitter_s=row.schedule_jitter_s,
+            anchor_at=row.schedule_anchor_at,
+        )
+    spec = JobSpec(
+        name=row.name,
+        root=row.root,
+        selection=Selection(
+            patterns=tuple(json.loads(row.selection_patterns)),
+            excludes=tuple(json.loads(row.selection_excludes)),
+            ignore_case=row.selection_ignore_case,
+            track=Track(row.selection_track),
+            one_file_system=row.selection_one_file_system,
+        ),
+        strategies=tuple(json.loads(row.strategies)),
+        workers=row.workers,
+        timeout_s=row.timeout_s,
+        schedule=schedule,
+        catchup=Catchup(row.catchup),
+        paused=row.paused,
+    )
+    return Job(job_id=row.id, spec=spec, created_at=row.created_at, armed_at=row.armed_at, removed_at=row.removed_at)
+
+
+def _refuse_taken_name(connection: Connection, name: str, *, but: int | None) -> None:
+    taken = connection.execute(select(jobs.c.id).where(jobs.c.name == name, jobs.c.removed_at.is_(None))).scalar()
+    if taken is not None and taken != but:
+        raise UsageError(
+            f"a job named {name!r} exists already; choose another --name, or change that one with `runner edit {name}`"
+        )
+
+
+def _note_change(connection: Connection) -> None:
+    connection.execute(update(state).values(jobs_revision=state.c.jobs_revision + 1))

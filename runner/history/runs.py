@@ -1,0 +1,346 @@
+"""Runs as they are remembered: begun, finished with all they found in one transaction, listed."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, insert, or_, select, update
+
+from runner.history.database import Database
+from runner.history.findings import Tally, record_findings
+from runner.history.jobs import get_or_insert, insert_row, selection_id
+from runner.history.tables import differences, environments, executions, jobs, runs
+from runner.model.errors import RunnerError, UsageError
+from runner.model.jobs import Job
+from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Owner, Run, Status
+from runner.scan.snapshot import Snapshot
+
+# More differing paths than a person will read; their number is kept in full.
+_MAX_DIFFERENCES = 1_000
+
+_QUERY = (
+    select(runs, jobs.c.name, jobs.c.root, *(column.label(f"in_{column.name}") for column in environments.c))
+    .join_from(runs, jobs, runs.c.job_id == jobs.c.id)
+    .outerjoin(environments, runs.c.environment_id == environments.c.id)
+)
+
+
+class Busy(RunnerError):
+    """Another run is going on in this database."""
+
+    def __init__(self, message: str, run_id: int, job_id: int, owner: Owner) -> None:
+        super().__init__(message, run_id, job_id, owner)
+        self.run_id = run_id
+        self.job_id = job_id
+        self.owner = owner
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        status: How.
+        finished_at: When.
+        wall_s: Seconds from its start to the end of its last execution.
+        executions: In the order of their positions.
+        snapshot: What is saved as found; None if nothing can be said about the tree.
+        differences: Paths on which the strategies disagree.
+        message: What there is to say, in one line.
+    """
+
+    status: Status
+    finished_at: datetime
+    wall_s: float | None = None
+    executions: Sequence[Execution] = ()
+    snapshot: Snapshot | None = None
+    differences: Sequence[Difference] = ()
+    message: str | None = None
+
+
+def begin_run(
+    database: Database,
+    job: Job,
+    *,
+    cause: Cause,
+    scheduled_at: datetime | None,
+    started_at: datetime,
+    environment: Environment,
+    owner: Owner,
+    at_once: int = 1,
+) -> int:
+    """Begin a run; returns its number.
+
+    Args:
+        database: Where it is kept.
+        job: The job.
+        cause: Why it runs.
+        scheduled_at: Its fire time; None for a manual run.
+        started_at: Now.
+        environment: Where it takes place.
+        owner: Who carries it out.
+        at_once: How many runs may go on in this database: a measurement beside another is no measurement.
+
+    Raises:
+        Busy: If a run of the same job is going on, or as many of others as may.
+    """
+    with database.write() as connection:
+        going_on = connection.execute(_QUERY.where(runs.c.status == Status.RUNNING.value)).all()
+        same_job = [row for row in going_on if row.job_id == job.job_id]
+        if same_job or len(going_on) >= at_once:
+            going = (same_job or going_on)[0]
+            raise Busy(
+                f"run {going.id} of the job {going.name!r} is going on; wait until it has finished",
+                going.id,
+                going.job_id,
+                _owner(going),
+            )
+        values = {
+            "job_id": job.job_id,
+            "selection_id": selection_id(connection, job.spec.selection),
+            "environment_id": get_or_insert(connection, environments, asdict(environment)),
+            "cause": cause.value,
+            "status": Status.RUNNING.value,
+            "scheduled_at": scheduled_at,
+            "started_at": started_at,
+            "owner_host": owner.host,
+            "owner_boot": owner.boot,
+            "owner_pid": owner.pid,
+            "owner_started_s": owner.started_s,
+        }
+        return insert_row(connection, runs, values)
+
+
+def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
+    """Save how a run ended and all that it found, in one transaction.
+
+    Returns:
+        Whether it was still running; if not, somebody else has recorded its end and nothing is changed.
+    """
+    with database.write() as connection:
+        job_id = connection.execute(
+            select(runs.c.job_id).where(runs.c.id == run_id, runs.c.status == Status.RUNNING.value)
+        ).scalar()
+        if job_id is None:
+            return False
+        tally = Tally()
+        snapshot = ending.snapshot
+        if snapshot is not None:
+            tally = record_findings(connection, job_id, run_id, snapshot)
+        if ending.executions:
+            connection.execute(insert(executions), [_execution_columns(run_id, one) for one in ending.executions])
+        if ending.differences:
+            rows = [
+                {"run_id": run_id, "number": number, "path": one.path, "found_by": json.dumps(one.found_by)}
+                for number, one in enumerate(ending.differences[:_MAX_DIFFERENCES], start=1)
+            ]
+            connection.execute(insert(differences), rows)
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == run_id)
+            .values(
+                status=ending.status.value,
+                finished_at=ending.finished_at,
+                wall_s=ending.wall_s,
+                message=ending.message,
+                files=snapshot.files if snapshot else None,
+                directories=len(snapshot.listings) if snapshot else None,
+                problems=len(snapshot.problems) if snapshot else 0,
+                differences=len(ending.differences),
+                added=tally.added if snapshot else None,
+                removed=tally.removed if snapshot else None,
+                modified=tally.modified if snapshot else None,
+            )
+        )
+    return True
+
+
+def record_not_run(
+    database: Database,
+    job: Job,
+    *,
+    status: Status,
+    scheduled_at: datetime,
+    now: datetime,
+    message: str,
+    missed: int = 0,
+) -> int:
+    """Record a firing that did not happen; returns its number."""
+    with database.write() as connection:
+        values = {
+            "job_id": job.job_id,
+            "selection_id": selection_id(connection, job.spec.selection),
+            "cause": Cause.SCHEDULE.value,
+            "status": status.value,
+            "scheduled_at": scheduled_at,
+            "finished_at": now,
+            "missed": missed,
+            "message": message,
+        }
+        return insert_row(connection, runs, values)
+
+
+def list_owners(database: Database) -> dict[int, Owner]:
+    """List the runs that are recorded as running, each with its owner."""
+    with database.read() as connection:
+        query = select(runs).where(runs.c.status == Status.RUNNING.value)
+        return {row.id: _owner(row) for row in connection.execute(query)}
+
+
+def list_runs(
+    database: Database,
+    *,
+    job: Job | None = None,
+    statuses: Sequence[Status] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> list[Run]:
+    """List runs, newest first.
+
+    Args:
+        database: Where they are kept.
+        job: Only this job's.
+        statuses: Only these; empty for all.
+        since: Only those that started, or should have, at or after this instant.
+        until: Only those that started, or should have, before this instant.
+        limit: At most so many.
+    """
+    query = _QUERY.order_by(runs.c.id.desc()).limit(limit)
+    if job is not None:
+        query = query.where(runs.c.job_id == job.job_id)
+    if statuses:
+        query = query.where(runs.c.status.in_([status.value for status in statuses]))
+    if since is not None:
+        query = query.where(
+            or_(runs.c.started_at >= since, runs.c.started_at.is_(None) & (runs.c.scheduled_at >= since))
+        )
+    if until is not None:
+        query = query.where(or_(runs.c.started_at < until, runs.c.started_at.is_(None) & (runs.c.scheduled_at < until)))
+    return _runs(database, query)
+
+
+def get_run(database: Database, run_id: int) -> Run:
+    """Get a run by its number.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    found = _runs(database, _QUERY.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else []
+    if not found:
+        raise UsageError(f"there is no run {run_id}; see `runner history`")
+    return found[0]
+
+
+def find_last_saved(database: Database, job: Job, at: datetime) -> Run | None:
+    """Find the newest run of a job that had saved what it found by an instant; None if there was none."""
+    query = _QUERY.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), runs.c.finished_at <= at)
+    found = _runs(database, query.order_by(runs.c.id.desc()).limit(1))
+    return found[0] if found else None
+
+
+def list_last_runs(database: Database) -> dict[int, Run]:
+    """Give each job's newest run that was carried out or is going on."""
+    newest = (
+        select(runs.c.id)
+        .where(runs.c.job_id == jobs.c.id, runs.c.started_at.is_not(None))
+        .order_by(runs.c.id.desc())
+        .limit(1)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    with database.read() as connection:
+        ids = [found for found in connection.execute(select(newest).select_from(jobs)).scalars() if found is not None]
+    return {run.job_id: run for run in _runs(database, _QUERY.where(runs.c.id.in_(ids)))}
+
+
+def list_first_strategies(database: Database, job: Job, limit: int) -> list[str]:
+    """List the strategies that went first in a job's last runs, newest first."""
+    query = (
+        select(executions.c.strategy)
+        .join(runs, executions.c.run_id == runs.c.id)
+        .where(runs.c.job_id == job.job_id, executions.c.position == 1)
+        .order_by(runs.c.id.desc())
+        .limit(limit)
+    )
+    with database.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def list_differences(database: Database, run: Run) -> list[Difference]:
+    """List the paths on which the strategies of a run disagree, at most a thousand."""
+    query = select(differences).where(differences.c.run_id == run.run_id).order_by(differences.c.number)
+    with database.read() as connection:
+        return [
+            Difference(path=row.path, found_by=tuple(json.loads(row.found_by))) for row in connection.execute(query)
+        ]
+
+
+def _runs(database: Database, query: Select[Any]) -> list[Run]:
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+        by_run = _executions_of(connection, [row.id for row in rows])
+    return [_run(row, by_run.get(row.id, ())) for row in rows]
+
+
+def _executions_of(connection: Connection, run_ids: Sequence[int]) -> dict[int, tuple[Execution, ...]]:
+    by_run: dict[int, tuple[Execution, ...]] = {}
+    for start in range(0, len(run_ids), 500):
+        query = (
+            select(executions)
+            .where(executions.c.run_id.in_(run_ids[start : start + 500]))
+            .order_by(executions.c.run_id, executions.c.position)
+        )
+        for row in connection.execute(query):
+            by_run[row.run_id] = (*by_run.get(row.run_id, ()), _execution(row))
+    return by_run
+
+
+def _execution_columns(run_id: int, execution: Execution) -> dict[str, Any]:
+    return {**asdict(execution), "run_id": run_id}
+
+
+def _execution(row: Row[Any]) -> Execution:
+    fields = {name: value for name, value in row._mapping.items() if name != "run_id"}  # noqa: SLF001  its public name
+    fields["status"] = Status(row.status)
+    fields["cache"] = Cache(row.cache) if row.cache is not None else None
+    return Execution(**fields)
+
+
+def _owner(row: Row[Any]) -> Owner:
+    return Owner(host=row.owner_host, boot=row.owner_boot, pid=row.owner_pid, started_s=row.owner_started_s)
+
+
+def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
+    environment = None
+    if row.environment_id is not None:
+        names = (column.name for column in environments.c if column.name != "id")
+        environment = Environment(**{name: row._mapping[f"in_{name}"] for name in names})  # noqa: SLF001
+    return Run(
+        run_id=row.id,
+        job_id=row.job_id,
+        job=row.name,
+        root=row.root,
+        cause=Cause(row.cause),
+        status=Status(row.status),
+        scheduled_at=row.scheduled_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        wall_s=row.wall_s,
+        files=row.files,
+        directories=row.directories,
+        added=row.added,
+        removed=row.removed,
+        modified=row.modified,
+        problems=row.problems,
+        differences=row.differences,
+        missed=row.missed,
+        message=row.message,
+        executions=tuple(of_run),
+        environment=environment,
+    )

@@ -1,0 +1,1 @@
+"""Executions: each a trial in a process of its own, started, watched and reaped."""

@@ -1,0 +1,322 @@
+"""The parent's side: start a trial, watch it, reap it, and leave nothing of it behind."""
+
+import math
+import mmap
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import runner
+from runner.measure.trial import HEADER, PROGRESS, Task, TrialReport, Usage, usage_of
+from runner.model.errors import ScanError
+from runner.model.runs import Status
+
+# How often a running trial is looked at; its result wakes the parent at once.
+_TICK_S = 0.1
+# How long a trial may take to end by itself once it has reported, and how long a broken one has to clean up.
+_GRACE_S = 2.0
+_CLEAN_UP_S = 0.3
+_PIPE_BYTES = 1 << 20
+
+# -I: no user site, no environment, no current folder. -S: no site-packages at all. UTF-8 mode makes names exact
+# in every locale.
+_FLAGS = ("-I", "-S", "-X", "utf8")
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from runner.measure.trial import main; main()"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a trial has come.
+
+    Attributes:
+        folders: Folders read.
+        entries: Entries listed in them.
+        files: Entries found.
+    """
+
+    folders: int
+    entries: int
+    files: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """What a finished trial cost.
+
+    Attributes:
+        wall_s: Seconds from the beginning of the task to its end, start-up of workers included.
+        startup_s: Seconds of that until work could begin.
+        user_s: User CPU seconds of the trial and all its workers.
+        system_s: System CPU seconds likewise.
+        own_user_s: User CPU seconds of the trial's first process alone, which is all that it can see of itself.
+        own_system_s: System CPU seconds likewise.
+        workers_user_s: User CPU seconds of the workers alone.
+        workers_system_s: System CPU seconds likewise.
+        max_rss_bytes: Peak resident memory of the largest process.
+        blocks_in: Blocks read from devices.
+    """
+
+    wall_s: float
+    startup_s: float
+    user_s: float
+    system_s: float
+    own_user_s: float
+    own_system_s: float
+    workers_user_s: float
+    workers_system_s: float
+    max_rss_bytes: int
+    blocks_in: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        status: succeeded, failed, timed_out, or what it was stopped as.
+        message: Why it did not succeed; None when it did.
+        defect: The traceback behind a failure that nobody foresaw.
+        figures: What it cost; None unless it succeeded.
+        result: What the task found; None unless it succeeded.
+    """
+
+    status: Status
+    message: str | None = None
+    defect: str | None = None
+    figures: Figures | None = None
+    result: Any = None
+
+
+def _keep_going() -> Status | None:
+    return None
+
+
+def carry_out(
+    task: Task,
+    *,
+    timeout_s: float | None = None,
+    stop: Callable[[], Status | None] = _keep_going,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Carry out a task in a fresh process.
+
+    Args:
+        task: What to do.
+        timeout_s: Seconds after which the trial is ended; None for never.
+        stop: Asked several times a second; a status ends the trial, which is then recorded with it.
+        on_progress: Told several times a second how far the trial has come.
+
+    Returns:
+        How it ended. No process of it is left.
+
+    Raises:
+        ScanError: If the process can't be started.
+    """
+    request = pickle.dumps(task, protocol=5)
+    with tempfile.TemporaryFile() as progress_file, tempfile.TemporaryFile() as stderr:
+        progress_file.truncate(PROGRESS.size)
+        trial = _Trial(progress_file, stderr)
+        try:
+            with mmap.mmap(progress_file.fileno(), PROGRESS.size, access=mmap.ACCESS_READ) as shared:
+                ended_as = trial.follow(request, timeout_s, stop, _sampler(shared, on_progress))
+        finally:
+            usage = trial.end()
+        if ended_as is not None:
+            return Outcome(status=ended_as, message=_why_ended(ended_as, timeout_s))
+        return _read_report(trial, usage, stderr)
+
+
+class _Trial:
+    """A started trial: its process, the lifeline to it and the pipe from it."""
+
+    def __init__(self, progress_file: IO[bytes], stderr: IO[bytes]) -> None:
+        command = [sys.executable, *_FLAGS, "-c", _BOOT, str(Path(runner.__file__).parent.parent)]
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(progress_file.fileno())],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                pass_fds=[progress_file.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ScanError(f"a process for the scan can't be started: {error.strerror} ({sys.executable})") from error
+        self.exit_code: int | None = None
+        self._usage: Usage = Usage()
+        self._received = bytearray()
+
+    def follow(
+        self,
+        request: bytes,
+        timeout_s: float | None,
+        stop: Callable[[], Status | None],
+        sample: Callable[[], None],
+    ) -> Status | None:
+        """Send the task and wait for the report; returns what the trial is to be stopped as, if it is."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None  # noqa: S101, PT018  they are pipes
+        try:
+            stdin.write(HEADER.pack(len(request)) + request)
+        except BrokenPipeError:
+            return None  # it has died already
+        deadline = time.monotonic() + timeout_s if timeout_s is not None else math.inf
+        next_look = 0.0
+        while not self._complete():
+            ready, _, _ = select.select([stdout], [], [], _TICK_S)
+            if ready:
+                chunk = os.read(stdout.fileno(), _PIPE_BYTES)
+                self._received += chunk
+                if not chunk:
+                    return None  # it died, and so did its workers
+            elif self._reap(wait=False):
+                return None  # it died, but workers of it still hold the pipe
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + _TICK_S
+                sample()
+                status = Status.TIMED_OUT if now >= deadline else stop()
+                if status is not None:
+                    return status
+        return None
+
+    def _complete(self) -> bool:
+        return self._messages() is not None
+
+    def _messages(self) -> tuple[memoryview, memoryview] | None:
+        """Split what was received into the pickled result and the pickled report; None until both are whole."""
+        received = memoryview(self._received)
+        messages = []
+        start = 0
+        for _ in range(2):
+            if len(received) < start + HEADER.size:
+                return None
+            start, (size,) = start + HEADER.size, HEADER.unpack_from(received, start)
+            if len(received) < start + size:
+                return None
+            messages.append(received[start : start + size])
+            start += size
+        return messages[0], messages[1]
+
+    def report(self) -> TrialReport | None:
+        """Give the report with its result; None if the trial did not live to send it."""
+        messages = self._messages()
+        if messages is None:
+            return None
+        result, told = messages
+        report: TrialReport = pickle.loads(told)  # noqa: S301  from runner's own child
+        return report if report.error is not None else replace(report, result=pickle.loads(result))  # noqa: S301
+
+    def _reap(self, *, wait: bool) -> bool:
+        """Collect the process with its resource figures if it has ended; returns whether it has."""
+        if self.exit_code is None:
+            pid, status, figures = os.wait4(self._process.pid, 0 if wait else os.WNOHANG)
+            if pid == 0:
+                return False
+            self._usage = usage_of(figures)
+            self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
+        return True
+
+    def end(self) -> Usage:
+        """Leave no process of the trial behind; returns what it used, its waited-for workers included.
+
+        After a report the trial ends by itself. Otherwise the group is asked to end first: multiprocessing's resource
+        tracker survives SIGTERM and then removes the semaphores that the others left outside. Then it is killed.
+        """
+        if self._complete():
+            self._wait_until(lambda: self._reap(wait=False), _GRACE_S)
+        if self.exit_code is None or not self._complete():
+            self._signal(signal.SIGTERM)
+            # Ended orphans count as members until init has collected them, so this may take all of its time.
+            self._wait_until(lambda: self._reap(wait=False) and not self._signal(0), _CLEAN_UP_S)
+        self._signal(signal.SIGKILL)
+        self._reap(wait=True)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None  # noqa: S101  they are pipes
+            pipe.close()
+        return self._usage
+
+    def _signal(self, number: int) -> bool:
+        """Signal the trial's process group, which is its session; returns whether anyone was left in it.
+
+        The group's number can't have been given to others: the kernel keeps it while a member lives, and the
+        trial itself is collected only moments before.
+        """
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):  # macOS answers EPERM when only zombies are left
+            return False
+        return True
+
+    def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        while not done() and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+
+def _sampler(shared: mmap.mmap, on_progress: Callable[[Progress], None] | None) -> Callable[[], None]:
+    def sample() -> None:
+        if on_progress is not None:
+            folders, entries, files = PROGRESS.unpack_from(shared, 0)
+            on_progress(Progress(folders=folders, entries=entries, files=files))
+
+    return sample
+
+
+def _why_ended(status: Status, timeout_s: float | None) -> str:
+    match status:
+        case Status.TIMED_OUT:
+            return f"ended after its time limit of {timeout_s:g} s; raise --timeout, or scan a smaller tree"
+        case Status.CANCELLED:
+            return "cancelled"
+        case _:
+            return "ended because runner was stopped"
+
+
+def _read_report(trial: _Trial, usage: Usage, stderr: IO[bytes]) -> Outcome:
+    report = trial.report()
+    if report is None:
+        return Outcome(status=Status.FAILED, message=_epitaph(trial), defect=_tail(stderr))
+    if report.error is not None:
+        return Outcome(status=Status.FAILED, message=report.error, defect=report.defect)
+    spent = usage - report.overhead
+    return Outcome(
+        status=Status.SUCCEEDED,
+        figures=Figures(
+            wall_s=report.wall_s,
+            startup_s=report.startup_s,
+            user_s=max(0.0, spent.user_s),
+            system_s=max(0.0, spent.system_s),
+            own_user_s=report.own.user_s,
+            own_system_s=report.own.system_s,
+            workers_user_s=report.workers.user_s,
+            workers_system_s=report.workers.system_s,
+            max_rss_bytes=report.max_rss_bytes,
+            blocks_in=max(0, spent.blocks_in),
+        ),
+        result=report.result,
+    )
+
+
+def _epitaph(trial: _Trial) -> str:
+    """Say in one line how a trial ended that sent no report."""
+    code = trial.exit_code or 0
+    if code < 0:
+        return f"the trial process was killed by {signal.Signals(-code).name}"
+    return f"the trial process ended with exit code {code} before it had reported"
+
+
+def _tail(stderr: IO[bytes]) -> str | None:
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - 10_000))
+    return stderr.read().decode("utf-8", "backslashreplace").strip() or None

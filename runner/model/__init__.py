@@ -1,0 +1,1 @@
+"""The words of runner as frozen records: jobs, runs, executions, findings, errors and units."""

@@ -1,0 +1,36 @@
+"""Errors that reach a person: one line that says what is wrong and what to do.
+
+Every class takes its message positionally, so that an error survives pickling out of another process.
+"""
+
+from typing import ClassVar
+
+
+class RunnerError(Exception):
+    """Anything runner reports in one line instead of with a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(RunnerError):
+    """Wrong usage, settings or input: a bad schedule or pattern, an unknown job or run."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class HistoryError(RunnerError):
+    """The database could not be used: locked, full, unreadable, damaged."""
+
+
+class DatabaseUnusable(HistoryError):
+    """The database named by the user is not one runner can open: a folder, not SQLite, from a newer runner."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ScanError(RunnerError):
+    """A scan could not be finished: the root is missing, a worker died, the time was up."""
+
+
+class DaemonError(RunnerError):
+    """A daemon is already running, or none is."""

@@ -1,0 +1,112 @@
+"""What a person registers: a job, what it looks for, and when it fires."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Track(StrEnum):
+    """How much is kept of each found file."""
+
+    NAMES = "names"
+    STAT = "stat"
+
+
+class Catchup(StrEnum):
+    """What to do about fire times that passed while no daemon ran."""
+
+    ONCE = "once"
+    NONE = "none"
+    ALL = "all"
+
+
+class ScheduleKind(StrEnum):
+    """The three ways to say when a job fires."""
+
+    EVERY = "every"
+    CRON = "cron"
+    AT = "at"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which entries of a tree a scan finds, and what it keeps of them.
+
+    Attributes:
+        patterns: Shell patterns on entry names, as ``find -name`` reads them; at least one.
+        excludes: Shell patterns on names or, with a slash, on paths relative to the root; what matches is pruned.
+        ignore_case: Whether patterns and excludes match regardless of case.
+        track: Whether size and modification time are kept.
+        one_file_system: Whether folders on other file systems are left unread.
+    """
+
+    patterns: tuple[str, ...] = ("*.md",)
+    excludes: tuple[str, ...] = ()
+    ignore_case: bool = False
+    track: Track = Track.STAT
+    one_file_system: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """When a job fires.
+
+    Attributes:
+        kind: Which of the three kinds.
+        expression: Normalised text: ``1h30m`` for every, five cron fields or ``@hourly`` for cron, an instant for at.
+        timezone: IANA name of the zone in which cron fields are read and fire times are shown.
+        jitter_s: Each fire time is delayed by a fixed, pseudo-random part of this many seconds.
+        anchor_at: The instant from which ``every`` counts its intervals; aware UTC.
+    """
+
+    kind: ScheduleKind
+    expression: str
+    timezone: str
+    anchor_at: datetime
+    jitter_s: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobSpec:
+    """Everything about a job that a person chooses.
+
+    Attributes:
+        name: Unique among the jobs that are not removed.
+        root: Absolute path of the folder scanned; bytes, because a path need not be text.
+        selection: What a scan of it finds.
+        strategies: Names of the strategies of each run, at least one.
+        workers: Pool workers; None for one per usable CPU.
+        timeout_s: Seconds after which an execution is ended; None for never.
+        schedule: When it fires; None for a job that only runs by hand.
+        catchup: What to do about missed fire times.
+        paused: Whether its schedule is held.
+    """
+
+    name: str
+    root: bytes
+    selection: Selection = Selection()
+    strategies: tuple[str, ...] = ("sequential", "pool")
+    workers: int | None = None
+    timeout_s: int | None = None
+    schedule: Schedule | None = None
+    catchup: Catchup = Catchup.ONCE
+    paused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A registered job.
+
+    Attributes:
+        job_id: Its number, never used again.
+        spec: What was chosen.
+        created_at: When it was registered; aware UTC.
+        armed_at: Since when its present schedule counts: registration, the last change of schedule, or resumption.
+        removed_at: When it was removed, if it was; its history stays.
+    """
+
+    job_id: int
+    spec: JobSpec
+    created_at: datetime
+    armed_at: datetime
+    removed_at: datetime | None = None

@@ -1,0 +1,98 @@
+"""Units in text: durations, instants and byte counts, read from people and shown to them."""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+
+from runner.model.errors import UsageError
+
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
+# The longest duration that still fits the calendar when added to today's date.
+LONGEST_DURATION_S = 100 * 365 * 86_400
+
+
+def parse_duration(text: str) -> int:
+    """Read a duration such as ``90s``, ``15m``, ``1h30m`` or ``2d``.
+
+    Args:
+        text: Whole numbers, each with its unit (d, h, m, s), the largest unit first.
+
+    Returns:
+        Seconds, 1 <= result <= 100 years.
+
+    Raises:
+        UsageError: If the text is no such duration, or its length is zero or beyond a century.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not match.group(0):
+        raise UsageError(f"{text!r} is not a duration; write it like 90s, 15m, 1h30m or 2d")
+    parts = zip(match.groups(), _SECONDS.values(), strict=True)
+    seconds = sum(int(number) * unit for number, unit in parts if number)
+    if seconds == 0:
+        raise UsageError(f"the duration {text!r} is zero; the shortest is 1s")
+    if seconds > LONGEST_DURATION_S:
+        raise UsageError(f"the duration {text!r} is longer than a century; choose a shorter one")
+    return seconds
+
+
+def format_duration(seconds: int) -> str:
+    """Write whole seconds as :func:`parse_duration` reads them: 5400 becomes ``1h30m``."""
+    parts = []
+    for unit, size in _SECONDS.items():
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Show a measured time to three significant figures with a fitting unit: ``1.23 s``, ``45.6 ms``, ``2m05s``."""
+    if seconds is None:
+        return "–"
+    if seconds >= 60:
+        return format_duration(round(seconds))
+    scale, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "µs")
+    value = seconds * scale
+    digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:.{digits}f} {unit}"
+
+
+def format_bytes(count: int | None) -> str:
+    """Show a byte count in binary units: ``512 B``, ``1.5 KiB``, ``30.0 MiB``."""
+    if count is None:
+        return "–"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def parse_instant(text: str, *, now: datetime) -> datetime:
+    """Read an instant: ISO 8601, or a duration that lies that far back (``7d``).
+
+    Args:
+        text: ISO 8601; without an offset it is this machine's local time.
+        now: The instant that durations count back from; aware.
+
+    Returns:
+        An aware instant in UTC.
+
+    Raises:
+        UsageError: If the text is neither.
+    """
+    if _DURATION.fullmatch(text.strip()) and text.strip():
+        return now.astimezone(UTC) - timedelta(seconds=parse_duration(text))
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text!r} is not an instant; write it like 2026-11-22T10:00 or, counted back from now, 7d"
+        ) from None
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an instant as ISO 8601 in UTC with a ``Z``, without a zero fraction."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

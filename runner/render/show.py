@@ -1,0 +1,157 @@
+"""One run whole: what it was, its executions side by side, what it found changed, what went wrong, and where it ran."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, tzinfo
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from runner.model.runs import Change, Difference, Execution, Problem, Run, Status
+from runner.model.units import format_bytes, format_seconds
+from runner.render.grid import Cell, Column, Grid
+from runner.render.tables import (
+    NOTHING,
+    STATUS_STYLES,
+    changes_cell,
+    changes_table,
+    cold_note,
+    count_cell,
+    key_values,
+    ratio_cell,
+    relative,
+    status_cell,
+    wall_cell,
+)
+from runner.render.text import printable
+
+
+def run_view(
+    run: Run,
+    *,
+    now: datetime,
+    changes: Sequence[Change] = (),
+    problems: Sequence[Problem] = (),
+    differences: Sequence[Difference] = (),
+    zone: tzinfo | None = None,
+    limit: int = 20,
+) -> RenderableType:
+    """Lay out one run for ``show``.
+
+    Args:
+        run: The run.
+        now: The instant that relative times count from; aware.
+        changes: What changed in it.
+        problems: What it could not read.
+        differences: On what its strategies disagree.
+        zone: Whose clock is shown; None for this machine's.
+        limit: Of each list so many are shown, and the number of the others.
+    """
+    parts: list[RenderableType] = [key_values(_summary(run, now, zone))]
+    if run.executions:
+        parts += [_title("executions"), _executions(run.executions)]
+        said = [(execution.strategy, execution.message) for execution in run.executions if execution.message]
+        parts += [key_values(said)] if said else []
+        parts += cold_note(run.executions)
+    if changes:
+        parts += [_title("changes"), *changes_table(changes[:limit]), *_others(changes, limit)]
+    if problems:
+        unread = [(f"{problem.text} (errno {problem.errno})", problem.path) for problem in problems[:limit]]
+        parts += [_title("problems: not read"), _told_paths(unread), *_others(problems, limit)]
+    if differences:
+        found = [("found by " + " and ".join(each.found_by), each.path) for each in differences[:limit]]
+        parts += [_title("differences: the strategies disagree"), _told_paths(found), *_others(differences, limit)]
+    if run.environment:
+        parts += [_title("environment"), key_values(_environment(run))]
+    return Group(*parts)
+
+
+def _summary(run: Run, now: datetime, zone: tzinfo | None) -> Iterator[tuple[str, str | Cell]]:
+    yield "run", str(run.run_id)
+    yield "job", printable(run.job)
+    yield "root", printable(run.root)
+    yield "status", status_cell(run)
+    if run.message:
+        yield "message", Cell(run.message, STATUS_STYLES[run.status] if run.status is not Status.SUCCEEDED else "")
+    yield "cause", run.cause.value
+    for name, instant in (
+        ("scheduled", run.scheduled_at),
+        ("started", run.started_at),
+        ("finished", run.finished_at),
+    ):
+        if instant is not None:
+            shown = instant.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+            yield name, f"{shown} ({relative(instant, now)})"
+    yield "wall", format_seconds(run.wall_s)
+    yield "files", count_cell(run.files)
+    yield "folders", count_cell(run.directories)
+    yield "changes", changes_cell(run)
+    if run.problems:
+        yield "problems", Cell(f"{run.problems:,}", "yellow")
+    if run.differences:
+        yield "differences", Cell(f"{run.differences:,}", "red")
+
+
+def _executions(executions: Sequence[Execution]) -> Grid:
+    baseline = next((execution for execution in executions if execution.strategy == "sequential"), None)
+    rows: dict[str, Callable[[Execution], Cell]] = {
+        "went": lambda execution: Cell(_ordinal(execution.position)),
+        "status": lambda execution: Cell(execution.status.value, STATUS_STYLES[execution.status]),
+        "wall": wall_cell,
+        "of sequential": lambda execution: ratio_cell(execution, baseline),
+        "start-up": lambda execution: Cell(format_seconds(execution.startup_s)),
+        "user": lambda execution: Cell(format_seconds(execution.user_s)),
+        "system": lambda execution: Cell(format_seconds(execution.system_s)),
+        "CPU / wall": _cpu_per_wall,
+        "peak memory": lambda execution: Cell(format_bytes(execution.max_rss_bytes)),
+        "cache": lambda execution: NOTHING if execution.cache is None else Cell(execution.cache.value),
+        "workers": lambda execution: Cell(str(execution.workers)),
+        "started by": lambda execution: NOTHING if execution.start_method is None else Cell(execution.start_method),
+        "files": lambda execution: count_cell(execution.files),
+        "folders": lambda execution: count_cell(execution.directories),
+        "entries": lambda execution: count_cell(execution.entries),
+    }
+    labels = list(rows)
+    columns = {"label": Column(cells=[Cell(label, "dim") for label in labels])}
+    for execution in executions:
+        cells = [rows[label](execution) for label in labels]
+        columns[f"{execution.position}"] = Column(header=execution.strategy, cells=cells, right=True, least=8)
+    return Grid(columns=columns, layouts=[tuple(columns)])
+
+
+def _environment(run: Run) -> Iterator[tuple[str, str | Cell]]:
+    environment = run.environment
+    if environment is not None:
+        yield "host", environment.host
+        yield "system", f"{environment.system} {environment.machine}"
+        yield "python", environment.python
+        yield "CPUs usable", str(environment.cpus)
+        yield "pool", f"{environment.workers} workers by {environment.start_method}"
+        yield "file system", environment.filesystem or NOTHING
+        yield "runner", environment.runner_version
+
+
+def _cpu_per_wall(execution: Execution) -> Cell:
+    if execution.user_s is None or execution.system_s is None or not execution.wall_s:
+        return NOTHING
+    return Cell(f"{(execution.user_s + execution.system_s) / execution.wall_s:.2f}")
+
+
+def _ordinal(position: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(position, f"{position}th")
+
+
+def _told_paths(rows: Sequence[tuple[str, bytes]]) -> Grid:
+    columns = {
+        "text": Column(cells=[Cell(text, "yellow") for text, _ in rows], least=30, fold=True),
+        "path": Column(cells=[Cell(printable(path or b".")) for _, path in rows], least=24, fold=True),
+    }
+    return Grid(columns=columns, layouts=[tuple(columns)], header=False)
+
+
+def _others(items: Sequence[object], limit: int) -> Iterator[Text]:
+    if len(items) > limit:
+        yield Text(f"… and {len(items) - limit:,} more", style="dim")
+
+
+def _title(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")

@@ -1,0 +1,73 @@
+"""What ``status`` tells about the daemon."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import RenderableType
+
+from runner.history.daemons import DaemonRecord
+from runner.model.runs import Run
+from runner.model.units import format_instant
+from runner.render.grid import Cell
+from runner.render.records import Record
+from runner.render.tables import key_values, relative
+from runner.render.text import printable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Situation:
+    """What goes on in a database.
+
+    Attributes:
+        daemon: The daemon that runs, or the last one that did.
+        alive: Whether it runs.
+        database: Where the database is.
+        running: The runs that are going on.
+        coming: The next fire time and its job's name.
+    """
+
+    daemon: DaemonRecord | None
+    alive: bool
+    database: str
+    running: Sequence[Run]
+    coming: tuple[datetime, str] | None
+
+
+def status_record(situation: Situation) -> Record:
+    """Make the record of a situation."""
+    daemon, coming = situation.daemon, situation.coming
+    return {
+        "alive": situation.alive,
+        "database": situation.database,
+        "host": daemon.owner.host if daemon else None,
+        "pid": daemon.owner.pid if daemon else None,
+        "started_at": format_instant(daemon.started_at) if daemon else None,
+        "heartbeat_at": format_instant(daemon.heartbeat_at) if daemon else None,
+        "stopped_at": format_instant(daemon.stopped_at) if daemon and daemon.stopped_at else None,
+        "running": [run.run_id for run in situation.running],
+        "next_job": coming[1] if coming else None,
+        "next_at": format_instant(coming[0]) if coming else None,
+    }
+
+
+def status_view(situation: Situation, *, now: datetime) -> RenderableType:
+    """Lay out a situation for people."""
+    daemon, coming = situation.daemon, situation.coming
+    if daemon is None:
+        state = Cell("none has run yet; start one with `runner daemon`", "yellow")
+    elif situation.alive:
+        state = Cell(f"alive: process {daemon.owner.pid} on {daemon.owner.host}", "green")
+    elif daemon.stopped_at is not None:
+        state = Cell(f"not running: stopped {relative(daemon.stopped_at, now)}", "yellow")
+    else:
+        state = Cell(f"not running: died; last sign of life {relative(daemon.heartbeat_at, now)}", "red")
+    going = ", ".join(f"run {run.run_id} of {printable(run.job)}" for run in situation.running) or "nothing"
+    pairs: list[tuple[str, str | Cell]] = [("daemon", state)]
+    if daemon is not None and situation.alive:
+        pairs.append(("started", relative(daemon.started_at, now)))
+    pairs += [("running", going)]
+    if coming is not None:
+        pairs.append(("next", f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"))
+    pairs.append(("database", printable(situation.database)))
+    return key_values(pairs)

@@ -1,0 +1,34 @@
+"""Whether the pool was worth it, in one sentence."""
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from runner.model.runs import Execution, Run
+from runner.trends.compare import NotEnoughRuns, Verdict, judge, ratio_interval
+
+_SAID = {
+    Verdict.FASTER: "the pool was faster than sequential",
+    Verdict.SLOWER: "the pool was slower than sequential",
+    Verdict.SAME: "the pool took as long as sequential, give or take 5 %",
+    Verdict.UNDECIDED: "it is undecided whether the pool was faster; more runs will tell",
+}
+
+
+def verdict_view(runs: Sequence[Run]) -> RenderableType:
+    """Say what a job's runs, all made in one environment, tell about the pool."""
+    baseline, other = (_walls(runs, strategy) for strategy in ("sequential", "pool"))
+    try:
+        ratio = ratio_interval(baseline, other)
+    except NotEnoughRuns as error:
+        return Text(f"Verdict: none yet. {error}")
+    return Text(
+        f"Verdict over {len(baseline)} runs: {_SAID[judge(ratio)]}: {ratio.estimate:.2f} times its wall time "
+        f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f})."
+    )
+
+
+def _walls(runs: Sequence[Run], strategy: str) -> list[float]:
+    executions: list[Execution] = [one for run in runs for one in run.executions if one.strategy == strategy]
+    return [one.wall_s for one in executions if one.wall_s is not None]

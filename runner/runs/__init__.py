@@ -1,0 +1,1 @@
+"""One firing, from its start to its saved history."""

@@ -1,0 +1,255 @@
+"""A run: begin it, carry out every strategy in a trial of its own, compare, save."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from random import Random
+
+from runner.history.database import Database
+from runner.history.runs import Busy, Ending, begin_run, finish_run, list_first_strategies, list_owners
+from runner.measure.environment import (
+    DEFAULT_START_METHOD,
+    describe_environment,
+    describe_process,
+    is_alive,
+    usable_cpus,
+)
+from runner.measure.trial import ScanTask
+from runner.measure.trials import Outcome, Progress, carry_out
+from runner.model.errors import RunnerError, ScanError
+from runner.model.jobs import Job
+from runner.model.runs import Cache, Cause, Difference, Execution, Status
+from runner.runs.order import choose_order
+from runner.scan.snapshot import Listing, Snapshot, differing_paths
+from runner.scan.walk import open_root
+from runner.strategies import STRATEGIES
+from runner.strategies.base import ScanRequest
+
+_log = logging.getLogger(__name__)
+
+# How often a run that has to wait for another one looks whether that has finished.
+_WAIT_S = 0.2
+
+# From best to worst; a run is as good as its worst execution.
+_SEVERITY = (
+    Status.SUCCEEDED,
+    Status.PARTIAL,
+    Status.FAILED,
+    Status.TIMED_OUT,
+    Status.CANCELLED,
+    Status.INTERRUPTED,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watching:
+    """Who watches a run, and may stop it.
+
+    Attributes:
+        stop: Asked several times a second; a status ends the run, which is then recorded with it.
+        on_strategy: Told which strategy begins, and its position.
+        on_progress: Told several times a second how far it has come.
+        on_wait: Told once for whom the run has to wait.
+    """
+
+    stop: Callable[[], Status | None] = lambda: None
+    on_strategy: Callable[[str, int], None] = lambda _strategy, _position: None
+    on_progress: Callable[[Progress], None] | None = None
+    on_wait: Callable[[str], None] = lambda _message: None
+
+
+class Stopped(RunnerError):
+    """A run was stopped while it waited for another one; nothing was recorded."""
+
+
+def fire(
+    database: Database,
+    job: Job,
+    *,
+    cause: Cause,
+    scheduled_at: datetime | None = None,
+    start_method: str = DEFAULT_START_METHOD,
+    at_once: int = 1,
+    watching: Watching | None = None,
+    random: Random | None = None,
+) -> int:
+    """Carry out one run of a job and save it.
+
+    Args:
+        database: Where it is remembered.
+        job: The job.
+        cause: Why it runs.
+        scheduled_at: Its fire time; None for a manual run.
+        start_method: How pool workers are started.
+        at_once: How many runs may go on in this database.
+        watching: Who follows it; None for nobody.
+        random: Where chance comes from; None for the system's.
+
+    Returns:
+        The run's number; how it ended is in the history.
+
+    Raises:
+        Busy: If a run of the same job is going on.
+        Stopped: If it was stopped while it waited for a run of another job.
+        HistoryError: If it could not be saved.
+    """
+    watching = watching or Watching()
+    workers = job.spec.workers or usable_cpus()
+    environment = describe_environment(job.spec.root, workers=workers, start_method=start_method)
+    owner = describe_process()
+    run_id = None
+    waited = False
+    while run_id is None:
+        try:
+            run_id = begin_run(
+                database,
+                job,
+                cause=cause,
+                scheduled_at=scheduled_at,
+                started_at=datetime.now(UTC),
+                environment=environment,
+                owner=owner,
+                at_once=at_once,
+            )
+        except Busy as busy:
+            if recover(database):
+                continue
+            if busy.job_id == job.job_id:
+                raise
+            if not waited:
+                watching.on_wait(str(busy))
+                waited = True
+            if watching.stop() is not None:
+                raise Stopped(f"the run of {job.spec.name!r} was stopped before it began") from None
+            time.sleep(_WAIT_S)
+
+    began = time.monotonic()
+    request = ScanRequest(root=job.spec.root, selection=job.spec.selection, workers=workers, start_method=start_method)
+    order = choose_order(
+        job.spec.strategies,
+        list_first_strategies(database, job, limit=4 * len(job.spec.strategies)),
+        random or Random(),  # noqa: S311  chance, not secrets
+    )
+    try:
+        os_error = _check_root(job.spec.root)
+        executed = [] if os_error else _execute(order, request, job, watching)
+    except BaseException:
+        # Nothing may be left as running: the process that owns it goes on, and nobody else would end it.
+        finish_run(
+            database,
+            run_id,
+            Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message="runner was stopped by an error"),
+        )
+        raise
+    ending = _conclude(executed, os_error, time.monotonic() - began)
+    finish_run(database, run_id, ending)
+    return run_id
+
+
+def recover(database: Database) -> list[int]:
+    """End, in the history, the runs whose process is gone; returns their numbers."""
+    ended = []
+    for run_id, owner in list_owners(database).items():
+        if not is_alive(owner):
+            message = f"the process that carried it out ({owner.pid}) is gone"
+            ending = Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
+            if finish_run(database, run_id, ending):
+                ended.append(run_id)
+    return ended
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Executed:
+    """An execution and what it found."""
+
+    execution: Execution
+    snapshot: Snapshot | None
+
+
+def _check_root(root: bytes) -> str | None:
+    """Say why a root can't be scanned, without a trial for each strategy; None if it can."""
+    try:
+        os.close(open_root(root))
+    except ScanError as error:
+        return str(error)
+    return None
+
+
+def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Watching) -> list[_Executed]:
+    executed: list[_Executed] = []
+    for position, strategy in enumerate(order, start=1):
+        watching.on_strategy(strategy, position)
+        try:
+            outcome = carry_out(
+                ScanTask(strategy=strategy, request=request),
+                timeout_s=job.spec.timeout_s,
+                stop=watching.stop,
+                on_progress=watching.on_progress,
+            )
+        except ScanError as error:
+            outcome = Outcome(status=Status.FAILED, message=str(error))
+        if outcome.defect is not None:
+            _log.error("the %s execution of %s failed: %s", strategy, job.spec.name, outcome.defect)
+        executed.append(_describe(strategy, position, request, outcome))
+        if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
+            break
+    return executed
+
+
+def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outcome) -> _Executed:
+    parallel = STRATEGIES[strategy].parallel
+    execution = Execution(
+        strategy=strategy,
+        position=position,
+        status=outcome.status,
+        workers=request.workers if parallel else 1,
+        start_method=request.start_method if parallel else None,
+        message=outcome.message,
+    )
+    figures = outcome.figures
+    if figures is None:
+        return _Executed(execution=execution, snapshot=None)
+    listings, problems = outcome.result
+    snapshot = Snapshot(listings=tuple(map(Listing._make, listings)), problems=problems)
+    measured = replace(
+        execution,
+        status=Status.PARTIAL if problems else Status.SUCCEEDED,
+        wall_s=figures.wall_s,
+        startup_s=figures.startup_s,
+        user_s=figures.user_s,
+        system_s=figures.system_s,
+        max_rss_bytes=figures.max_rss_bytes,
+        cache=Cache.COLD if figures.blocks_in else Cache.WARM,
+        files=snapshot.files,
+        directories=len(snapshot.listings),
+        entries=snapshot.entries,
+    )
+    return _Executed(execution=measured, snapshot=snapshot)
+
+
+def _conclude(executed: Sequence[_Executed], root_error: str | None, wall_s: float) -> Ending:
+    finished_at = datetime.now(UTC)
+    if root_error is not None:
+        return Ending(status=Status.FAILED, finished_at=finished_at, wall_s=wall_s, message=root_error)
+    worst = max((one.execution for one in executed), key=lambda execution: _SEVERITY.index(execution.status))
+    snapshots = {one.execution.strategy: one.snapshot for one in executed if one.snapshot is not None}
+    differing = differing_paths(snapshots) if len(snapshots) > 1 else {}
+    messages = []
+    if worst.message is not None:
+        messages.append(f"{worst.strategy}: {worst.message}")
+    if differing:
+        messages.append(
+            f"the strategies differ on {len(differing)} paths: the tree changed meanwhile, or there is a defect"
+        )
+    return Ending(
+        status=worst.status,
+        finished_at=finished_at,
+        wall_s=wall_s,
+        executions=[one.execution for one in executed],
+        snapshot=list(snapshots.values())[-1] if snapshots else None,
+        differences=[Difference(path=path, found_by=found_by) for path, found_by in sorted(differing.items())],
+        message="; ".join(messages) or None,
+    )

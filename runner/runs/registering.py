@@ -1,0 +1,113 @@
+"""What a person chooses for a job, checked as a whole before anything is written."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from runner.history.database import Database
+from runner.history.jobs import find_job, find_jobs_at
+from runner.measure.environment import usable_cpus
+from runner.model.errors import ScanError, UsageError
+from runner.model.jobs import Job, JobSpec
+from runner.scan.match import Matcher
+from runner.scan.walk import open_root
+from runner.strategies import STRATEGIES
+
+_MAX_NAME = 100
+
+
+def check_spec(spec: JobSpec) -> JobSpec:
+    """Make sure that a job can be what was chosen for it; returns it.
+
+    Raises:
+        UsageError: If something in it can't be.
+    """
+    _check_name(spec.name)
+    Matcher(spec.selection)
+    if not spec.strategies:
+        raise UsageError(f"there is no strategy; choose from {', '.join(STRATEGIES)}")
+    for strategy in spec.strategies:
+        if strategy not in STRATEGIES:
+            raise UsageError(f"there is no strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")
+    if len(set(spec.strategies)) < len(spec.strategies):
+        raise UsageError("a strategy is named twice; name each once")
+    most = max(64, 4 * usable_cpus())
+    if spec.workers is not None and not 1 <= spec.workers <= most:
+        raise UsageError(f"{spec.workers} workers can't be used; choose from 1 to {most}")
+    return spec
+
+
+def check_root(directory: Path) -> bytes:
+    """Make a folder's absolute path, after a look whether it can be scanned.
+
+    Raises:
+        UsageError: If it is missing, not a folder, or can't be read.
+    """
+    root = os.fsencode(os.path.abspath(directory))  # noqa: PTH100  a link stays as it was named
+    try:
+        os.close(open_root(root))
+    except ScanError as error:
+        raise UsageError(str(error)) from None
+    return root
+
+
+def default_name(root: bytes) -> str:
+    """Name a job after the folder that it scans."""
+    name = os.fsdecode(root).rstrip("/").rpartition("/")[2]
+    name = re.sub(r"[^\w.+@-]+", "-", name.encode("utf-8", "replace").decode()).strip("-")[:_MAX_NAME]
+    return f"job-{name}" if name.isdigit() else name or "root"
+
+
+def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) -> Job:
+    """Find the job that a person means by a name, a number or a folder; a folder without one gets a job.
+
+    Raises:
+        UsageError: If it is none of them, or several jobs scan the folder.
+    """
+    job = find_job(database, target)
+    if job is not None:
+        return job
+    directory = Path(target)
+    if not directory.exists() and "/" not in target:
+        raise UsageError(f"there is no job and no folder {target!r}; see `runner jobs`")
+    root = check_root(directory)
+    known = find_jobs_at(database, root)
+    if len(known) > 1:
+        names = ", ".join(repr(job.spec.name) for job in known)
+        raise UsageError(f"several jobs scan {target!r}: {names}; name the one to run")
+    if known:
+        return known[0]
+    return add(check_spec(JobSpec(name=_free_name(database, default_name(root)), root=root)))
+
+
+def _free_name(database: Database, name: str) -> str:
+    candidate, number = name, 1
+    while find_job(database, candidate) is not None:
+        number += 1
+        candidate = f"{name}-{number}"
+    return candidate
+
+
+def _check_name(name: str) -> None:
+    if not name or name != name.strip():
+        raise UsageError("a job's name is empty or has spaces around it; choose another --name")
+    if name.isdigit():
+        raise UsageError(f"the name {name!r} would be taken for a job's number; choose one with a letter in it")
+    if "/" in name or not name.isprintable() or _is_broken(name):
+        raise UsageError(f"the name {name!r} holds a slash or a character that can't be shown; choose another --name")
+    if len(name) > _MAX_NAME:
+        raise UsageError(f"the name {name[:20]!r}… is longer than {_MAX_NAME} characters; choose a shorter one")
+
+
+def _is_broken(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def unique(values: Sequence[str]) -> tuple[str, ...]:
+    """Drop repetitions, keeping the order."""
+    return tuple(dict.fromkeys(values))

@@ -1,0 +1,221 @@
+"""Reads recipes from TOML, strictly: whatever a recipe says wrongly is told by its file and key."""
+
+import reprlib
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from runner.model.bundled import bundled
+from runner.model.errors import UsageError
+from runner.samples.recipe import (
+    MOST_FOLDERS,
+    PLACEHOLDER,
+    PLACEHOLDERS,
+    Content,
+    Kind,
+    Level,
+    Recipe,
+    Stray,
+    count_folders,
+    draw_counts,
+    is_numbered,
+)
+
+# Leaves room below the 255 bytes of every common file system for numbers longer than their place.
+_LONGEST_NAME_BYTES = 240
+_MOST_FILES = 10_000_000  # in one folder
+_MOST_LINES = 100_000
+_MOST_SHARE = 10_000
+# Times that every file system can keep, 32-bit ones included.
+_FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_INSTANT = datetime(2038, 1, 1, tzinfo=UTC)
+
+
+def list_recipes() -> list[str]:
+    """List the names of the bundled recipes, in alphabetical order."""
+    return sorted(path.stem for path in bundled("data").glob("*.toml"))
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Load a recipe.
+
+    Args:
+        name_or_path: Name of a bundled recipe, or path of a file; a file called as a bundled recipe needs its ``./``.
+
+    Returns:
+        The recipe, with its folders and files counted.
+
+    Raises:
+        UsageError: If there is none of that name, the file can't be read, or a key is unknown, missing or wrong.
+    """
+    names = list_recipes()
+    if name_or_path in names:
+        return _read(bundled("data") / f"{name_or_path}.toml")
+    path = Path(name_or_path)
+    if "/" in name_or_path or path.suffix == ".toml" or path.is_file():
+        return _read(path)
+    raise UsageError(f"there is no recipe {name_or_path!r}; choose {', '.join(names)} or give the path of a .toml file")
+
+
+def _read(path: Path) -> Recipe:
+    try:
+        entries = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise UsageError(f"cannot read the recipe {str(path)!r}: {error.strerror}; check its path") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the recipe {str(path)!r} is not TOML: {error}; correct it there") from error
+    return _recipe(path.stem, _Table(f"recipe {str(path)!r}: ", entries))
+
+
+class _Table:
+    """A table of a recipe whose keys are taken out one by one, each checked; what is left over is unknown.
+
+    Attributes:
+        where: The file and the table, as error messages begin.
+        entries: What has not been taken yet.
+    """
+
+    def __init__(self, where: str, entries: Mapping[str, Any]) -> None:
+        self.where = where
+        self.entries = dict(entries)
+
+    def wrong(self, key: str, expected: str, value: object) -> UsageError:
+        # Python refuses to print an integer beyond 4300 digits, which TOML can hold in hexadecimal.
+        shown = "a huge number" if isinstance(value, int) and abs(value) >= 2**63 else reprlib.repr(value)
+        return UsageError(f"{self.where}{key} must be {expected}, not {shown}")
+
+    def need(self, key: str) -> Any:
+        if key not in self.entries:
+            raise UsageError(f"{self.where}the key {key} is missing; add it")
+        return self.entries.pop(key)
+
+    def finish(self) -> None:
+        if self.entries:
+            raise UsageError(f"{self.where}unknown key {next(iter(self.entries))!r}; correct or remove it")
+
+    def whole(self, key: str, least: int, most: int, default: int | None = None) -> int:
+        value = self.need(key) if default is None else self.entries.pop(key, default)
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, f"a whole number from {least} to {most}", value)
+        return value
+
+    def bounds(self, key: str, most: int) -> tuple[int, int]:
+        value = self.need(key)
+        pair = value if isinstance(value, list) else [value, value]
+        if len(pair) != 2 or any(type(part) is not int for part in pair) or not 0 <= pair[0] <= pair[1] <= most:
+            raise self.wrong(key, f"a whole number from 0 to {most} or two such in order, [least, most]", value)
+        return pair[0], pair[1]
+
+    def line(self, key: str) -> str:
+        value = self.need(key)
+        if not isinstance(value, str) or not value or not value.isprintable():
+            raise self.wrong(key, "one line of text", value)
+        return value
+
+    def name(self, key: str, *, with_number: bool) -> str:
+        value = self.need(key)
+        if not isinstance(value, str) or value in {"", ".", ".."} or any(sign in value for sign in "/\0"):
+            raise self.wrong(key, "a file name", value)
+        if len(value.encode()) > _LONGEST_NAME_BYTES:
+            raise self.wrong(key, f"at most {_LONGEST_NAME_BYTES} bytes long", value)
+        if with_number and not is_numbered(value):
+            raise self.wrong(key, "a name with one place for a number, such as 'page-###.md'", value)
+        return value
+
+    def text(self, key: str) -> str:
+        value = self.entries.pop(key, "")
+        if not isinstance(value, str):
+            raise self.wrong(key, "text", value)
+        for placeholder in PLACEHOLDER.finditer(value):
+            if placeholder[1] not in PLACEHOLDERS:
+                raise self.wrong(key, "text in which every $ begins $word or $number", placeholder[0])
+        return value
+
+    def instant(self, key: str) -> datetime:
+        value = self.need(key)
+        if not isinstance(value, datetime) or value.tzinfo is None or not _FIRST_INSTANT <= value < _LAST_INSTANT:
+            raise self.wrong(key, "an instant from 1970 to 2037 with its offset, such as 2026-01-01T00:00:00Z", value)
+        return value
+
+    def tables(self, key: str, *, required: bool) -> list["_Table"]:
+        value = self.need(key) if required else self.entries.pop(key, [])
+        if not isinstance(value, list) or any(not isinstance(part, dict) for part in value) or (required and not value):
+            raise self.wrong(key, f"written as [[{key}]] tables", value)
+        return [_Table(f"{self.where}[[{key}]] number {n}: ", part) for n, part in enumerate(value, start=1)]
+
+
+def _recipe(name: str, table: _Table) -> Recipe:
+    description = table.line("description")
+    seed = table.whole("seed", 0, 2**32 - 1)
+    modified_at = table.instant("modified_at")
+    levels = tuple(_level(part) for part in table.tables("levels", required=True))
+    kinds = tuple(_kind(part) for part in table.tables("kinds", required=True))
+    strays = tuple(_stray(part) for part in table.tables("strays", required=False))
+    table.finish()
+    counts = count_folders(levels)
+    if sum(counts) >= MOST_FOLDERS:
+        raise UsageError(f"{table.where}levels make more than {MOST_FOLDERS} folders; lower folders or depth")
+    files = sum(
+        sum(islice(draw_counts(level, seed + n), count))
+        for n, (level, count) in enumerate(zip(levels, counts, strict=True))
+    )
+    return Recipe(
+        name=name,
+        description=description,
+        seed=seed,
+        modified_at=modified_at,
+        levels=levels,
+        kinds=kinds,
+        strays=strays,
+        folders=1 + sum(counts),
+        files=len(strays) + files,
+    )
+
+
+def _level(table: _Table) -> Level:
+    level = Level(
+        name=table.name("name", with_number=True),
+        folders=table.whole("folders", 1, MOST_FOLDERS),
+        files=table.bounds("files", _MOST_FILES),
+        depth=table.whole("depth", 1, MOST_FOLDERS, default=1),
+    )
+    table.finish()
+    return level
+
+
+def _kind(table: _Table) -> Kind:
+    kind = Kind(
+        name=table.name("name", with_number=True),
+        share=table.whole("share", 1, _MOST_SHARE),
+        content=_content(table),
+    )
+    table.finish()
+    return kind
+
+
+def _stray(table: _Table) -> Stray:
+    stray = Stray(name=table.name("name", with_number=False), content=_content(table))
+    table.finish()
+    return stray
+
+
+def _content(table: _Table) -> Content:
+    """Take the keys of a content: hex alone, or first, line with lines, and last in any selection; none for empty."""
+    if "hex" in table.entries:
+        value = table.need("hex")
+        try:
+            return Content(fixed=bytes.fromhex(value))
+        except (TypeError, ValueError):
+            raise table.wrong("hex", "text of hexadecimal digits, two for each byte", value) from None
+    if not table.entries:
+        return Content()
+    return Content(
+        fixed=None,
+        first=table.text("first"),
+        line=table.text("line"),
+        last=table.text("last"),
+        lines=table.bounds("lines", _MOST_LINES) if "lines" in table.entries else (1, 1),
+    )

@@ -1,0 +1,132 @@
+"""Cron expressions: Vixie cron's fields, read by cronsim, matched against a plain calendar without time zones."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import pairwise
+
+from cronsim import CronSim, CronSimError
+
+from runner.model.errors import UsageError
+
+ALIASES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_FIELDS = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31",
+    "month": "1 to 12 or jan to dec",
+    "day-of-week": "0 to 7 or sun to sat",
+}
+_ONE_DAY = timedelta(days=1)
+_DAY_MINUTES = 24 * 60
+# The rarest day that fields can name is a 29 February on a given weekday: 40 years apart across a century such as 2100.
+_RAREST_DAYS = 50 * 366
+# After 28 years weekdays fall on the same dates again.
+_CALENDAR_DAYS = 28 * 366
+
+
+class Cron:
+    """A cron expression, taken apart.
+
+    Attributes:
+        minutes: The minutes of a day at which it fires, counted from midnight; ascending.
+        follows_clock: Whether it names clock times, so that Debian's cron moves it out of a daylight-saving gap and
+            fires it once in a repeated hour. With a star for minute or hour it follows elapsed time through both.
+    """
+
+    def __init__(self, fields: str) -> None:
+        minute, hour, *_ = fields.split()
+        self._sim = CronSim(fields, datetime(2000, 1, 1))  # noqa: DTZ001 - a plain calendar has no zone
+        self.minutes = tuple(60 * h + m for h in sorted(self._sim.hours) for m in sorted(self._sim.minutes))
+        self.follows_clock = not minute.startswith("*") and not hour.startswith("*")
+
+    def fires_on(self, day: date) -> bool:
+        """Tell whether it fires on a day."""
+        return day.month in self._sim.months and self._sim.match_day(day)
+
+    def matches_after(self, local: datetime) -> Iterator[datetime]:
+        """Give the naive local times at which it fires, in order, strictly after *local*; none if it never does."""
+        day, skip, quiet_days = local.date(), self._rank(local), 0
+        while quiet_days < _RAREST_DAYS:
+            if self.fires_on(day):
+                midnight = datetime.combine(day, time())
+                yield from (midnight + timedelta(minutes=minute) for minute in self.minutes[skip:])
+                quiet_days = 0
+            day, skip, quiet_days = day + _ONE_DAY, 0, quiet_days + 1
+
+    def count_matches(self, after: datetime, until: datetime) -> int:
+        """Count the naive local times at which it fires, after < time <= until, without giving each."""
+        if until <= after:
+            return 0
+        first, last = after.date(), until.date()
+        days = sum(self.fires_on(date.fromordinal(day)) for day in range(first.toordinal(), last.toordinal()))
+        return (
+            days * len(self.minutes)
+            - self.fires_on(first) * self._rank(after)
+            + self.fires_on(last) * self._rank(until)
+        )
+
+    def smallest_gap(self, after: date) -> timedelta:
+        """Give the shortest time between two fire times of a calendar without daylight saving."""
+        first = after.toordinal()
+        days = [day for day in range(first, first + _CALENDAR_DAYS) if self.fires_on(date.fromordinal(day))]
+        between_days = min((b - a for a, b in pairwise(days)), default=_RAREST_DAYS)
+        overnight = between_days * _DAY_MINUTES - self.minutes[-1] + self.minutes[0]
+        return timedelta(minutes=min([overnight, *(b - a for a, b in pairwise(self.minutes))]))
+
+    def never_fires(self) -> bool:
+        """Whether its days never come."""
+        return next(self.matches_after(datetime(2000, 1, 1)), None) is None  # noqa: DTZ001 - as above
+
+    def _rank(self, local: datetime) -> int:
+        return bisect_right(self.minutes, 60 * local.hour + local.minute)
+
+
+@lru_cache(maxsize=4096)
+def load_cron(expression: str) -> Cron:
+    """Take a normalised expression apart: five fields or an alias.
+
+    Raises:
+        UsageError: If it is wrong or would never fire.
+    """
+    fields = ALIASES.get(expression, expression)
+    _check_shape(fields)
+    for (name, allowed), field in zip(_FIELDS.items(), fields.split(), strict=True):
+        _check_field(name, allowed, field)
+    try:
+        cron = Cron(fields)
+    except CronSimError:  # every field is right by itself, so the days lie outside the months
+        cron = None
+    if cron is None or cron.never_fires():
+        raise UsageError(f"the cron expression {expression!r} never fires; choose a day that its months have")
+    return cron
+
+
+def _check_shape(fields: str) -> None:
+    if fields == "@reboot":
+        raise UsageError("'@reboot' names no clock time; have the system start 'runner daemon' and choose e.g. @daily")
+    if fields.startswith("@"):
+        raise UsageError(f"{fields!r} is not a cron time; the names are {', '.join(ALIASES)}")
+    number = len(fields.split())
+    if number != len(_FIELDS):
+        cure = "leave out the seconds, or use --every" if number == len(_FIELDS) + 1 else "write it like '0 6 * * 1-5'"
+        raise UsageError(f"the cron expression {fields!r} has {number} fields, not five ({', '.join(_FIELDS)}); {cure}")
+
+
+def _check_field(name: str, allowed: str, field: str) -> None:
+    try:
+        CronSim(" ".join(field if name == other else "*" for other in _FIELDS), datetime(2000, 1, 1))  # noqa: DTZ001
+    except (CronSimError, ValueError):  # ValueError: more digits than Python converts
+        raise UsageError(
+            f"{field!r} is not a {name} of a cron expression; use {allowed}, "
+            "with * for all, lists 1,2, rising ranges 1-5, or steps */5"
+        ) from None

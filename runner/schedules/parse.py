@@ -1,0 +1,153 @@
+"""Text to schedule: --every, --cron or --at, a time zone and a jitter, checked and brought to one form."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from runner.model.errors import UsageError
+from runner.model.jobs import Schedule, ScheduleKind
+from runner.model.units import LONGEST_DURATION_S, format_duration, format_instant, parse_duration
+from runner.schedules.cron import load_cron
+from runner.schedules.firing import smallest_gap
+from runner.schedules.zones import load_zone, stretches
+
+
+def parse_schedule(
+    *,
+    every: str | None = None,
+    cron: str | None = None,
+    at: str | None = None,
+    timezone: str | None = None,
+    jitter: str | None = None,
+    now: datetime,
+) -> Schedule:
+    """Read a schedule as a person writes it.
+
+    Args:
+        every: A duration, ``1h30m``.
+        cron: Five cron fields or a name such as ``@hourly``.
+        at: An ISO 8601 instant in the future; without an offset it is local time in *timezone*.
+        timezone: An IANA name; None for the machine's zone.
+        jitter: A duration shorter than any gap between two fire times.
+        now: The instant from which the schedule counts; aware.
+
+    Returns:
+        The schedule, its expression in normal form.
+
+    Raises:
+        UsageError: If not exactly one of *every*, *cron* and *at* is given, or anything given is wrong.
+    """
+    kind, text = _choose_one({ScheduleKind.EVERY: every, ScheduleKind.CRON: cron, ScheduleKind.AT: at})
+    zone = timezone if timezone is not None else _local_zone_name()
+    load_zone(zone)
+    match kind:
+        case ScheduleKind.EVERY:
+            expression = format_duration(parse_duration(text))
+        case ScheduleKind.CRON:
+            expression = _normal_cron(text)
+        case _:
+            expression = format_instant(_parse_at(text, zone, now))
+    jitter_s = parse_duration(jitter) if jitter is not None else 0
+    schedule = Schedule(
+        kind=kind, expression=expression, timezone=zone, anchor_at=now.astimezone(UTC), jitter_s=jitter_s
+    )
+    if jitter_s:
+        _check_jitter(schedule)
+    return schedule
+
+
+def _choose_one(given: dict[ScheduleKind, str | None]) -> tuple[ScheduleKind, str]:
+    match [(kind, text) for kind, text in given.items() if text is not None]:
+        case [only]:
+            return only
+        case []:
+            raise UsageError("nothing says when to fire; give one of --every, --cron or --at")
+        case several:
+            options = " and ".join(f"--{kind}" for kind, _ in several)
+            raise UsageError(f"{options} exclude each other; give only one of --every, --cron or --at")
+
+
+def _local_zone_name() -> str:
+    import tzlocal
+
+    try:
+        name = tzlocal.get_localzone_name()
+        load_zone(name)
+    # A machine may name no zone, two that disagree, or one that it does not have.
+    except (LookupError, ValueError, OSError, TypeError, UsageError):
+        return "UTC"
+    return name
+
+
+def _normal_cron(text: str) -> str:
+    expression = " ".join(text.split())
+    load_cron(expression)
+    return expression
+
+
+def _parse_at(text: str, zone: str, now: datetime) -> datetime:
+    try:
+        written = datetime.fromisoformat(text.strip())
+        instant = written.astimezone(UTC) if written.tzinfo else _resolve(written, zone)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not an instant; write it like 2026-11-22T10:00 or 2026-11-22T10:00Z") from None
+    if instant <= now:
+        raise UsageError(f"{text!r} is past, it was {format_instant(instant)}; give an instant still to come")
+    if (instant - now).total_seconds() > LONGEST_DURATION_S:
+        raise UsageError(f"{text!r} lies more than a century ahead; give an earlier instant")
+    return instant
+
+
+def _resolve(local: datetime, zone: str) -> datetime:
+    """Give the instant of a naive local time in a zone: of a repeated one the first, of a skipped one none."""
+    tz = load_zone(zone)
+    instant = local.replace(tzinfo=tz, fold=0).astimezone(UTC)
+    if instant.astimezone(tz).replace(tzinfo=None) != local:
+        # A skipped time is read with the offset before the gap, and so lies within the stretch after it.
+        after_gap = next(stretches(zone, instant)).local_start
+        raise UsageError(
+            f"{local.isoformat(' ', 'minutes')} does not exist in {zone}: clocks go forward then; "
+            f"give {after_gap.isoformat(' ', 'minutes')} or later"
+        )
+    return instant
+
+
+def _check_jitter(schedule: Schedule) -> None:
+    gap = smallest_gap(schedule, schedule.anchor_at)
+    if timedelta(seconds=schedule.jitter_s) >= gap:
+        raise UsageError(
+            f"a jitter of {format_duration(schedule.jitter_s)} could swap fire times that are only "
+            f"{format_duration(int(gap.total_seconds()))} apart; choose a shorter jitter"
+        )
+
+
+def change_schedule(
+    old: Schedule | None,
+    *,
+    every: str | None = None,
+    cron: str | None = None,
+    at: str | None = None,
+    timezone: str | None = None,
+    jitter: str | None = None,
+    now: datetime,
+) -> Schedule | None:
+    """Change a schedule as a person asks; what is not named stays as it is, its phase included.
+
+    Returns:
+        The schedule; None if there was none and none is asked for.
+
+    Raises:
+        UsageError: As :func:`parse_schedule` does, and if there is no schedule to change.
+    """
+    if every is cron is at is timezone is jitter is None:
+        return old
+    if old is None or not every is cron is at is None:
+        kept = timezone if timezone is not None or old is None else old.timezone
+        return parse_schedule(every=every, cron=cron, at=at, timezone=kept, jitter=jitter, now=now)
+    changed = replace(
+        old,
+        timezone=old.timezone if timezone is None else load_zone(timezone).key,
+        jitter_s=old.jitter_s if jitter is None else parse_duration(jitter),
+    )
+    if changed.jitter_s:
+        _check_jitter(changed)
+    return changed

@@ -1,0 +1,203 @@
+"""A ``multiprocessing.Pool`` whose workers read subtrees.
+
+The tree is cut as it is discovered. The parent reads the top until there are folders enough to share out; a worker
+reads a share until its budget is spent and hands back the folders it did not come to, which are shared out again.
+So lopsided trees balance without knowing their sizes beforehand.
+
+A worker killed by the kernel or by a person makes ``Pool.map`` wait for ever, and ``Pool.terminate`` after it, since
+the dead worker may hold the lock of the task queue. The parent therefore watches the workers beside the results
+and never joins a pool that has lost one: the trial ends, and with it its whole process group.
+"""
+
+import marshal
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from runner.model.errors import ScanError
+from runner.model.jobs import Selection
+from runner.scan.walk import Part, Report, Walker
+from runner.strategies.base import Scan, ScanRequest, to_snapshot
+
+# The parent reads the top of the tree until it has this many folders for each worker, or has done this much work.
+_SHARES_PER_WORKER = 8
+_TOP_BUDGET = 2_000
+# The most work in one task, about 20 ms: small enough to balance, large against the 0.1 ms that a task costs.
+_TASK_BUDGET = 40_000
+# Tasks handed out beyond those being worked on, so that no worker waits for the parent.
+_TASKS_AHEAD = 2
+# How long workers may take to end once they have nothing left to do.
+_END_S = 5.0
+
+
+class Pool:
+    """Subtrees read by the workers of a pool."""
+
+    parallel = True
+
+    def scan(self, request: ScanRequest, report: Report) -> Scan:
+        """Scan a tree with a pool; see :class:`~runner.strategies.base.Strategy`."""
+        began = time.perf_counter()
+        walker = Walker(request.root, request.selection)
+        crew = Crew(
+            request.workers, request.start_method, initializer=_prepare, initargs=(request.root, request.selection)
+        )
+        try:
+            part, ready = _gather(walker, crew, request.workers, report)
+            walker.check_root()
+        finally:
+            walker.close()
+        return Scan(snapshot=to_snapshot(part), startup_s=max(0.0, ready - began), end=crew.end)
+
+
+class Crew:
+    """A pool whose workers are watched while their results are awaited.
+
+    Args:
+        workers: How many.
+        start_method: How they are started.
+        initializer: Called in each worker first; must not raise, or the pool would start workers for ever.
+        initargs: Its arguments.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        start_method: str,
+        initializer: Callable[..., None] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        # A child inherits nothing it could confuse with its own: the pool is the only thing this process starts.
+        self._start_method = start_method
+        self._pool = multiprocessing.get_context(start_method).Pool(workers, initializer, initargs)
+        # The processes themselves, since a pool forgets a dead worker and hides its exit code.
+        self.workers: Sequence[BaseProcess] = multiprocessing.active_children()
+        self._results: deque[Any] = deque()
+        self._wakened, self._waken = multiprocessing.Pipe(duplex=False)
+
+    def submit(self, function: Callable[..., object], *args: object) -> None:
+        """Give the pool one task; its result comes out of :meth:`results`."""
+        self._pool.apply_async(function, args, callback=self._arrived, error_callback=self._arrived)
+
+    def _arrived(self, result: object) -> None:
+        # Runs on the pool's own thread.
+        self._results.append(result)
+        self._waken.send_bytes(b"")
+
+    def result(self) -> Any:
+        """Wait for the next result, in the order of completion.
+
+        Raises:
+            ScanError: If a worker dies first.
+            BaseException: Whatever the task raised.
+        """
+        while not self._results:
+            for ready in wait([self._wakened, *(worker.sentinel for worker in self.workers)]):
+                if ready is not self._wakened:
+                    raise ScanError(_epitaph(next(worker for worker in self.workers if worker.sentinel == ready)))
+                _drain(self._wakened)
+        result = self._results.popleft()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def end(self) -> None:
+        """Let the workers end and collect them, so that their CPU time counts.
+
+        Raises:
+            ScanError: If one of them does not end by itself with success.
+        """
+        self._pool.close()
+        deadline = time.monotonic() + _END_S
+        for worker in self.workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.exitcode != 0:
+                raise ScanError(_epitaph(worker))
+        if self._start_method == "forkserver":
+            # The server collects the workers; only when it has itself been collected does their time count. There
+            # is no public way to end it.
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _drain(connection: Connection) -> None:
+    while connection.poll():
+        connection.recv_bytes()
+
+
+def _epitaph(worker: BaseProcess) -> str:
+    """Say in one line which worker ended and how."""
+    worker.join(1.0)
+    code = worker.exitcode
+    if code is None:
+        return f"pool worker {worker.pid} did not end in {_END_S:g} s"
+    if code < 0:
+        return f"pool worker {worker.pid} was killed by {signal.Signals(-code).name}"
+    return f"pool worker {worker.pid} ended by itself with exit code {code}"
+
+
+def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[Part, float]:
+    """Read the whole tree; returns it and when the last worker became ready, by ``time.perf_counter``."""
+    whole = Part(rest=[""])
+    # The oldest folders first, and one at a time, which spreads out fastest.
+    spent = 0
+    while whole.rest and len(whole.rest) < _SHARES_PER_WORKER * workers and spent < _TOP_BUDGET:
+        part = walker.read(whole.rest, report, budget=1, depth_first=False)
+        spent += 50 + sum(row[3] for row in part.rows)
+        _add(whole, part)
+    frontier = deque(whole.rest)
+    under_way = 0
+    ready = time.perf_counter()
+    while frontier or under_way:
+        share = max(1, len(frontier) // (_SHARES_PER_WORKER * workers))
+        while frontier and under_way < workers * _TASKS_AHEAD:
+            taken = [frontier.popleft() for _ in range(min(share, len(frontier)))]
+            crew.submit(_read_share, taken)
+            under_way += 1
+        encoded = crew.result()
+        under_way -= 1
+        rows, problems, rest, ready_at = marshal.loads(encoded)  # noqa: S302  from a worker of this process
+        ready = max(ready, ready_at)
+        whole.rows += rows
+        whole.problems += problems
+        frontier.extend(rest)
+        report(len(rows), sum(row[3] for row in rows), sum(row[1].count(b"\0") + 1 for row in rows if row[1]))
+    return whole, ready
+
+
+def _add(whole: Part, part: Part) -> None:
+    whole.rows += part.rows
+    whole.problems += part.problems
+    whole.rest = part.rest
+
+
+# What a worker keeps between its tasks.
+_assignment: tuple[bytes, Selection] | None = None
+_walker: Walker | None = None
+_ready_at = 0.0
+
+
+def _prepare(root: bytes, selection: Selection) -> None:
+    """Remember the tree; it is opened by the first task, where an error reaches the parent."""
+    global _assignment, _ready_at  # noqa: PLW0603  a pool gives its workers no other place
+    _assignment = (root, selection)
+    _ready_at = time.perf_counter()
+
+
+def _read_share(starts: list[str]) -> bytes:
+    """Read some subtrees within the budget, in a worker."""
+    global _walker  # noqa: PLW0603  likewise
+    if _walker is None:
+        assert _assignment is not None  # noqa: S101  the initializer ran first
+        _walker = Walker(*_assignment)
+    part = _walker.read(starts, _no_report, budget=_TASK_BUDGET)
+    return marshal.dumps((part.rows, part.problems, part.rest, _ready_at))
+
+
+def _no_report(_folders: int, _entries: int, _files: int) -> None:
+    """Progress is reported by the parent, which sees every result."""

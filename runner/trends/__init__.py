@@ -1,0 +1,1 @@
+"""What the timings say: statistics over history as pure functions of plain numbers."""

@@ -1,0 +1,214 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runner.model.bundled import bundled
+from runner.model.errors import UsageError
+from runner.samples import Recipe, list_recipes, load_recipe
+
+SOUND = """
+description = "two folders"
+seed = 1
+modified_at = 2026-01-01T00:00:00Z
+
+[[levels]]
+name = "d#"
+folders = 2
+files = 3
+
+[[kinds]]
+name = "f#.md"
+share = 1
+line = "$word\\n"
+lines = [1, 2]
+
+[[strays]]
+name = "stray"
+hex = "00ff"
+"""
+
+
+def complaint(folder: Path, text: str | bytes) -> str:
+    path = folder / "my.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(UsageError) as caught:
+        load_recipe(str(path))
+    message = str(caught.value)
+    assert message.isprintable()
+    assert f"recipe {str(path)!r}" in message
+    return message
+
+
+def test_the_bundled_recipes_are_listed_by_name() -> None:
+    assert list_recipes() == ["deep", "demo", "lesson", "wide"]
+
+
+@pytest.mark.parametrize("name", ["deep", "demo", "lesson", "wide"])
+def test_every_bundled_recipe_loads_under_its_name_and_begins_with_its_explanation(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.modified_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert (bundled("data") / f"{name}.toml").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_the_wide_recipe_counts_a_million_files_of_which_each_leaf_has_ten_markdown() -> None:
+    recipe = load_recipe("wide")
+    assert (recipe.folders, recipe.files) == (1 + 10 + 200 + 10_000, 1_000_000)
+    assert recipe.levels[-1].files == (100, 100)
+    shares = {kind.name: kind.share for kind in recipe.kinds}
+    assert (shares["note-###.md"], sum(shares.values())) == (1, 10)
+    assert [name for name in shares if name.endswith(".md")] == ["note-###.md"]
+
+
+def test_demo_differs_from_the_lesson_in_numbers_only() -> None:
+    demo, lesson = load_recipe("demo"), load_recipe("lesson")
+    assert (demo.kinds, demo.strays) == (lesson.kinds, lesson.strays)
+    assert demo.folders == 41
+    assert 40 * 100 < demo.files < 40 * 200
+
+
+def test_a_recipe_of_ones_own_is_given_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my.toml").write_text(SOUND, encoding="utf-8")
+    (tmp_path / "plain").write_text(SOUND, encoding="utf-8")
+    (tmp_path / "lesson").write_text(SOUND, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def counted(recipe: Recipe) -> tuple[str, int, int]:
+        return recipe.name, recipe.folders, recipe.files
+
+    assert counted(load_recipe("my.toml")) == ("my", 3, 7)
+    assert counted(load_recipe("plain")) == ("plain", 3, 7)
+    assert counted(load_recipe("./lesson")) == ("lesson", 3, 7)
+    assert load_recipe("lesson").folders == 101
+
+
+def test_an_unknown_name_is_answered_with_the_bundled_ones() -> None:
+    with pytest.raises(UsageError, match=r"no recipe 'lessn'; choose deep, demo, lesson, wide or give the path"):
+        load_recipe("lessn")
+
+
+def test_a_recipe_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    missing = tmp_path / "gone.toml"
+    with pytest.raises(UsageError, match=r"gone\.toml': No such file or directory"):
+        load_recipe(str(missing))
+    with pytest.raises(UsageError, match="Is a directory"):
+        load_recipe(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("seed = ", "Invalid value"),
+        (b'description = "\xff"', "utf-8"),
+        ("seed = " + "9" * 5000, "4300 digits"),
+        ("seed = " + "[" * 100_000, "recursion"),
+        ("seed = 1\nseed = 2", "overwrite"),
+    ],
+    ids=["unfinished", "not UTF-8", "endless number", "endless nesting", "key twice"],
+)
+def test_what_is_not_toml_is_refused_in_one_line(tmp_path: Path, text: str | bytes, reason: str) -> None:
+    message = complaint(tmp_path, text)
+    assert "is not TOML" in message
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [
+        ("description", ": the key description"),
+        ("seed", ": the key seed"),
+        ("modified_at", ": the key modified_at"),
+        ("folders", "[[levels]] number 1: the key folders"),
+        ("files", "[[levels]] number 1: the key files"),
+        ("share", "[[kinds]] number 1: the key share"),
+    ],
+)
+def test_a_missing_key_is_named(tmp_path: Path, key: str, where: str) -> None:
+    lines = [line for line in SOUND.splitlines() if not line.startswith(f"{key} =")]
+    assert f"{where} is missing" in complaint(tmp_path, "\n".join(lines))
+
+
+@pytest.mark.parametrize("table", ["levels", "kinds", "strays"])
+def test_a_missing_name_is_named_with_its_table(tmp_path: Path, table: str) -> None:
+    lines = SOUND.splitlines()
+    del lines[lines.index(f"[[{table}]]") + 1]
+    assert f"[[{table}]] number 1: the key name is missing" in complaint(tmp_path, "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("seed = 1", "seed = 1\nsede = 2", "': unknown key 'sede'"),
+        ("seed = 1", 'seed = 1\n"a\\nb" = 2', r"': unknown key 'a\nb'"),
+        ("folders = 2", "folders = 2\nfolder = 2", "[[levels]] number 1: unknown key 'folder'"),
+        ("share = 1", "share = 1\nsize = 3", "[[kinds]] number 1: unknown key 'size'"),
+        ('hex = "00ff"', 'hex = "00ff"\nline = "x"', "[[strays]] number 1: unknown key 'line'"),
+        ('hex = "00ff"', "share = 1", "[[strays]] number 1: unknown key 'share'"),
+    ],
+)
+def test_an_unknown_key_is_named(tmp_path: Path, old: str, new: str, where: str) -> None:
+    assert where in complaint(tmp_path, SOUND.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("seed = 1", "seed = true", ": seed must be a whole number from 0"),
+        ("seed = 1", "seed = 1.0", "not 1.0"),
+        ("seed = 1", "seed = -1", "not -1"),
+        ("seed = 1", "seed = 0x1" + "0" * 5000, "not a huge number"),
+        ('"two folders"', "2", ": description must be one line"),
+        ('"two folders"', '"two\\nfolders"', ": description must be one line"),
+        ('"two folders"', '""', ": description must be one line"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00", ": modified_at must be an instant"),
+        ("2026-01-01T00:00:00Z", "2026-01-01", ": modified_at must be an instant"),
+        ("2026-01-01T00:00:00Z", "1969-12-31T23:59:59Z", ": modified_at must be an instant"),
+        ("2026-01-01T00:00:00Z", "2038-01-01T00:00:00Z", ": modified_at must be an instant"),
+        ("folders = 2", "folders = 0", "[[levels]] number 1: folders must be a whole number from 1"),
+        ("folders = 2", "folders = 2\ndepth = 0", "[[levels]] number 1: depth must be"),
+        ("folders = 2", "folders = 2\ndepth = 10000000", ": levels make more than 10000000 folders"),
+        ("files = 3", "files = [3]", "[[levels]] number 1: files must be"),
+        ("files = 3", "files = [3, 2]", "not [3, 2]"),
+        ("files = 3", "files = [-1, 2]", "not [-1, 2]"),
+        ("files = 3", "files = [0, true]", "not [0, True]"),
+        ("files = 3", 'files = "3"', "not '3'"),
+        ('"d#"', '"d"', "one place for a number"),
+        ('"d#"', '"d#-#"', "one place for a number"),
+        ('"d#"', '"a/d#"', "[[levels]] number 1: name must be a file name"),
+        ('"f#.md"', '"f#\\u0000"', "[[kinds]] number 1: name must be a file name"),
+        ('"f#.md"', f'"{"ü" * 120}#"', "at most 240 bytes"),
+        ('"stray"', '".."', "[[strays]] number 1: name must be a file name"),
+        ('"stray"', '""', "[[strays]] number 1: name must be a file name"),
+        ("share = 1", "share = 0", "[[kinds]] number 1: share must be"),
+        ('"$word\\n"', '"$wrod"', "begins $word or $number, not '$wrod'"),
+        ('"$word\\n"', "7", "[[kinds]] number 1: line must be text"),
+        ("lines = [1, 2]", "lines = [1, 1000000]", "[[kinds]] number 1: lines must be"),
+        ('"00ff"', '"0"', "[[strays]] number 1: hex must be"),
+        ('"00ff"', "0", "[[strays]] number 1: hex must be"),
+        ("[[strays]]", "[strays]", ": strays must be written as [[strays]]"),
+        ("[[strays]]", "[[strays.inner]]", ": strays must be written as [[strays]]"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_expected(tmp_path: Path, old: str, new: str, where: str) -> None:
+    assert old in SOUND
+    assert where in complaint(tmp_path, SOUND.replace(old, new))
+
+
+@pytest.mark.parametrize("table", ["levels", "kinds"])
+def test_levels_and_kinds_cannot_be_empty(tmp_path: Path, table: str) -> None:
+    start = SOUND.index(f"[[{table}]]")
+    rest = SOUND[:start] + SOUND[SOUND.index("[[", start + 2) :]
+    assert f": the key {table} is missing" in complaint(tmp_path, rest)
+    assert f": {table} must be written as [[{table}]]" in complaint(tmp_path, f"{table} = []\n{rest}")
+
+
+def test_a_checkout_keeps_bundled_folders_beside_the_package_and_a_wheel_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "runner"
+    package.mkdir()
+    monkeypatch.setattr("runner.model.bundled._PACKAGE", package)
+    assert bundled("data") == tmp_path / "data"
+    (package / "data").mkdir()
+    assert bundled("data") == package / "data"

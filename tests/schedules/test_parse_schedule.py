@@ -1,0 +1,222 @@
+"""Text to schedule, and every wrong text to one line."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import tzlocal
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from runner.model.errors import UsageError
+from runner.model.jobs import Schedule, ScheduleKind
+from runner.schedules.cron import ALIASES
+from runner.schedules.firing import describe
+from runner.schedules.parse import parse_schedule
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+BERLIN = "Europe/Berlin"
+
+
+def test_an_interval_is_anchored_at_registration_and_written_in_normal_form() -> None:
+    east = NOW.astimezone(timezone(timedelta(hours=5)))
+
+    schedule = parse_schedule(every=" 90m ", timezone=BERLIN, now=east)
+
+    assert schedule == Schedule(kind=ScheduleKind.EVERY, expression="1h30m", timezone=BERLIN, anchor_at=NOW)
+    assert schedule.anchor_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("written", "expression"),
+    [
+        ("*/5 * * * *", "*/5 * * * *"),
+        ("  0\t6  * *\n1-5 ", "0 6 * * 1-5"),
+        ("0 0 * jan SUN", "0 0 * jan SUN"),
+        ("0 0 L * *", "0 0 L * *"),
+        ("0 0 29 2 */7", "0 0 29 2 */7"),
+        *((name, name) for name in ALIASES),
+        (" @daily ", "@daily"),
+    ],
+)
+def test_a_cron_expression_keeps_its_words_and_loses_stray_spaces(written: str, expression: str) -> None:
+    schedule = parse_schedule(cron=written, timezone=BERLIN, now=NOW)
+
+    assert schedule == Schedule(kind=ScheduleKind.CRON, expression=expression, timezone=BERLIN, anchor_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("written", "expression"),
+    [
+        ("2026-11-22T12:30+01:00", "2026-11-22T11:30:00Z"),
+        ("2026-11-22T12:30Z", "2026-11-22T12:30:00Z"),
+        ("2026-11-22 12:30", "2026-11-22T11:30:00Z"),
+        ("2026-11-23", "2026-11-22T23:00:00Z"),
+        (" 20270701T1200 ", "2027-07-01T10:00:00Z"),
+        ("2026-11-22T11:00:00.000001", "2026-11-22T10:00:00.000001Z"),
+        ("2027-10-31T02:30", "2027-10-31T00:30:00Z"),  # comes twice: the first
+    ],
+)
+def test_an_instant_is_read_in_its_zone_and_written_in_utc(written: str, expression: str) -> None:
+    assert parse_schedule(at=written, timezone=BERLIN, now=NOW).expression == expression
+
+
+def test_what_is_past_is_told_in_utc_and_not_by_the_clock() -> None:
+    in_the_repeated_hour = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 in Berlin for the second time
+
+    with pytest.raises(UsageError, match="is past, it was 2026-10-25T00:30:00Z"):
+        parse_schedule(at="2026-10-25T02:30", timezone=BERLIN, now=in_the_repeated_hour)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({}, "give one of --every, --cron or --at"),
+        ({"every": "1h", "cron": "@daily"}, "--every and --cron exclude each other"),
+        ({"cron": "@daily", "at": "2027-01-01"}, "--cron and --at exclude each other"),
+        ({"every": "1h", "cron": "@daily", "at": "2027-01-01"}, "--every and --cron and --at exclude"),
+        ({"every": "0s"}, "is zero"),
+        ({"every": "-1h"}, "not a duration"),
+        ({"every": "1x"}, "not a duration"),
+        ({"every": "1"}, "not a duration"),
+        ({"every": ""}, "not a duration"),
+        ({"every": "101000d"}, "longer than a century"),
+        ({"cron": "61 * * * *"}, "'61' is not a minute"),
+        ({"cron": "* 24 * * *"}, "'24' is not a hour"),
+        ({"cron": "* * 0 * *"}, "'0' is not a day-of-month"),
+        ({"cron": "* * * foo *"}, "'foo' is not a month"),
+        ({"cron": "* * * * 8"}, "'8' is not a day-of-week"),
+        ({"cron": "* * * * fri-mon"}, "rising ranges"),
+        ({"cron": "*/0 * * * *"}, "is not a minute"),
+        ({"cron": "1,,2 * * * *"}, "is not a minute"),
+        ({"cron": "²L * * * *"}, "is not a minute"),
+        ({"cron": "1" * 5000 + " * * * *"}, "is not a minute"),
+        ({"cron": "* * * * *\0"}, "is not a day-of-week"),
+        ({"cron": "0 0 * * * *"}, "has 6 fields, not five"),
+        ({"cron": "0 0 * *"}, "has 4 fields, not five"),
+        ({"cron": ""}, "has 0 fields, not five"),
+        ({"cron": "@reboot"}, "names no clock time"),
+        ({"cron": "@fortnightly"}, "the names are @hourly"),
+        ({"cron": "0 0 30 2 *"}, "never fires"),
+        ({"cron": "0 0 31 4,6,9,11 *"}, "never fires"),
+        ({"at": "tomorrow"}, "is not an instant"),
+        ({"at": "2h"}, "is not an instant"),
+        ({"at": ""}, "is not an instant"),
+        ({"at": "\udcff\n"}, "is not an instant"),
+        ({"at": "2026-11-22T11:00"}, "is past, it was 2026-11-22T10:00:00Z"),
+        ({"at": "2026-11-22T09:59:59Z"}, "is past"),
+        ({"at": "0001-01-01T00:00"}, "is not an instant"),
+        ({"at": "9999-12-31T23:59-12:00"}, "is not an instant"),
+        ({"at": "2200-01-01"}, "more than a century ahead"),
+        ({"at": "2027-03-28T02:30"}, "does not exist in Europe/Berlin: clocks go forward then; give 2027-03-28 03:00"),
+        *(
+            ({"every": "1h", "timezone": name}, "there is no time zone")
+            for name in [
+                "",
+                ".",
+                "/etc/passwd",
+                "../UTC",
+                "Europe",
+                "Europe/",
+                "Mars/Base",
+                "U\0TC",
+                "\udcff",
+                "zone.tab",
+            ]
+        ),
+        ({"every": "1h", "timezone": "x" * 5000}, "there is no time zone"),
+        ({"every": "1h", "timezone": "Europe/Berlin\n"}, "there is no time zone"),
+        ({"every": "1h", "jitter": "1h"}, "are only 1h apart"),
+        ({"every": "1h", "jitter": "0s"}, "is zero"),
+        ({"every": "1h", "jitter": "soon"}, "not a duration"),
+        ({"cron": "* * * * *", "jitter": "1m"}, "are only 1m apart"),
+        ({"cron": "0,59 * * * *", "jitter": "2m"}, "are only 1m apart"),
+        ({"cron": "50 23,0 * * *", "jitter": "1h"}, "are only 1h apart"),
+        ({"cron": "0 0 13 * 5", "jitter": "1d"}, "are only 1d apart"),
+        # On the last Sunday of March 02:30 is made good at 03:00, half an hour before 03:30.
+        ({"cron": "30 2,3 * * *", "jitter": "45m"}, "are only 30m apart"),
+        # 01:00 and 03:00 are then one hour apart.
+        ({"cron": "0 1-23/2 * * *", "jitter": "90m"}, "are only 1h apart"),
+    ],
+)
+def test_a_wrong_schedule_is_refused_in_one_line(options: dict[str, str], complaint: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_schedule(**{"timezone": BERLIN, **options}, now=NOW)
+
+    (message,) = str(refusal.value).splitlines()
+    assert complaint in message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"every": "1h", "jitter": "59m59s"},
+        {"cron": "* * * * *", "jitter": "59s"},
+        {"cron": "30 2,3 * * *", "jitter": "45m", "timezone": "UTC"},
+        {"cron": "0 0 * * 5", "jitter": "6d"},
+        {"at": "2026-11-23", "jitter": "30d"},
+    ],
+)
+def test_a_jitter_that_keeps_the_order_is_taken(options: dict[str, str]) -> None:
+    assert parse_schedule(**{"timezone": BERLIN, **options}, now=NOW).jitter_s > 0
+
+
+@given(st.text() | st.lists(st.sampled_from([*"0123456789*/-,#LWw", " ", "sun", "jan"])).map("".join))
+@example("* * * * 5L#2")
+@example("0 0 L/L * *")
+def test_no_cron_text_raises_anything_but_a_one_line_refusal(text: str) -> None:
+    try:
+        parse_schedule(cron=text, timezone="UTC", now=NOW)
+    except UsageError as refusal:
+        assert len(str(refusal).splitlines()) == 1  # noqa: PT017 - most texts are refused, the others are right
+
+
+@given(at=st.text() | st.datetimes().map(str), zone=st.text() | st.sampled_from([BERLIN, "Pacific/Apia"]))
+def test_no_instant_or_zone_raises_anything_but_a_one_line_refusal(at: str, zone: str) -> None:
+    try:
+        parse_schedule(at=at, timezone=zone, now=NOW)
+    except UsageError as refusal:
+        assert len(str(refusal).splitlines()) == 1  # noqa: PT017 - as above
+
+
+def test_the_zone_is_the_machines_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tzlocal, "get_localzone_name", lambda: "Asia/Kathmandu")
+
+    assert parse_schedule(every="1h", now=NOW).timezone == "Asia/Kathmandu"
+    assert parse_schedule(every="1h", timezone=BERLIN, now=NOW).timezone == BERLIN
+
+
+def _conflicting() -> str:
+    raise LookupError("Multiple conflicting time zone configurations found:\n")
+
+
+@pytest.mark.parametrize("answer", [lambda: None, lambda: "Nowhere/At_All", _conflicting])
+def test_a_machine_that_cannot_tell_its_zone_is_in_utc(answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tzlocal, "get_localzone_name", answer)
+
+    assert parse_schedule(every="1h", now=NOW).timezone == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("options", "description"),
+    [
+        ({"every": "60m"}, "every 1h"),
+        ({"every": "1h", "jitter": "30s"}, "every 1h, jitter 30s"),
+        ({"cron": "*/5 * * * *"}, "cron */5 * * * * (Europe/Berlin)"),
+        ({"cron": "@daily", "jitter": "90s"}, "cron @daily (Europe/Berlin), jitter 1m30s"),
+        ({"at": "2026-11-22T12:00"}, "at 2026-11-22T11:00:00Z"),
+    ],
+)
+def test_a_schedule_is_described_in_a_few_words(options: dict[str, str], description: str) -> None:
+    assert describe(parse_schedule(**{"timezone": BERLIN, **options}, now=NOW)) == description
+
+
+def test_reading_a_schedule_does_not_import_the_scheduler() -> None:
+    code = "import sys, runner.schedules.parse; print('apscheduler' in sys.modules, 'tzlocal' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": "."}
+    )
+
+    assert answer.stdout == "False False\n"

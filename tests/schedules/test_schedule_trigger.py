@@ -1,0 +1,100 @@
+"""Schedules under APScheduler's own Job."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from apscheduler.job import Job
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from runner.model.jobs import Schedule
+from runner.schedules.firing import count_fire_times, next_fire_time
+from runner.schedules.parse import parse_schedule
+from runner.schedules.trigger import ScheduleTrigger
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+
+
+def schedule_of(**options: str) -> Schedule:
+    return parse_schedule(**options, timezone="Europe/Berlin", now=NOW)
+
+
+def job_of(schedule: Schedule) -> Job:
+    trigger = ScheduleTrigger(schedule, 1, NOW)
+    return Job(
+        BackgroundScheduler(timezone=UTC),
+        func=print,
+        args=(),
+        kwargs={},
+        trigger=trigger,
+        next_run_time=trigger.get_next_fire_time(None, NOW),
+    )
+
+
+def test_the_first_fire_time_follows_the_given_instant_and_not_now() -> None:
+    trigger = ScheduleTrigger(schedule_of(every="1h"), 1, NOW + 90 * MINUTE)
+
+    assert trigger.get_next_fire_time(None, NOW + 30 * DAY) == NOW + 120 * MINUTE
+
+
+def test_a_late_look_does_not_shift_the_phase() -> None:
+    trigger = ScheduleTrigger(schedule_of(every="1h"), 1, NOW)
+
+    assert trigger.get_next_fire_time(NOW + 60 * MINUTE, NOW + 97 * MINUTE) == NOW + 120 * MINUTE
+
+
+def test_a_clock_put_back_does_not_repeat_a_fire_time() -> None:
+    trigger = ScheduleTrigger(schedule_of(every="1h"), 1, NOW)
+
+    assert trigger.get_next_fire_time(NOW + 60 * MINUTE, NOW - DAY) == NOW + 120 * MINUTE
+
+
+def test_an_instant_has_no_second_fire_time() -> None:
+    trigger = ScheduleTrigger(schedule_of(at="2026-11-22T12:00Z"), 1, NOW)
+
+    assert trigger.get_next_fire_time(None, NOW) == NOW + 120 * MINUTE
+    assert trigger.get_next_fire_time(NOW + 120 * MINUTE, NOW + DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "due"),
+    [
+        ({"every": "1s"}, 30 * DAY),
+        ({"every": "7m"}, 30 * DAY - 3 * MINUTE),
+        ({"cron": "* * * * *"}, 30 * DAY),
+        ({"cron": "@weekly"}, timedelta(days=27, hours=13)),  # 20 December, midnight in Berlin
+        ({"every": "1h", "jitter": "30m"}, None),
+    ],
+)
+def test_after_a_month_of_sleep_a_job_leaps_to_the_last_fire_time_due(
+    options: dict[str, str], due: timedelta | None
+) -> None:
+    schedule = schedule_of(**options)
+    job = job_of(schedule)
+    now = NOW + 30 * DAY
+
+    run_times = job._get_run_times(now)
+
+    assert len(run_times) == 2
+    assert run_times[0] == job.next_run_time
+    assert count_fire_times(schedule, 1, run_times[-1], now) == 0
+    assert count_fire_times(schedule, 1, run_times[-1] - timedelta(microseconds=1), now) == 1
+    following = job.trigger.get_next_fire_time(run_times[-1], now)
+    assert following == next_fire_time(schedule, 1, now)
+    if due is not None:
+        assert run_times[-1] == NOW + due
+
+
+@pytest.mark.parametrize("late", [timedelta(), 5 * SECOND])
+def test_a_job_on_time_or_a_little_late_has_one_run_time(late: timedelta) -> None:
+    job = job_of(schedule_of(every="1m"))
+
+    assert job._get_run_times(NOW + MINUTE + late) == [NOW + MINUTE]
+    assert job._get_run_times(NOW + MINUTE - SECOND) == []
+
+
+def test_a_trigger_says_what_it_is() -> None:
+    trigger = ScheduleTrigger(schedule_of(cron="@hourly"), 7, NOW)
+
+    assert str(trigger) == "cron @hourly (Europe/Berlin)"
+    assert repr(trigger) == "<ScheduleTrigger (cron @hourly (Europe/Berlin), key=7, after=2026-11-22 10:00:00+00:00)>"
