@@ -288,7 +288,8 @@ def test_the_next_fire_time_is_the_same_from_wherever_one_looks(
     assume(between < later)
 
     assert next_fire_time(schedule, key, between) == later
-    assert next_fire_time(schedule, key, between.astimezone(ZoneInfo("America/Havana"))) == later
+    for elsewhere in ("America/Havana", "Asia/Tokyo"):
+        assert next_fire_time(schedule, key, between.astimezone(ZoneInfo(elsewhere))) == later
 
 
 @few
@@ -371,6 +372,13 @@ def test_billions_of_fire_times_are_counted_without_giving_each() -> None:
     assert count_fire_times(every(1), 1, NOW, century) == (century - NOW) // SECOND
     assert count_fire_times(cron("* * * * *", BERLIN), 1, NOW, ten_years) == (ten_years - NOW) // MINUTE
     assert count_fire_times(cron("* * * * *", BERLIN), 1, NOW, century) == (century - NOW) // MINUTE
+
+
+def test_the_last_of_billions_of_fire_times_is_found_without_giving_each() -> None:
+    century = datetime(2126, 10, 22, 10, tzinfo=UTC)
+
+    assert last_fire_time(every(1), 1, NOW, century) == century
+    assert last_fire_time(cron("* * * * *", BERLIN), 1, NOW, century) == century
 
 
 def test_the_end_of_the_calendar_ends_the_fire_times() -> None:
