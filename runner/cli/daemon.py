@@ -21,28 +21,34 @@ def daemon(db: options.Db = None) -> None:
 
     runner daemon
     """
-    import logging
-    import sys
-    import time
-
     from runner.daemon.service import Daemon
     from runner.measure.environment import DEFAULT_START_METHOD
 
-    logging.Formatter.converter = time.localtime
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S%z",
-    )
-    # Its own lines speak of its jobs, which are not runner's.
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    _log_to_stderr()
     with options.opened(db) as (database, settings):
         Daemon(
             database,
             start_method=settings.start_method or DEFAULT_START_METHOD,
             at_once=settings.runs_at_once,
         ).run()
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    from runner.render.text import harmless
+
+    class Line(logging.Formatter):
+        """One line for each message, whatever names are in it; a traceback follows below."""
+
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+            return harmless(super().formatMessage(record))
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Line("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # Its own lines speak of its jobs, which are not runner's.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:

@@ -1,5 +1,6 @@
 """The application: its commands, its one error handler, its exit codes."""
 
+import errno
 import os
 import sys
 import traceback
@@ -24,22 +25,25 @@ for module in (schedule, jobs, edit, upcoming, run, daemon, history, sample, les
     module.register(app)
 
 
+def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's callback
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"runner {version('runner')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def runner(
     db: Annotated[
         str | None,
         typer.Option(metavar="PATH|URL", help="The database; else RUNNER_DB, the settings file, or a default file."),
     ] = None,
-    version: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")
+    _version: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Scan directory trees on a schedule, time every scan sequentially and through a pool, and remember it all."""
-    if version:
-        from importlib.metadata import version as version_of
-
-        sys.stdout.write(f"runner {version_of('runner')}\n")
-        raise typer.Exit
     if db is not None:
         # Commands take --db as well; both end up in the same place.
         os.environ["RUNNER_DB"] = db
@@ -49,21 +53,22 @@ def main() -> None:
     """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 3 a defect, 130 interrupted."""
     if sys.platform not in {"linux", "darwin"}:
         _fail("runner works on Linux and macOS; this system has no process groups to end a scan by", 2)
+    _replace_closed_streams()
     try:
-        code: object = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code: object = app(sys.argv[1:] or ["--help"], prog_name="runner", standalone_mode=False)
         sys.stdout.flush()
     except typer.exceptions.TyperException as error:
-        _fail(error.format_message(), error.exit_code)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "runner"
+        _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
     except RunnerError as error:
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
+    except OSError as error:
+        _end_unwritten(error)
     except Exception as error:  # noqa: BLE001  the process ends here
-        _fail(f"a defect in runner: {type(error).__name__}; its traceback is in {_log_defect()}", 3)
+        _fail_by_defect(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -73,6 +78,29 @@ def _fail(message: str, code: int) -> NoReturn:
     line = " ".join(harmless(message).split())
     sys.stderr.write(f"runner: {line}\n")
     sys.exit(code)
+
+
+def _fail_by_defect(error: Exception) -> NoReturn:
+    _fail(f"a defect in runner: {type(error).__name__}; its traceback is in {_log_defect()}", 3)
+
+
+def _end_unwritten(error: OSError) -> NoReturn:
+    """End after an error of the system, which may be where the output goes."""
+    if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
+        _fail_by_defect(error)
+    # Python would complain once more when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:  # the reader has seen enough
+        sys.exit(0)
+    _fail(f"writing failed: {error.strerror}; free some space, or send the output elsewhere", 1)
+
+
+def _replace_closed_streams() -> None:
+    """Stand in for streams that the shell has closed, as in ``>&-``: what is opened next would take their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _log_defect() -> Path:

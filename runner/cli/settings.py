@@ -31,10 +31,9 @@ def load_settings(db: str | None = None) -> Settings:
         db: The database named by a flag.
 
     Raises:
-        UsageError: If the settings file can't be read or says something that is not a setting.
+        UsageError: If the settings file can't be read, is named but missing, or says something that is not a setting.
     """
-    path = settings_path()
-    given = _read(path) if path.exists() else {}
+    given = _read(settings_path())
     chosen = db or os.environ.get("RUNNER_DB") or given.pop("db", None)
     given.pop("db", None)
     return Settings(db=chosen or str(_default_database()), **given)
@@ -62,6 +61,10 @@ def _default_database() -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if os.environ.get("RUNNER_SETTINGS"):
+            raise UsageError(f"the settings file {path} named by RUNNER_SETTINGS does not exist") from error
+        return {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the settings file {path} can't be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -78,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _fits(key: str, value: object) -> bool:
     match key:
         case "start_method":
-            return value in {"fork", "forkserver", "spawn"}
+            return value in ("fork", "forkserver", "spawn")
         case "runs_at_once":
             return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
         case _:

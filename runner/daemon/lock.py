@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 from runner.history.daemons import find_daemon
 from runner.history.database import Database
+from runner.measure.environment import is_alive
 from runner.model.errors import DaemonError
 
 
 @contextmanager
 def held_daemon_lock(database: Database) -> Iterator[None]:
-    """Be the daemon of a database.
+    """Be the daemon of a database, by whatever links it is reached.
 
     The lock is a file of its own beside the database. It is never removed: a daemon that had opened the old file and
     one that made a new one would both hold a lock.
@@ -22,6 +23,7 @@ def held_daemon_lock(database: Database) -> Iterator[None]:
     """
     path = database.location.path
     assert path is not None  # noqa: S101  SQLite has a file
+    path = path.resolve()
     try:
         fd = os.open(path.with_name(path.name + ".daemon.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
@@ -38,4 +40,5 @@ def held_daemon_lock(database: Database) -> Iterator[None]:
 
 def _who(database: Database) -> str:
     daemon = find_daemon(database)
-    return f" (process {daemon.owner.pid} on {daemon.owner.host})" if daemon else ""
+    # One that has stopped or died is the last one, while the present one has not told yet.
+    return f" (process {daemon.owner.pid} on {daemon.owner.host})" if daemon and is_alive(daemon.owner) else ""

@@ -5,24 +5,27 @@ that thread silently when the database is locked.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from runner.model.jobs import Job
 from runner.schedules.trigger import ScheduleTrigger
 
-Due = Callable[[int, datetime], None]
+Due = Callable[[int, datetime, datetime], None]
 
 
 class Timetable:
     """The jobs that fire, and when.
 
     Args:
-        due: Called on the scheduler's thread with a job's number and its fire time; must return at once.
+        due: Called on the scheduler's thread with a job's number and the first and the last of its fire times that
+            have come, which differ when some were slept through; must return at once.
     """
 
     def __init__(self, due: Due) -> None:
@@ -40,7 +43,12 @@ class Timetable:
 
     def stop(self) -> None:
         """Fire no more."""
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def is_alive(self) -> bool:
+        """Whether it fires: an error in a trigger would end the scheduler's thread, and nobody would be told."""
+        return self._scheduler._thread.is_alive()  # type: ignore[no-any-return]  # noqa: SLF001  no public way
 
     def wake(self) -> None:
         """Look at the clock now, which may have been set, or the machine may have slept."""
@@ -57,7 +65,7 @@ class Timetable:
         for job_id, known in list(self._jobs.items()):
             job = firing.get(job_id)
             if job is None or (job.spec.schedule, job.armed_at) != (known.spec.schedule, known.armed_at):
-                if self._scheduler.get_job(str(job_id)) is not None:  # one that fires no more removes itself
+                with suppress(JobLookupError):  # one that fires no more removes itself
                     self._scheduler.remove_job(str(job_id))
                 del self._jobs[job_id]
         for job_id, job in firing.items():
@@ -84,8 +92,8 @@ class _Messenger(BaseExecutor):  # type: ignore[misc]  # APScheduler 3 has no ty
         self._due = due
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        """Pass on the last fire time; earlier ones that were slept through come with it."""
-        self._due(int(job.id), run_times[-1])
+        """Pass on the first and the last fire time; with coalescing, *run_times* has only the last."""
+        self._due(int(job.id), job.next_run_time, run_times[-1])
 
     def _do_submit_job(self, _job: Any, _run_times: list[datetime]) -> None:
         raise AssertionError("submit_job does not call this")

@@ -5,9 +5,10 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from types import FrameType
 
 from runner.daemon.lock import held_daemon_lock
@@ -22,7 +23,7 @@ from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Status
 from runner.model.units import format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
-from runner.schedules.firing import count_fire_times, last_fire_time, next_fire_time
+from runner.schedules.firing import count_fire_times, fire_times, last_fire_time, next_fire_time
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +32,32 @@ _FOLLOW_S = 1.0
 _HEARTBEAT_S = 10.0
 # How long a run may go on after the daemon was told to stop.
 _GRACE_S = 5.0
+# A firing that comes later than this is treated as missed, and so is a clock set back by more followed.
+_LATE_S = 60.0
+# Fire times are whole microseconds.
+_TICK = timedelta(microseconds=1)
 # The most runs that --catchup all makes up for.
 _MAX_CATCHUP = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Firing:
-    """A run that is due."""
+    """What a job owes: a run, or several to make up for missed ones.
+
+    Attributes:
+        job: The job as it was when they became due.
+        cause: Why they run.
+        times: Their fire times.
+        begun: Whether the first of them has its row in the history.
+        overlapped: Fire times that passed before that. They get their rows after it: what is recorded reaches up to
+            a job's last fire time, so a row of theirs would hide that this firing never began, if the daemon died.
+    """
 
     job: Job
     cause: Cause
-    scheduled_at: datetime
+    times: Sequence[datetime]
+    begun: bool = False
+    overlapped: list[datetime] = field(default_factory=list)
 
 
 class Daemon:
@@ -57,26 +73,29 @@ class Daemon:
         self._database = database
         self._start_method = start_method
         self._at_once = at_once
-        self._timetable = Timetable(lambda job_id, at: self._inbox.put((job_id, at)))
         # What is due, from the scheduler's thread; None only wakes the loop.
-        self._inbox: queue.SimpleQueue[tuple[int, datetime] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[int, datetime, datetime] | None] = queue.SimpleQueue()
         # What is to be run, for the workers; None ends one.
         self._outbox: queue.SimpleQueue[_Firing | None] = queue.SimpleQueue()
-        self._under_way: set[int] = set()
+        self._timetable = Timetable(lambda job_id, first, last: self._inbox.put((job_id, first, last)))
+        self._under_way: dict[int, _Firing] = {}
         self._lock = threading.Lock()
         self._stopping_since: float | None = None
         self._stopping_by = ""
         self._at_once_now = False
         self._revision = -1
+        self._clock_offset_s = _clock_offset_s()
 
     def run(self) -> None:
-        """Fire what is due until SIGTERM or SIGINT.
+        """Fire what is due until SIGTERM or SIGINT, which are this process's from then on.
 
         Raises:
             DaemonError: If the database has a daemon already.
         """
         with held_daemon_lock(self._database):
-            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+            record_daemon(self._database, describe_process(), datetime.now(UTC))
             workers = [threading.Thread(target=self._work, name=f"worker-{i}") for i in range(self._at_once)]
             try:
                 self._begin()
@@ -86,58 +105,54 @@ class Daemon:
                 self._loop()
                 _log.info("%s: stopping; a second signal ends a running run at once", self._stopping_by)
             finally:
-                self._timetable_stop()
+                # However it ends: a worker that was not told would go on for ever, and the process with it.
+                self._stop_by("an error")
+                self._timetable.stop()
                 for _ in workers:
                     self._outbox.put(None)
                 for worker in workers:
                     if worker.ident is not None:
                         worker.join()
                 self._guarded(lambda: record_heartbeat(self._database, datetime.now(UTC), stopped=True))
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
             _log.info("stopped")
 
     def _begin(self) -> None:
         for run_id in recover(self._database):
             _log.warning("run %d was interrupted: its process is gone", run_id)
         now = datetime.now(UTC)
-        record_daemon(self._database, describe_process(), now)
         self._revision = jobs_revision(self._database)
         jobs = list_jobs(self._database)
         accounted = accounted_until(self._database)
         for job in jobs:
-            self._catch_up(job, max(job.armed_at, accounted.get(job.job_id, job.armed_at)), now)
+            if not job.spec.paused:
+                since = max(job.armed_at, accounted.get(job.job_id, job.armed_at))
+                self._catch_up(job, since, now, "no daemon ran")
         self._timetable.follow(jobs, lambda _job: now)
         _log.info("started: %d jobs in %s", len(jobs), self._database.location)
 
-    def _catch_up(self, job: Job, since: datetime, now: datetime) -> None:
-        """Record the fire times that passed while no daemon ran as one row, and make up for them as the job says."""
+    def _catch_up(self, job: Job, since: datetime, until: datetime, why: str) -> None:
+        """Record the fire times with since < time <= until as one missed row, and make up for them as the job says."""
         schedule = job.spec.schedule
-        if schedule is None or job.spec.paused:
+        if schedule is None:
             return
-        missed = count_fire_times(schedule, job.job_id, since, now)
+        missed = count_fire_times(schedule, job.job_id, since, until)
         first = next_fire_time(schedule, job.job_id, since)
         if not missed or first is None:
             return
-        message = f"{missed} fire times passed while no daemon ran" if missed > 1 else "no daemon ran"
+        message = f"{missed} fire times passed while {why}" if missed > 1 else why
+        # The row stands for all fire times up to when it says it was written.
         record_not_run(
-            self._database, job, status=Status.MISSED, scheduled_at=first, now=now, message=message, missed=missed
+            self._database, job, status=Status.MISSED, scheduled_at=first, now=until, message=message, missed=missed
         )
         _log.warning("%s: %s", job.spec.name, message)
         if job.spec.catchup is Catchup.NONE:
             return
-        made_up: list[datetime] = []
-        if job.spec.catchup is Catchup.ONCE or missed > _MAX_CATCHUP:
-            last = last_fire_time(schedule, job.job_id, since, now)
-            made_up = [last] if last is not None else []
+        if job.spec.catchup is Catchup.ALL and missed <= _MAX_CATCHUP:
+            times = list(takewhile(lambda at: at <= until, fire_times(schedule, job.job_id, since)))
         else:
-            at: datetime | None = first
-            while at is not None and at <= now:
-                made_up.append(at)
-                at = next_fire_time(schedule, job.job_id, at)
-        for at in made_up:
-            self._outbox.put(_Firing(job, Cause.CATCHUP, at))
-        self._under_way.add(job.job_id)
+            last = last_fire_time(schedule, job.job_id, since, until)
+            times = [last] if last is not None else []
+        self._hand_over(_Firing(job, Cause.CATCHUP, times))
 
     def _loop(self) -> None:
         next_follow = next_heartbeat = time.monotonic()
@@ -145,18 +160,20 @@ class Daemon:
             now = time.monotonic()
             if now >= next_heartbeat:
                 self._guarded(lambda: record_heartbeat(self._database, datetime.now(UTC)))
-                self._timetable.wake()
+                self._guarded(self._follow_clock)
                 next_heartbeat = now + _HEARTBEAT_S
             if now >= next_follow:
                 self._guarded(self._follow)
                 next_follow = now + _FOLLOW_S
+            if not self._timetable.is_alive():
+                raise RuntimeError("the scheduler's thread has ended")
             try:
                 due = self._inbox.get(timeout=max(0.0, next_follow - time.monotonic()))
             except queue.Empty:
                 continue
             if due is not None:
-                job_id, at = due
-                self._guarded(lambda job_id=job_id, at=at: self._dispatch(job_id, at))  # type: ignore[misc]
+                job_id, first, last = due
+                self._guarded(lambda job_id=job_id, first=first, last=last: self._dispatch(job_id, first, last))  # type: ignore[misc]
 
     def _follow(self) -> None:
         revision = jobs_revision(self._database)
@@ -167,18 +184,42 @@ class Daemon:
             )
             self._revision = revision
 
-    def _dispatch(self, job_id: int, at: datetime) -> None:
+    def _follow_clock(self) -> None:
+        """Look at the clock, by which the scheduler fires but does not wait: it may have been set, or have slept."""
+        offset_s, before_s = _clock_offset_s(), self._clock_offset_s
+        self._clock_offset_s = offset_s
+        if offset_s < before_s - _LATE_S:
+            # What has fired already would else come next when the clock has caught up with it.
+            _log.warning(
+                "the clock was set back by %s; jobs fire by it from now on", format_seconds(before_s - offset_s)
+            )
+            now = datetime.now(UTC)
+            self._timetable.follow([], lambda _job: now)
+            self._timetable.follow(list_jobs(self._database), lambda _job: now)
+        self._timetable.wake()
+
+    def _dispatch(self, job_id: int, first: datetime, last: datetime) -> None:
         """Hand a due job to the workers, or record why it can't run."""
         job = self._timetable.find_job(job_id)
         if job is None:  # removed or paused since it became due
             return
-        with self._lock:
-            overlaps = job_id in self._under_way
-            self._under_way.add(job_id)
-        if overlaps:
-            self._skip(job, at, "its last run was still going")
+        if first < last or datetime.now(UTC) - last > timedelta(seconds=_LATE_S):
+            self._catch_up(job, first - _TICK, last, "the machine or the daemon was held up")
         else:
-            self._outbox.put(_Firing(job, Cause.SCHEDULE, at))
+            self._hand_over(_Firing(job, Cause.SCHEDULE, [last]))
+
+    def _hand_over(self, firing: _Firing) -> None:
+        """Give a firing to the workers, unless they have one of its job already."""
+        with self._lock:
+            earlier = self._under_way.setdefault(firing.job.job_id, firing)
+            if earlier is firing:
+                self._outbox.put(firing)
+                return
+            if not earlier.begun:
+                earlier.overlapped += firing.times
+                return
+        for at in firing.times:
+            self._skip(firing.job, at, "its last run was still going")
 
     def _skip(self, job: Job, at: datetime, message: str) -> None:
         record_not_run(
@@ -188,31 +229,44 @@ class Daemon:
 
     def _work(self) -> None:
         """Carry out what is due, one run after another, on a thread of its own."""
-        while True:
-            firing = self._outbox.get()
-            if firing is None:
-                return
+        while (firing := self._outbox.get()) is not None:
+            for at in firing.times:
+                # What never begins for that is recorded as missed by the next daemon.
+                if self._stopping_since is None:
+                    self._guarded(lambda firing=firing, at=at: self._carry_out(firing, at))  # type: ignore[misc]
             if self._stopping_since is None:
-                self._guarded(lambda firing=firing: self._carry_out(firing))  # type: ignore[misc]
+                self._note_begun(firing)
             with self._lock:
-                self._under_way.discard(firing.job.job_id)
+                del self._under_way[firing.job.job_id]
 
-    def _carry_out(self, firing: _Firing) -> None:
-        job = firing.job
+    def _note_begun(self, firing: _Firing) -> None:
+        """Give the fire times that passed while a firing waited for other runs their rows."""
+        with self._lock:
+            firing.begun = True
+            overlapped, firing.overlapped = firing.overlapped, []
+        for at in overlapped:
+            self._guarded(lambda at=at: self._skip(firing.job, at, "the firing before it still waited for other runs"))  # type: ignore[misc]
+
+    def _carry_out(self, firing: _Firing, at: datetime) -> None:
+        job = self._timetable.find_job(firing.job.job_id)
+        if job is None:  # removed or paused while it waited
+            return
         try:
             run_id = fire(
                 self._database,
                 job,
                 cause=firing.cause,
-                scheduled_at=firing.scheduled_at,
+                scheduled_at=at,
                 start_method=self._start_method,
                 at_once=self._at_once,
-                watching=Watching(stop=self._should_stop),
+                watching=Watching(
+                    stop=self._should_stop, on_strategy=lambda _strategy, _position: self._note_begun(firing)
+                ),
             )
         except Busy as busy:  # a person is running it by hand
-            self._skip(job, firing.scheduled_at, str(busy))
+            self._skip(job, at, str(busy))
             return
-        except Stopped:  # its fire time will be recorded as missed by the next daemon
+        except Stopped:
             return
         run = get_run(self._database, run_id)
         _log.info(
@@ -231,21 +285,16 @@ class Daemon:
         return Status.INTERRUPTED
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._stopping_since is None:
-            # Nothing else is done here: a handler that logs may interrupt a line that is being logged.
-            self._stopping_since = time.monotonic()
-            self._stopping_by = signal.Signals(number).name
-        else:
+        if self._stopping_since is not None:
             self._at_once_now = True
+        # Nothing else is done here: a handler that logs may interrupt a line that is being logged.
+        self._stop_by(signal.Signals(number).name)
         self._inbox.put(None)
 
-    def _timetable_stop(self) -> None:
-        from apscheduler.schedulers import SchedulerNotRunningError
-
-        try:
-            self._timetable.stop()
-        except SchedulerNotRunningError:
-            _log.debug("stopped before the scheduler had started")
+    def _stop_by(self, reason: str) -> None:
+        if self._stopping_since is None:
+            self._stopping_by = reason
+            self._stopping_since = time.monotonic()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Do something that must not end the daemon when the database can't be used for a while."""
@@ -255,3 +304,8 @@ class Daemon:
             _log.error("%s", error)
         except Exception:  # noqa: BLE001  the thread must go on
             _log.exception("a defect in runner; the daemon goes on")
+
+
+def _clock_offset_s() -> float:
+    """Tell by how much the clock is ahead of one that nobody sets."""
+    return time.time() - time.monotonic()

@@ -41,7 +41,7 @@ def locate(text: str) -> Location:
         DatabaseUnusable: If it is a URL that can't be used.
     """
     if "://" not in text:
-        path = Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100  a link stays as it was named
+        path = Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  a link stays as it was named
         return Location(url=URL.create("sqlite", database=str(path)), path=path)
     try:
         url = make_url(text)
@@ -122,6 +122,13 @@ def check_path(path: Path) -> None:
     Raises:
         DatabaseUnusable: If it is a folder, or its folder is missing or can't be written to, or it holds other data.
     """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the folder is looked at below
+    except (OSError, ValueError) as error:  # a folder above is closed to this user, a name is too long, holds a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatabaseUnusable(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
     if path.is_dir():
         raise DatabaseUnusable(
             f"the database path {path} is a folder; give the path of a file, like {path / 'runner.db'}"
@@ -142,11 +149,22 @@ def held_upgrade_lock(location: Location) -> Iterator[None]:
 
     The lock is on the folder, so that no file is left behind and the database itself is never opened beside SQLite,
     which would drop SQLite's own locks.
+
+    Raises:
+        DatabaseUnusable: If the folder can't be opened, or its file system knows no locks.
     """
     assert location.path is not None  # noqa: S101  SQLite has a file
-    fd = os.open(location.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    fd = -1
     try:
+        fd = os.open(location.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+        raise DatabaseUnusable(
+            f"the database's folder {location.path.parent} can't be locked: {error.strerror}; choose another with --db"
+        ) from None
+    try:
         yield
     finally:
         os.close(fd)

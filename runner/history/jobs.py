@@ -54,7 +54,8 @@ def change_job(database: Database, job: Job, spec: JobSpec, now: datetime) -> Jo
 def remove_job(database: Database, job: Job, now: datetime) -> None:
     """Remove a job; its history stays, and its name is free again."""
     with database.write() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(removed_at=now))
+        still_there = update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None))
+        connection.execute(still_there.values(removed_at=now))
         _note_change(connection)
 
 
@@ -88,7 +89,7 @@ def find_job(database: Database, name_or_number: str, *, removed: bool = False) 
     # A name that came from an undecodable argument can't be any job's, and could not be bound.
     name = name_or_number.encode("utf-8", "replace").decode()
     with database.read() as connection:
-        by_name = query.where(jobs.c.name == name).order_by(jobs.c.removed_at.is_not(None), jobs.c.id.desc())
+        by_name = query.where(jobs.c.name == name).order_by(jobs.c.removed_at.is_not(None), jobs.c.removed_at.desc())
         row = connection.execute(by_name).first()
         if row is None and name.isascii() and name.isdigit() and len(name) < 19:
             row = connection.execute(query.where(jobs.c.id == int(name))).first()

@@ -1,7 +1,7 @@
 """The schema's version: checked at every opening, and brought up to date safely when it is behind."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -115,16 +115,19 @@ def copy_database(database: Database, target: Path) -> None:
     Raises:
         DatabaseUnusable: If there is something at *target* already, or it can't be written.
     """
-    if target.exists():
-        raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
     partial = target.with_name(target.name + ".partial")
     try:
+        if target.exists():
+            raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
+        partial.unlink(missing_ok=True)  # left by a copy that was killed
         with database.engine.connect() as connection, closing(sqlite3.connect(partial)) as copy:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)  # noqa: S101
             driver.backup(copy)
         partial.rename(target)
-    except sqlite3.Error as error:
-        raise DatabaseUnusable(f"the backup {target} can't be written: {error}") from error
+    except (sqlite3.Error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatabaseUnusable(f"the backup {target} can't be written: {reason}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or there can be none
+            partial.unlink()

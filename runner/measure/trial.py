@@ -34,7 +34,8 @@ from runner.strategies.base import ScanRequest
 _LIFELINE_FD = 0
 
 HEADER = struct.Struct("=Q")
-PROGRESS = struct.Struct("=QQQ")
+# Native, so that each counter is written in one piece: the other process reads them at any moment.
+PROGRESS = struct.Struct("@QQQ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,9 +221,9 @@ def _peak_rss_bytes() -> int:
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
-        return max(workers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
-    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    return max(workers, own * 1024)
+        status = ""
+    told = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")]
+    return max(workers, *(told or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit]))
 
 
 def _follow_parent() -> None:

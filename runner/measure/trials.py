@@ -188,6 +188,7 @@ class _Trial:
                 status = Status.TIMED_OUT if now >= deadline else stop()
                 if status is not None:
                     return status
+        sample()
         return None
 
     def _complete(self) -> bool:
@@ -230,12 +231,12 @@ class _Trial:
     def end(self) -> Usage:
         """Leave no process of the trial behind; returns what it used, its waited-for workers included.
 
-        After a report the trial ends by itself. Otherwise the group is asked to end first: multiprocessing's resource
+        After a success the trial ends by itself. Otherwise the group is asked to end first: multiprocessing's resource
         tracker survives SIGTERM and then removes the semaphores that the others left outside. Then it is killed.
         """
         if self._complete():
             self._wait_until(lambda: self._reap(wait=False), _GRACE_S)
-        if self.exit_code is None or not self._complete():
+        if self.exit_code != 0:
             self._signal(signal.SIGTERM)
             # Ended orphans count as members until init has collected them, so this may take all of its time.
             self._wait_until(lambda: self._reap(wait=False) and not self._signal(0), _CLEAN_UP_S)

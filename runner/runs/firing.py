@@ -19,7 +19,7 @@ from runner.measure.environment import (
 )
 from runner.measure.trial import ScanTask
 from runner.measure.trials import Outcome, Progress, carry_out
-from runner.model.errors import RunnerError, ScanError
+from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Status
 from runner.runs.order import choose_order
@@ -29,6 +29,9 @@ from runner.strategies import STRATEGIES
 from runner.strategies.base import ScanRequest
 
 _log = logging.getLogger(__name__)
+
+# How far back it is looked who went first, for each strategy; see choose_order.
+_LOOK_BACK = 50
 
 # How often a run that has to wait for another one looks whether that has finished.
 _WAIT_S = 0.2
@@ -128,25 +131,26 @@ def fire(
 
     began = time.monotonic()
     request = ScanRequest(root=job.spec.root, selection=job.spec.selection, workers=workers, start_method=start_method)
-    order = choose_order(
-        job.spec.strategies,
-        list_first_strategies(database, job, limit=4 * len(job.spec.strategies)),
-        random or Random(),  # noqa: S311  chance, not secrets
-    )
     try:
-        os_error = _check_root(job.spec.root)
-        executed = [] if os_error else _execute(order, request, job, watching)
-    except BaseException:
-        # Nothing may be left as running: the process that owns it goes on, and nobody else would end it.
-        finish_run(
-            database,
-            run_id,
-            Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message="runner was stopped by an error"),
-        )
+        went_first = list_first_strategies(database, job, limit=_LOOK_BACK * len(job.spec.strategies))
+        order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
+        root_error = _check_root(job.spec.root)
+        executed = [] if root_error else _execute(order, request, job, watching)
+        finish_run(database, run_id, _conclude(executed, root_error, time.monotonic() - began))
+    except BaseException as error:
+        _abandon(database, run_id, error)
         raise
-    ending = _conclude(executed, os_error, time.monotonic() - began)
-    finish_run(database, run_id, ending)
     return run_id
+
+
+def _abandon(database: Database, run_id: int, error: BaseException) -> None:
+    """End a run that an error stopped: its process may go on, and nobody else would end it."""
+    message = f"stopped by an error: {error}" if isinstance(error, RunnerError) else "runner was stopped by an error"
+    try:
+        finish_run(database, run_id, Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
+    except HistoryError:
+        # The error that stopped it says more. Until this process ends, the run stays as running.
+        _log.exception("run %d could not be recorded as interrupted", run_id)
 
 
 def recover(database: Database) -> list[int]:

@@ -15,6 +15,8 @@ from runner.scan.walk import open_root
 from runner.strategies import STRATEGIES
 
 _MAX_NAME = 100
+# A name taken from a folder is cut to this, so that there is room for a prefix and a number.
+_MAX_FOLDER_NAME = 80
 
 
 def check_spec(spec: JobSpec) -> JobSpec:
@@ -55,7 +57,7 @@ def check_root(directory: Path) -> bytes:
 def default_name(root: bytes) -> str:
     """Name a job after the folder that it scans."""
     name = os.fsdecode(root).rstrip("/").rpartition("/")[2]
-    name = re.sub(r"[^\w.+@-]+", "-", name.encode("utf-8", "replace").decode()).strip("-")[:_MAX_NAME]
+    name = re.sub(r"[^\w.+@-]+", "-", name.encode("utf-8", "replace").decode()).strip("-")[:_MAX_FOLDER_NAME]
     return f"job-{name}" if name.isdigit() else name or "root"
 
 
@@ -68,10 +70,10 @@ def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) 
     job = find_job(database, target)
     if job is not None:
         return job
-    directory = Path(target)
-    if not directory.exists() and "/" not in target:
+    # os.path answers where pathlib raises: for a name that is too long to be one.
+    if "/" not in target and not os.path.exists(target):  # noqa: PTH110
         raise UsageError(f"there is no job and no folder {target!r}; see `runner jobs`")
-    root = check_root(directory)
+    root = check_root(Path(target))
     known = find_jobs_at(database, root)
     if len(known) > 1:
         names = ", ".join(repr(job.spec.name) for job in known)

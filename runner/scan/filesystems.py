@@ -24,7 +24,7 @@ def read_mount_table() -> list[tuple[int, bytes, str]]:
     except FileNotFoundError:
         return []
     mounts = []
-    for line in table.splitlines():
+    for line in table.removesuffix(b"\n").split(b"\n"):  # a mount point may hold any other line break
         fields, _, tail = line.partition(b" - ")
         _, _, device, _, mount_point, *_ = fields.split(b" ")
         major, _, minor = device.partition(b":")

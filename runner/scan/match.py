@@ -70,7 +70,7 @@ def translate(pattern: str, *, path: bool = False) -> str:
             parts.append(one)
         elif char == "[":
             bracket, end = _translate_bracket(pattern, i)
-            parts.append(bracket)
+            parts.append("(?!/)" + bracket if path and end > i else bracket)
             i = end
         elif char == "\\":
             if i + 1 == len(pattern):
@@ -152,7 +152,7 @@ def _compile_excludes(selection: Selection) -> Callable[[str, str, bool], bool]:
         pattern = exclude.removesuffix("/")
         is_path = "/" in pattern
         pattern = pattern.removeprefix("./").removeprefix("/")
-        if not pattern or "\0" in pattern:
+        if pattern in {"", "."} or "\0" in pattern:
             raise UsageError(f"the exclude {exclude!r} names nothing; give a name or a path below the root")
         (paths if is_path else names)[folders_only].append(translate(pattern, path=is_path))
     ignore_case = selection.ignore_case

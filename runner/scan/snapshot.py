@@ -13,6 +13,11 @@ UNKNOWN = -(2**63)
 type_code = "q"  # array: signed 64-bit
 
 
+def clamp(time_ns: int) -> int:
+    """Bring a time within what is stored: file systems keep years that nanoseconds in 64 bits do not reach."""
+    return time_ns if UNKNOWN < time_ns < -UNKNOWN else UNKNOWN + 1 if time_ns < 0 else -UNKNOWN - 1
+
+
 class Listing(NamedTuple):
     """One folder that was read.
 

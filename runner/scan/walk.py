@@ -18,12 +18,13 @@ from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan.filesystems import devices_counting_subfolders
 from runner.scan.match import Matcher
-from runner.scan.snapshot import UNKNOWN, type_code
+from runner.scan.snapshot import UNKNOWN, clamp, type_code
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
-# The most folders held open while their subfolders wait to be read.
+# The most folders held open while their subfolders wait to be read. Listing a folder takes two descriptors more, and
+# the rest of the process needs some too, so no more than a quarter of those allowed are held.
 _MAX_OPEN = 128
 # What reading a folder, or the stat of a file, costs beside listing one entry; measured on a warm ext4.
 _FOLDER_COST, _STAT_COST = 50, 8
@@ -138,7 +139,7 @@ class Walker:
         part = Part()
         waiting = walk.waiting
         take = waiting.pop if depth_first else waiting.popleft
-        folders = entries = files = 0
+        reported = entries = files = 0
         spent = 0.0
         while waiting:
             if spent >= budget:
@@ -163,19 +164,18 @@ class Walker:
             finally:
                 if not keep:
                     os.close(fd)
-            folders += 1
             entries += listed
             files += found
             spent += listed + _FOLDER_COST + (found * _STAT_COST if self._stats else 0)
-            if folders == _REPORT_EVERY:
-                report(folders, entries, files)
-                folders = entries = files = 0
-        report(folders, entries, files)
+            if len(part.rows) - reported >= _REPORT_EVERY:
+                report(len(part.rows) - reported, entries, files)
+                reported, entries, files = len(part.rows), 0, 0
+        report(len(part.rows) - reported, entries, files)
         return part
 
     def _note_folder(self, part: Part, path: str, error: OSError) -> None:
         """Record a folder that could not be read; one that is gone by now was simply removed a moment earlier."""
-        if not path:
+        if not path and error.errno not in _SHORTAGES:
             raise root_error(self._path, error)
         if error.errno != errno.ENOENT:
             _note(part, path, error)
@@ -222,8 +222,8 @@ class Walker:
                 listed,
                 folder.st_dev,
                 folder.st_ino,
-                folder.st_mtime_ns,
-                folder.st_ctime_ns,
+                clamp(folder.st_mtime_ns),
+                clamp(folder.st_ctime_ns),
             )
         )
         return listed, len(found), subfolders
@@ -237,6 +237,8 @@ class _Walk:
         self.waiting: deque[tuple[_Folder, str]] = deque()
         self._parents: dict[str, _Folder] = {"": self._root}
         self._open: deque[_Folder] = deque()
+        allowed = os.sysconf("SC_OPEN_MAX")
+        self._max_open = _MAX_OPEN if allowed < 0 else min(_MAX_OPEN, max(1, allowed // 4))
 
     def add_start(self, path: str) -> None:
         """Add a folder by its path, sharing the parents of earlier ones."""
@@ -273,7 +275,7 @@ class _Walk:
         try:
             fd = parent.fd if parent.fd >= 0 else self._reopen(parent)
             # The root is opened anew by the dot: reading moves a descriptor's position, which others share.
-            return self._open_at(name or ".", fd, parent)
+            return os.open(name or ".", _OPEN, dir_fd=fd)
         finally:
             if not parent.waiting:
                 self._let_go(parent)
@@ -289,7 +291,7 @@ class _Walk:
         fd, passing = above.fd, -1
         for step in reversed(names):
             try:
-                below = self._open_at(step.name, fd, above)
+                below = os.open(step.name, _OPEN, dir_fd=fd)
             finally:
                 if passing >= 0:
                     os.close(passing)
@@ -311,7 +313,7 @@ class _Walk:
 
     def _hold(self, folder: _Folder) -> None:
         self._open.append(folder)
-        if len(self._open) > _MAX_OPEN:
+        if len(self._open) > self._max_open:
             self._evict(self._open[0])
 
     def _evict(self, folder: _Folder) -> None:
@@ -322,17 +324,6 @@ class _Walk:
             folder.identity = (folder_stat.st_dev, folder_stat.st_ino)
         os.close(folder.fd)
         folder.fd = -1
-
-    def _open_at(self, name: str, fd: int, used: _Folder) -> int:
-        """Open a folder; when the process is out of descriptors, at the price of others than the one in use."""
-        while True:
-            try:
-                return os.open(name, _OPEN, dir_fd=fd)
-            except OSError as error:
-                spare = next((folder for folder in self._open if folder is not used and folder.fd != fd), None)
-                if error.errno != errno.EMFILE or spare is None:
-                    raise
-                self._evict(spare)
 
     def _let_go(self, folder: _Folder) -> None:
         if folder is self._root or folder.fd < 0:
@@ -395,6 +386,6 @@ def _stat_files(fd: int, path: str, found: list[str], part: Part) -> tuple[list[
         else:
             if stat.S_ISDIR(entry.st_mode):
                 continue
-            numbers.extend((entry.st_size, entry.st_mtime_ns))
+            numbers.extend((entry.st_size, clamp(entry.st_mtime_ns)))
         kept.append(name)
     return kept, numbers.tobytes()

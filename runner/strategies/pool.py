@@ -11,12 +11,14 @@ and never joins a pool that has lost one: the trial ends, and with it its whole 
 
 import marshal
 import multiprocessing
+import multiprocessing.pool
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -34,6 +36,8 @@ _TASK_BUDGET = 40_000
 _TASKS_AHEAD = 2
 # How long workers may take to end once they have nothing left to do.
 _END_S = 5.0
+# How long it may take until the exit code of an ended worker is known.
+_NOTE_S = 1.0
 
 
 class Pool:
@@ -56,14 +60,38 @@ class Pool:
         return Scan(snapshot=to_snapshot(part), startup_s=max(0.0, ready - began), end=crew.end)
 
 
+class _Pool(multiprocessing.pool.Pool):
+    """A pool that knows every worker it ever started; by itself it forgets and replaces the dead ones."""
+
+    def __init__(
+        self, workers: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...], context: BaseContext
+    ) -> None:
+        self.started: list[BaseProcess] = []
+        super().__init__(workers, initializer, initargs, context=context)
+
+    def Process(self, ctx: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: N802
+        """Make a worker, for the pool itself."""
+        worker = ctx.Process(*args, **kwargs)
+        self.started.append(worker)
+        return worker
+
+
+# Keeps every pool until the process ends: one that is collected as garbage is terminated first, which waits for ever
+# for the lock that a killed worker held.
+_crews: list["Crew"] = []
+
+
 class Crew:
     """A pool whose workers are watched while their results are awaited.
 
     Args:
         workers: How many.
         start_method: How they are started.
-        initializer: Called in each worker first; must not raise, or the pool would start workers for ever.
+        initializer: Called in each worker first; if it raises, the worker ends, and with it the scan.
         initargs: Its arguments.
+
+    Raises:
+        ScanError: If they can't be started.
     """
 
     def __init__(
@@ -75,11 +103,15 @@ class Crew:
     ) -> None:
         # A child inherits nothing it could confuse with its own: the pool is the only thing this process starts.
         self._start_method = start_method
-        self._pool = multiprocessing.get_context(start_method).Pool(workers, initializer, initargs)
-        # The processes themselves, since a pool forgets a dead worker and hides its exit code.
-        self.workers: Sequence[BaseProcess] = multiprocessing.active_children()
+        try:
+            self._pool = _Pool(workers, initializer, initargs, multiprocessing.get_context(start_method))
+        except OSError as error:
+            raise ScanError(f"{workers} workers can't be started: {error.strerror}; use fewer") from error
+        # Whoever has died by now included, and without replacements: they wait for the locks that the dead held.
+        self.workers: Sequence[BaseProcess] = self._pool.started[:workers]
         self._results: deque[Any] = deque()
         self._wakened, self._waken = multiprocessing.Pipe(duplex=False)
+        _crews.append(self)
 
     def submit(self, function: Callable[..., object], *args: object) -> None:
         """Give the pool one task; its result comes out of :meth:`results`."""
@@ -115,10 +147,15 @@ class Crew:
         """
         self._pool.close()
         deadline = time.monotonic() + _END_S
-        for worker in self.workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
-            if worker.exitcode != 0:
-                raise ScanError(_epitaph(worker))
+        running = self.workers
+        while running:
+            # All at once: a killed worker may hold the lock that the others wait for, and it is the one to name.
+            wait([worker.sentinel for worker in running], max(0.0, deadline - time.monotonic()))
+            ended = [worker for worker in running if _exit_code(worker) is not None]
+            for worker in ended or running:
+                if worker.exitcode != 0:
+                    raise ScanError(_epitaph(worker))
+            running = [worker for worker in running if worker not in ended]
         if self._start_method == "forkserver":
             # The server collects the workers; only when it has itself been collected does their time count. There
             # is no public way to end it.
@@ -132,13 +169,24 @@ def _drain(connection: Connection) -> None:
 
 def _epitaph(worker: BaseProcess) -> str:
     """Say in one line which worker ended and how."""
-    worker.join(1.0)
-    code = worker.exitcode
+    code = _exit_code(worker)
     if code is None:
         return f"pool worker {worker.pid} did not end in {_END_S:g} s"
     if code < 0:
         return f"pool worker {worker.pid} was killed by {signal.Signals(-code).name}"
     return f"pool worker {worker.pid} ended by itself with exit code {code}"
+
+
+def _exit_code(worker: BaseProcess) -> int | None:
+    """Tell how a worker ended; None if it still runs.
+
+    Its end shows a moment before its code can be had, and the pool's own thread may be the one that collects it, so
+    the code is asked for until someone has noted it.
+    """
+    deadline = time.monotonic() + _NOTE_S
+    while worker.exitcode is None and wait([worker.sentinel], 0) and time.monotonic() < deadline:
+        time.sleep(0.0001)
+    return worker.exitcode
 
 
 def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[Part, float]:

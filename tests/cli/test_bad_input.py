@@ -1,0 +1,209 @@
+"""Every bad input: one line that begins with ``runner:``, exit code 2, nothing on stdout, nothing changed."""
+
+import os
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import Program
+
+from runner.history.jobs import list_jobs
+
+SCHEDULE = [
+    "--every 0s",
+    "--every -1h",
+    "--every 1x",
+    "--every 1",
+    "--every ''",
+    "--every 1h --cron '0 * * * *'",
+    "--every 1h --at 2099-01-01",
+    "--cron '0 * * * *' --at 2099-01-01",
+    "",
+    "--cron '61 * * * *'",
+    "--cron '0 0 * * * *'",
+    "--cron '0 0 30 2 *'",
+    "--cron '* * *'",
+    "--cron @never",
+    "--at 2020-01-01",
+    "--at someday",
+    "--every 1h --timezone Mars/Olympus",
+    "--every 1h --timezone ../../etc/passwd",
+    "--every 1h --jitter 2h",
+    "--every 1h --jitter x",
+    "--every 1h --pattern ''",
+    "--every 1h --workers 0",
+    "--every 1h --workers 1000000",
+    "--every 1h --workers many",
+    "--every 1h --timeout 0s",
+    "--every 1h --strategy quantum",
+    "--every 1h --strategy pool --strategy pool",
+    "--every 1h --track all",
+    "--every 1h --catchup twice",
+    "--every 1h --name docs",
+    "--every 1h --name ''",
+    "--every 1h --name 7",
+    "--every 1h --name a/b",
+    "--every 1h --bogus",
+]
+OTHERS = [
+    "bogus",
+    "--bogus",
+    "db",
+    "db bogus",
+    "schedule",
+    "schedule missing --every 1h",
+    "schedule file --every 1h",
+    "edit nobody --every 1h",
+    "edit docs --every 0s",
+    "edit docs --name other",
+    "edit docs --workers 0",
+    "edit docs --pattern ''",
+    "pause nobody",
+    "resume 99",
+    "remove nobody",
+    "next nobody",
+    "next --count 0",
+    "run nobody",
+    "run ./missing",
+    "run ./file",
+    "history nobody",
+    "history --limit 0",
+    "history --status bogus",
+    "history --since nonsense",
+    "history --since 1d --until 2d",
+    "history --format xml",
+    "show abc",
+    "show 0",
+    "show 99",
+    "show 99999999999999999999",
+    "files nobody",
+    "files other",
+    "files docs --run 99",
+    "files other --run 1",
+    "files docs --at 2099-01-01",
+    "files docs --run 1 --at 2020-01-01",
+    "files docs --at 2020-01-01",
+    "status --format yaml",
+    "sample docs",
+    "sample new --recipe nope",
+    "lesson missing",
+    "lesson --rounds 0",
+    "demo --firings 1",
+    "db backup runner.db",
+    "--db . jobs",
+    "--db file jobs",
+    "--db missing/runner.db jobs",
+    "--db postgresql://nowhere/db jobs",
+    "--db nonsense:// jobs",
+    "--db newer.db jobs",
+    "--db foreign.db jobs",
+]
+
+
+@pytest.fixture
+def known(program: Program, tree: Path) -> Program:
+    """Give a database with the jobs docs, which has one run, and other, which has none; and files to go wrong with."""
+    (program.folder / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
+    program.out("schedule", tree, "--every", "1h", "--strategy", "sequential")
+    program.out("schedule", tree, "--every", "1h", "--name", "other")
+    program.out("run", "docs")
+    program.out("db", "backup", "newer.db")
+    for name, statement in (
+        ("newer.db", "UPDATE alembic_version SET version_num = '9999'"),
+        ("foreign.db", "CREATE TABLE theirs (id)"),
+    ):
+        with closing(sqlite3.connect(program.folder / name)) as database, database:
+            database.execute(statement)
+    return program
+
+
+def jobs_of(program: Program) -> object:
+    with program.opened() as database:
+        return list_jobs(database)
+
+
+def test_every_bad_input_is_one_line_with_nothing_changed(known: Program, subtests: pytest.Subtests) -> None:
+    before = jobs_of(known), known.history(), sorted(os.listdir(known.folder))
+    for line in [f"schedule docs --name new {flags}" for flags in SCHEDULE] + OTHERS:
+        with subtests.test(line):
+            done = known.quick(*shlex.split(line))
+            assert (2, b"") == (done.returncode, done.stdout)
+            assert done.stderr.startswith(b"runner: ")
+            assert 1 == done.stderr.count(b"\n")
+            assert b"defect" not in done.stderr
+            assert before == (jobs_of(known), known.history(), sorted(os.listdir(known.folder)))
+
+
+@pytest.mark.parametrize("line", ["schedule missing --every 1h", "bogus", "history --limit 0", "show abc"])
+def test_bad_input_creates_no_database(program: Program, line: str) -> None:
+    done = program.call(*line.split())
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(b"runner: ")
+    assert 1 == done.stderr.count(b"\n")
+    assert not program.database.exists()
+
+
+def as_nobody_special(program: Program, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as a user whom permissions bind; root is made one by giving up its power over them."""
+    prefix = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root can't give up its power over permissions here")
+        prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", "runner", *arguments],
+        cwd=program.folder, env=program.environment, capture_output=True, check=False,
+    )  # fmt: skip
+
+
+def test_an_unreadable_root_is_refused(program: Program) -> None:
+    root = program.folder / "closed"
+    root.mkdir(mode=0o000)
+    done = as_nobody_special(program, "schedule", root, "--every", "1h")
+    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+    assert b"closed" in done.stderr
+    assert not program.database.exists()
+
+
+def test_an_unwritable_database_is_refused(program: Program) -> None:
+    folder = program.folder / "theirs"
+    folder.mkdir(mode=0o555)
+    done = as_nobody_special(program, "--db", folder / "runner.db", "jobs")
+    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+    assert b"can't be written" in done.stderr
+    program.out("jobs")
+    program.database.chmod(0o444)
+    done = as_nobody_special(program, "run", program.folder)
+    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+
+
+def test_a_name_that_cannot_be_shown_is_refused(program: Program, tree: Path) -> None:
+    for name in (b"a\x1b]0;x\x07", b"caf\xe9", "a\u202eb".encode(), b"a\nb"):
+        done = program.quick("schedule", tree, "--every", "1h", b"--name", name)
+        assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+        assert b"\x1b" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_one_line(program: Program) -> None:
+    program.out("jobs")
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    for arguments in (["history"], ["history", "--format", "json"], ["--version"]):
+        with Path("/dev/full").open("wb") as full:
+            done = program.call(*arguments, stdout=full)
+        assert (1, 1) == (done.returncode, done.stderr.count(b"\n"))
+        assert done.stderr.startswith(b"runner: writing failed")
+
+
+def test_closed_streams_are_no_defect(program: Program) -> None:
+    for redirection in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"exec '{sys.executable}' -m runner jobs {redirection}"],
+            env=program.environment, capture_output=True, check=False,
+        )  # fmt: skip
+        assert (0, b"") == (done.returncode, done.stderr)

@@ -1,0 +1,229 @@
+"""Every command as a person and a script use it."""
+
+import csv
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Program, find_markdown
+
+RUN_KEYS = [
+    *("run", "job", "root", "cause", "status", "scheduled_at", "started_at", "finished_at", "wall_s", "files"),
+    *("directories", "added", "removed", "modified", "problems", "message", "executions"),
+]
+EXECUTION_KEYS = [
+    *("strategy", "position", "workers", "start_method", "wall_s", "startup_s", "user_s", "system_s"),
+    *("max_rss_bytes", "cache", "files", "directories"),
+]
+DANGEROUS = (b"\x1b", b"\x07", b"\xe9", "\u202e".encode())
+
+
+@pytest.fixture
+def odd(program: Program) -> Path:
+    """Give a folder of odd name that holds files of odd names and kinds."""
+    root = os.fsencode(program.folder) + b"/o\n\x1b]0;x\x07\xe9"
+    os.mkdir(root)  # noqa: PTH102  bytes
+    for name in (b"caf\xe9.md", b"a\n\x1b]0;x\x07.md", b"[/b].md".replace(b"/", b""), b"-rf.md", " \u202e.md".encode()):
+        with open(root + b"/" + name, "wb") as file:  # noqa: PTH123
+            file.write(name)
+    os.mkdir(root + b"/folder.md")  # noqa: PTH102
+    os.mkfifo(root + b"/fifo.md")
+    os.symlink(b"nowhere", root + b"/dangling.md")  # noqa: PTH211
+    os.symlink(b"loop.md", root + b"/loop.md")  # noqa: PTH211
+    os.chdir(root)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket.md")
+    os.chdir(program.folder)
+    return Path(os.fsdecode(root))
+
+
+def test_from_schedule_to_history(program: Program, tree: Path) -> None:
+    done = program.call("schedule", "docs", "--every", "1h30m")
+    assert (0, b"") == (done.returncode, done.stdout)
+    assert b"job 1 'docs'" in done.stderr
+    (job,) = program.json("jobs")
+    assert ["docs", str(tree), "every 1h30m", None] == [job[key] for key in ("name", "root", "schedule", "last_run")]
+    shown = program.json("run", "docs")
+    assert ["succeeded", 7, 7] == [shown["status"], shown["files"], len(shown["changes"])]
+    (run,) = program.json("history")
+    assert RUN_KEYS == list(run)[: len(RUN_KEYS)]
+    assert "manual" == run["cause"]
+    for execution in run["executions"]:
+        assert EXECUTION_KEYS == list(execution)[: len(EXECUTION_KEYS)]
+        assert [7, 5] == [execution["files"], execution["directories"]]
+    assert "succeeded" == program.json("jobs")[0]["last_status"]
+
+
+def test_a_folder_without_a_job_gets_one_and_keeps_it(program: Program, tree: Path) -> None:
+    for _ in range(2):
+        assert b"" == program.quick("run", tree, "--format", "jsonl").stderr
+    (job,) = program.json("jobs")
+    assert ["docs", None] == [job["name"], job["schedule"]]
+    assert [0, 7] == [run["added"] for run in program.json("history", "docs")]
+
+
+def test_old_and_new_files_are_given_exactly(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    before = find_markdown(tree)
+    (tree / "new.md").write_text("new\n")
+    (tree / "part-0/a.md").unlink()
+    (tree / "part-1/a.md").write_text("changed\n")
+    run = program.json("run", "docs")
+    assert [1, 1, 1] == [run["added"], run["removed"], run["modified"]]
+    assert {"added": "new.md", "removed": "part-0/a.md", "modified": "part-1/a.md"} == {
+        change["kind"]: change["path"] for change in run["changes"]
+    }
+    for number, expected in (("1", before), ("2", find_markdown(tree))):
+        listed = program.quick("files", "docs", "--run", number, "-0").stdout
+        assert expected == sorted(filter(None, listed.split(b"\0")))
+
+
+def test_edit_pause_resume_and_remove(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h")
+    program.out("edit", "docs", "--name", "book", "--cron", "30 2 * * mon-fri", "--timezone", "Europe/Berlin")
+    program.out("pause", "book")
+    (job,) = program.json("jobs")
+    assert ["book", "cron 30 2 * * mon-fri", "Europe/Berlin", True, None] == [
+        job[key] for key in ("name", "schedule", "timezone", "paused", "next_at")
+    ]
+    program.out("resume", "1")
+    times = program.json("next", "book", "--count", "7")
+    assert 7 == len(times)
+    assert {"02:30:00"} == {time["local"][11:19] for time in times}
+    program.out("run", "book")
+    program.out("remove", "book")
+    assert [] == program.json("jobs")
+    assert 1 == len(program.json("history", "book"))  # history stays
+
+
+def test_each_format_reads_back_to_the_same(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h")
+    program.out("run", "docs")
+    for command in (["history"], ["jobs"], ["files", "docs"], ["next"]):
+        records = program.json(*command)
+        lines = program.out(*command, "--format", "jsonl").splitlines()
+        rows = list(csv.DictReader(io.StringIO(program.out(*command, "--format", "csv"))))
+        if command in (["history"], ["files", "docs"]):  # the others tell of times still to come
+            assert records == [json.loads(line) for line in lines]
+        assert [list(record) for record in records] == [list(json.loads(line)) for line in lines]
+        assert len(records) == len(rows)
+        key = next(iter(records[0]))
+        assert [str(record[key]) for record in records] == [row[key] for row in rows]
+
+
+@pytest.mark.parametrize("fmt", ["table", "json", "jsonl", "csv"])
+def test_odd_names_drive_nothing_in_any_format(program: Program, odd: Path, fmt: str) -> None:
+    program.out("schedule", odd, "--every", "1h", "--name", "odd")
+    program.out("run", "odd")
+    for command in (["files", "odd"], ["show", "1"], ["history"], ["jobs"], ["status"]):
+        done = program.quick(*command, "--format", fmt)
+        assert command == ["status"] or 0 == done.returncode
+        assert b"" == done.stderr
+        assert [] == [byte for byte in DANGEROUS if byte in done.stdout]
+        done.stdout.decode("utf-8")
+
+
+def test_odd_names_are_kept_byte_for_byte(program: Program, odd: Path) -> None:
+    run = program.json("run", odd)
+    expected = find_markdown(odd)
+    assert [9, 9] == [len(expected), run["files"]]
+    assert expected == sorted(filter(None, program.quick("files", run["job"], "-0").stdout.split(b"\0")))
+    assert 9 == len(program.json("files", run["job"]))
+
+
+def test_a_real_tree_equals_find(program: Program) -> None:
+    root = Path(os.__file__).parent
+    job = program.json("run", root)["job"]
+    assert find_markdown(root) == sorted(filter(None, program.quick("files", job, "-0").stdout.split(b"\0")))
+
+
+def test_pipes_get_no_escape_codes_and_a_terminal_without_colour_none(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    assert "\x1b" not in program.out("history") + program.out("show", "1") + program.out("--help")
+    import pty
+
+    for setting, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        ours, theirs = pty.openpty()
+        program.call("history", stdout=theirs, env=program.environment | setting)
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:  # Linux's way to say that nobody writes any more
+            pass
+        os.close(ours)
+        assert b"succeeded" in shown
+        assert coloured is (b"\x1b[32m" in shown)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(program: Program, tree: Path) -> None:
+    for number in range(3000):
+        (tree / f"{number:0100}.md").touch()
+    program.out("run", tree)
+    for arguments in ("files docs", "files docs -0", "files docs --format json"):
+        line = f"'{sys.executable}' -m runner {arguments} | head -c 1"
+        done = subprocess.run(["sh", "-c", line], env=program.environment, capture_output=True, check=False)
+        assert (b"", 1) == (done.stderr, len(done.stdout))
+
+
+def test_a_failed_run_exits_with_one(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    tree.rename(tree.with_name("away"))
+    done = program.call("run", "docs", "--format", "json")
+    assert 1 == done.returncode
+    assert ["failed", None] == [json.loads(done.stdout)[key] for key in ("status", "removed")]
+    assert 7 == len(program.json("files", "docs"))
+
+
+def test_history_is_filtered(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    program.out("run", tree)
+    assert [2] == [run["run"] for run in program.json("history", "--limit", "1")]
+    assert [] == program.json("history", "--status", "failed")
+    assert [] == program.json("history", "--until", "1h")
+    assert [2, 1] == [run["run"] for run in program.json("history", "docs", "--since", "1h", "--status", "succeeded")]
+
+
+def test_the_database_is_told_checked_and_copied(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    assert f"{program.database}\n" == program.out("db", "path")
+    assert "sound" in program.out("db", "check")
+    program.out("db", "upgrade")
+    program.out("db", "backup", "copy.db")
+    assert 1 == len(program.json("--db", "copy.db", "history"))
+    assert 2 == program.quick("db", "backup", "copy.db").returncode
+
+
+def test_the_database_is_chosen_by_flag_then_environment(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    assert 1 == len(program.json("history"))
+    assert [] == program.json("history", "--db", "flag.db")
+    assert [] == program.json("--db", "before.db", "history")
+
+
+def test_the_version_is_told(program: Program) -> None:
+    from importlib.metadata import version
+
+    assert f"runner {version('runner')}\n" == program.out("--version")
+
+
+def test_a_defect_is_one_line_and_a_log(program: Program, tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.argv = ['runner', 'jobs']\n"
+        "import runner.cli.options as options\n"
+        "def broken(db): raise ZeroDivisionError\n"
+        "options.load_settings = broken\n"
+        "from runner.cli.main import main; main()\n"
+    )
+    environment = program.environment | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False, text=True)
+    assert (3, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    log = Path(done.stderr.split(" is in ")[1].strip())
+    assert log.is_relative_to(tmp_path)
+    assert "Traceback" in log.read_text()

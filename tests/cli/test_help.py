@@ -1,0 +1,48 @@
+"""Every command has help with an example in it, and stands in the documentation."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from conftest import Program
+
+from runner.cli.main import app
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def all_commands() -> list[str]:
+    group = typer.main.get_command(app)
+    names = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        names += [f"{name} {inner}" for inner in getattr(command, "commands", {})] or [name]
+    return names
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    expected = (
+        "schedule jobs edit pause resume remove next run daemon status history show files sample lesson demo "
+        "db.path db.upgrade db.check db.backup"
+    )
+    assert {name.replace(".", " ") for name in expected.split()} <= set(all_commands())
+
+
+@pytest.mark.parametrize("command", all_commands())
+def test_a_command_has_help_with_an_example_that_runner_understands(program: Program, command: str) -> None:
+    shown = program.out(*command.split(), "--help")
+    assert shown == program.out(*command.split(), "-h")
+    assert f"Usage: runner {command}" in shown
+    assert re.search(rf"Examples?\s+runner {command}\b", shown)
+
+
+def test_help_is_shown_without_a_command(program: Program) -> None:
+    done = program.call()
+    assert (0, b"") == (done.returncode, done.stderr)
+    for panel in ("Jobs", "Running", "Asking", "Trying it out", "Care"):
+        assert f"─ {panel} ─" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("command", all_commands())
+def test_a_command_stands_in_the_readme(command: str) -> None:
+    assert f"runner {command}" in README.read_text()

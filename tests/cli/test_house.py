@@ -1,0 +1,72 @@
+"""The house rules, checked by their own tools."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"sqlalchemy", "alembic", "apscheduler", "psutil", "multiprocessing"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check"],
+        ["ruff", "format", "--check"],
+        ["mypy"],
+        ["importlinter.cli", "lint"],
+    ],
+    ids=" ".join,
+)
+def test_a_tool_has_nothing_to_say(command: list[str]) -> None:
+    module, *arguments = command
+    call = [sys.executable, "-m", module, *arguments]
+    if module == "importlinter.cli":
+        call = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, check=False)
+    assert 0 == done.returncode, (done.stdout + done.stderr).decode()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; sys.argv = ['runner', '--help']\n"
+        "from runner.cli.main import main\n"
+        "try: main()\n"
+        "finally: print('\\n'.join(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
+    assert "Usage" in done.stdout
+    assert set() == HEAVY & set(done.stderr.split())
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    script = "import sys; before = set(sys.modules); import runner; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert "runner" == done.stdout.strip()
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    names = {path.stem for path in (ROOT / "runner").rglob("*.py")}
+    assert set() == names & {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+def test_nothing_but_the_command_line_prints() -> None:
+    printing = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "runner").rglob("*.py")
+        if "cli" not in path.parts and any(line.lstrip().startswith("print(") for line in path.read_text().splitlines())
+    ]
+    assert [] == printing
+
+
+def test_the_database_library_stays_within_history() -> None:
+    importing = {
+        path.relative_to(ROOT / "runner").parts[0]
+        for path in (ROOT / "runner").rglob("*.py")
+        if "sqlalchemy" in path.read_text().lower() and "import" in path.read_text()
+        for line in path.read_text().splitlines()
+        if line.strip().startswith(("import sqlalchemy", "from sqlalchemy", "import alembic", "from alembic"))
+    }
+    assert {"history"} == importing

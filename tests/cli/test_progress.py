@@ -1,0 +1,79 @@
+"""What a run in the foreground shows meanwhile, and how ^C ends it."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+from pathlib import Path
+
+from conftest import Program, family, freeze_trial, gone, thaw, until
+
+
+def test_a_terminal_sees_a_spinner_first_and_then_a_bar(program: Program, tree: Path) -> None:
+    for shown, hidden in ((b"folders", b"%"), (b"%", b"nothing is hidden")):
+        ours, theirs = pty.openpty()
+        process = program.start("run", tree, "--format", "json", stdout=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        trial = freeze_trial(process.pid)
+        seen = bytearray()
+
+        def read(ours: int = ours, seen: bytearray = seen) -> None:
+            while select.select([ours], [], [], 0)[0]:
+                try:
+                    chunk = os.read(ours, 65536)
+                except OSError:  # Linux's way to say that nobody writes any more
+                    return
+                seen.extend(chunk)
+                if not chunk:
+                    return
+
+        def sees(text: bytes, read: object = read, seen: bytearray = seen) -> bool:
+            assert callable(read)
+            read()
+            return text in seen
+
+        until(lambda shown=shown: sees(shown), f"{shown!r} on the terminal")  # type: ignore[misc]
+        assert hidden not in seen
+        assert b"1. " in seen
+        thaw(trial)
+        out, _ = process.communicate(timeout=20)
+        os.close(ours)
+        assert 7 == json.loads(out)["files"]  # nothing but the result on stdout
+
+
+def test_a_pipe_sees_no_progress(program: Program, tree: Path) -> None:
+    done = program.call("run", tree, "--format", "json")
+    assert (0, b"") == (done.returncode, done.stderr)
+
+
+def test_an_interrupt_cancels_the_run_and_leaves_nothing_behind(program: Program, tree: Path) -> None:
+    process = program.start("run", tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    everyone = [freeze_trial(process.pid), *family(process.pid)]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (130, b"") == (process.returncode, err)
+    assert b"cancelled" in out
+    until(lambda: gone(everyone), "no process left")
+    assert ["cancelled"] == [run["status"] for run in program.history()]
+
+
+def test_kill_nine_of_a_run_by_hand_leaves_an_interrupted_run(program: Program, tree: Path) -> None:
+    process = program.start("run", tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    everyone = [freeze_trial(process.pid), *family(process.pid)]
+    process.kill()
+    process.wait()
+    until(lambda: gone(everyone), "no process left", 3)
+    assert ["interrupted"] == [run["status"] for run in program.json("history")]
+    program.out("run", tree)  # nothing is in its way
+
+
+def test_a_killed_trial_fails_its_run_and_keeps_the_other_execution(program: Program, tree: Path) -> None:
+    process = program.start("run", tree, "--format", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    freeze_trial(process.pid).kill()
+    out, _ = process.communicate(timeout=20)
+    run = json.loads(out)
+    assert (1, "failed") == (process.returncode, run["status"])
+    assert "killed by SIGKILL" in run["message"]
+    assert {"failed", "succeeded"} == {one["status"] for one in run["executions"]}

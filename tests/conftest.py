@@ -1,0 +1,244 @@
+"""What every test stands on: nothing of the user's within reach, and the real program as its users start it."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from runner.cli.main import main
+from runner.history.database import Database, locate
+from runner.history.jobs import get_job
+from runner.history.runs import list_runs
+from runner.history.upgrade import open_database
+from runner.model.runs import Status
+from runner.render.records import run_record
+
+T = TypeVar("T")
+Record = dict[str, Any]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_the_users_within_reach(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Lead every default path into a scratch folder; processes started by tests inherit it."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+            patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+        for name in ("RUNNER_DB", "RUNNER_SETTINGS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("COLUMNS", "120")
+        patch.setenv("TERM", "xterm-256color")
+        patch.setenv("LC_ALL", "C.UTF-8")
+        yield
+
+
+def until(ask: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
+    """Ask until the answer is yes, and give it; fail when it does not come in time."""
+    deadline = time.monotonic() + within_s
+    while not (answer := ask()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within_s} s: {what}")
+        time.sleep(0.01)
+    return answer
+
+
+@dataclass
+class Program:
+    """The real program, started from a scratch folder with a database of its own.
+
+    Attributes:
+        folder: Where it is started.
+        environment: What it is started with; RUNNER_DB names the database.
+    """
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Path:
+        return Path(self.environment["RUNNER_DB"])
+
+    def call(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end."""
+        command: list[str | bytes | Path] = [sys.executable, "-m", "runner", *arguments]
+        chosen: dict[str, Any] = {"cwd": self.folder, "env": self.environment, "timeout": 60}
+        for stream in ("stdout", "stderr"):
+            chosen[stream] = subprocess.PIPE
+        given: Any = {"stdin": subprocess.DEVNULL} | chosen | options
+        return subprocess.run(command, check=False, text=False, **given)
+
+    def quick(self, *arguments: str | bytes | Path) -> subprocess.CompletedProcess[bytes]:
+        """Run a command as :meth:`call` does, but in this process, which spares a second of imports."""
+        written = io.BytesIO(), io.BytesIO()
+        out, err = (io.TextIOWrapper(stream, "utf-8") for stream in written)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["runner", *map(os.fsdecode, arguments)])
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            patch.setattr(os, "environ", dict(self.environment))
+            patch.chdir(self.folder)
+            with pytest.raises(SystemExit) as ended:
+                main()
+            out.flush()
+            err.flush()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        code = ended.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code, *(stream.getvalue() for stream in written))
+
+    def out(self, *arguments: str | bytes | Path) -> str:
+        """Run a command that must succeed, quickly; gives what it wrote to stdout."""
+        done = self.quick(*arguments)
+        assert 0 == done.returncode, done.stderr.decode()
+        return done.stdout.decode()
+
+    def json(self, *arguments: str | bytes | Path) -> Any:
+        """Run a command that must succeed, with ``--format json``."""
+        return json.loads(self.out(*arguments, "--format", "json"))
+
+    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "runner", *arguments], cwd=self.folder, env=self.environment, **options
+        )
+
+    def history(self, *statuses: str, job: str | None = None) -> list[Record]:
+        """Give the runs, oldest first, as ``runner history`` does but from this process, many times a second."""
+        with self.opened() as database:
+            known = get_job(database, job) if job is not None else None
+            runs = list_runs(database, job=known, statuses=[Status(status) for status in statuses])
+        return [run_record(run) for run in reversed(runs)]
+
+    @contextmanager
+    def opened(self) -> Iterator[Database]:
+        """Open its database."""
+        database = open_database(locate(str(self.database)))
+        try:
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def daemon(self) -> "Iterator[Daemon]":
+        """Run the daemon meanwhile, and leave no process of it behind."""
+        log = self.folder / f"daemon-{time.monotonic_ns()}.log"
+        with log.open("wb") as stderr:
+            daemon = Daemon(self.start("daemon", stderr=stderr, stdout=subprocess.DEVNULL), log)
+        try:
+            until(lambda: "started:" in daemon.said() or daemon.process.poll() is not None, "the daemon's start")
+            yield daemon
+        finally:
+            if daemon.process.poll() is None:
+                daemon.process.send_signal(signal.SIGTERM)
+                try:
+                    daemon.process.wait(20)
+                except subprocess.TimeoutExpired:
+                    daemon.process.kill()
+                    daemon.process.wait()
+        assert "Traceback" not in daemon.said()
+
+
+@dataclass
+class Daemon:
+    """A daemon that a test has started."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it by a signal; gives its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def freeze_trial(self) -> psutil.Process:
+        """Wait for a trial and stop it, so that its run goes on until it is continued."""
+        return freeze_trial(self.process.pid)
+
+
+def freeze_trial(pid: int) -> psutil.Process:
+    """Wait for a trial of a process and stop it with its workers."""
+    parent = psutil.Process(pid)
+
+    def frozen() -> psutil.Process | None:
+        for child in parent.children():
+            try:
+                if child.status() == psutil.STATUS_ZOMBIE or os.getpgid(child.pid) != child.pid:
+                    continue  # a pool's own, or not yet its own session
+                os.killpg(child.pid, signal.SIGSTOP)
+                time.sleep(0.02)  # for the signal to arrive; what follows is looked at, not assumed
+                if child.status() == psutil.STATUS_STOPPED and _follows_parent(child.pid):
+                    return child
+                os.killpg(child.pid, signal.SIGCONT)
+            except (psutil.NoSuchProcess, ProcessLookupError):
+                continue
+        return None
+
+    return until(frozen, f"a trial of {pid}")
+
+
+def _follows_parent(trial: int) -> bool:
+    """Whether a trial has asked the kernel to end it with its parent; before that a stopped one could not be told."""
+    flags = Path(f"/proc/{trial}/fdinfo/0")
+    if not flags.parent.exists():
+        return True  # not Linux
+    return bool(int(flags.read_text().split()[3], 8) & os.O_ASYNC)
+
+
+def thaw(trial: psutil.Process) -> None:
+    """Let a frozen trial go on."""
+    os.killpg(trial.pid, signal.SIGCONT)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Give the processes that descend from one."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether none of them runs any more."""
+    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """Give the real program with an empty database of its own."""
+    return Program(folder=tmp_path, environment={**os.environ, "RUNNER_DB": str(tmp_path / "runner.db")})
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Give a small tree: seven markdown files among others, in five folders."""
+    root = tmp_path / "docs"
+    for number in range(4):
+        folder = root / f"part-{number}"
+        folder.mkdir(parents=True)
+        (folder / "a.md").write_text(f"{number}\n")
+        (folder / "b.txt").write_text("no markdown\n")
+        if number:
+            (folder / "b.md").write_text(f"two of {number}\n")
+    return root
+
+
+def find_markdown(root: Path | bytes) -> list[bytes]:
+    """Ask find, the oracle, for the absolute paths of the markdown files."""
+    found = subprocess.run(
+        ["find", root, "!", "-type", "d", "-name", "*.md", "-print0"], capture_output=True, check=True
+    )
+    return sorted(filter(None, found.stdout.split(b"\0")))

@@ -1,0 +1,277 @@
+"""The daemon as a real process: what it fires, what it follows, and how it ends."""
+
+import os
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Program, Record, family, find_markdown, freeze_trial, gone, thaw, until
+
+CHANGED = ("added", "removed", "modified")
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def finished(program: Program, *, job: str | None = None, at_least: int = 1) -> list[Record]:
+    """Wait for so many runs that have ended well; gives them, oldest first."""
+    until(lambda: len(program.history("succeeded", job=job)) >= at_least, f"{at_least} runs")
+    return program.history("succeeded", job=job)
+
+
+def test_it_fires_on_the_exact_phase_and_finds_what_find_finds(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "2s")
+    anchor = instant(program.json("jobs")[0]["created_at"])
+    with program.daemon():
+        runs = finished(program, at_least=3)
+    for run in runs:
+        scheduled, started = instant(run["scheduled_at"]), instant(run["started_at"])
+        assert timedelta() == (scheduled - anchor) % timedelta(seconds=2)
+        if run["cause"] == "schedule":
+            assert timedelta() <= started - scheduled < timedelta(seconds=1.5)
+        assert {"sequential", "pool"} == {one["strategy"] for one in run["executions"]}
+        assert [7, 7] == [one["files"] for one in run["executions"]]
+    assert len(runs) == len({run["scheduled_at"] for run in runs})
+    files = program.call("files", "docs", "-0").stdout
+    assert find_markdown(tree) == sorted(filter(None, files.split(b"\0")))
+
+
+def test_a_file_added_one_removed_and_one_changed_are_seen_by_the_next_firing(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon():
+        before = finished(program)[-1]["run"]
+        (tree / "new.md").write_text("new\n")
+        (tree / "part-0/a.md").unlink()
+        (tree / "part-1/a.md").write_text("changed and longer\n")
+        until(lambda: [1, 1, 1] == [sum(run[key] for run in finished(program)[1:]) for key in CHANGED], "+1 -1 ~1")
+    old = [file["path"] for file in program.json("files", "docs", "--run", str(before))]
+    new = [file["path"] for file in program.json("files", "docs")]
+    assert {"part-0/a.md"} == set(old) - set(new)
+    assert {"new.md"} == set(new) - set(old)
+
+
+def test_it_follows_what_other_processes_do_to_jobs_within_two_seconds(program: Program, tree: Path) -> None:
+    def runs_since(moment: datetime) -> list[Record]:
+        return [run for run in program.history() if instant(run["scheduled_at"]) >= moment]
+
+    with program.daemon() as daemon:
+        program.out("schedule", tree, "--every", "1s")
+        until(program.history, "the first run of a new job", 4)
+
+        program.out("edit", "docs", "--pattern", "*.txt")
+        until(lambda: program.history()[-1]["files"] == 4, "a run with the new pattern", 4)
+
+        program.out("pause", "docs")
+        held = datetime.now(UTC) + timedelta(seconds=2)
+        until(lambda: datetime.now(UTC) > held + timedelta(seconds=1.5), "time to pass")
+        assert [] == runs_since(held)
+
+        program.out("resume", "docs")
+        until(lambda: runs_since(held), "a run after it was resumed", 4)
+
+        program.out("remove", "docs")
+        held = datetime.now(UTC) + timedelta(seconds=2)
+        until(lambda: datetime.now(UTC) > held + timedelta(seconds=1.5), "time to pass")
+        assert [] == runs_since(held)
+        assert 0 == daemon.stop()
+
+
+def test_a_second_daemon_is_refused_even_by_another_name_of_the_database(program: Program) -> None:
+    (program.folder / "link.db").symlink_to(program.database)
+    with program.daemon() as first:
+        second = program.call("daemon", "--db", "link.db")
+    assert (1, b"") == (second.returncode, second.stdout)
+    said = second.stderr.decode()
+    assert 1 == said.count("\n")
+    assert said.startswith("runner: a daemon is already running")
+    assert str(first.process.pid) in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_running_run_finish_and_leaves_nothing_behind(
+    program: Program, tree: Path, number: signal.Signals
+) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        trial = daemon.freeze_trial()
+        everyone = [trial, *family(daemon.process.pid)]
+        daemon.process.send_signal(number)
+        until(lambda: "stopping" in daemon.said(), "the daemon to hear the signal")
+        thaw(trial)
+        assert 0 == daemon.process.wait(10)
+        until(lambda: gone(everyone), "no process left")
+    last = [run for run in program.history() if run["started_at"]][-1]
+    assert "succeeded" == last["status"]
+    assert 2 == len(last["executions"])
+
+
+def test_a_run_that_takes_longer_than_the_grace_is_ended(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
+        assert 0 == daemon.stop()
+        until(lambda: gone(everyone), "no process left")
+    assert "interrupted" == next(run["status"] for run in program.history()[::-1] if run["started_at"])
+    assert [] == program.history("running")
+
+
+def test_a_second_signal_ends_a_long_run_at_once(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
+        daemon.process.send_signal(signal.SIGTERM)
+        until(lambda: "stopping" in daemon.said(), "the daemon to hear the signal")
+        began = datetime.now(UTC)
+        assert 0 == daemon.stop()
+        assert datetime.now(UTC) - began < timedelta(seconds=3)
+        until(lambda: gone(everyone), "no process left")
+    assert "interrupted" == next(run["status"] for run in program.history()[::-1] if run["started_at"])
+
+
+def test_a_signal_stops_an_idle_daemon_at_once(program: Program) -> None:
+    with program.daemon() as daemon:
+        began = datetime.now(UTC)
+        assert 0 == daemon.stop()
+        assert datetime.now(UTC) - began < timedelta(seconds=2)
+
+
+def test_kill_nine_in_mid_run_leaves_no_process_and_an_interrupted_run(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
+        until(lambda: program.history("running"), "the run's row")
+        daemon.process.kill()
+        daemon.process.wait()
+        until(lambda: gone(everyone), "trial and workers to vanish", 3)
+    assert 1 == program.quick("status").returncode  # which recovers
+    killed = next(run for run in program.history()[::-1] if run["started_at"])
+    assert "interrupted" == killed["status"]
+    assert [] == program.history("running")
+    with program.daemon():
+        until(lambda: finished(program)[-1]["run"] > killed["run"], "the next run")
+    times = [run["scheduled_at"] for run in program.history() if run["cause"] == "schedule"]
+    assert len(times) == len(set(times))
+    assert 1 == len([run for run in program.history() if run["run"] == killed["run"]])
+
+
+def test_a_slow_run_turns_overlapping_fire_times_into_skipped_rows(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        trial = daemon.freeze_trial()
+        until(lambda: len(program.history("skipped")) >= 2, "two skipped rows")
+        thaw(trial)
+        until(lambda: not program.history("running"), "the slow run to end")
+    skipped = program.history("skipped")
+    slow = max((run for run in program.history() if run["run"] < skipped[0]["run"]), key=lambda run: run["run"])
+    assert {"its last run was still going"} == {run["message"] for run in skipped}
+    assert timedelta(seconds=1) == instant(skipped[1]["scheduled_at"]) - instant(skipped[0]["scheduled_at"])
+    assert "succeeded" == slow["status"]
+
+
+def test_a_root_that_vanishes_fails_its_runs_and_keeps_its_files(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    away = tree.with_name("away")
+    with program.daemon():
+        finished(program)
+        tree.rename(away)
+        failed = until(lambda: program.history("failed"), "a failed run")[0]
+        assert "does not exist" in failed["message"]
+        assert 7 == len(program.json("files", "docs"))
+        away.rename(tree)
+        back = until(lambda: [run for run in finished(program) if run["run"] > failed["run"]], "recovery")[0]
+    assert [7, 0, 0, 0] == [back[key] for key in ("files", "added", "removed", "modified")]
+
+
+def test_several_jobs_run_one_at_a_time(program: Program, tree: Path) -> None:
+    for name in ("one", "two", "three"):
+        program.out("schedule", tree, "--every", "1s", "--name", name)
+    with program.daemon():
+        for name in ("one", "two", "three"):
+            finished(program, job=name, at_least=2)
+    spans = sorted((run["started_at"], run["finished_at"]) for run in program.history() if run["started_at"])
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_a_job_that_the_daemon_runs_is_not_run_by_hand_as_well(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        trial = daemon.freeze_trial()
+        going = until(lambda: program.history("running"), "the run's row")[0]["run"]
+        refused = program.call("run", "docs")
+        thaw(trial)
+    assert (1, b"") == (refused.returncode, refused.stdout)
+    said = refused.stderr.decode()
+    assert f"runner: run {going} of the job 'docs' is going on; wait until it has finished\n" == said
+
+
+def test_a_firing_beside_a_manual_run_of_the_same_job_is_skipped(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h")
+    by_hand = program.start("run", "docs", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    trial = None
+    try:
+        trial = freeze_trial(by_hand.pid)
+        program.out("edit", "docs", "--every", "1s")
+        with program.daemon():
+            skipped = until(lambda: program.history("skipped"), "a skipped firing")
+    finally:
+        if trial is not None:
+            thaw(trial)
+        assert 0 == by_hand.wait(20)
+    assert "is going on" in skipped[0]["message"]
+
+
+def test_status_tells_what_is_before_during_after_and_when_it_was_killed(program: Program, tree: Path) -> None:
+    before = program.quick("status")
+    assert 1 == before.returncode
+    assert b"none has run yet" in before.stdout
+
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        trial = daemon.freeze_trial()
+        during = until(lambda: (record := program.json("status"))["running"] and record, "a running run")
+        thaw(trial)
+        assert [True, daemon.process.pid, "docs", None] == [
+            during[key] for key in ("alive", "pid", "next_job", "stopped_at")
+        ]
+        assert instant(during["next_at"]) > instant(during["started_at"])
+        assert b"alive: process" in program.quick("status").stdout
+        assert 0 == daemon.stop()
+    after = program.quick("status", "--format", "json")
+    assert 1 == after.returncode
+    assert b'"alive": false' in after.stdout
+    assert b"not running: stopped" in program.quick("status").stdout
+
+    with program.daemon() as daemon:
+        daemon.process.kill()
+        daemon.process.wait()
+    killed = program.quick("status")
+    assert 1 == killed.returncode
+    assert b"not running: died" in killed.stdout
+
+
+def test_names_in_the_log_drive_no_terminal(program: Program) -> None:
+    root = os.fsencode(program.folder) + b"/a\n\x1b]0;x\x07\xe9"
+    os.mkdir(root)  # noqa: PTH102  bytes
+    program.out("schedule", root, "--every", "1s", "--name", "odd")
+    os.rmdir(root)  # noqa: PTH106
+    with program.daemon() as daemon:
+        until(lambda: "failed" in daemon.said(), "a failed run")
+        daemon.stop()
+    said = daemon.log.read_bytes()
+    assert b"\x1b" not in said
+    assert b"\x07" not in said
+    assert all(line[:4].isdigit() for line in said.splitlines())
+
+
+def test_no_worker_thread_or_child_is_left_while_idle(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        finished(program, at_least=2)
+        program.out("pause", "docs")
+        until(lambda: not psutil.Process(daemon.process.pid).children(), "no child left")
+        assert 0 == daemon.stop()

@@ -1,0 +1,107 @@
+"""Fire times that pass while no daemon runs, or while one can't look at the clock, each have a record."""
+
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Program, Record, freeze_trial, thaw, until
+
+from runner.history.jobs import add_job
+from runner.model.jobs import Catchup, Job, JobSpec
+from runner.schedules.parse import parse_schedule
+
+MINUTE = timedelta(minutes=1)
+
+
+def registered(program: Program, root: Path, *, every: str, ago: timedelta, catchup: Catchup = Catchup.ONCE) -> Job:
+    """Register a job as if it had been done a while ago."""
+    then = datetime.now(UTC) - ago
+    schedule = parse_schedule(every=every, cron=None, at=None, timezone="UTC", jitter=None, now=then)
+    with program.opened() as database:
+        spec = JobSpec(name="docs", root=os.fsencode(root), schedule=schedule, catchup=catchup)
+        return add_job(database, spec, then)
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize(("catchup", "made_up"), [(Catchup.NONE, []), (Catchup.ONCE, [3]), (Catchup.ALL, [1, 2, 3])])
+def test_a_downtime_is_one_missed_row_and_made_up_for_as_the_job_says(
+    program: Program, tree: Path, catchup: Catchup, made_up: list[int]
+) -> None:
+    job = registered(program, tree, every="10m", ago=35 * MINUTE, catchup=catchup)
+    with program.daemon():
+        until(lambda: len(program.history("missed", "succeeded")) == 1 + len(made_up), "all that is owed")
+    (missed,) = program.history("missed")
+    assert (3, job.armed_at + 10 * MINUTE) == (missed["missed"], instant(missed["scheduled_at"]))
+    runs = program.history("succeeded")
+    assert [job.armed_at + number * 10 * MINUTE for number in made_up] == [instant(run["scheduled_at"]) for run in runs]
+    assert {"catchup"} >= {run["cause"] for run in runs}
+
+
+def test_what_is_on_record_is_not_missed_again(program: Program, tree: Path) -> None:
+    registered(program, tree, every="10m", ago=35 * MINUTE)
+    for _ in range(2):
+        with program.daemon():
+            until(lambda: program.history("succeeded"), "the run that makes up for it")
+    assert ["missed", "succeeded"] == [run["status"] for run in program.history()]
+
+
+def test_a_paused_job_misses_nothing(program: Program, tree: Path) -> None:
+    registered(program, tree, every="10m", ago=35 * MINUTE)
+    program.out("pause", "docs")
+    with program.daemon():
+        program.out("resume", "docs")
+    with program.daemon():
+        assert [] == program.history()
+
+
+def test_fire_times_slept_through_are_one_missed_row(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        until(lambda: program.history("succeeded"), "a run")
+        daemon.process.send_signal(signal.SIGSTOP)
+        awake_at = datetime.now(UTC) + timedelta(seconds=3.5)
+        until(lambda: datetime.now(UTC) >= awake_at, "time to pass")
+        daemon.process.send_signal(signal.SIGCONT)
+        until(lambda: program.history() and program.history()[-1]["scheduled_at"] > awake_at.isoformat(), "another run")
+    slept = next(run for run in program.history("missed") if run["missed"] > 1)
+    assert "held up" in slept["message"]
+    covered: list[datetime] = []
+    for run in program.history():
+        if run["cause"] == "schedule":
+            first = instant(run["scheduled_at"])
+            covered += [first + timedelta(seconds=number) for number in range(max(1, run["missed"]))]
+    expected = [covered[0] + timedelta(seconds=number) for number in range(len(covered))]
+    assert expected == sorted(covered)  # each fire time has one record, none has two
+
+
+def test_a_firing_that_waits_when_the_daemon_is_killed_is_missed_not_lost(program: Program, tree: Path) -> None:
+    other = tree.with_name("other")
+    other.mkdir()
+    by_hand = program.start("run", other, stdout=-3, stderr=-3)
+    trial = freeze_trial(by_hand.pid)
+    try:
+        job = registered(program, tree, every="1s", ago=timedelta())
+        with program.daemon() as daemon:
+            passed = job.armed_at + timedelta(seconds=4)
+            until(lambda: datetime.now(UTC) > passed, "some fire times")
+            daemon.process.kill()
+            daemon.process.wait()
+    finally:
+        thaw(trial)
+        by_hand.wait(20)
+
+    def of_docs() -> list[Record]:
+        return program.history(job="docs")
+
+    before = of_docs()
+    with program.daemon():
+        until(lambda: len(of_docs()) > len(before), "the next daemon's account")
+    told = sum(max(1, run["missed"]) for run in of_docs() if run["cause"] == "schedule")
+    assert job.armed_at + timedelta(seconds=1) == min(instant(run["scheduled_at"]) for run in of_docs())
+    last = max(instant(run["scheduled_at"]) for run in of_docs())
+    assert told == round((last - job.armed_at) / timedelta(seconds=1))

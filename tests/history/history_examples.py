@@ -1,0 +1,113 @@
+"""Databases, jobs, runs and snapshots with nothing special about them, to be changed by tests."""
+
+import errno
+import os
+import subprocess
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner.history.database import Database, locate
+from runner.history.jobs import add_job
+from runner.history.runs import Ending, begin_run, finish_run, get_run
+from runner.history.upgrade import open_database
+from runner.model.jobs import Job, JobSpec
+from runner.model.runs import Cause, Environment, Owner, Problem, Run, Status
+from runner.scan.snapshot import UNKNOWN, Listing, Snapshot
+
+NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
+ENVIRONMENT = Environment(
+    host="here",
+    system="Linux 6.1.0",
+    machine="x86_64",
+    python="CPython 3.11.7",
+    cpus=2,
+    start_method="fork",
+    workers=2,
+    filesystem="ext4",
+    runner_version="0.1.0",
+)
+OWNER = Owner(host="here", boot="this", pid=4711, started_s=1234.5)
+
+# Size in bytes and modification time in nanoseconds; None for a file that could not be looked at.
+Stat = tuple[int, int] | None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Database]:
+    database = open_database(locate(str(path)))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def some_job(database: Database, name: str = "docs", root: bytes = b"/srv/docs") -> Job:
+    return add_job(database, JobSpec(name=name, root=root), NOW)
+
+
+def listing(path: bytes, found: Mapping[bytes, Stat] | Sequence[bytes]) -> Listing:
+    """List a folder: names with their stats, or names alone."""
+    names = sorted(found)
+    stats = array("q")
+    if isinstance(found, Mapping):
+        for name in names:
+            stats.extend(found[name] or (UNKNOWN, UNKNOWN))
+    return Listing(path, b"\0".join(names), stats.tobytes(), len(names), 1, 2, 3, 4)
+
+
+def snapshot(*listings: Listing, unreadable: Sequence[bytes] = ()) -> Snapshot:
+    denied = os.strerror(errno.EACCES)
+    problems = tuple(Problem(path=path, errno=errno.EACCES, text=denied) for path in unreadable)
+    return Snapshot(listings=listings, problems=problems)
+
+
+def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) -> int:
+    return begin_run(
+        database,
+        job,
+        cause=Cause.MANUAL,
+        scheduled_at=None,
+        started_at=NOW,
+        environment=ENVIRONMENT,
+        owner=owner,
+        at_once=at_once,
+    )
+
+
+def play(database: Database, job: Job, found: Snapshot | None) -> Run:
+    """Carry out one run that found this; None for one that failed."""
+    run_id = begin(database, job)
+    status = Status.SUCCEEDED if found is not None else Status.FAILED
+    assert finish_run(database, run_id, Ending(status=status, finished_at=NOW, snapshot=found))
+    return get_run(database, run_id)
+
+
+def refused_by_permissions(program: str, *arguments: str) -> str:
+    """Run a program that obeys permissions, as root does not by itself; returns what it printed."""
+    obey = (
+        "import ctypes, os, sys\n"
+        "if os.geteuid() == 0:\n"
+        "    for right in (1, 2):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH\n"
+        "        assert ctypes.CDLL(None).prctl(24, right, 0, 0, 0) == 0  # PR_CAPBSET_DROP\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", obey, "-c", program, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Give every entry below a folder with its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def count_rows(database: Database, *tables: str) -> list[int]:
+    count: Callable[[str], str] = "SELECT count(*) FROM {}".format
+    with database.read() as connection:
+        return [connection.exec_driver_sql(count(table)).scalar_one() for table in tables]

@@ -1,0 +1,300 @@
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from history_examples import NOW, begin, count_rows, listing, opened, play, snapshot, some_job
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from runner.history.care import find_faults
+from runner.history.database import Database
+from runner.history.findings import list_changes, list_files, list_problems
+from runner.history.runs import get_run, record_not_run
+from runner.model.jobs import Job
+from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run, Status
+from runner.scan.snapshot import Snapshot
+
+FOLDERS = (b"", b"a", b"a/b", b"a/b/\xff\n", b"a-b", b"c")
+NAMES = (b"x.md", b"\xfe\n\x1b.md", b"y.txt")
+PLACES = [(folder, name) for folder in FOLDERS for name in NAMES]
+
+Stats = tuple[int | None, int | None]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with opened(tmp_path / "history.db") as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "history.db"
+    with opened(path) as database:
+        some_job(database, "one")
+        some_job(database, "two")
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What happens to one of two trees, and how the next run of its job looks at it."""
+
+    tree: int
+    edits: dict[tuple[bytes, bytes], tuple[int, int] | None]
+    vanished: frozenset[bytes]
+    unreadable: frozenset[bytes]
+    blind: frozenset[tuple[bytes, bytes]]
+    names_only: bool
+    markdown_only: bool
+    outcome: str
+
+
+STATS = st.tuples(st.integers(0, 2), st.integers(-1, 1))
+STEPS = st.builds(
+    Step,
+    tree=st.sampled_from([0, 0, 0, 1]),
+    edits=st.dictionaries(st.sampled_from(PLACES), st.none() | STATS, max_size=6),
+    vanished=st.frozensets(st.sampled_from(FOLDERS[1:]), max_size=2),
+    unreadable=st.frozensets(st.sampled_from(FOLDERS[1:]), max_size=2),
+    blind=st.frozensets(st.sampled_from(PLACES), max_size=2),
+    names_only=st.sampled_from([False, False, False, True]),
+    markdown_only=st.sampled_from([False, False, True]),
+    outcome=st.sampled_from(["saved", "saved", "saved", "saved", "failed", "missed"]),
+)
+
+
+@dataclass
+class Tree:
+    """A tree, and what its job is expected to know of it."""
+
+    files: dict[tuple[bytes, bytes], tuple[int, int]] = field(default_factory=dict)
+    known: dict[tuple[bytes, bytes], tuple[Stats, int]] = field(default_factory=dict)
+    problems: frozenset[bytes] = frozenset()
+
+
+def within(path: bytes, folders: frozenset[bytes]) -> bool:
+    return any(path == folder or path.startswith(folder + b"/") for folder in folders)
+
+
+def look(tree: Tree, step: Step) -> Snapshot:
+    """Scan a tree as the walk would, without one."""
+    there = [folder for folder in FOLDERS if not within(folder, step.vanished)]
+    unreadable = frozenset(folder for folder in there if folder in step.unreadable)
+    reported = [one for one in unreadable if not within(one.rpartition(b"/")[0], unreadable - {one})]
+    listings, blind = [], []
+    for folder in there:
+        if within(folder, unreadable):
+            continue
+        found = {}
+        for name in NAMES:
+            stat = tree.files.get((folder, name))
+            if stat is not None and (not step.markdown_only or name.endswith(b".md")):
+                found[name] = None if (folder, name) in step.blind else stat
+        if not step.names_only:
+            blind += [folder + b"/" + name if folder else name for name, stat in found.items() if stat is None]
+        listings.append(listing(folder, list(found) if step.names_only else found))
+    return snapshot(*listings, unreadable=[*reported, *blind])
+
+
+def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
+    """Say what a run changes in what is known, place by place."""
+    unreadable = frozenset(problem.path for problem in found.problems)
+    seen = {one.path: one.names.split(b"\0") if one.names else [] for one in found.listings}
+    changes = []
+    for folder, name in PLACES:
+        path = folder + b"/" + name if folder else name
+        before = tree.known.get((folder, name))
+        if folder not in seen and within(folder, unreadable):
+            continue
+        if name not in seen.get(folder, []):
+            if before is not None:
+                del tree.known[folder, name]
+                changes.append(Change(kind=ChangeKind.REMOVED, path=path, old_size_bytes=before[0][0]))
+            continue
+        hidden = step.names_only or (folder, name) in step.blind
+        now: Stats = (None, None) if hidden else tree.files[folder, name]
+        if before is None:
+            changes.append(Change(kind=ChangeKind.ADDED, path=path, new_size_bytes=now[0]))
+        elif now in ((None, None), before[0]):
+            continue
+        elif before[0] != (None, None):
+            changes.append(
+                Change(kind=ChangeKind.MODIFIED, path=path, old_size_bytes=before[0][0], new_size_bytes=now[0])
+            )
+        tree.known[folder, name] = (now, run_id)
+    tree.problems = unreadable
+    return sorted(changes, key=lambda change: change.path)
+
+
+def expected_files(tree: Tree) -> list[FoundFile]:
+    return [
+        FoundFile(
+            path=folder + b"/" + name if folder else name, size_bytes=stat[0], mtime_ns=stat[1], first_run=first_run
+        )
+        for (folder, name), (stat, first_run) in sorted(tree.known.items())
+    ]
+
+
+def tally(changes: list[Change]) -> list[int]:
+    kinds = [change.kind for change in changes]
+    return [kinds.count(kind) for kind in (ChangeKind.ADDED, ChangeKind.REMOVED, ChangeKind.MODIFIED)]
+
+
+def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list[Change]]:
+    """Carry out a step and check its tally; returns the run and its changes as they should be kept."""
+    for place, stat in step.edits.items():
+        if stat is None:
+            tree.files.pop(place, None)
+        else:
+            tree.files[place] = stat
+    if step.outcome == "missed":
+        run_id = record_not_run(database, job, status=Status.MISSED, scheduled_at=NOW, now=NOW, message="m", missed=1)
+        return run_id, []
+    if step.outcome == "failed":
+        return play(database, job, None).run_id, []
+    known, problems = dict(tree.known), tree.problems
+    rows = count_rows(database, "files", "folders", "problems")
+    found = look(tree, step)
+    run = play(database, job, found)
+    changes = learn(tree, found, run.run_id, step)
+    assert tally(changes) == [run.added, run.removed, run.modified]
+    assert (found.files, len(found.listings)) == (run.files, run.directories)
+    if (known, problems) == (tree.known, tree.problems):
+        assert rows == count_rows(database, "files", "folders", "problems")
+    return run.run_id, changes
+
+
+# Each example is a database of its own: to shrink one takes minutes, more than a test may.
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(steps=st.lists(STEPS, min_size=1, max_size=12))
+def test_every_run_of_any_history_can_be_rebuilt(template: Path, steps: list[Step]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "history.db"
+        shutil.copy(template, path)
+        with opened(path) as database:
+            jobs = [some_job(database, "first"), some_job(database, "second")]
+            trees = [Tree(), Tree()]
+            expected = []
+            for step in steps:
+                tree = trees[step.tree]
+                run_id, changes = act(database, jobs[step.tree], tree, step)
+                problems = sorted(tree.problems) if step.outcome == "saved" else []
+                expected.append((run_id, expected_files(tree), changes, problems))
+            for run_id, files, changes, problems in expected:
+                run = get_run(database, run_id)
+                assert files == list(list_files(database, run))
+                assert changes == list_changes(database, run)
+                assert problems == [problem.path for problem in list_problems(database, run)]
+            assert [] == find_faults(database)
+
+
+def paths_of(database: Database, run: Run) -> list[bytes]:
+    return [file.path for file in list_files(database, run)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"caf\xe9.md", b"new\nline.md", b"\x1b]0;x\x07.md", b"n" * 252 + b".md", b"\xff" * 255, b"'\"%s?:x.md", b"."],
+)
+def test_a_name_is_given_back_byte_for_byte(database: Database, path: bytes) -> None:
+    run = play(database, some_job(database), snapshot(listing(b"", {path: (1, 2)}), listing(path, [path])))
+    assert [path, path + b"/" + path] == paths_of(database, run)
+
+
+def test_a_path_of_20_kb_is_given_back_in_files_changes_problems_and_folders(database: Database) -> None:
+    job = some_job(database)
+    deep = b"/".join([b"\xe9\n" * 100] * 100)
+    assert len(deep) > 20_000
+    beside = deep[:-1] + b"x"
+    found = snapshot(listing(deep, {b"x.md": (1, 2)}), listing(beside, {b"x.md": (3, 4)}), unreadable=[deep + b"/no"])
+    run = play(database, job, found)
+    assert [deep + b"/x.md", beside + b"/x.md"] == paths_of(database, run)
+    assert [deep + b"/x.md", beside + b"/x.md"] == [change.path for change in list_changes(database, run)]
+    assert [deep + b"/no"] == [problem.path for problem in list_problems(database, run)]
+    again = play(database, job, snapshot(found.listings[0]))
+    assert (0, 1) == (again.added, again.removed)
+
+
+def test_times_before_1970_and_sizes_beyond_32_bits_are_kept(database: Database) -> None:
+    job = some_job(database)
+    run = play(database, job, snapshot(listing(b"", {b"x": (2**62, -(2**62)), b"y": (0, 0)})))
+    assert [(2**62, -(2**62)), (0, 0)] == [(file.size_bytes, file.mtime_ns) for file in list_files(database, run)]
+
+
+def test_a_vanished_folder_ends_its_files_and_an_unreadable_one_does_not(database: Database) -> None:
+    job = some_job(database)
+    whole = [listing(b"", []), listing(b"a", [b"1", b"2"]), listing(b"a/b", [b"3"]), listing(b"ab", [b"4"])]
+    first = play(database, job, snapshot(*whole))
+    unreadable = play(database, job, snapshot(whole[0], whole[3], unreadable=[b"a"]))
+    assert paths_of(database, first) == paths_of(database, unreadable)
+    assert (0, 1) == (unreadable.removed, unreadable.problems)
+    gone = play(database, job, snapshot(whole[0], whole[3]))
+    assert [b"ab/4"] == paths_of(database, gone)
+    assert 3 == gone.removed
+    assert paths_of(database, first) == paths_of(database, unreadable)
+
+
+def test_an_unreadable_root_leaves_everything_unknown(database: Database) -> None:
+    job = some_job(database)
+    play(database, job, snapshot(listing(b"", [b"1"]), listing(b"a", [b"2"])))
+    run = play(database, job, snapshot(unreadable=[b""]))
+    assert [b"1", b"a/2"] == paths_of(database, run)
+    assert 0 == run.removed
+
+
+def test_a_size_known_for_the_first_time_is_no_change(database: Database) -> None:
+    job = some_job(database)
+    play(database, job, snapshot(listing(b"", [b"x"])))
+    run = play(database, job, snapshot(listing(b"", {b"x": (1, 2)})))
+    assert (0, 0, 0) == (run.added, run.removed, run.modified)
+    assert [] == list_changes(database, run)
+    assert [1] == [file.size_bytes for file in list_files(database, run)]
+    moved = play(database, job, snapshot(listing(b"", {b"x": (1, 3)})))
+    assert 1 == moved.modified
+
+
+@pytest.mark.parametrize("folders", [3, 700])
+def test_many_changed_folders_are_compared_like_few(database: Database, folders: int) -> None:
+    job = some_job(database)
+    paths = [b"%d" % number for number in range(folders)]
+    play(database, job, snapshot(*(listing(path, {b"x": (1, 1), b"y": (1, 1)}) for path in paths)))
+    run = play(database, job, snapshot(*(listing(path, {b"y": (1, 2), b"z": (1, 1)}) for path in paths)))
+    assert (folders, folders, folders) == (run.added, run.removed, run.modified)
+    assert 2 * folders == len(paths_of(database, run))
+
+
+def test_a_problem_that_stays_is_kept_once_and_with_its_text(database: Database) -> None:
+    job = some_job(database)
+    runs = [play(database, job, snapshot(listing(b"", []), unreadable=[b"\xff"])) for _ in range(3)]
+    assert [1] == count_rows(database, "problems")
+    expected = [Problem(path=b"\xff", errno=13, text=os.strerror(13))]
+    assert [expected] * 3 == [list_problems(database, run) for run in runs]
+    assert [] == list_problems(database, play(database, job, snapshot(listing(b"", []))))
+
+
+def test_the_files_of_a_run_are_of_one_state_while_others_are_saved(database: Database) -> None:
+    job = some_job(database)
+    many = [b"%05d" % number for number in range(25_000)]
+    run = play(database, job, snapshot(listing(b"", many)))
+    files = list_files(database, run)
+    first = next(files)
+    play(database, job, snapshot(listing(b"", [])))
+    assert many == [first.path, *(file.path for file in files)]
+
+
+def test_what_a_running_run_leaves_behind_is_nothing_yet(database: Database) -> None:
+    job = some_job(database)
+    play(database, job, snapshot(listing(b"", [b"x"])))
+    run = get_run(database, begin(database, job))
+    assert [b"x"] == paths_of(database, run)
+    assert [] == list_changes(database, run)

@@ -1,0 +1,209 @@
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from history_examples import contents, listing, opened, play, snapshot, some_job
+
+from runner.history import upgrade
+from runner.history.care import find_faults
+from runner.history.database import Database, locate
+from runner.history.jobs import list_jobs
+from runner.history.tables import metadata
+from runner.history.upgrade import REVISIONS, copy_database, open_database
+from runner.model.bundled import bundled
+from runner.model.errors import DatabaseUnusable, HistoryError
+
+REPOSITORY = Path(__file__).parents[2]
+NEXT = """
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "0002", "{last}", None, None
+
+def upgrade():
+    op.execute("CREATE TABLE extra (id INTEGER)")
+    op.execute("DELETE FROM files")
+    {more}
+"""
+
+
+@pytest.fixture
+def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Migrations as a newer runner would have them, with room for one more."""
+    copy = tmp_path / "migrations"
+    shutil.copytree(bundled("migrations"), copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(upgrade, "bundled", lambda folder: tmp_path / folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return copy / "versions" / "0002_more.py"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A database of the present schema with one run in it."""
+    path = tmp_path / "kept" / "history.db"
+    path.parent.mkdir()
+    with opened(path) as database:
+        play(database, some_job(database), snapshot(listing(b"", [b"x.md"])))
+    return path
+
+
+def tables_of(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def rows_of(path: Path, table: str) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608  a table's name
+
+
+def test_the_tables_are_what_the_migrations_make(tmp_path: Path) -> None:
+    with opened(tmp_path / "history.db") as database, database.read() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_server_default": True, "target_metadata": metadata, "render_as_batch": True}
+        )
+        assert [] == compare_metadata(context, metadata)
+
+
+def test_alembic_check_finds_nothing_to_migrate(tmp_path: Path) -> None:
+    with opened(tmp_path / "history.db"):
+        pass
+    command = [sys.executable, "-m", "alembic", "-c", "pyproject.toml", "check"]
+    environment = {**os.environ, "RUNNER_DB": str(tmp_path / "history.db")}
+    done = subprocess.run(command, check=False, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert (0, "No new upgrade operations detected.\n") == (done.returncode, done.stdout), done.stderr
+
+
+def test_what_alembic_does_not_compare_is_in_the_migrations_too(tmp_path: Path) -> None:
+    """Checks, partial indexes, WITHOUT ROWID and AUTOINCREMENT: the statements themselves are compared."""
+    with opened(tmp_path / "migrated.db"):
+        pass
+    drawn = Database(locate(str(tmp_path / "drawn.db")))
+    metadata.create_all(drawn.engine)
+    drawn.close()
+    assert statements(tmp_path / "drawn.db") == statements(tmp_path / "migrated.db")
+
+
+def statements(path: Path) -> dict[str, list[str]]:
+    """Give the clauses of each table's and index's statement; their order says nothing."""
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            name: sorted(clause.strip(" ,") for clause in re.sub(r"[ \t]+", " ", sql).splitlines())
+            for name, sql in connection.execute(query)
+            if name != "alembic_version"
+        }
+
+
+def test_the_revisions_are_those_of_the_migrations_in_their_order() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(bundled("migrations")))
+    scripts = ScriptDirectory.from_config(config)
+    assert list(REVISIONS) == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert [REVISIONS[-1]] == scripts.get_heads()
+
+
+def test_alembic_is_not_imported_while_the_schema_is_current(tmp_path: Path) -> None:
+    with opened(tmp_path / "history.db"):
+        pass
+    program = (
+        "import sys; from runner.history.database import locate; from runner.history.upgrade import open_database\n"
+        "open_database(locate(sys.argv[1])).close()\n"
+        "print([name for name in ('alembic', 'mako') if name in sys.modules])"
+    )
+
+    def imported(path: Path) -> str:
+        command = [sys.executable, "-c", program, str(path)]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    assert "[]\n" == imported(tmp_path / "history.db")
+    assert "[]\n" != imported(tmp_path / "fresh.db")
+
+
+def test_nothing_but_the_migrations_makes_tables() -> None:
+    sources = [path for path in (REPOSITORY / "runner").rglob("*.py") if "create_all" in path.read_text("utf-8")]
+    assert [] == sources
+
+
+def test_an_older_schema_is_brought_up_to_date_after_a_backup(
+    old: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations.write_text(NEXT.format(last=REVISIONS[-1], more=""))
+    monkeypatch.setattr(upgrade, "REVISIONS", (*REVISIONS, "0002"))
+    backup = old.with_name("history.db.before-0002")
+    backup.write_text("left by an upgrade that did not finish")
+    with opened(old) as database:
+        assert [] == find_faults(database)
+        with database.read() as connection:
+            assert 1 == connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
+    assert {"history.db", backup.name} == set(contents(old.parent))
+    assert {"extra"} == tables_of(old) - tables_of(backup)
+    assert (0, 1) == (rows_of(old, "files"), rows_of(backup, "files"))
+    with opened(old):  # once is enough
+        assert (0, 1) == (rows_of(old, "files"), rows_of(backup, "files"))
+    monkeypatch.setattr(upgrade, "REVISIONS", REVISIONS)
+    with opened(backup) as database:
+        assert 1 == len(list_jobs(database))
+    with pytest.raises(DatabaseUnusable, match="newer runner"):
+        open_database(locate(str(old)))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('op.execute("INSERT INTO nowhere VALUES (1)")', "no such table: nowhere"),
+        ('op.execute("DELETE FROM jobs")', "rows that refer to nothing"),
+    ],
+)
+def test_a_migration_that_fails_leaves_the_database_as_it_was(
+    old: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch, more: str, message: str
+) -> None:
+    before = old.read_bytes()
+    migrations.write_text(NEXT.format(last=REVISIONS[-1], more=more))
+    monkeypatch.setattr(upgrade, "REVISIONS", (*REVISIONS, "0002"))
+    with pytest.raises(HistoryError, match=message):
+        open_database(locate(str(old)))
+    assert before == old.read_bytes()
+    monkeypatch.setattr(upgrade, "REVISIONS", REVISIONS)
+    with opened(old) as database:
+        assert [] == find_faults(database)
+        assert (1, 1) == (rows_of(old, "files"), len(list_jobs(database)))
+
+
+def test_a_backup_is_a_database_of_its_own_even_while_another_writes(old: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    (tmp_path / "copy.db.partial").write_text("left by a copy that was killed")
+    with opened(old) as database, opened(old) as other:
+        with other.write() as connection:
+            connection.exec_driver_sql("DELETE FROM files")
+            copy_database(database, target)
+        assert 1 == rows_of(target, "files")
+    with opened(target) as database:
+        assert [] == find_faults(database)
+    assert not (tmp_path / "copy.db.partial").exists()
+
+
+def test_a_backup_never_replaces_anything_and_says_why_it_cannot_be_written(old: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    places = {
+        "there": "exists already",
+        "folder": "exists already",
+        "there/below": "can't be written",
+        "missing/below": "can't be written",
+        "x" * 255: "File name too long",
+    }
+    before = contents(tmp_path)
+    with opened(old) as database:
+        for place, reason in places.items():
+            with pytest.raises(DatabaseUnusable, match=reason):
+                copy_database(database, tmp_path / place)
+    assert before == contents(tmp_path)

@@ -1,0 +1,345 @@
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from history_examples import (
+    ENVIRONMENT,
+    NOW,
+    OWNER,
+    begin,
+    contents,
+    count_rows,
+    listing,
+    opened,
+    play,
+    snapshot,
+    some_job,
+)
+
+from runner.history.care import find_faults
+from runner.history.database import Database
+from runner.history.findings import list_files
+from runner.history.jobs import remove_job
+from runner.history.runs import (
+    Busy,
+    Ending,
+    begin_run,
+    find_last_saved,
+    finish_run,
+    get_run,
+    list_differences,
+    list_first_strategies,
+    list_last_runs,
+    list_owners,
+    list_runs,
+    record_not_run,
+)
+from runner.model.errors import HistoryError, UsageError
+from runner.model.runs import Cache, Cause, Difference, Execution, Run, Status
+
+HOUR = timedelta(hours=1)
+EXECUTIONS = (
+    Execution(
+        strategy="pool",
+        position=1,
+        status=Status.SUCCEEDED,
+        workers=2,
+        start_method="fork",
+        wall_s=0.27123456789,
+        startup_s=0.01,
+        user_s=0.31,
+        system_s=0.25,
+        max_rss_bytes=2**33,
+        cache=Cache.COLD,
+        files=1,
+        directories=2,
+        entries=3,
+    ),
+    Execution(strategy="sequential", position=2, status=Status.FAILED, message="it broke"),
+)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with opened(tmp_path / "history.db") as database:
+        yield database
+
+
+def ending(status: Status = Status.SUCCEEDED) -> Ending:
+    return Ending(status=status, finished_at=NOW + HOUR)
+
+
+def test_a_run_is_given_back_whole(database: Database) -> None:
+    job = some_job(database)
+    run_id = begin_run(
+        database,
+        job,
+        cause=Cause.CATCHUP,
+        scheduled_at=NOW - HOUR,
+        started_at=NOW,
+        environment=ENVIRONMENT,
+        owner=OWNER,
+    )
+    running = Run(
+        run_id=run_id,
+        job_id=job.job_id,
+        job="docs",
+        root=b"/srv/docs",
+        cause=Cause.CATCHUP,
+        status=Status.RUNNING,
+        scheduled_at=NOW - HOUR,
+        started_at=NOW,
+        finished_at=None,
+        environment=ENVIRONMENT,
+    )
+    assert running == get_run(database, run_id)
+    differences = [Difference(path=b"\xff\n", found_by=("pool",)), Difference(path=b"b", found_by=())]
+    assert finish_run(
+        database,
+        run_id,
+        Ending(
+            status=Status.FAILED,
+            finished_at=NOW + HOUR,
+            wall_s=1.25,
+            executions=EXECUTIONS,
+            snapshot=snapshot(listing(b"", [b"x"]), listing(b"a", []), unreadable=[b"no"]),
+            differences=differences,
+            message="sequential: it broke",
+        ),
+    )
+    expected = replace(
+        running,
+        status=Status.FAILED,
+        finished_at=NOW + HOUR,
+        wall_s=1.25,
+        files=1,
+        directories=2,
+        added=1,
+        removed=0,
+        modified=0,
+        problems=1,
+        differences=2,
+        message="sequential: it broke",
+        executions=EXECUTIONS,
+    )
+    assert expected == get_run(database, run_id)
+    assert [expected] == list_runs(database)
+    assert differences == list_differences(database, expected)
+
+
+def test_a_firing_that_did_not_happen_is_given_back(database: Database) -> None:
+    job = some_job(database)
+    run_id = record_not_run(
+        database, job, status=Status.MISSED, scheduled_at=NOW - HOUR, now=NOW, message="no daemon ran", missed=7
+    )
+    run = get_run(database, run_id)
+    assert (Status.MISSED, NOW - HOUR, None, NOW, 7) == (
+        run.status,
+        run.scheduled_at,
+        run.started_at,
+        run.finished_at,
+        run.missed,
+    )
+    assert (None, None, ()) == (run.files, run.environment, run.executions)
+
+
+def test_environments_are_kept_once_and_told_apart_by_each_field(database: Database) -> None:
+    job = some_job(database)
+    for environment in (ENVIRONMENT, ENVIRONMENT, replace(ENVIRONMENT, cpus=3), replace(ENVIRONMENT, filesystem="")):
+        run_id = begin_run(
+            database,
+            job,
+            cause=Cause.MANUAL,
+            scheduled_at=None,
+            started_at=NOW,
+            environment=environment,
+            owner=OWNER,
+        )
+        finish_run(database, run_id, ending())
+        assert environment == get_run(database, run_id).environment
+    assert [3] == count_rows(database, "environments")
+
+
+@pytest.mark.parametrize("table", ["files", "folders", "problems", "executions", "differences"])
+def test_a_run_that_fails_to_be_saved_leaves_nothing_but_itself(database: Database, table: str) -> None:
+    job = some_job(database)
+    play(database, job, snapshot(listing(b"", [b"x", b"y"]), unreadable=[b"no"]))
+    tables = ("files", "folders", "problems", "executions", "differences", "runs")
+    run_id = begin(database, job)
+    before = count_rows(database, *tables)
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no more'); END"
+        )
+    found = snapshot(listing(b"", [b"y", b"z"]), listing(b"a", [b"1"]), unreadable=[b"neither"])
+    whole = replace(
+        ending(), executions=EXECUTIONS, snapshot=found, differences=[Difference(path=b"x", found_by=("pool",))]
+    )
+    with pytest.raises(HistoryError, match="no more"):
+        finish_run(database, run_id, whole)
+    assert before == count_rows(database, *tables)
+    run = get_run(database, run_id)
+    assert (Status.RUNNING, None, None) == (run.status, run.finished_at, run.files)
+    assert [b"x", b"y"] == [file.path for file in list_files(database, run)]
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full")
+    assert finish_run(database, run_id, whole)
+    assert [b"y", b"z", b"a/1"] == [file.path for file in list_files(database, get_run(database, run_id))]
+    assert [] == find_faults(database)
+
+
+def test_a_run_ends_once(database: Database) -> None:
+    job = some_job(database)
+    run_id = begin(database, job)
+    assert finish_run(database, run_id, ending(Status.INTERRUPTED))
+    before = (get_run(database, run_id), count_rows(database, "files", "executions"))
+    late = replace(ending(), executions=EXECUTIONS, snapshot=snapshot(listing(b"", [b"x"])))
+    assert not finish_run(database, run_id, late)
+    assert not finish_run(database, run_id + 1, late)
+    assert before == (get_run(database, run_id), count_rows(database, "files", "executions"))
+
+
+def test_a_job_has_one_run_at_a_time_and_a_database_as_many_as_may(database: Database) -> None:
+    first, second, third = (some_job(database, name) for name in ("first", "second", "third"))
+    going = begin(database, first)
+    other = replace(OWNER, pid=5)
+    with pytest.raises(Busy) as alone:
+        begin(database, second)
+    assert "run 1 of the job 'first' is going on; wait until it has finished" == str(alone.value)
+    assert (going, first.job_id, OWNER) == (alone.value.run_id, alone.value.job_id, alone.value.owner)
+    assert 2 == begin(database, second, other, at_once=2)
+    with pytest.raises(Busy) as same:
+        begin(database, second, at_once=9)
+    assert (2, second.job_id, other) == (same.value.run_id, same.value.job_id, same.value.owner)
+    with pytest.raises(Busy):
+        begin(database, third, at_once=2)
+    assert {1: OWNER, 2: other} == list_owners(database)
+    assert [2] == count_rows(database, "runs")
+    finish_run(database, going, ending())
+    assert 3 == begin(database, third, at_once=2)
+
+
+def test_an_error_about_a_busy_job_survives_pickling() -> None:
+    busy = pickle.loads(pickle.dumps(Busy("going on", 1, 2, OWNER)))  # noqa: S301
+    assert ("going on", 1, 2, OWNER) == (str(busy), busy.run_id, busy.job_id, busy.owner)
+
+
+def test_the_database_itself_refuses_a_second_running_run(database: Database) -> None:
+    begin(database, some_job(database))
+    with pytest.raises(HistoryError, match="UNIQUE"), database.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO runs (job_id, selection_id, cause, status) VALUES (1, 1, 'manual', 'running')"
+        )
+
+
+def test_differences_beyond_a_thousand_are_counted_but_not_kept(database: Database) -> None:
+    job = some_job(database)
+    run_id = begin(database, job)
+    many = [Difference(path=b"%04d" % number, found_by=("pool",)) for number in range(1500)]
+    finish_run(database, run_id, replace(ending(), differences=many))
+    run = get_run(database, run_id)
+    assert 1500 == run.differences
+    assert many[:1000] == list_differences(database, run)
+
+
+def test_runs_are_listed_newest_first_and_by_what_is_asked(database: Database) -> None:
+    first, second = some_job(database, "first"), some_job(database, "second")
+    ids = []
+    for number in range(4):
+        job = (first, second)[number % 2]
+        run_id = begin_run(
+            database,
+            job,
+            cause=Cause.SCHEDULE,
+            # Late by a day: what counts is when it started.
+            scheduled_at=NOW + number * HOUR - timedelta(days=1),
+            started_at=NOW + number * HOUR,
+            environment=ENVIRONMENT,
+            owner=OWNER,
+        )
+        finish_run(database, run_id, ending(Status.FAILED if number == 3 else Status.SUCCEEDED))
+        ids.append(run_id)
+    ids.append(
+        record_not_run(
+            database, first, status=Status.SKIPPED, scheduled_at=NOW + 4 * HOUR, now=NOW + 9 * HOUR, message=""
+        )
+    )
+
+    def listed(**asked: object) -> list[int]:
+        return [run.run_id - ids[0] for run in list_runs(database, **asked)]  # type: ignore[arg-type]
+
+    assert [4, 3, 2, 1, 0] == listed()
+    assert [4, 3] == listed(limit=2)
+    assert [4, 2, 0] == listed(job=first)
+    assert [4, 3] == listed(statuses=[Status.FAILED, Status.SKIPPED])
+    assert [4, 3, 2] == listed(since=NOW + 2 * HOUR)
+    assert [1, 0] == listed(until=NOW + 2 * HOUR)
+    assert [3] == listed(since=NOW + 3 * HOUR, until=NOW + 4 * HOUR)
+    assert [4] == listed(since=NOW + 4 * HOUR, until=NOW + 5 * HOUR)
+    remove_job(database, first, NOW)
+    assert [4, 2, 0] == listed(job=first)
+
+
+def test_the_executions_of_more_runs_than_a_statement_takes_are_all_there(database: Database) -> None:
+    job = some_job(database)
+    for _ in range(501):
+        finish_run(database, begin(database, job), replace(ending(), executions=EXECUTIONS))
+    assert [EXECUTIONS] * 501 == [run.executions for run in list_runs(database)]
+    assert ["pool"] * 3 == list_first_strategies(database, job, limit=3)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2, 2**63, 10**30])
+def test_a_run_that_is_not_there_is_said_in_one_line(database: Database, number: int) -> None:
+    play(database, some_job(database), None)
+    with pytest.raises(UsageError) as caught:
+        get_run(database, number)
+    assert f"there is no run {number}; see `runner history`" == str(caught.value)
+
+
+def test_numbers_are_never_used_again(database: Database) -> None:
+    job = some_job(database)
+    play(database, job, None)
+    with database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM runs")
+    assert 2 == play(database, job, None).run_id
+
+
+def test_the_last_saved_run_at_an_instant_is_the_one_that_had_finished_with_a_snapshot(database: Database) -> None:
+    job = some_job(database)
+    finishes = []
+    for number, found in enumerate([snapshot(listing(b"", [])), None, snapshot(listing(b"", [b"x"]))]):
+        run_id = begin(database, job)
+        finishes.append(NOW + number * HOUR)
+        finish_run(database, run_id, Ending(status=Status.PARTIAL, finished_at=finishes[-1], snapshot=found))
+    begin(database, job)
+    tick = timedelta(microseconds=1)
+
+    def last(at: timedelta) -> int | None:
+        run = find_last_saved(database, job, NOW + at)
+        return run.run_id if run is not None else None
+
+    assert [None, 1, 1, 1, 3, 3] == [last(at) for at in (-tick, 0 * HOUR, HOUR, 2 * HOUR - tick, 2 * HOUR, 9 * HOUR)]
+
+
+def test_the_last_runs_are_those_that_were_carried_out(database: Database) -> None:
+    first, second, third = (some_job(database, name) for name in ("first", "second", "third"))
+    play(database, first, None)
+    expected = play(database, first, None)
+    record_not_run(database, first, status=Status.SKIPPED, scheduled_at=NOW, now=NOW, message="")
+    record_not_run(database, third, status=Status.MISSED, scheduled_at=NOW, now=NOW, message="")
+    going = get_run(database, begin(database, second))
+    assert {first.job_id: expected, second.job_id: going} == list_last_runs(database)
+
+
+def test_reading_changes_nothing(database: Database, tmp_path: Path) -> None:
+    job = some_job(database)
+    run = play(database, job, snapshot(listing(b"", [b"x"])))
+    before = contents(tmp_path)["history.db-wal"]
+    list(list_files(database, run))
+    list_runs(database, job=job)
+    list_last_runs(database)
+    find_faults(database)
+    assert before == contents(tmp_path)["history.db-wal"]

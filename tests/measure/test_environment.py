@@ -1,0 +1,71 @@
+import os
+import platform
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.measure import environment
+from runner.measure.environment import describe_environment, describe_process, is_alive, usable_cpus
+
+
+def test_an_environment_says_what_a_timing_depends_on() -> None:
+    described = describe_environment(b"/dev/shm", workers=3, start_method="spawn")
+    assert socket.gethostname() == described.host
+    assert f"Linux {platform.release()}" == described.system
+    assert (platform.machine(), f"CPython {platform.python_version()}") == (described.machine, described.python)
+    assert (3, "spawn", "tmpfs") == (described.workers, described.start_method, described.filesystem)
+    assert described == describe_environment(b"/dev/shm", workers=3, start_method="spawn")
+
+
+def test_only_the_processors_that_this_process_may_use_count() -> None:
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert 1 == usable_cpus()
+    finally:
+        os.sched_setaffinity(0, mine)
+    assert len(mine) == usable_cpus()
+
+
+def test_a_process_is_alive_until_it_has_ended_even_uncollected() -> None:
+    program = (
+        "from runner.measure.environment import describe_process\n"
+        "me = describe_process(); print(me.pid, me.started_s, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        pid, started_s = other.stdout.readline().split()
+        owner = replace(describe_process(), pid=int(pid), started_s=float(started_s))
+        assert is_alive(owner)
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_alive(owner)
+    assert not is_alive(owner)
+
+
+def test_this_process_is_alive_but_not_one_of_another_start_or_boot() -> None:
+    owner = describe_process()
+    assert os.getpid() == owner.pid
+    assert [True, False, False] == [
+        is_alive(each)
+        for each in (owner, replace(owner, started_s=owner.started_s - 100), replace(owner, boot="another"))
+    ]
+
+
+def test_a_process_on_another_machine_is_taken_to_live() -> None:
+    assert is_alive(replace(describe_process(), host="elsewhere", pid=2**22 + 1))
+
+
+def test_without_the_kernels_identifier_the_time_of_the_boot_tells_boots_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "_BOOT_ID", tmp_path / "none")
+    owner = describe_process()
+    assert owner.boot.isdigit()
+    assert is_alive(owner)

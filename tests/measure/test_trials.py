@@ -1,0 +1,179 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from trial_tasks import LARGE, Remote
+
+from runner.measure.lesson import Experiment, LessonTask
+from runner.measure.trials import Figures, Outcome, Progress, carry_out
+from runner.model.errors import ScanError
+from runner.model.runs import Status
+
+OUR_MODULES = ("runner", "runner.measure", "runner.model", "runner.scan", "runner.strategies", "trial_tasks")
+
+
+def figures_of(outcome: Outcome) -> Figures:
+    assert (Status.SUCCEEDED, None) == (outcome.status, outcome.message)
+    assert outcome.figures is not None
+    return outcome.figures
+
+
+def test_a_trial_imports_the_standard_library_and_the_scanning_package_alone() -> None:
+    described = carry_out(Remote("describe_trial")).result
+    strangers = [
+        name
+        for name in described["modules"]
+        if name.split(".")[0] not in {*sys.stdlib_module_names, "__main__", "__mp_main__"}
+        and name not in OUR_MODULES
+        and not name.startswith(tuple(f"{module}." for module in OUR_MODULES[1:5]))
+    ]
+    assert [] == strangers
+
+
+def test_a_trial_leads_its_session_with_one_thread_and_default_signals() -> None:
+    described = carry_out(Remote("describe_trial")).result
+    assert (True, 1, 1) == (described["leads"], described["threads"], described["python_threads"])
+    # Python itself ignores SIGPIPE and SIGXFSZ, and catches SIGINT.
+    assert {signal.SIGPIPE, signal.SIGXFSZ} == numbers(described["ignored"])
+    assert {signal.SIGINT} == numbers(described["caught"])
+    assert 0 == described["blocked"]
+
+
+def numbers(mask: int) -> set[int]:
+    return {number for number in range(1, 65) if mask & 1 << (number - 1)}
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+def test_the_cpu_time_of_every_worker_counts(start_method: str) -> None:
+    outcome = carry_out(Remote("burn_in_workers", 0.4, start_method))
+    figures = figures_of(outcome)
+    burnt = sum(outcome.result)
+    spent = figures.user_s + figures.system_s
+    assert burnt >= 0.8
+    assert burnt * 0.95 < spent < burnt + 1.5
+    assert figures.workers_user_s + figures.workers_system_s > burnt * 0.95
+    # What the lesson looked at: the first process, which did none of the work.
+    assert figures.own_user_s + figures.own_system_s < 0.4
+    if len(os.sched_getaffinity(0)) > 1:
+        assert figures.wall_s >= 0.4
+
+
+def test_without_workers_cpu_time_is_that_of_the_trial_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    task = LessonTask(experiment=Experiment.MARKDOWN, workers=0, start_method="fork", directories=os.fsencode(tmp_path))
+    figures = figures_of(carry_out(task))
+    assert 0 == figures.workers_user_s == figures.workers_system_s
+    assert figures.user_s + figures.system_s < 0.1
+    assert 0 < figures.wall_s < 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_lesson_finds_the_same_in_both_ways(tmp_path: Path, workers: int) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for file in ("x.md", "y.md", "z.txt"):
+            (tmp_path / name / file).touch()
+    (tmp_path / ".DS_Store").touch()
+    results = [
+        carry_out(
+            LessonTask(experiment=each, workers=workers, start_method="fork", directories=os.fsencode(tmp_path))
+        ).result
+        for each in Experiment
+    ]
+    assert [sum(n * n for n in range(100)), 4] == results
+
+
+def test_peak_memory_is_that_of_the_trial_and_not_of_a_large_parent() -> None:
+    program = (
+        f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
+        "from trial_tasks import Remote\n"
+        "from runner.measure.trials import carry_out\n"
+        "ballast = b'x' * int(sys.argv[1])\n"
+        "print(carry_out(Remote('burn_in_workers', 0.0, sys.argv[2])).figures.max_rss_bytes)"
+    )
+
+    def peak(ballast: int, start_method: str) -> int:
+        command = [sys.executable, "-c", program, str(ballast), start_method]
+        return int(subprocess.run(command, check=True, capture_output=True).stdout)
+
+    for start_method in ("fork", "spawn"):
+        plain, loaded = peak(0, start_method), peak(300_000_000, start_method)
+        assert 5_000_000 < plain < 60_000_000
+        assert abs(loaded - plain) < 4_000_000
+
+
+def test_a_large_result_arrives_whole() -> None:
+    assert bytes(LARGE) == carry_out(Remote("give_bytes", LARGE)).result
+
+
+def test_what_a_task_prints_does_not_end_up_in_its_result() -> None:
+    assert "kept" == carry_out(Remote("print_something")).result
+
+
+def test_progress_only_grows_and_ends_at_the_whole(tmp_path: Path) -> None:
+    told: list[Progress] = []
+
+    def note(progress: Progress) -> None:
+        told.append(progress)
+        if progress.folders == 1_000:
+            (tmp_path / "go").touch()
+
+    carry_out(Remote("count_up", 1_000, str(tmp_path / "go")), on_progress=note)
+
+    assert Progress(folders=1_000, entries=300_001, files=2_000) == told[-1]
+    assert sorted(told, key=lambda each: (each.folders, each.entries)) == told
+
+
+def test_an_unforeseen_error_is_one_line_with_its_traceback_apart() -> None:
+    outcome = carry_out(Remote("raise_unforeseen"))
+    assert Status.FAILED == outcome.status
+    assert "a defect in runner: ZeroDivisionError: nobody saw it coming; its traceback is in the log" == outcome.message
+    assert "in raise_unforeseen" in (outcome.defect or "")
+
+
+def test_running_out_of_memory_is_no_defect() -> None:
+    outcome = carry_out(Remote("run_out_of_memory"))
+    assert (Status.FAILED, None) == (outcome.status, outcome.defect)
+    assert "the scan ran out of memory; free some, or scan a smaller tree" == outcome.message
+
+
+def test_a_trial_that_can_not_begin_is_failed_with_what_it_said() -> None:
+    outcome = carry_out(Remote("no_such_function"))
+    assert Status.FAILED == outcome.status
+    assert "no_such_function" in (outcome.defect or "")
+
+
+def test_an_interpreter_that_can_not_be_started_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ScanError, match="a process for the scan can't be started: No such file or directory"):
+        carry_out(Remote("describe_trial"))
+
+
+def test_trials_leave_no_descriptor_thread_or_child_behind(tmp_path: Path) -> None:
+    carry_out(Remote("describe_trial"))
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for function in ("describe_trial", "raise_unforeseen"):
+        carry_out(Remote(function))
+    carry_out(Remote("wait_for_ever", str(tmp_path)), timeout_s=0.3)
+    assert before == (len(os.listdir("/proc/self/fd")), threading.active_count())
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(encoding="ascii").split()
+    trial = (tmp_path / "trial").read_text(encoding="ascii") if (tmp_path / "trial").exists() else "none"
+    assert trial not in children
+
+
+def test_the_stop_callback_is_asked_several_times_a_second(tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def stop() -> Status | None:
+        asked.append(time.monotonic())
+        return Status.CANCELLED if len(asked) == 6 else None
+
+    outcome = carry_out(Remote("wait_for_ever", str(tmp_path)), stop=stop)
+
+    assert (Status.CANCELLED, "cancelled") == (outcome.status, outcome.message)
+    assert asked[-1] - asked[0] < 2

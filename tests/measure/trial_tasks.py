@@ -1,0 +1,232 @@
+"""Tasks for trials under test: what a trial is at the moment when something happens to it is decided here.
+
+A trial has only the standard library and runner on its path, so a task comes with the folder of this module.
+"""
+
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runner.measure.trial import Measured
+from runner.scan.walk import Report
+from runner.strategies.pool import Crew
+
+LARGE = 20_000_000
+
+
+class Remote:
+    """A function of this module with its arguments, pickled so that a trial finds it."""
+
+    def __init__(self, function: str, *args: Any) -> None:
+        self.call = (function, args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        folder = str(Path(__file__).parent)
+        return eval, (
+            f"__import__('sys').path.append({folder!r}) or __import__('trial_tasks').Remote(*{self._flat()!r})",
+        )
+
+    def _flat(self) -> tuple[Any, ...]:
+        return self.call[0], *self.call[1]
+
+    def carry_out(self, report: Report) -> Measured:
+        function, args = self.call
+        began = time.perf_counter()
+        result, end = globals()[function](report, *args)
+        return Measured(wall_s=time.perf_counter() - began, startup_s=0.0, result=result, end=end)
+
+
+def nothing() -> None:
+    """End nothing."""
+
+
+def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
+    """Wait for a condition by asking again and again; fails when it does not come true."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+def note(folder: str, name: str, value: object) -> None:
+    """Leave a value for the test, complete as soon as it can be seen."""
+    path = Path(folder, name)
+    path.with_suffix(".part").write_text(str(value), encoding="ascii")
+    path.with_suffix(".part").rename(path)
+
+
+def note_crew(folder: str, crew: Crew) -> None:
+    """Leave the numbers of the workers and the names that the pool's locks have outside, if any."""
+    pool: Any = crew._pool
+    locks = [pool._inqueue._rlock, pool._inqueue._wlock, pool._outqueue._rlock, pool._outqueue._wlock]
+    names = [lock._semlock.name for lock in locks]
+    note(folder, "locks", " ".join("sem." + name.removeprefix("/") for name in names if name))
+    note(folder, "workers", " ".join(str(worker.pid) for worker in crew.workers))
+
+
+# Functions that pool workers carry out.
+
+
+def say(text: str) -> str:
+    return text
+
+
+def die(folder: str, number: int = signal.SIGKILL) -> None:
+    note(folder, "victim", os.getpid())
+    os.kill(os.getpid(), number)
+    signal.pause()
+
+
+def leave(folder: str) -> None:
+    note(folder, "victim", os.getpid())
+    os._exit(7)
+
+
+def pause() -> None:
+    signal.pause()
+
+
+def die_sending(folder: str) -> bytes:
+    """Give a large result; a helper stops the receiver, and kills this worker once the pipe is full."""
+    worker, trial = os.getpid(), os.getppid()
+    note(folder, "victim", worker)
+    os.kill(trial, signal.SIGSTOP)
+    if os.fork() == 0:
+        wait_until(lambda: "pipe_write" in Path(f"/proc/{worker}/wchan").read_text(encoding="ascii"))
+        os.kill(worker, signal.SIGKILL)
+        os.kill(trial, signal.SIGCONT)
+        os._exit(0)
+    return bytes(LARGE)
+
+
+def burn(seconds: float) -> float:
+    while time.process_time() < seconds:
+        pass
+    return time.process_time()
+
+
+# Functions that trials carry out: each gives its result and what ends it.
+
+
+def describe_trial(_report: Report) -> Any:
+    """What a trial is before its task has done anything."""
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
+    described = {
+        "modules": sorted(sys.modules),
+        "threads": int(status["Threads"]),
+        "python_threads": threading.active_count(),
+        "ignored": int(status["SigIgn"], 16),
+        "blocked": int(status["SigBlk"], 16),
+        "caught": int(status["SigCgt"], 16),
+        "leads": os.getpid() == os.getsid(0) == os.getpgrp(),
+    }
+    return described, nothing
+
+
+def wait_for_ever(_report: Report, folder: str, start_method: str = "fork") -> Any:
+    """Hold two workers, one at work and one idle, until killed."""
+    crew = Crew(2, start_method)
+    crew.submit(say, "ready")
+    crew.result()
+    crew.submit(pause)
+    note_crew(folder, crew)
+    note(folder, "trial", os.getpid())
+    signal.pause()
+
+
+def lose_worker(_report: Report, folder: str, moment: str, start_method: str = "fork") -> Any:
+    """Lose a worker at a given moment, by SIGKILL."""
+    note(folder, "trial", os.getpid())
+    if moment == "starting":
+        crew = Crew(2, start_method, die, (folder,))
+        crew.submit(say, "anything")
+        crew.result()
+    crew = Crew(2, start_method)
+    note_crew(folder, crew)
+    if moment == "busy":
+        crew.submit(pause)
+        crew.submit(die, folder)
+        crew.result()
+    if moment == "leaving":
+        crew.submit(leave, folder)
+        crew.result()
+    if moment == "sending":
+        crew.submit(die_sending, folder)
+        crew.result()
+    for text in "ab":
+        crew.submit(say, text)
+    for _ in range(2):
+        crew.result()
+    kind, number = moment.split()
+    victim = crew.workers[int(number)].pid
+    assert victim is not None
+    note(folder, "victim", victim)
+
+    def lose_it_and_end() -> None:
+        os.kill(victim, signal.SIGKILL)
+        crew.end()
+
+    if kind == "ending":
+        return None, lose_it_and_end
+    os.kill(victim, signal.SIGKILL)
+    return crew.result(), nothing
+
+
+def lose_worker_before_it_is_watched(_report: Report, folder: str) -> Any:
+    """Lose a worker while the pool is still being made; the others are then waited for in vain."""
+    fork = os.fork
+
+    def fork_and_lose() -> int:
+        pid = fork()
+        if pid:
+            os.fork = fork
+            note(folder, "trial", os.getpid())
+            note(folder, "victim", pid)
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return pid
+
+    os.fork = fork_and_lose
+    crew = Crew(2, "fork")
+    crew.submit(pause)
+    return crew.result(), nothing
+
+
+def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
+    crew = Crew(2, start_method)
+    for _ in range(2):
+        crew.submit(burn, seconds)
+    return [crew.result() for _ in range(2)], crew.end
+
+
+def give_bytes(_report: Report, count: int) -> Any:
+    return bytes(count), nothing
+
+
+def count_up(report: Report, steps: int, go_on: str) -> Any:
+    for _ in range(steps):
+        report(1, 300, 2)
+    wait_until(Path(go_on).exists)
+    report(0, 1, 0)
+    return None, nothing
+
+
+def raise_unforeseen(_report: Report) -> Any:
+    raise ZeroDivisionError("nobody saw it coming")
+
+
+def run_out_of_memory(_report: Report) -> Any:
+    resource.setrlimit(resource.RLIMIT_AS, (500_000_000, 500_000_000))
+    return bytes(1_000_000_000), nothing
+
+
+def print_something(_report: Report) -> Any:
+    print("noise", flush=True)  # noqa: T201
+    os.write(1, b"more noise\n")
+    return "kept", nothing

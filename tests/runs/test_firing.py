@@ -1,0 +1,444 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import psutil
+import pytest
+
+from runner.history.care import find_faults
+from runner.history.database import Database, locate
+from runner.history.findings import list_changes, list_files, list_problems
+from runner.history.jobs import add_job
+from runner.history.runs import Busy, Ending, begin_run, finish_run, get_run, list_differences, list_runs
+from runner.history.upgrade import open_database
+from runner.measure.environment import describe_environment, describe_process
+from runner.model.errors import HistoryError
+from runner.model.jobs import Job, JobSpec, Selection, Track
+from runner.model.runs import Cause, ChangeKind, Difference, Owner, Run, Status
+from runner.runs import firing
+from runner.runs.firing import Stopped, Watching, fire, recover
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(locate(str(tmp_path / "history.db")))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for folder in ("", "a", "a/b", "c.md"):
+        (root / folder).mkdir(exist_ok=True)
+        for name in (b"one.md", b"two.txt", b"caf\xe9\n.md", b".DS_Store"):
+            Path(os.fsdecode(os.fsencode(root / folder) + b"/" + name)).write_bytes(name)
+    (root / "link.md").symlink_to("a")
+    return root
+
+
+@pytest.fixture
+def job(database: Database, root: Path) -> Job:
+    return register(database, root)
+
+
+def register(database: Database, root: Path, name: str = "docs", **choices: object) -> Job:
+    spec = JobSpec(name=name, root=os.fsencode(root), workers=2)
+    return add_job(database, replace(spec, **choices), NOW)  # type: ignore[arg-type]
+
+
+def run(database: Database, job: Job, watching: Watching | None = None, at_once: int = 1) -> Run:
+    return get_run(database, fire(database, job, cause=Cause.MANUAL, watching=watching, at_once=at_once))
+
+
+def begin(database: Database, job: Job, owner: Owner) -> int:
+    return begin_run(
+        database,
+        job,
+        cause=Cause.MANUAL,
+        scheduled_at=None,
+        started_at=NOW,
+        environment=describe_environment(job.spec.root, workers=2, start_method="fork"),
+        owner=owner,
+    )
+
+
+def find(root: Path) -> list[bytes]:
+    command = ["find", ".", "!", "-type", "d", "-name", "*.md", "-print0"]
+    listing = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout
+    return sorted(path.removeprefix(b"./") for path in listing.split(b"\0") if path)
+
+
+def files_of(database: Database, run: Run) -> list[bytes]:
+    return sorted(file.path for file in list_files(database, run))
+
+
+def test_a_run_finds_with_each_strategy_what_find_does(database: Database, job: Job, root: Path) -> None:
+    done = run(database, job)
+    assert (Status.SUCCEEDED, None, 0) == (done.status, done.message, done.differences)
+    assert find(root) == files_of(database, done)
+    assert {"sequential", "pool"} == {execution.strategy for execution in done.executions}
+    assert [1, 2] == [execution.position for execution in done.executions]
+    for execution in done.executions:
+        assert (Status.SUCCEEDED, 9, 4) == (execution.status, execution.files, execution.directories)
+        expected = (2, "fork") if execution.strategy == "pool" else (1, None)
+        assert expected == (execution.workers, execution.start_method)
+        assert execution.wall_s is not None
+        assert done.wall_s is not None
+        assert 0 < execution.wall_s < done.wall_s
+    assert describe_environment(job.spec.root, workers=2, start_method="fork") == done.environment
+
+
+def test_one_file_added_one_removed_and_one_changed_are_told_apart(database: Database, job: Job, root: Path) -> None:
+    first = run(database, job)
+    before = find(root)
+    (root / "a" / "new.md").write_text("new")
+    (root / "a" / "b" / "one.md").unlink()
+    (root / "one.md").write_text("longer than it was")
+    (root / "two.txt").write_text("not looked for")
+    second = run(database, job)
+    assert (1, 1, 1) == (second.added, second.removed, second.modified)
+    assert [
+        (ChangeKind.REMOVED, b"a/b/one.md", 6, None),
+        (ChangeKind.ADDED, b"a/new.md", None, 3),
+        (ChangeKind.MODIFIED, b"one.md", 6, 18),
+    ] == [
+        (change.kind, change.path, change.old_size_bytes, change.new_size_bytes)
+        for change in list_changes(database, second)
+    ]
+    assert before == files_of(database, first)
+    assert find(root) == files_of(database, second)
+    third = run(database, job)
+    assert (0, 0, 0) == (third.added, third.removed, third.modified)
+    assert [] == find_faults(database)
+
+
+def test_names_alone_do_not_change(database: Database, root: Path) -> None:
+    job = register(database, root, selection=Selection(track=Track.NAMES))
+    run(database, job)
+    (root / "one.md").write_text("longer than it was")
+    second = run(database, job)
+    assert (0, 0, 0) == (second.added, second.removed, second.modified)
+    assert {None} == {file.size_bytes for file in list_files(database, second)}
+
+
+def test_a_missing_root_fails_the_run_and_removes_nothing(database: Database, job: Job, root: Path) -> None:
+    expected = files_of(database, run(database, job))
+    root.rename(root.with_name("elsewhere"))
+    failed = run(database, job)
+    assert Status.FAILED == failed.status
+    assert f"the root {str(root)!r} does not exist; create it or mount it, or edit the job" == failed.message
+    assert (None, None, ()) == (failed.files, failed.removed, failed.executions)
+    assert expected == files_of(database, failed)
+    root.with_name("elsewhere").rename(root)
+    back = run(database, job)
+    assert (Status.SUCCEEDED, 0, 0, 0) == (back.status, back.added, back.removed, back.modified)
+
+
+def test_of_consecutive_runs_each_strategy_goes_first_in_half(database: Database, root: Path) -> None:
+    (root / "small").mkdir()
+    job = register(database, root / "small", workers=1)
+    # Long enough that a window on the history would fall out of step with the blocks.
+    random = Random(3)  # noqa: S311  chance, not secrets
+    firsts = [
+        get_run(database, fire(database, job, cause=Cause.MANUAL, random=random)).executions[0].strategy
+        for _ in range(14)
+    ]
+    assert [{"sequential", "pool"}] * 7 == [set(firsts[start : start + 2]) for start in range(0, 14, 2)]
+
+
+def test_strategies_that_differ_are_recorded_with_the_paths(database: Database, job: Job, root: Path) -> None:
+    run(database, job)
+    order: list[str] = []
+
+    def change_between(strategy: str, position: int) -> None:
+        order.append(strategy)
+        if position == 2:
+            (root / "a" / "late.md").touch()
+            (root / "one.md").unlink()
+
+    done = run(database, job, Watching(on_strategy=change_between))
+    first, last = order
+    assert Status.SUCCEEDED == done.status
+    assert "the strategies differ on 2 paths: the tree changed meanwhile, or there is a defect" == done.message
+    assert 2 == done.differences
+    assert [
+        Difference(path=b"a/late.md", found_by=(last,)),
+        Difference(path=b"one.md", found_by=(first,)),
+    ] == list_differences(database, done)
+    assert find(root) == files_of(database, done)
+
+
+OBEY = (
+    "import ctypes, os, sys\n"
+    "if os.geteuid() == 0:\n"
+    "    for right in (1, 2):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: permissions bind root too\n"
+    "        assert ctypes.CDLL(None).prctl(24, right, 0, 0, 0) == 0  # PR_CAPBSET_DROP\n"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+FIRE = (
+    "import sys; from runner.history.database import locate; from runner.history.upgrade import open_database\n"
+    "from runner.history.jobs import get_job; from runner.model.runs import Cause, Status\n"
+    "from runner.runs.firing import Watching, fire\n"
+    "database = open_database(locate(sys.argv[1])); job = get_job(database, 'docs')\n"
+)
+
+
+def test_an_unreadable_folder_makes_a_run_partial_and_its_files_unknown(
+    database: Database, job: Job, root: Path
+) -> None:
+    expected = files_of(database, run(database, job))
+    (root / "a").chmod(0)
+    program = FIRE + "print(fire(database, job, cause=Cause.MANUAL))"
+    command = [sys.executable, "-c", OBEY, "-c", program, str(database.location.path)]
+    run_id = int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    (root / "a").chmod(0o755)
+    partial = get_run(database, run_id)
+    assert (Status.PARTIAL, 1, 0) == (partial.status, partial.problems, partial.removed)
+    assert [Status.PARTIAL] * 2 == [execution.status for execution in partial.executions]
+    assert [(b"a", 13)] == [(problem.path, problem.errno) for problem in list_problems(database, partial)]
+    assert expected == files_of(database, partial)
+    assert 5 == partial.files
+    back = run(database, job)
+    assert (Status.SUCCEEDED, 0, 0, 0) == (back.status, back.problems, back.added, back.removed)
+
+
+def hold_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make every trial wait for ever before it reads the tree: its root is a pipe that nobody writes to."""
+    package = tmp_path / "held"
+    shutil.copytree(Path(firing.__file__).parents[1], package / "runner", ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "runner" / "scan" / "walk.py").open("a") as source:
+        source.write("\n\ndef open_root(root):\n    import time\n    time.sleep(600)\n")
+    monkeypatch.setattr("runner.measure.trials.runner.__file__", str(package / "runner" / "__init__.py"))
+
+
+def descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def test_an_execution_that_takes_too_long_is_ended(
+    database: Database, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = register(database, root, timeout_s=1)
+    expected = files_of(database, run(database, job))
+    hold_up(monkeypatch, tmp_path)
+    done = run(database, job)
+    assert Status.TIMED_OUT == done.status
+    assert [Status.TIMED_OUT] * 2 == [execution.status for execution in done.executions]
+    assert done.message is not None
+    assert "ended after its time limit of 1 s; raise --timeout" in done.message
+    assert (None, None) == (done.files, done.removed)
+    assert expected == files_of(database, done)
+    assert [] == descendants()
+
+
+@pytest.mark.parametrize("status", [Status.CANCELLED, Status.INTERRUPTED])
+def test_a_run_that_is_stopped_ends_at_once(
+    database: Database, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: Status
+) -> None:
+    hold_up(monkeypatch, tmp_path)
+    done = run(database, job, Watching(stop=lambda: status))
+    assert status == done.status
+    assert [status] == [execution.status for execution in done.executions]
+    assert done.files is None
+    assert [] == descendants()
+
+
+def test_a_run_stopped_in_its_second_execution_keeps_what_the_first_found(
+    database: Database, job: Job, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at: list[int] = []
+
+    def hold_second(_strategy: str, position: int) -> None:
+        at.append(position)
+        if position == 2:
+            hold_up(monkeypatch, tmp_path)
+
+    stop: Callable[[], Status | None] = lambda: Status.CANCELLED if at[-1] == 2 else None  # noqa: E731
+    done = run(database, job, Watching(stop=stop, on_strategy=hold_second))
+    assert Status.CANCELLED == done.status
+    assert [Status.SUCCEEDED, Status.CANCELLED] == [execution.status for execution in done.executions]
+    assert find(root) == files_of(database, done)
+
+
+def test_an_error_on_the_way_leaves_no_run_going_on(database: Database, job: Job) -> None:
+    def fail(_strategy: str, _position: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(database, job, Watching(on_strategy=fail))
+    assert [Status.INTERRUPTED] == [one.status for one in list_runs(database)]
+    assert Status.SUCCEEDED == run(database, job).status
+
+
+def test_a_run_whose_findings_cannot_be_saved_does_not_stay_going_on(database: Database, job: Job) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'no more'); END"
+        )
+    with pytest.raises(HistoryError, match="no more"):
+        run(database, job)
+    ended = list_runs(database)[0]
+    assert (Status.INTERRUPTED, None) == (ended.status, ended.files)
+    assert ended.message is not None
+    assert "no more" in ended.message
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full")
+    assert Status.SUCCEEDED == run(database, job).status
+
+
+def test_an_error_before_the_first_execution_leaves_no_run_going_on(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Sequence[str]:
+        raise HistoryError("can't be read")
+
+    monkeypatch.setattr(firing, "list_first_strategies", fail)
+    with pytest.raises(HistoryError, match="can't be read"):
+        run(database, job)
+    assert [Status.INTERRUPTED] == [one.status for one in list_runs(database)]
+
+
+def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":
+    """Start a process that is in the middle of a run until it is told to go on."""
+    program = FIRE + (
+        "def hold(strategy, position):\n"
+        "    print(position, flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "fire(database, job, cause=Cause.MANUAL, watching=Watching(on_strategy=hold))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(database.location.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    )
+    assert process.stdout is not None
+    assert "1\n" == process.stdout.readline()
+    return process
+
+
+def test_a_job_that_another_process_runs_is_busy(database: Database, job: Job, root: Path) -> None:
+    with start_firing(database, root) as process:
+        with pytest.raises(Busy, match="run 1 of the job 'docs' is going on; wait until it has finished"):
+            run(database, job)
+        process.communicate("\n\n")
+    assert 0 == process.returncode
+    assert [Status.SUCCEEDED] == [one.status for one in list_runs(database)]
+    assert 2 == run(database, job).run_id
+
+
+def test_a_run_waits_for_another_jobs_run_and_then_goes_on(database: Database, job: Job, root: Path) -> None:
+    other = register(database, root, "other")
+    going = begin(database, other, describe_process())
+    waits: list[str] = []
+
+    def end_it(message: str) -> None:
+        waits.append(message)
+        finish_run(database, going, Ending(status=Status.SUCCEEDED, finished_at=NOW))
+
+    assert Status.SUCCEEDED == run(database, job, Watching(on_wait=end_it)).status
+    assert ["run 1 of the job 'other' is going on; wait until it has finished"] == waits
+
+
+def test_a_run_that_waits_can_be_stopped_and_leaves_no_trace(database: Database, job: Job, root: Path) -> None:
+    begin(database, register(database, root, "other"), describe_process())
+    with pytest.raises(Stopped, match="the run of 'docs' was stopped before it began"):
+        run(database, job, Watching(stop=lambda: Status.INTERRUPTED))
+    assert [Status.RUNNING] == [one.status for one in list_runs(database)]
+
+
+def test_runs_of_different_jobs_go_on_beside_each_other_where_they_may(
+    database: Database, job: Job, root: Path
+) -> None:
+    other = register(database, root, "other")
+    begin(database, other, describe_process())
+    waited = threading.Event()
+    assert Status.SUCCEEDED == run(database, job, Watching(on_wait=lambda _: waited.set()), at_once=2).status
+    assert not waited.is_set()
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+ME = describe_process()
+
+
+@pytest.mark.parametrize(
+    ("owner", "gone"),
+    [
+        (lambda: replace(ME, pid=dead_process()), True),
+        (lambda: replace(ME, started_s=ME.started_s - 60), True),
+        (lambda: replace(ME, boot="an earlier one"), True),
+        (describe_process, False),
+        (lambda: replace(ME, host="elsewhere", pid=dead_process(), boot="its own"), False),
+    ],
+    ids=["ended", "number given to another", "earlier boot", "alive", "another machine"],
+)
+def test_a_run_whose_process_is_gone_is_interrupted(
+    database: Database, job: Job, owner: Callable[[], Owner], *, gone: bool
+) -> None:
+    expected = files_of(database, run(database, job))
+    run_id = begin(database, job, owner())
+    assert ([run_id] if gone else []) == recover(database)
+    after = get_run(database, run_id)
+    assert (Status.INTERRUPTED if gone else Status.RUNNING) == after.status
+    assert gone == (after.finished_at is not None) == (after.message is not None)
+    assert expected == files_of(database, after)
+    assert [] == recover(database)
+
+
+def test_a_run_of_a_process_that_is_gone_does_not_stand_in_the_way(database: Database, job: Job, root: Path) -> None:
+    begin(database, register(database, root, "other"), replace(ME, pid=dead_process()))
+    begun = run(database, job, Watching(on_wait=lambda _: pytest.fail("it waited")))
+    assert [Status.SUCCEEDED, Status.INTERRUPTED] == [one.status for one in list_runs(database)]
+    assert 2 == begun.run_id
+
+
+def test_a_process_killed_in_a_run_leaves_no_process_and_loses_no_file(
+    database: Database, job: Job, tmp_path: Path
+) -> None:
+    expected = files_of(database, run(database, job))
+    package = tmp_path / "held"
+    with pytest.MonkeyPatch.context() as patch:
+        hold_up(patch, tmp_path)
+    program = (
+        FIRE
+        + f"import runner; runner.__file__ = {str(package / 'runner' / '__init__.py')!r}\n"
+        + "fire(database, job, cause=Cause.MANUAL, watching=Watching(on_progress=lambda _: print('on', flush=True)))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(database.location.path)], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert "on\n" == process.stdout.readline()
+        trials = psutil.Process(process.pid).children(recursive=True)
+        assert trials
+        os.kill(process.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(trials, timeout=10)
+    assert [] == alive
+    assert [2] == recover(database)
+    killed = get_run(database, 2)
+    assert (Status.INTERRUPTED, f"the process that carried it out ({process.pid}) is gone") == (
+        killed.status,
+        killed.message,
+    )
+    assert expected == files_of(database, killed)
+    assert [] == find_faults(database)
+    again = run(database, job)
+    assert (Status.SUCCEEDED, 0, 0) == (again.status, again.added, again.removed)

@@ -1,0 +1,118 @@
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from trees import find
+
+from runner.model.errors import UsageError
+from runner.model.jobs import Selection
+from runner.scan.match import Matcher, translate
+
+NAMES = st.lists(
+    st.text("aAbB-]^!.[*?\\&|~ \n", min_size=1, max_size=5).filter(lambda name: name not in {".", ".."}),
+    min_size=1, max_size=12, unique=True,
+)  # fmt: skip
+# ASCII alone: beyond it, this find tries a pattern on characters and, where that fails, once more on bytes.
+ATOMS = st.sampled_from([
+    "a", "B", "*", "?", ".", "[ab]", "[!a]", "[^a]", "[a-b]", "[b-a]", "[]a]", "[!]a]", "[a-]", "[-a]", "[a", "[", "]",
+    "[]", "[!]", "\\a", "\\*", "\\?", "\\[", "\\\\", "[\\]]", "[*?]", "[A-b]", "[&&]", "[a||b]", "[^]", "^", "!", "-",
+])  # fmt: skip
+
+
+def matching(pattern: str, names: list[str], *, ignore_case: bool) -> tuple[list[str], list[str]]:
+    """Names that find and that runner match."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in names:
+            (root / name).touch()
+        test = "-iname" if ignore_case else "-name"
+        oracle = [os.fsdecode(name) for name in find(root, "-type", "f", test, pattern)]
+    matcher = Matcher(Selection(patterns=(pattern,), ignore_case=ignore_case))
+    return sorted(oracle), sorted(filter(matcher.matches, names))
+
+
+@settings(max_examples=100, deadline=None)
+@given(atoms=st.lists(ATOMS, min_size=1, max_size=5), names=NAMES)
+@example(atoms=["[", "a", "*"], names=["[a", "[ab", "a"])
+@example(atoms=["[!", "]"], names=["[!]", "x"])
+def test_patterns_mean_what_they_mean_to_find(atoms: list[str], names: list[str]) -> None:
+    pattern = "".join(atoms)
+    assume(not re.search(r"\[[:.=]", pattern))
+    oracle, ours = matching(pattern, names, ignore_case=False)
+    assert oracle == ours
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    atoms=st.lists(st.sampled_from(["a", "B", "*", "?", "[ab]", "[!A]", ".", "\\A"]), min_size=1, max_size=4),
+    names=st.lists(
+        st.text("aAbB.", min_size=1, max_size=4).filter(lambda name: name.strip(".")), min_size=1, unique=True
+    ),
+)
+def test_regardless_of_case_patterns_mean_what_they_mean_to_find(atoms: list[str], names: list[str]) -> None:
+    oracle, ours = matching("".join(atoms), names, ignore_case=True)
+    assert oracle == ours
+
+
+def test_a_plain_suffix_is_told_apart_from_a_pattern() -> None:
+    assert (".md", ".txt", "") == Matcher(Selection(patterns=("*.md", "*.txt", "*"))).suffixes
+    for pattern in ("x.md", "*.m?", "*[.]md", "*\\.md", "**.md"):
+        assert Matcher(Selection(patterns=(pattern,))).suffixes is None
+    assert Matcher(Selection(ignore_case=True)).suffixes is None
+
+
+def test_several_patterns_find_what_any_of_them_finds() -> None:
+    matches = Matcher(Selection(patterns=("a*", "?b", "c|d"))).matches
+    assert ["ax", "xb", "c|d"] == [name for name in ("ax", "xb", "c", "d", "c|d", "x") if matches(name)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("", "is empty"),
+        ("a/b", "holds a slash"),
+        ("a\0", "holds a NUL"),
+        ("a\\", "ends in a lone backslash"),
+        ("[[:alpha:]]", "uses a character class"),
+    ],
+)
+def test_a_pattern_that_can_not_match_is_refused_in_one_line(pattern: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        Matcher(Selection(patterns=(pattern,)))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_pattern_at_all_is_refused() -> None:
+    with pytest.raises(UsageError, match="there is no pattern"):
+        Matcher(Selection(patterns=()))
+
+
+@pytest.mark.parametrize("exclude", ["", "/", "a\0", "./"])
+def test_an_exclude_that_names_nothing_is_refused(exclude: str) -> None:
+    with pytest.raises(UsageError, match="names nothing"):
+        Matcher(Selection(excludes=(exclude,)))
+
+
+@pytest.mark.parametrize("pattern", ["a[!b]c", "a[/]c", "a[.-0]c", "a?c", "a*c"])
+def test_in_a_path_only_two_stars_match_a_slash(pattern: str) -> None:
+    assert re.fullmatch(translate(pattern, path=True), "a/c", re.DOTALL) is None
+    assert re.fullmatch(translate("a**c", path=True), "a/c", re.DOTALL)
+
+
+def test_excludes_follow_the_case_of_the_patterns() -> None:
+    for ignore_case in (False, True):
+        excludes = Matcher(Selection(excludes=("Skip", "a/B"), ignore_case=ignore_case)).excludes
+        assert excludes is not None
+        assert [ignore_case] * 2 == [excludes("skip", "x/skip", True), excludes("b", "A/b", False)]  # noqa: FBT003
+
+
+def test_a_name_that_is_not_text_is_matched_byte_for_byte() -> None:
+    name = os.fsdecode(b"caf\xe9.md")
+    assert Matcher(Selection()).matches(name)
+    assert Matcher(Selection(patterns=("caf?.md",))).matches(name)
+    assert not Matcher(Selection(patterns=("café.md",))).matches(name)
+    assert Matcher(Selection(patterns=(name,))).matches(name)

@@ -1,0 +1,56 @@
+from array import array
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.model.runs import Problem
+from runner.scan.snapshot import UNKNOWN, Listing, Snapshot, clamp, differing_paths, found_names, unpack_stats
+
+
+def listing(path: bytes, *names: bytes, entries: int = 0) -> Listing:
+    return Listing(
+        path=path, names=b"\0".join(names), stats=b"", entries=entries, device=1, inode=1, mtime_ns=0, ctime_ns=0
+    )
+
+
+def snapshot(*listings: Listing) -> Snapshot:
+    return Snapshot(listings=listings, problems=())
+
+
+def test_a_snapshot_counts_what_was_found_and_what_was_listed() -> None:
+    whole = snapshot(listing(b"", entries=3), listing(b"a", b"x", entries=1), listing(b"b", b"x", b"y", entries=9))
+    assert (3, 13) == (whole.files, whole.entries)
+    assert (0, 0) == (snapshot().files, snapshot().entries)
+    assert () == Snapshot(listings=(), problems=(Problem(path=b"x", errno=13, text="no"),)).listings
+
+
+def test_a_folder_without_findings_has_no_names() -> None:
+    assert ([], [b"a", b"b"]) == (found_names(listing(b"")), found_names(listing(b"", b"a", b"b")))
+
+
+def test_an_unknown_size_comes_back_as_none() -> None:
+    packed = array("q", [5, 7, UNKNOWN, UNKNOWN]).tobytes()
+    assert [(5, 7), (None, None)] == list(unpack_stats(packed))
+
+
+@given(st.integers(-(2**70), 2**70))
+def test_a_clamped_time_fits_and_is_never_taken_for_unknown(time_ns: int) -> None:
+    clamped = clamp(time_ns)
+    assert UNKNOWN < clamped < 2**63
+    assert clamped == time_ns or abs(time_ns) >= 2**63 - 1
+
+
+def test_snapshots_that_agree_do_not_differ() -> None:
+    one = snapshot(listing(b"", b"x"), listing(b"empty", entries=4))
+    other = snapshot(listing(b"", b"x"))
+    assert {} == differing_paths({"sequential": one, "pool": other})
+
+
+def test_each_path_that_not_all_found_is_told_with_who_found_it() -> None:
+    differing = differing_paths(
+        {
+            "sequential": snapshot(listing(b"", b"both", b"one"), listing(b"a", b"x")),
+            "pool": snapshot(listing(b"", b"both"), listing(b"b", b"y")),
+        }
+    )
+    assert {b"one": ("sequential",), b"a/x": ("sequential",), b"b/y": ("pool",)} == differing

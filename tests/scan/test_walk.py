@@ -1,0 +1,346 @@
+import errno
+import os
+import resource
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trees import find, found, in_child, read, scratch, write_comb, write_tree
+
+from runner.model.errors import ScanError
+from runner.model.jobs import Selection, Track
+from runner.scan import walk
+from runner.scan.snapshot import unpack_stats
+from runner.scan.walk import Part, Walker
+
+NAMES_ONLY = Selection(track=Track.NAMES)
+
+
+def test_sizes_and_times_are_those_of_lstat(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"a.md": 3, "below/b.md": 70_000, "below/c.txt": 1})
+    (tmp_path / "below" / "link.md").symlink_to("nowhere")
+    os.utime(tmp_path / "a.md", ns=(0, 1_234_567_891_234_567_891))
+
+    part = read(tmp_path)
+
+    stats = [pair for row in sorted(part.rows) for pair in unpack_stats(row[2])]
+    expected = [(tmp_path / os.fsdecode(path)).lstat() for path in [b"a.md", b"below/b.md", b"below/link.md"]]
+    assert [(entry.st_size, entry.st_mtime_ns) for entry in expected] == stats
+    assert [b"", b""] == [row[2] for row in read(tmp_path, NAMES_ONLY).rows]
+
+
+@pytest.mark.parametrize("time_ns", [14 * 10**18, -14 * 10**18])
+def test_a_time_beyond_64_bits_is_kept_as_the_nearest_one(time_ns: int) -> None:
+    with scratch("/dev/shm") as root:  # noqa: S108  tmpfs keeps any year
+        (root / "far.md").touch()
+        for path in (root / "far.md", root):
+            os.utime(path, ns=(time_ns, time_ns))
+        [row] = read(root).rows
+
+    [(_, mtime_ns)] = unpack_stats(row[2])
+    nearest = 2**63 - 1 if time_ns > 0 else -(2**63) + 1
+    assert (nearest, nearest) == (mtime_ns, row[6])
+
+
+def test_a_chain_of_5000_folders_needs_neither_recursion_nor_long_paths_nor_many_descriptors() -> None:
+    with scratch() as root:
+        write_comb(root, 5_000, teeth=1)
+        part = in_child(lambda: with_descriptors(64, lambda: read(root)))
+
+    assert [] == part.problems
+    assert 5_001 == len(part.rows)
+    assert [b"/".join([b"0"] * depth) + b"/x.md" for depth in range(1, 5_001)] == sorted(found(part), key=len)
+
+
+def with_descriptors(count: int, function: Callable[[], Any]) -> Any:
+    """Call a function in a process that may open so many files besides those that are open."""
+    highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + count, highest + count))
+    return function()
+
+
+@pytest.mark.parametrize("depth_first", [True, False])
+def test_a_deep_comb_is_read_with_few_descriptors(*, depth_first: bool) -> None:
+    with scratch() as root:
+        write_comb(root, 300)
+        expected = find(root, "-name", "*.md")
+        # A quarter of 20 plus what the tests themselves hold open.
+        part = in_child(lambda: with_descriptors(20, lambda: read(root, depth_first=depth_first)))
+
+    assert [] == part.problems
+    assert expected == found(part)
+    assert 901 == len(part.rows)
+
+
+def test_a_process_out_of_descriptors_fails_in_one_line(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"a/b/c.md": 0})
+
+    def read_without_descriptors() -> None:
+        walker = Walker(os.fsencode(tmp_path), Selection())
+        while True:
+            try:
+                os.open("/", os.O_RDONLY)
+            except OSError:
+                walker.read([""], lambda *_: None)
+
+    with pytest.raises(ScanError, match="ran short: Too many open files; raise the limit"):
+        in_child(lambda: with_descriptors(10, read_without_descriptors))
+
+
+def test_the_walk_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    write_tree(tmp_path, {f"{n}/{m}/x.md": 0 for n in range(3) for m in range(3)})
+    before = os.listdir("/proc/self/fd")
+    read(tmp_path, budget=100)
+    assert before == os.listdir("/proc/self/fd")
+
+
+def test_an_unreadable_folder_is_a_problem_and_the_rest_is_found() -> None:
+    with scratch() as root:
+        write_tree(root, {"a/x.md": 0, "shut/x.md": 0, "z/x.md": 0})
+        (root / "shut").chmod(0)
+        part = in_child(lambda: read(root), as_nobody=True)
+
+    assert [(b"shut", errno.EACCES, "Permission denied")] == part.problems
+    assert [b"a/x.md", b"z/x.md"] == found(part)
+
+
+def test_in_a_readable_folder_that_may_not_be_entered_names_are_found_and_stats_are_unknown() -> None:
+    with scratch() as root:
+        write_tree(root, {"list/x.md": 5, "list/below/y.md": 0})
+        (root / "list").chmod(0o444)
+        part = in_child(lambda: read(root), as_nobody=True)
+
+    assert [b"list/x.md"] == found(part)
+    assert [(None, None)] == [pair for row in part.rows for pair in unpack_stats(row[2])]
+    denied = (errno.EACCES, "Permission denied")
+    assert [(b"list/below", *denied), (b"list/x.md", *denied)] == sorted(part.problems)
+
+
+def test_a_root_that_can_not_be_scanned_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, expected in [("missing", "does not exist"), ("file", "is not a folder"), ("file/x", "is not a folder")]:
+        with pytest.raises(ScanError, match=expected) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0, 0o111])
+def test_an_unreadable_root_is_one_line(mode: int) -> None:
+    with scratch() as root:
+        (root / "shut").mkdir(mode=mode)
+        (root / "shut").chmod(mode)
+        with pytest.raises(ScanError, match="can't be read: Permission denied; grant this user read access"):
+            in_child(lambda: read(root / "shut"), as_nobody=True)
+
+
+def before_opening(monkeypatch: pytest.MonkeyPatch, name: str, action: Callable[[], object]) -> None:
+    """Do something once, right before a folder of this name is opened."""
+    waiting = [action]
+    plain_open = os.open
+
+    def acting_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == name and waiting:
+            waiting.pop()()
+        return plain_open(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", acting_open)
+
+
+def test_a_folder_swapped_for_a_link_does_not_lead_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    write_tree(tmp_path, {"root/victim/x.md": 0, "outside/secret.md": 0})
+
+    def swap() -> None:
+        (root / "victim").rename(tmp_path / "away")
+        (root / "victim").symlink_to(outside)
+
+    before_opening(monkeypatch, "victim", swap)
+    part = read(root)
+
+    assert [] == found(part)
+    assert [(b"victim", errno.ENOTDIR)] == [problem[:2] for problem in part.problems]
+
+
+@pytest.mark.parametrize("swapped_for", ["link", "folder"])
+def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped_for: str
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    inside = {f"{parent}/{child}/x.md": 0 for parent in "ab" for child in "12"}
+    write_tree(root, inside)
+    write_tree(outside, {f"{child}/secret.md": 0 for child in "12"})
+    monkeypatch.setattr(walk, "_MAX_OPEN", 1)
+
+    closed: list[str] = []
+    plain_evict = walk._Walk._evict
+
+    def evict(self: Any, folder: Any) -> None:
+        plain_evict(self, folder)
+        closed.append(folder.name)
+        if len(closed) == 1:
+            (root / folder.name).rename(tmp_path / "away")
+            if swapped_for == "link":
+                (root / folder.name).symlink_to(outside)
+            else:
+                outside.rename(root / folder.name)
+
+    monkeypatch.setattr(walk._Walk, "_evict", evict)
+    part = read(root, depth_first=False)
+
+    [other] = {"a", "b"} - {closed[0]}
+    assert [f"{other}/{child}/x.md".encode() for child in "12"] == found(part)
+    assert [] == [row[0] for row in part.rows if row[0].startswith(f"{closed[0]}/".encode())]
+
+
+def test_a_folder_that_vanishes_was_simply_removed_a_moment_earlier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path, {"gone/": 0, "kept/x.md": 0})
+    before_opening(monkeypatch, "gone", (tmp_path / "gone").rmdir)
+
+    part = read(tmp_path)
+
+    assert ([], [b"kept/x.md"]) == (part.problems, found(part))
+
+
+def test_a_file_that_vanishes_or_becomes_a_folder_before_its_stat_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path, {"a.md": 1, "b.md": 2, "c.md": 3})
+    plain_stat, waiting = os.stat, [True]
+
+    def acting_stat(path: Any, **options: Any) -> os.stat_result:
+        if path == "a.md" and waiting:
+            waiting.pop()
+            (tmp_path / "a.md").unlink()
+            (tmp_path / "b.md").unlink()
+            (tmp_path / "b.md").mkdir()
+        return plain_stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", acting_stat)
+    part = read(tmp_path)
+
+    assert ([], [b"c.md"]) == (part.problems, found(part))
+    assert [3] == [size for size, _ in unpack_stats(part.rows[0][2])]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("where", ["/tmp", "/dev/shm"])  # noqa: S108  two file systems
+def test_link_counts_are_used_only_where_they_are_trusted(
+    monkeypatch: pytest.MonkeyPatch, where: str, *, trusted: bool
+) -> None:
+    cheap: list[int] = []
+    plain_listdir = os.listdir
+
+    def listdir(fd: Any) -> list[Any]:
+        cheap.append(fd)
+        return plain_listdir(fd)
+
+    with scratch(where) as root:
+        write_tree(root, {"a/x.md": 0, "a/empty/": 0, "b/c/d/y.md": 0, "b/c/d.md/z.md": 0})
+        monkeypatch.setattr(
+            walk, "devices_counting_subfolders", lambda: frozenset({root.stat().st_dev} if trusted else ())
+        )
+        monkeypatch.setattr(os, "listdir", listdir)
+        part = read(root)
+        monkeypatch.undo()
+        assert find(root, "!", "-type", "d", "-name", "*.md") == found(part)
+        leaves = [path for path in [root, *root.rglob("*")] if path.is_dir() and path.stat().st_nlink == 2]
+
+    assert (len(leaves) if trusted else 0) == len(cheap)
+    assert 7 == len(part.rows)
+
+
+@pytest.mark.parametrize(
+    ("excludes", "left"),
+    [
+        (("skip",), ["deep/a/x.md", "deep/other.md", "keep/x.md", "x.md"]),
+        (("deep/a",), ["deep/other.md", "deep/skip/x.md", "keep/x.md", "skip/x.md", "x.md"]),
+        (("/skip",), ["deep/a/x.md", "deep/other.md", "deep/skip/x.md", "keep/x.md", "x.md"]),
+        (("**/x.md",), ["deep/other.md"]),
+        (("deep/**/x.md",), ["deep/other.md", "keep/x.md", "skip/x.md", "x.md"]),
+        (("deep/**",), ["keep/x.md", "skip/x.md", "x.md"]),
+        (("deep/*/x.md",), ["deep/other.md", "keep/x.md", "skip/x.md", "x.md"]),
+        (("x.md/", "keep/"), ["deep/a/x.md", "deep/other.md", "deep/skip/x.md", "skip/x.md", "x.md"]),
+        (("*/x.md",), ["deep/a/x.md", "deep/other.md", "deep/skip/x.md", "x.md"]),
+    ],
+)
+def test_excludes_prune_by_name_and_by_path(tmp_path: Path, excludes: tuple[str, ...], left: list[str]) -> None:
+    files = ["x.md", "skip/x.md", "keep/x.md", "deep/other.md", "deep/skip/x.md", "deep/a/x.md"]
+    write_tree(tmp_path, dict.fromkeys(files, 0))
+    assert [path.encode() for path in left] == found(read(tmp_path, Selection(excludes=excludes)))
+
+
+def test_a_pruned_folder_is_not_read(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"skip/below/x.md": 0, "keep/x.md": 0})
+    assert {b"", b"keep"} == {row[0] for row in read(tmp_path, Selection(excludes=("skip",))).rows}
+
+
+def test_other_file_systems_are_left_unread_only_on_request() -> None:
+    # /dev with /dev/shm below it: on every Linux two file systems, and small.
+    def read_devices(*, one_file_system: bool) -> tuple[Part, int]:
+        told = []
+        walker = Walker(b"/dev", Selection(patterns=("*",), track=Track.NAMES, one_file_system=one_file_system))
+        part = walker.read([""], lambda folders, _entries, _files: told.append(folders))
+        walker.close()
+        return part, sum(told)
+
+    with scratch("/dev/shm"):  # noqa: S108  the other file system
+        one, told = read_devices(one_file_system=True)
+        all_of_them, _ = read_devices(one_file_system=False)
+
+    device = Path("/dev").stat().st_dev
+    assert {device} == {row[4] for row in one.rows}
+    assert Path("/dev/shm").stat().st_dev in {row[4] for row in all_of_them.rows}  # noqa: S108
+    assert len(one.rows) == told
+
+
+TREES: st.SearchStrategy[dict[str, Any]] = st.recursive(
+    st.just({}),
+    lambda below: st.dictionaries(st.sampled_from(["a", "b", "c.md", "d"]), below, max_size=4),
+    max_leaves=25,
+)
+
+
+def write_nested(folder: Path, tree: dict[str, Any]) -> None:
+    (folder / "x.md").touch()
+    for name, below in tree.items():
+        (folder / name).mkdir()
+        write_nested(folder / name, below)
+
+
+@settings(max_examples=30, deadline=None)
+@given(tree=TREES, budget=st.integers(1, 400), depth_first=st.booleans(), most_open=st.integers(1, 4))
+def test_reading_in_parts_loses_and_doubles_nothing(
+    tree: dict[str, Any], budget: int, most_open: int, *, depth_first: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk, "_MAX_OPEN", most_open)
+        root = Path(folder)
+        write_nested(root, tree)
+        whole = Part(rest=[""])
+        walker = Walker(os.fsencode(root), Selection())
+        while whole.rest:
+            part = walker.read(whole.rest, lambda *_: None, budget=budget, depth_first=depth_first)
+            assert part.rows
+            whole.rows += part.rows
+            whole.rest = part.rest
+        walker.close()
+        folders = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
+        expected = find(root, "!", "-type", "d", "-name", "*.md")
+
+    assert sorted(folders) == sorted(row[0] for row in whole.rows)
+    assert expected == found(whole)
+
+
+def test_a_folder_row_tells_what_identifies_the_folder(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"a.md": 0, "b.txt": 0, "below/": 0})
+    [row] = [row for row in read(tmp_path).rows if not row[0]]
+    told = tmp_path.stat()
+    assert (3, told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns) == row[3:]
+    assert stat.S_ISDIR(told.st_mode)

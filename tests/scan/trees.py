@@ -1,0 +1,108 @@
+"""Trees for the scan tests, the oracle that says what is in them, and scans as another user."""
+
+import os
+import pickle
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runner.model.jobs import Selection
+from runner.scan.snapshot import Listing, found_names, join_path
+from runner.scan.walk import Part, Walker
+
+NOBODY = 65534
+
+
+def write_tree(root: Path, files: dict[str, int]) -> None:
+    """Write files of given sizes, with their folders; a trailing slash makes an empty folder."""
+    for path, size in files.items():
+        target = root / path
+        (target if path.endswith("/") else target.parent).mkdir(parents=True, exist_ok=True)
+        if not path.endswith("/"):
+            target.write_bytes(bytes(size))
+
+
+def find(root: Path, *conditions: str, user: int | None = None) -> list[bytes]:
+    """Paths of the entries that find finds, relative to the root, sorted; unreadable folders are passed over."""
+    listing = subprocess.run(
+        ["find", ".", *conditions, "-print0"],
+        cwd=root, user=user, check=user is None, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
+    ).stdout  # fmt: skip
+    return sorted(path[2:] for path in listing.split(b"\0")[:-1])
+
+
+def found(part: Part) -> list[bytes]:
+    listings = map(Listing._make, part.rows)
+    return sorted(join_path(listing.path, name) for listing in listings for name in found_names(listing))
+
+
+def read(root: Path, selection: Selection | None = None, **limits: Any) -> Part:
+    """Read a tree whole."""
+    walker = Walker(os.fsencode(root), selection or Selection())
+    try:
+        part = walker.read([""], lambda *_: None, **limits)
+        walker.check_root()
+        return part
+    finally:
+        walker.close()
+
+
+def in_child(function: Callable[[], Any], *, as_nobody: bool = False) -> Any:
+    """Call a function in a forked process, whose limits and rights are its own; gives or raises what it does.
+
+    The interpreter may lie where nobody may read, so that no program could be started instead.
+    """
+    with tempfile.TemporaryFile() as file:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                if as_nobody and os.getuid() == 0:
+                    os.setgroups([])
+                    os.setgid(NOBODY)
+                    os.setuid(NOBODY)
+                outcome: tuple[bool, Any] = True, function()
+            except BaseException as error:  # noqa: BLE001  told to the test
+                outcome = False, error
+            file.write(pickle.dumps(outcome))
+            file.flush()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        file.seek(0)
+        succeeded, value = pickle.load(file)  # noqa: S301  from our own child
+    if not succeeded:
+        raise value
+    return value
+
+
+@contextmanager
+def scratch(where: str = "/tmp") -> Iterator[Path]:  # noqa: S108  open to every user, unlike pytest's folder
+    """A folder that every user may enter; removed by rm, at any depth."""
+    folder = Path(tempfile.mkdtemp(dir=where))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["chmod", "u+rwx", "-R", folder], check=False, capture_output=True)
+        subprocess.run(["rm", "-rf", folder], check=True)
+
+
+def write_comb(root: Path, levels: int, teeth: int = 3) -> None:
+    """Write a folder of *teeth* folders, one of which holds the next such folder, and so on; a file in each."""
+    folder = os.open(root, os.O_RDONLY)
+    next_folder = folder
+    for level in range(levels):
+        for tooth in range(teeth):
+            name = f"{tooth}"
+            os.mkdir(name, dir_fd=folder)
+            below = os.open(name, os.O_RDONLY, dir_fd=folder)
+            os.close(os.open("x.md", os.O_CREAT | os.O_WRONLY, dir_fd=below))
+            if tooth == level % teeth:
+                next_folder = below
+            else:
+                os.close(below)
+        os.close(folder)
+        folder = next_folder
+    os.close(folder)

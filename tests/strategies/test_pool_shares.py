@@ -1,0 +1,29 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.model.jobs import Selection
+from runner.strategies import pool
+from runner.strategies.base import ScanRequest
+from runner.strategies.pool import Pool
+
+
+@pytest.mark.parametrize("budget", [1, 60, 400])
+def test_folders_handed_back_by_a_worker_are_shared_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    expected = [b""]
+    for number in range(20):
+        for path in (f"{number}", f"{number}/a", f"{number}/a/b", f"{number}/c"):
+            (tmp_path / path).mkdir()
+            expected.append(path.encode())
+    # A forked worker has what is set here.
+    monkeypatch.setattr(pool, "_TASK_BUDGET", budget)
+
+    scan = Pool().scan(
+        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
+    )
+    scan.end()
+
+    assert sorted(expected) == sorted(listing.path for listing in scan.snapshot.listings)

@@ -1,0 +1,244 @@
+"""What every strategy must do; find says what there is to find."""
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.measure.trial import ScanTask
+from runner.measure.trials import Outcome, Progress, carry_out
+from runner.model.errors import ScanError
+from runner.model.jobs import Selection, Track
+from runner.model.runs import Status
+from runner.scan.snapshot import Listing, found_names, join_path, unpack_stats
+from runner.strategies import STRATEGIES
+from runner.strategies.base import ScanRequest
+
+PLAIN_NAMES = [
+    b"plain.md",
+    b".md",
+    b" .md",
+    b"-name.md",
+    b"A.MD",
+    b"notes.txt",
+    b"a.md.bak",
+    b"*.md",
+    b"back\\slash.md",
+]
+ODD_NAMES = [
+    b"caf\xe9.md", "café.md".encode(), b"a\n\x1b]0;x\x07.md", b"[b].md", b"\x7f\x01.md", b"\xff\xfe",
+    "\u202egnp.md".encode(),
+    b"n" * 252 + b".md", b"[",
+]  # fmt: skip
+
+
+@pytest.fixture(params=sorted(STRATEGIES))
+def strategy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2, **selection: Any) -> Outcome:
+    request = ScanRequest(
+        root=os.fsencode(root), selection=Selection(**selection), workers=workers, start_method=start_method
+    )
+    return carry_out(ScanTask(strategy=strategy, request=request), timeout_s=30)
+
+
+def listings(outcome: Outcome) -> list[Listing]:
+    assert (Status.SUCCEEDED, None, None) == (outcome.status, outcome.message, outcome.defect)
+    rows, _problems = outcome.result
+    return [Listing._make(row) for row in rows]
+
+
+def found(outcome: Outcome) -> list[bytes]:
+    return sorted(join_path(listing.path, name) for listing in listings(outcome) for name in found_names(listing))
+
+
+def folders(outcome: Outcome) -> list[bytes]:
+    return sorted(listing.path for listing in listings(outcome))
+
+
+def find(root: Path, *conditions: str) -> list[bytes]:
+    listing = subprocess.run(["find", ".", *conditions, "-print0"], cwd=root, check=True, capture_output=True).stdout
+    return sorted(path[2:] for path in listing.split(b"\0")[:-1])  # without "./"; the root itself becomes empty
+
+
+@pytest.fixture(scope="module")
+def zoo() -> Iterator[Path]:
+    """Every kind of entry and every kind of name."""
+    root = Path(tempfile.mkdtemp(prefix="zoo"))
+    for folder in (b"", b"sub", b"sub/x.md", b"caf\xe9", b"a\nb.md", b"d" * 255):
+        path = os.path.join(os.fsencode(root), folder)
+        Path(os.fsdecode(path)).mkdir(parents=True, exist_ok=True)
+        for name in PLAIN_NAMES + ODD_NAMES:
+            Path(os.fsdecode(os.path.join(path, name))).touch()
+    for number, kind in enumerate(["folder", "fifo", "socket", "dangling", "loop", "link-out"]):
+        path_of = root / kind / "x.md"
+        path_of.parent.mkdir()
+        match number:
+            case 0:
+                path_of.mkdir()
+            case 1:
+                os.mkfifo(path_of)
+            case 2:
+                with socket.socket(socket.AF_UNIX) as listener:
+                    listener.bind(str(path_of))
+            case 3:
+                path_of.symlink_to("nowhere")
+            case 4:
+                path_of.symlink_to("x.md")
+            case _:
+                path_of.symlink_to("/")
+    (root / "to-sub").symlink_to("sub")
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("patterns", [("*.md",), ("*",), ("*.md", "*.txt"), ("?.md", "[[*]*"), ("x.md",)])
+@pytest.mark.parametrize("track", Track)
+def test_it_finds_what_find_finds(strategy: str, zoo: Path, patterns: tuple[str, ...], track: Track) -> None:
+    tests = [word for pattern in patterns for word in ("-o", "-name", pattern)][1:]
+    outcome = scan(strategy, zoo, patterns=patterns, track=track)
+
+    assert find(zoo, "!", "-type", "d", "(", *tests, ")") == found(outcome)
+    assert find(zoo, "-type", "d") == folders(outcome)
+    assert () == outcome.result[1]
+
+
+def test_regardless_of_case_it_finds_what_find_finds(strategy: str, zoo: Path) -> None:
+    expected = find(zoo, "!", "-type", "d", "-iname", "*.md")
+    assert expected == found(scan(strategy, zoo, ignore_case=True))
+    assert b"A.MD" in expected
+
+
+def test_every_size_and_time_is_that_of_lstat(strategy: str, zoo: Path) -> None:
+    for listing in listings(scan(strategy, zoo)):
+        paths = [os.path.join(os.fsencode(zoo), listing.path, name) for name in found_names(listing)]
+        expected = [(os.lstat(path).st_size, os.lstat(path).st_mtime_ns) for path in paths]
+        assert expected == list(unpack_stats(listing.stats))
+
+
+def test_an_empty_root_is_one_folder(strategy: str, tmp_path: Path) -> None:
+    outcome = scan(strategy, tmp_path)
+    assert ([], [b""]) == (found(outcome), folders(outcome))
+
+
+@pytest.mark.parametrize("shape", ["one huge subtree", "2,000 folders at the root", "chain", "one huge folder"])
+def test_lopsided_trees_lose_nothing(strategy: str, tmp_path: Path, shape: str) -> None:
+    match shape:
+        case "one huge subtree":
+            names = [f"huge/{a}/{b}/{c}" for a in range(4) for b in range(12) for c in range(25)] + ["small", "none"]
+        case "2,000 folders at the root":
+            names = [str(number) for number in range(2_000)]
+        case "chain":
+            names = ["/".join(["below"] * 300)]
+        case _:
+            names = ["flat"]
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x.md").touch()
+    if shape == "one huge folder":
+        for number in range(5_000):
+            (tmp_path / "flat" / f"{number}.md").touch()
+
+    outcome = scan(strategy, tmp_path)
+
+    assert find(tmp_path, "!", "-type", "d", "-name", "*.md") == found(outcome)
+    assert find(tmp_path, "-type", "d") == folders(outcome)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_number_of_workers_changes_nothing(strategy: str, zoo: Path, workers: int) -> None:
+    assert found(scan("sequential", zoo)) == found(scan(strategy, zoo, workers=workers))
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+def test_the_start_method_changes_nothing(strategy: str, zoo: Path, start_method: str) -> None:
+    outcome = scan(strategy, zoo, start_method)
+    assert found(scan("sequential", zoo)) == found(outcome)
+    assert outcome.figures is not None
+    if STRATEGIES[strategy].parallel:
+        assert 0 < outcome.figures.startup_s < outcome.figures.wall_s
+        assert outcome.figures.workers_user_s + outcome.figures.workers_system_s > 0
+    else:
+        assert 0 == outcome.figures.startup_s
+
+
+def test_progress_only_grows_and_ends_at_what_was_found(strategy: str, zoo: Path) -> None:
+    told: list[Progress] = []
+    request = ScanRequest(root=os.fsencode(zoo), selection=Selection(), workers=2, start_method="fork")
+    outcome = carry_out(ScanTask(strategy=strategy, request=request), on_progress=told.append)
+
+    for counts in zip(*((each.folders, each.entries, each.files) for each in told), strict=True):
+        assert sorted(counts) == list(counts)
+    read = listings(outcome)
+    expected = Progress(folders=len(read), entries=sum(listing.entries for listing in read), files=len(found(outcome)))
+    assert expected == told[-1]
+
+
+@pytest.mark.parametrize("root", ["missing", "file"])
+def test_a_root_that_is_no_folder_fails_in_one_line(strategy: str, tmp_path: Path, root: str) -> None:
+    (tmp_path / "file").touch()
+    outcome = scan(strategy, tmp_path / root)
+    assert (Status.FAILED, None, None) == (outcome.status, outcome.result, outcome.defect)
+    assert outcome.message
+    assert "\n" not in outcome.message
+    assert root in outcome.message
+
+
+@pytest.mark.parametrize("what", ["vanished", "was replaced"])
+def test_a_root_that_changes_in_mid_scan_fails_in_one_line(strategy: str, tmp_path: Path, what: str) -> None:
+    root = tmp_path / "root"
+    (root / "below").mkdir(parents=True)
+    request = ScanRequest(root=os.fsencode(root), selection=Selection(), workers=2, start_method="fork")
+    waiting = [True]
+
+    def change(*_counts: int) -> None:
+        if waiting:
+            waiting.pop()
+            root.rename(tmp_path / "away")
+            if what == "was replaced":
+                root.mkdir()
+
+    # Forked, since a scan that failed leaves its pool to the end of its process.
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            STRATEGIES[strategy].scan(request, change)
+            os.write(writer, b"no error")
+        except ScanError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    message = os.read(reader, 10_000).decode()
+    os.close(reader)
+
+    assert ("does not exist" if what == "vanished" else "was replaced") in message
+    assert "\n" not in message
+
+
+def test_a_problem_is_told_with_path_number_and_text(strategy: str, tmp_path: Path) -> None:
+    # A chain of links to a folder on a file system is no problem; a folder that can't be opened by anyone is rare.
+    # /proc/1/task/1/net of a stranger would be one, so a process that has ended but was not collected serves.
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        outcome = scan(strategy, Path(f"/proc/{pid}"), patterns=("comm",), track=Track.NAMES)
+        problems = {(problem.path, problem.errno, problem.text) for problem in outcome.result[1]}
+    finally:
+        os.waitpid(pid, 0)
+    assert tmp_path.exists()
+    assert (b"net", errno.EINVAL, "Invalid argument") in problems
+    assert b"comm" in found(outcome)
