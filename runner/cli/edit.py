@@ -45,6 +45,7 @@ def edit(
 
     from runner.cli.choices import Choices
     from runner.history.jobs import change_job, get_job
+    from runner.model.errors import UsageError
     from runner.runs.registering import check_spec
     from runner.schedules.parse import change_schedule
 
@@ -66,7 +67,10 @@ def edit(
             known.spec.schedule, every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now
         )
         spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)
-        change_job(database, known, check_spec(choices.apply(spec)), now)
+        spec = check_spec(choices.apply(spec))
+        if spec == known.spec:
+            raise UsageError(f"nothing is changed: the job {known.spec.name!r} is so already; see `runner edit --help`")
+        change_job(database, known, spec, now)
     typer.echo(f"changed job {known.job_id} {spec.name!r}", err=True)
 
 

@@ -5,16 +5,20 @@ and ends the pool by ``close`` and ``join``. It then compares the CPU time of th
 none of the work.
 """
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
-from runner.scan.walk import Report
+
+if TYPE_CHECKING:
+    from runner.scan.walk import Report
 
 
 class Experiment(StrEnum):

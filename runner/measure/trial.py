@@ -5,30 +5,48 @@ leads a session of its own that its workers share. Its standard input stays open
 the kernel closes the other end and tells the whole process group by a signal.
 """
 
+from __future__ import annotations
+
 import atexit
 import fcntl
 import gc
 import mmap
 import os
-import pickle
 import resource
 import select
-import signal
 import struct
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol
+
+# The parts in C of pickle and signal: what stands around them in Python imports regular expressions and enums, which
+# no scan needs.
+from _pickle import dumps, loads
+from _signal import SIGIO, SIGKILL, signal  # type: ignore[import-not-found]
 
 from runner.model.errors import ScanError
-from runner.model.runs import Problem
-from runner.scan.snapshot import Snapshot
-from runner.scan.walk import Report
-from runner.strategies import STRATEGIES
-from runner.strategies.base import ScanRequest
+from runner.strategies import load_strategy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeAlias
+
+    from runner.scan.walk import Report
+    from runner.strategies.base import ScanRequest
+
+    # User and system CPU seconds, and blocks read from devices.
+    Usage: TypeAlias = tuple[float, float, int]
+
+    class Task(Protocol):
+        """Work that can be measured in a trial; pickled on the way there."""
+
+        def carry_out(self, report: Report) -> Measured:
+            """Do the work, timing it.
+
+            Raises:
+                ScanError: If it can't be done.
+            """
+
 
 # The parent holds the other end of standard input for as long as it lives.
 _LIFELINE_FD = 0
@@ -38,124 +56,81 @@ HEADER = struct.Struct("=Q")
 PROGRESS = struct.Struct("@QQQ")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
-    """Resources used by a process and the children it has waited for.
-
-    Attributes:
-        user_s: CPU seconds in user mode.
-        system_s: CPU seconds in the kernel.
-        blocks_in: Blocks read from devices.
-    """
-
-    user_s: float = 0.0
-    system_s: float = 0.0
-    blocks_in: int = 0
-
-    def __sub__(self, earlier: "Usage") -> "Usage":
-        return Usage(
-            user_s=self.user_s - earlier.user_s,
-            system_s=self.system_s - earlier.system_s,
-            blocks_in=self.blocks_in - earlier.blocks_in,
-        )
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            user_s=self.user_s + other.user_s,
-            system_s=self.system_s + other.system_s,
-            blocks_in=self.blocks_in + other.blocks_in,
-        )
-
-
-def usage_of(figures: resource.struct_rusage) -> Usage:
-    """Pick what is kept of the operating system's figures."""
-    return Usage(user_s=figures.ru_utime, system_s=figures.ru_stime, blocks_in=figures.ru_inblock)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """What a task gives back to the trial that carries it out.
 
-    Attributes:
+    Args:
         wall_s: Seconds from beginning to end.
         startup_s: Seconds of that until work could begin.
         result: Whatever it found; can be pickled.
         end: Ends what it started, after the clock has stopped.
     """
 
-    wall_s: float
-    startup_s: float
-    result: Any
-    end: Callable[[], None]
+    __slots__ = ("end", "result", "startup_s", "wall_s")
+
+    def __init__(self, *, wall_s: float, startup_s: float, result: Any, end: Callable[[], None]) -> None:
+        self.wall_s = wall_s
+        self.startup_s = startup_s
+        self.result = result
+        self.end = end
 
 
-class Task(Protocol):
-    """Work that can be measured in a trial; pickled on the way there."""
-
-    def carry_out(self, report: Report) -> Measured:
-        """Do the work, timing it.
-
-        Raises:
-            ScanError: If it can't be done.
-        """
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ScanTask:
-    """One strategy on one tree.
+    """One strategy on one tree; its result is a :class:`~runner.scan.part.Part`.
 
-    Attributes:
+    Args:
         strategy: Its name.
         request: The tree.
     """
 
-    strategy: str
-    request: ScanRequest
+    __slots__ = ("request", "strategy")
+
+    def __init__(self, *, strategy: str, request: ScanRequest) -> None:
+        self.strategy = strategy
+        self.request = request
 
     def carry_out(self, report: Report) -> Measured:
         """Scan from the root's path to the complete list; see :class:`Task`."""
+        strategy = load_strategy(self.strategy)
         began = time.perf_counter()
-        scan = STRATEGIES[self.strategy].scan(self.request, report)
+        scan = strategy.scan(self.request, report)
         wall_s = time.perf_counter() - began
-        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=_pack(scan.snapshot), end=scan.end)
+        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.part, end=scan.end)
 
 
-# A snapshot on its way between processes: its listings' fields and its problems' fields.
-PackedSnapshot = tuple[list[tuple[Any, ...]], tuple[Problem, ...]]
-
-
-def _pack(snapshot: Snapshot) -> PackedSnapshot:
-    # Plain tuples are pickled several times faster than named ones.
-    return [tuple(listing) for listing in snapshot.listings], snapshot.problems
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialReport:
-    """What a trial sends to its parent, once.
+    """What a trial sends to its parent, once, beside the result.
 
-    Attributes:
+    Args:
         error: Why the task could not be done; None when it was.
         defect: The traceback of an error that nobody foresaw; None without one.
         wall_s: As in :class:`Measured`.
         startup_s: As in :class:`Measured`.
-        result: As in :class:`Measured`.
-        own: Used by the trial itself between beginning and end of the task, its workers not included.
-        workers: Used by the workers that the trial has waited for.
-        own_until_end: Used by the trial itself from its start until the task had ended what it started.
-        overhead: Used by the trial for itself, before the task began and after it had ended.
+        own: Used by the trial itself between beginning and end of the task.
+        workers: Used by the workers, which the trial has collected.
         max_rss_bytes: Peak resident memory of the largest process.
     """
 
-    error: str | None = None
-    defect: str | None = None
-    wall_s: float = 0.0
-    startup_s: float = 0.0
-    result: Any = None
-    own: Usage = field(default_factory=Usage)
-    workers: Usage = field(default_factory=Usage)
-    own_until_end: Usage = field(default_factory=Usage)
-    overhead: Usage = field(default_factory=Usage)
-    max_rss_bytes: int = 0
+    __slots__ = ("defect", "error", "max_rss_bytes", "own", "startup_s", "wall_s", "workers")
+
+    def __init__(
+        self,
+        *,
+        error: str | None = None,
+        defect: str | None = None,
+        wall_s: float = 0.0,
+        startup_s: float = 0.0,
+        own: Usage = (0.0, 0.0, 0),
+        workers: Usage = (0.0, 0.0, 0),
+        max_rss_bytes: int = 0,
+    ) -> None:
+        self.error = error
+        self.defect = defect
+        self.wall_s = wall_s
+        self.startup_s = startup_s
+        self.own = own
+        self.workers = workers
+        self.max_rss_bytes = max_rss_bytes
 
 
 def main() -> None:
@@ -163,50 +138,47 @@ def main() -> None:
     # Whatever prints in here must not end up in the report.
     result_fd = os.dup(1)
     os.dup2(2, 1)
-    task: Task = pickle.loads(_read_exactly(HEADER.unpack(_read_exactly(HEADER.size))[0]))  # noqa: S301  from the parent
+    task: Task = loads(_read_exactly(HEADER.unpack(_read_exactly(HEADER.size))[0]))
     _follow_parent()
     # The collector finds nothing in a scan, which makes no cycles, but walks every object kept.
     gc.disable()
-    report = _carry_out(task, int(sys.argv[2]))
-    if report.error is not None:
-        _write_all(result_fd, *_framed(b""), *_framed(pickle.dumps(report, protocol=5)))
-        os._exit(1)  # exit handlers would wait for workers that may never end
-    # Lets multiprocessing remove what it keeps outside this process: named semaphores, helper processes.
-    atexit._run_exitfuncs()  # noqa: SLF001  there is no public way to run them and still be the one to end
-    _write_all(result_fd, *_framed(pickle.dumps(report.result, protocol=5)))
-    # Reporting is not the task's doing; so little comes after this that it does not count.
-    closing = usage_of(resource.getrusage(resource.RUSAGE_SELF)) - report.own_until_end
-    told = replace(report, result=None, overhead=report.overhead + closing)
-    _write_all(result_fd, *_framed(pickle.dumps(told, protocol=5)))
-    os._exit(0)  # taking the interpreter apart costs as much CPU time as a small scan
+    report, result = _carry_out(task, int(sys.argv[2]))
+    _write_all(result_fd, *_framed(dumps(report, protocol=5)), *_framed(dumps(result, protocol=5)))
+    # Taking the interpreter apart costs as much CPU time as a small scan; nothing of it is needed.
+    os._exit(0 if report.error is None else 1)
 
 
-def _carry_out(task: Task, progress_fd: int) -> TrialReport:
-    overhead = usage_of(resource.getrusage(resource.RUSAGE_SELF))
+def _carry_out(task: Task, progress_fd: int) -> tuple[TrialReport, Any]:
+    before = _usage(resource.RUSAGE_SELF)
     try:
         measured = task.carry_out(_share_progress(progress_fd))
-        own = usage_of(resource.getrusage(resource.RUSAGE_SELF)) - overhead
+        after = _usage(resource.RUSAGE_SELF)
         measured.end()
-        own_until_end = usage_of(resource.getrusage(resource.RUSAGE_SELF))
+        # Lets multiprocessing remove what it keeps outside this process: named semaphores, helper processes. There
+        # is no public way to do so and still be the one to end.
+        atexit._run_exitfuncs()  # noqa: SLF001
     except ScanError as error:
-        return TrialReport(error=str(error))
+        return TrialReport(error=str(error)), None
     except MemoryError:
-        return TrialReport(error="the scan ran out of memory; free some, or scan a smaller tree")
+        return TrialReport(error="the scan ran out of memory; free some, or scan a smaller tree"), None
     except Exception as error:  # noqa: BLE001  the process ends here, and the parent records it
-        return TrialReport(
-            error=f"a defect in runner: {type(error).__name__}: {error}; its traceback is in the log",
-            defect=traceback.format_exc(),
-        )
-    return TrialReport(
+        from traceback import format_exc
+
+        message = f"a defect in runner: {type(error).__name__}: {error}; its traceback is in the log"
+        return TrialReport(error=message, defect=format_exc()), None
+    report = TrialReport(
         wall_s=measured.wall_s,
         startup_s=measured.startup_s,
-        result=measured.result,
-        own=own,
-        workers=usage_of(resource.getrusage(resource.RUSAGE_CHILDREN)),
-        own_until_end=own_until_end,
-        overhead=overhead,
+        own=(after[0] - before[0], after[1] - before[1], after[2] - before[2]),
+        workers=_usage(resource.RUSAGE_CHILDREN),
         max_rss_bytes=_peak_rss_bytes(),
     )
+    return report, measured.result
+
+
+def _usage(who: int) -> Usage:
+    figures = resource.getrusage(who)
+    return figures.ru_utime, figures.ru_stime, figures.ru_inblock
 
 
 def _peak_rss_bytes() -> int:
@@ -219,7 +191,8 @@ def _peak_rss_bytes() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  as light as it gets
+            status = file.read()
     except FileNotFoundError:
         status = ""
     told = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")]
@@ -237,13 +210,13 @@ def _follow_parent() -> None:
     os.dup(_LIFELINE_FD)
     fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETOWN, -os.getpgrp())
     if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETSIG, SIGKILL)
     else:
-        signal.signal(signal.SIGIO, lambda *_: os.killpg(0, signal.SIGKILL))
+        signal(SIGIO, lambda *_: os.killpg(0, SIGKILL))
     flags = fcntl.fcntl(_LIFELINE_FD, fcntl.F_GETFL)
     fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETFL, flags | os.O_ASYNC)
     if select.select([_LIFELINE_FD], [], [], 0)[0]:  # it closed before the kernel was asked
-        os.killpg(0, signal.SIGKILL)
+        os.killpg(0, SIGKILL)
 
 
 def _share_progress(progress_fd: int) -> Report:

@@ -1,5 +1,7 @@
 """The parent's side: start a trial, watch it, reap it, and leave nothing of it behind."""
 
+from __future__ import annotations
+
 import math
 import mmap
 import os
@@ -10,15 +12,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import runner
-from runner.measure.trial import HEADER, PROGRESS, Task, TrialReport, Usage, usage_of
+from runner.measure.trial import HEADER, PROGRESS, TrialReport
 from runner.model.errors import ScanError
 from runner.model.runs import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runner.measure.trial import Task
 
 # How often a running trial is looked at; its result wakes the parent at once.
 _TICK_S = 0.1
@@ -52,14 +58,15 @@ class Progress:
 class Figures:
     """What a finished trial cost.
 
+    Its own start and end are no part of the execution, so the figures span the task alone; a task collects all of its
+    workers before it has ended.
+
     Attributes:
         wall_s: Seconds from the beginning of the task to its end, start-up of workers included.
         startup_s: Seconds of that until work could begin.
-        user_s: User CPU seconds of the trial and all its workers.
-        system_s: System CPU seconds likewise.
         own_user_s: User CPU seconds of the trial's first process alone, which is all that it can see of itself.
         own_system_s: System CPU seconds likewise.
-        workers_user_s: User CPU seconds of the workers alone.
+        workers_user_s: User CPU seconds of the workers, from their start to their end.
         workers_system_s: System CPU seconds likewise.
         max_rss_bytes: Peak resident memory of the largest process.
         blocks_in: Blocks read from devices.
@@ -67,14 +74,22 @@ class Figures:
 
     wall_s: float
     startup_s: float
-    user_s: float
-    system_s: float
     own_user_s: float
     own_system_s: float
     workers_user_s: float
     workers_system_s: float
     max_rss_bytes: int
     blocks_in: int
+
+    @property
+    def user_s(self) -> float:
+        """User CPU seconds of all processes."""
+        return self.own_user_s + self.workers_user_s
+
+    @property
+    def system_s(self) -> float:
+        """System CPU seconds of all processes."""
+        return self.own_system_s + self.workers_system_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,10 +144,10 @@ def carry_out(
             with mmap.mmap(progress_file.fileno(), PROGRESS.size, access=mmap.ACCESS_READ) as shared:
                 ended_as = trial.follow(request, timeout_s, stop, _sampler(shared, on_progress))
         finally:
-            usage = trial.end()
+            trial.end()
         if ended_as is not None:
             return Outcome(status=ended_as, message=_why_ended(ended_as, timeout_s))
-        return _read_report(trial, usage, stderr)
+        return _read_report(trial, stderr)
 
 
 class _Trial:
@@ -153,7 +168,6 @@ class _Trial:
         except OSError as error:
             raise ScanError(f"a process for the scan can't be started: {error.strerror} ({sys.executable})") from error
         self.exit_code: int | None = None
-        self._usage: Usage = Usage()
         self._received = bytearray()
 
     def follow(
@@ -195,7 +209,7 @@ class _Trial:
         return self._messages() is not None
 
     def _messages(self) -> tuple[memoryview, memoryview] | None:
-        """Split what was received into the pickled result and the pickled report; None until both are whole."""
+        """Split what was received into the pickled report and the pickled result; None until both are whole."""
         received = memoryview(self._received)
         messages = []
         start = 0
@@ -209,27 +223,24 @@ class _Trial:
             start += size
         return messages[0], messages[1]
 
-    def report(self) -> TrialReport | None:
-        """Give the report with its result; None if the trial did not live to send it."""
+    def report(self) -> tuple[TrialReport, Any] | None:
+        """Give the report and the result; None if the trial did not live to send them."""
         messages = self._messages()
         if messages is None:
             return None
-        result, told = messages
-        report: TrialReport = pickle.loads(told)  # noqa: S301  from runner's own child
-        return report if report.error is not None else replace(report, result=pickle.loads(result))  # noqa: S301
+        return pickle.loads(messages[0]), pickle.loads(messages[1])  # noqa: S301  from runner's own child
 
     def _reap(self, *, wait: bool) -> bool:
-        """Collect the process with its resource figures if it has ended; returns whether it has."""
+        """Collect the process if it has ended; returns whether it has."""
         if self.exit_code is None:
-            pid, status, figures = os.wait4(self._process.pid, 0 if wait else os.WNOHANG)
+            pid, status, _ = os.wait4(self._process.pid, 0 if wait else os.WNOHANG)
             if pid == 0:
                 return False
-            self._usage = usage_of(figures)
             self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
         return True
 
-    def end(self) -> Usage:
-        """Leave no process of the trial behind; returns what it used, its waited-for workers included.
+    def end(self) -> None:
+        """Leave no process of the trial behind.
 
         After a success the trial ends by itself. Otherwise the group is asked to end first: multiprocessing's resource
         tracker survives SIGTERM and then removes the semaphores that the others left outside. Then it is killed.
@@ -245,7 +256,6 @@ class _Trial:
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None  # noqa: S101  they are pipes
             pipe.close()
-        return self._usage
 
     def _signal(self, number: int) -> bool:
         """Signal the trial's process group, which is its session; returns whether anyone was left in it.
@@ -284,28 +294,32 @@ def _why_ended(status: Status, timeout_s: float | None) -> str:
             return "ended because runner was stopped"
 
 
-def _read_report(trial: _Trial, usage: Usage, stderr: IO[bytes]) -> Outcome:
-    report = trial.report()
-    if report is None:
-        return Outcome(status=Status.FAILED, message=_epitaph(trial), defect=_tail(stderr))
+def _read_report(trial: _Trial, stderr: IO[bytes]) -> Outcome:
+    received = trial.report()
+    if received is None:
+        # One that was killed had nothing to say; what its workers said about it is no defect.
+        told = _tail(stderr) if (trial.exit_code or 0) >= 0 else None
+        return Outcome(status=Status.FAILED, message=_epitaph(trial), defect=told)
+    report, result = received
     if report.error is not None:
         return Outcome(status=Status.FAILED, message=report.error, defect=report.defect)
-    spent = usage - report.overhead
+    (own_user_s, own_system_s, own_blocks), (workers_user_s, workers_system_s, workers_blocks) = (
+        report.own,
+        report.workers,
+    )
     return Outcome(
         status=Status.SUCCEEDED,
         figures=Figures(
             wall_s=report.wall_s,
             startup_s=report.startup_s,
-            user_s=max(0.0, spent.user_s),
-            system_s=max(0.0, spent.system_s),
-            own_user_s=report.own.user_s,
-            own_system_s=report.own.system_s,
-            workers_user_s=report.workers.user_s,
-            workers_system_s=report.workers.system_s,
+            own_user_s=own_user_s,
+            own_system_s=own_system_s,
+            workers_user_s=workers_user_s,
+            workers_system_s=workers_system_s,
             max_rss_bytes=report.max_rss_bytes,
-            blocks_in=max(0, spent.blocks_in),
+            blocks_in=own_blocks + workers_blocks,
         ),
-        result=report.result,
+        result=result,
     )
 
 

@@ -3,19 +3,17 @@
 Every class takes its message positionally, so that an error survives pickling out of another process.
 """
 
-from typing import ClassVar
-
 
 class RunnerError(Exception):
     """Anything runner reports in one line instead of with a traceback."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code = 1
 
 
 class UsageError(RunnerError):
     """Wrong usage, settings or input: a bad schedule or pattern, an unknown job or run."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code = 2
 
 
 class HistoryError(RunnerError):
@@ -25,7 +23,7 @@ class HistoryError(RunnerError):
 class DatabaseUnusable(HistoryError):
     """The database named by the user is not one runner can open: a folder, not SQLite, from a newer runner."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code = 2
 
 
 class ScanError(RunnerError):

@@ -23,9 +23,9 @@ from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Status
 from runner.runs.order import choose_order
-from runner.scan.snapshot import Listing, Snapshot, differing_paths
+from runner.scan.snapshot import Snapshot, differing_paths, to_snapshot
 from runner.scan.walk import open_root
-from runner.strategies import STRATEGIES
+from runner.strategies import load_strategy
 from runner.strategies.base import ScanRequest
 
 _log = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Wat
 
 
 def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outcome) -> _Executed:
-    parallel = STRATEGIES[strategy].parallel
+    parallel = load_strategy(strategy).parallel
     execution = Execution(
         strategy=strategy,
         position=position,
@@ -216,11 +216,10 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
     figures = outcome.figures
     if figures is None:
         return _Executed(execution=execution, snapshot=None)
-    listings, problems = outcome.result
-    snapshot = Snapshot(listings=tuple(map(Listing._make, listings)), problems=problems)
+    snapshot = to_snapshot(outcome.result)
     measured = replace(
         execution,
-        status=Status.PARTIAL if problems else Status.SUCCEEDED,
+        status=Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
         wall_s=figures.wall_s,
         startup_s=figures.startup_s,
         user_s=figures.user_s,

@@ -1,9 +1,10 @@
 """What kind of file system a folder lies on, by the mount table and never by guess."""
 
-import os
-from pathlib import Path
+from __future__ import annotations
 
-_MOUNT_TABLE = Path("/proc/self/mountinfo")
+import os
+
+_MOUNT_TABLE = "/proc/self/mountinfo"
 
 # Here a folder's link count is 2 plus its subfolders (ext4 says 1 once it stops counting), so that a count of 2
 # proves that there are none. btrfs, overlay and network file systems promise no such thing.
@@ -20,7 +21,8 @@ def read_mount_table() -> list[tuple[int, bytes, str]]:
         proc(5), /proc/pid/mountinfo.
     """
     try:
-        table = _MOUNT_TABLE.read_bytes()
+        with open(_MOUNT_TABLE, "rb") as file:  # noqa: PTH123  pathlib takes as long to import as Python to start
+            table = file.read()
     except FileNotFoundError:
         return []
     mounts = []

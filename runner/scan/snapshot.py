@@ -6,16 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from runner.model.runs import Problem
-
-# Stands for a size or time that could not be read; no file has either.
-UNKNOWN = -(2**63)
-
-type_code = "q"  # array: signed 64-bit
-
-
-def clamp(time_ns: int) -> int:
-    """Bring a time within what is stored: file systems keep years that nanoseconds in 64 bits do not reach."""
-    return time_ns if UNKNOWN < time_ns < -UNKNOWN else UNKNOWN + 1 if time_ns < 0 else -UNKNOWN - 1
+from runner.scan.part import TYPE_CODE, UNKNOWN, Part
 
 
 class Listing(NamedTuple):
@@ -66,6 +57,14 @@ class Snapshot:
         return sum(listing.entries for listing in self.listings)
 
 
+def to_snapshot(part: Part) -> Snapshot:
+    """Make the snapshot of a tree that was read whole."""
+    return Snapshot(
+        listings=tuple(map(Listing._make, part.rows)),
+        problems=tuple(Problem(path=path, errno=number, text=text) for path, number, text in part.problems),
+    )
+
+
 def join_path(folder: bytes, name: bytes) -> bytes:
     """Put a folder's relative path and a name together; the root's path is empty."""
     return folder + b"/" + name if folder else name
@@ -78,7 +77,7 @@ def found_names(listing: Listing) -> list[bytes]:
 
 def unpack_stats(stats: bytes) -> Iterator[tuple[int | None, int | None]]:
     """Unpack size and modification time of each found name; None for what could not be read."""
-    numbers = array(type_code)
+    numbers = array(TYPE_CODE)
     numbers.frombytes(stats)
     pairs = iter(numbers)
     for size, mtime_ns in zip(pairs, pairs, strict=True):

@@ -4,21 +4,28 @@ A folder is always opened by one name relative to its open parent and never thro
 nor PATH_MAX nor a folder swapped for a link in mid-scan can stop the walk or lead it outside the root.
 """
 
+from __future__ import annotations
+
 import errno
 import os
-import stat
 import sys
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from runner.model.errors import ScanError
-from runner.model.jobs import Selection, Track
 from runner.scan.filesystems import devices_counting_subfolders
 from runner.scan.match import Matcher
-from runner.scan.snapshot import UNKNOWN, clamp, type_code
+from runner.scan.part import TYPE_CODE, UNKNOWN, Part, clamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    from runner.scan.query import Selecting
+
+    # Takes the folders read, entries listed and files found since the last report.
+    Report: TypeAlias = Callable[[int, int, int], None]
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
@@ -34,34 +41,13 @@ _REPORT_EVERY = 64
 # What the process lacks, not what the tree has: no folder is to blame, so the scan as a whole fails.
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
-# The fields of a Listing as a plain tuple, which marshal can carry.
-Row: TypeAlias = tuple[bytes, bytes, bytes, int, int, int, int, int]
-
-# Takes the folders read, entries listed and files found since the last report.
-Report: TypeAlias = Callable[[int, int, int], None]
-
-
-@dataclass(slots=True)
-class Part:
-    """What was read of a tree.
-
-    Attributes:
-        rows: One for each folder read.
-        problems: Path relative to the root, error number and text of what could not be read.
-        rest: Paths of the folders that were left for later because the budget was spent.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    problems: list[tuple[bytes, int, str]] = field(default_factory=list)
-    rest: list[str] = field(default_factory=list)
-
 
 class _Folder:
     """A folder that has subfolders waiting to be read."""
 
     __slots__ = ("fd", "identity", "name", "parent", "prefix", "waiting")
 
-    def __init__(self, parent: "_Folder | None", name: str, prefix: str, fd: int) -> None:
+    def __init__(self, parent: _Folder | None, name: str, prefix: str, fd: int) -> None:
         self.parent = parent
         self.name = name
         self.prefix = prefix  # its path with a slash behind it; empty for the root
@@ -81,9 +67,9 @@ class Walker:
         ScanError: If the root is missing, not a folder or unreadable.
     """
 
-    def __init__(self, root: bytes, selection: Selection) -> None:
+    def __init__(self, root: bytes, selection: Selecting) -> None:
         self._matcher = Matcher(selection)
-        self._stats = selection.track is Track.STAT
+        self._stats = selection.track == "stat"
         self._counting = devices_counting_subfolders()
         self._path = root
         self._fd = open_root(root)
@@ -135,7 +121,7 @@ class Walker:
         finally:
             walk.close()
 
-    def _read(self, walk: "_Walk", report: Report, budget: float, *, depth_first: bool) -> Part:
+    def _read(self, walk: _Walk, report: Report, budget: float, *, depth_first: bool) -> Part:
         part = Part()
         waiting = walk.waiting
         take = waiting.pop if depth_first else waiting.popleft
@@ -356,7 +342,7 @@ def root_error(root: bytes, error: OSError) -> ScanError:
     name = os.fsdecode(root)
     match error.errno:
         case errno.ENOENT:
-            return ScanError(f"the root {name!r} does not exist; create it or mount it, or edit the job")
+            return ScanError(f"the root {name!r} does not exist; create it, mount it, or name another folder")
         case errno.ENOTDIR:
             return ScanError(f"the root {name!r} is not a folder; name the folder that holds the files")
         case errno.EACCES | errno.EPERM:
@@ -373,7 +359,7 @@ def _note(part: Part, path: str, error: OSError) -> None:
 
 def _stat_files(fd: int, path: str, found: list[str], part: Part) -> tuple[list[str], bytes]:
     """Stat found names without following links; drops those that are gone or turned into folders."""
-    numbers = array(type_code)
+    numbers = array(TYPE_CODE)
     kept = []
     for name in found:
         try:
@@ -384,7 +370,7 @@ def _stat_files(fd: int, path: str, found: list[str], part: Part) -> tuple[list[
             _note(part, f"{path}/{name}" if path else name, error)
             numbers.extend((UNKNOWN, UNKNOWN))
         else:
-            if stat.S_ISDIR(entry.st_mode):
+            if entry.st_mode & 0o170000 == 0o040000:  # the mode of a folder
                 continue
             numbers.extend((entry.st_size, clamp(entry.st_mtime_ns)))
         kept.append(name)

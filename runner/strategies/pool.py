@@ -9,23 +9,31 @@ the dead worker may hold the lock of the task queue. The parent therefore watche
 and never joins a pool that has lost one: the trial ends, and with it its whole process group.
 """
 
+from __future__ import annotations
+
 import marshal
 import multiprocessing
 import multiprocessing.pool
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from typing import Any
 
 from runner.model.errors import ScanError
-from runner.model.jobs import Selection
-from runner.scan.walk import Part, Report, Walker
-from runner.strategies.base import Scan, ScanRequest, to_snapshot
+from runner.scan.part import Part
+from runner.scan.walk import Walker
+from runner.strategies.base import Scan, ScanRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
+    from typing import Any
+
+    from runner.scan.query import Selecting
+    from runner.scan.walk import Report
 
 # The parent reads the top of the tree until it has this many folders for each worker, or has done this much work.
 _SHARES_PER_WORKER = 8
@@ -57,7 +65,7 @@ class Pool:
             walker.check_root()
         finally:
             walker.close()
-        return Scan(snapshot=to_snapshot(part), startup_s=max(0.0, ready - began), end=crew.end)
+        return Scan(part, startup_s=max(0.0, ready - began), end=crew.end)
 
 
 class _Pool(multiprocessing.pool.Pool):
@@ -78,7 +86,7 @@ class _Pool(multiprocessing.pool.Pool):
 
 # Keeps every pool until the process ends: one that is collected as garbage is terminated first, which waits for ever
 # for the lock that a killed worker held.
-_crews: list["Crew"] = []
+_crews: list[Crew] = []
 
 
 class Crew:
@@ -202,7 +210,8 @@ def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[P
     under_way = 0
     ready = time.perf_counter()
     while frontier or under_way:
-        share = max(1, len(frontier) // (_SHARES_PER_WORKER * workers))
+        # A large share does no harm: what its budget does not cover comes back and is shared out again.
+        share = max(1, len(frontier) // (2 * workers))
         while frontier and under_way < workers * _TASKS_AHEAD:
             taken = [frontier.popleft() for _ in range(min(share, len(frontier)))]
             crew.submit(_read_share, taken)
@@ -225,12 +234,12 @@ def _add(whole: Part, part: Part) -> None:
 
 
 # What a worker keeps between its tasks.
-_assignment: tuple[bytes, Selection] | None = None
+_assignment: tuple[bytes, Selecting] | None = None
 _walker: Walker | None = None
 _ready_at = 0.0
 
 
-def _prepare(root: bytes, selection: Selection) -> None:
+def _prepare(root: bytes, selection: Selecting) -> None:
     """Remember the tree; it is opened by the first task, where an error reaches the parent."""
     global _assignment, _ready_at  # noqa: PLW0603  a pool gives its workers no other place
     _assignment = (root, selection)

@@ -1,7 +1,14 @@
 """One process that reads one folder after another."""
 
-from runner.scan.walk import Report, Walker
-from runner.strategies.base import Scan, ScanRequest, to_snapshot
+from __future__ import annotations
+
+from runner.scan.walk import Walker
+from runner.strategies.base import Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.scan.walk import Report
+    from runner.strategies.base import ScanRequest
 
 
 class Sequential:
@@ -17,4 +24,4 @@ class Sequential:
             walker.check_root()
         finally:
             walker.close()
-        return Scan(snapshot=to_snapshot(part))
+        return Scan(part)

@@ -11,6 +11,7 @@ from statistics import median
 from runner.measure.environment import DEFAULT_START_METHOD
 from runner.measure.trial import ScanTask
 from runner.measure.trials import carry_out
+from runner.model.jobs import Selection
 from runner.strategies.base import ScanRequest
 
 
@@ -69,7 +70,7 @@ def strategy(name: str, request: ScanRequest) -> Contestant:
 
 def hold(contestants: Mapping[str, Contestant], rounds: int, seed: int = 0) -> dict[str, Times]:
     """Hold a contest, after one round that does not count."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311  chance, not secrets
     results = {name: Times() for name in contestants}
     for number in range(rounds + 1):
         order = list(contestants)
@@ -79,7 +80,7 @@ def hold(contestants: Mapping[str, Contestant], rounds: int, seed: int = 0) -> d
     return results
 
 
-def scan_request(root: bytes, selection: "Selection", workers: int = 2) -> ScanRequest:
+def scan_request(root: bytes, selection: Selection, workers: int = 2) -> ScanRequest:
     """Ask for a scan as a run would."""
     return ScanRequest(root=root, selection=selection, workers=workers, start_method=DEFAULT_START_METHOD)
 

@@ -16,7 +16,8 @@ from runner.history.runs import Ending, begin_run, finish_run, get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
 from runner.model.runs import Cause, Environment, Owner, Problem, Run, Status
-from runner.scan.snapshot import UNKNOWN, Listing, Snapshot
+from runner.scan.part import UNKNOWN
+from runner.scan.snapshot import Listing, Snapshot
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
 ENVIRONMENT = Environment(

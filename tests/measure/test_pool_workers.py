@@ -63,7 +63,7 @@ def test_a_killed_worker_leaves_no_semaphore_outside(tmp_path: Path, moment: str
     assert (outcome.message or "").startswith(f"pool worker {noted(tmp_path, 'victim')[0]} ")
     assert [] == living(trial)
     locks = (tmp_path / "locks").read_text(encoding="ascii").split()
-    assert 4 == len(locks)
+    assert 6 == len(locks)
     assert set() == set(locks) & set(os.listdir("/dev/shm"))  # noqa: S108
 
 

@@ -3,19 +3,24 @@
 A trial has only the standard library and runner on its path, so a task comes with the folder of this module.
 """
 
+from __future__ import annotations
+
 import os
 import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
-from runner.scan.walk import Report
 from runner.strategies.pool import Crew
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runner.scan.walk import Report
 
 LARGE = 20_000_000
 
@@ -64,7 +69,8 @@ def note(folder: str, name: str, value: object) -> None:
 def note_crew(folder: str, crew: Crew) -> None:
     """Leave the numbers of the workers and the names that the pool's locks have outside, if any."""
     pool: Any = crew._pool
-    locks = [pool._inqueue._rlock, pool._inqueue._wlock, pool._outqueue._rlock, pool._outqueue._wlock]
+    queues = [pool._inqueue, pool._outqueue, pool._change_notifier]
+    locks = [lock for queue in queues for lock in (queue._rlock, queue._wlock)]
     names = [lock._semlock.name for lock in locks]
     note(folder, "locks", " ".join("sem." + name.removeprefix("/") for name in names if name))
     note(folder, "workers", " ".join(str(worker.pid) for worker in crew.workers))

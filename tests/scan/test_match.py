@@ -10,7 +10,8 @@ from trees import find
 
 from runner.model.errors import UsageError
 from runner.model.jobs import Selection
-from runner.scan.match import Matcher, translate
+from runner.scan.globs import translate
+from runner.scan.match import Matcher
 
 NAMES = st.lists(
     st.text("aAbB-]^!.[*?\\&|~ \n", min_size=1, max_size=5).filter(lambda name: name not in {".", ".."}),

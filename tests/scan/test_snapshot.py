@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.model.runs import Problem
-from runner.scan.snapshot import UNKNOWN, Listing, Snapshot, clamp, differing_paths, found_names, unpack_stats
+from runner.scan.part import UNKNOWN, clamp
+from runner.scan.snapshot import Listing, Snapshot, differing_paths, found_names, unpack_stats
 
 
 def listing(path: bytes, *names: bytes, entries: int = 0) -> Listing:

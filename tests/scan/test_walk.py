@@ -15,8 +15,9 @@ from trees import find, found, in_child, read, scratch, write_comb, write_tree
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan import walk
+from runner.scan.part import Part
 from runner.scan.snapshot import unpack_stats
-from runner.scan.walk import Part, Walker
+from runner.scan.walk import Walker
 
 NAMES_ONLY = Selection(track=Track.NAMES)
 

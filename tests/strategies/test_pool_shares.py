@@ -26,4 +26,4 @@ def test_folders_handed_back_by_a_worker_are_shared_out_again(
     )
     scan.end()
 
-    assert sorted(expected) == sorted(listing.path for listing in scan.snapshot.listings)
+    assert sorted(expected) == sorted(row[0] for row in scan.part.rows)

@@ -18,7 +18,7 @@ from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Status
 from runner.scan.snapshot import Listing, found_names, join_path, unpack_stats
-from runner.strategies import STRATEGIES
+from runner.strategies import STRATEGIES, load_strategy
 from runner.strategies.base import ScanRequest
 
 PLAIN_NAMES = [
@@ -53,8 +53,7 @@ def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2
 
 def listings(outcome: Outcome) -> list[Listing]:
     assert (Status.SUCCEEDED, None, None) == (outcome.status, outcome.message, outcome.defect)
-    rows, _problems = outcome.result
-    return [Listing._make(row) for row in rows]
+    return [Listing._make(row) for row in outcome.result.rows]
 
 
 def found(outcome: Outcome) -> list[bytes]:
@@ -109,7 +108,7 @@ def test_it_finds_what_find_finds(strategy: str, zoo: Path, patterns: tuple[str,
 
     assert find(zoo, "!", "-type", "d", "(", *tests, ")") == found(outcome)
     assert find(zoo, "-type", "d") == folders(outcome)
-    assert () == outcome.result[1]
+    assert [] == outcome.result.problems
 
 
 def test_regardless_of_case_it_finds_what_find_finds(strategy: str, zoo: Path) -> None:
@@ -164,7 +163,7 @@ def test_the_start_method_changes_nothing(strategy: str, zoo: Path, start_method
     outcome = scan(strategy, zoo, start_method)
     assert found(scan("sequential", zoo)) == found(outcome)
     assert outcome.figures is not None
-    if STRATEGIES[strategy].parallel:
+    if load_strategy(strategy).parallel:
         assert 0 < outcome.figures.startup_s < outcome.figures.wall_s
         assert outcome.figures.workers_user_s + outcome.figures.workers_system_s > 0
     else:
@@ -212,7 +211,7 @@ def test_a_root_that_changes_in_mid_scan_fails_in_one_line(strategy: str, tmp_pa
     pid = os.fork()
     if pid == 0:
         try:
-            STRATEGIES[strategy].scan(request, change)
+            load_strategy(strategy).scan(request, change)
             os.write(writer, b"no error")
         except ScanError as error:
             os.write(writer, str(error).encode())
@@ -236,7 +235,7 @@ def test_a_problem_is_told_with_path_number_and_text(strategy: str, tmp_path: Pa
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     try:
         outcome = scan(strategy, Path(f"/proc/{pid}"), patterns=("comm",), track=Track.NAMES)
-        problems = {(problem.path, problem.errno, problem.text) for problem in outcome.result[1]}
+        problems = set(outcome.result.problems)
     finally:
         os.waitpid(pid, 0)
     assert tmp_path.exists()
