@@ -183,7 +183,7 @@ def freeze_trial(pid: int) -> psutil.Process:
                     continue  # a pool's own, or not yet its own session
                 os.killpg(child.pid, signal.SIGSTOP)
                 time.sleep(0.02)  # for the signal to arrive; what follows is looked at, not assumed
-                if child.status() == psutil.STATUS_STOPPED and _follows_parent(child.pid):
+                if child.status() == psutil.STATUS_STOPPED and _is_at_work(child.pid):
                     return child
                 os.killpg(child.pid, signal.SIGCONT)
             except (psutil.NoSuchProcess, ProcessLookupError):
@@ -193,12 +193,20 @@ def freeze_trial(pid: int) -> psutil.Process:
     return until(frozen, f"a trial of {pid}")
 
 
-def _follows_parent(trial: int) -> bool:
-    """Whether a trial has asked the kernel to end it with its parent; before that a stopped one could not be told."""
-    flags = Path(f"/proc/{trial}/fdinfo/0")
-    if not flags.parent.exists():
+def _is_at_work(trial: int) -> bool:
+    """Whether a trial has asked the kernel to end it with its parent, and has not begun to report."""
+    process = Path(f"/proc/{trial}")
+    if not process.exists():
         return True  # not Linux
-    return bool(int(flags.read_text().split()[3], 8) & os.O_ASYNC)
+    follows = bool(int((process / "fdinfo/0").read_text().split()[3], 8) & os.O_ASYNC)
+    return follows and "wchar: 0\n" in (process / "io").read_text()
+
+
+def enlarge(tree: Path) -> Path:
+    """Add so many folders that a trial can be caught at work; gives the tree."""
+    for number in range(4_000):
+        (tree / f"empty-{number}").mkdir(exist_ok=True)
+    return tree
 
 
 def thaw(trial: psutil.Process) -> None:

@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("armed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("findings_digest", sa.LargeBinary(length=16), nullable=True),
         sa.ForeignKeyConstraint(["selection_id"], ["selections.id"], name=op.f("fk_jobs_selection_id_selections")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sqlite_autoincrement=True,

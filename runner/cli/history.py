@@ -25,9 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def history(
-    job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="A job's name or number; else all.", show_default=False)
-    ] = None,
+    job: options.OptionalJob = None,
     status: Annotated[
         list[str] | None, typer.Option(metavar="STATUS", help="Only runs that ended so; repeatable.")
     ] = None,
@@ -181,7 +179,9 @@ def _find_state(database: "Database", job: "Job", run: int | None, at: str | Non
     saved = find_last_saved(database, job, instant)
     if saved is None:
         when = "by then" if at is not None else "yet"
-        raise UsageError(f"no run of {job.spec.name!r} has been saved {when}; start one with `runner run {job.job_id}`")
+        raise UsageError(
+            f"no run of {job.spec.name!r} has been saved {when}; start one with `runner run {job.spec.name}`"
+        )
     return saved
 
 

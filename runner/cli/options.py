@@ -20,7 +20,30 @@ FormatName = Literal["table", "json", "jsonl", "csv"]
 FormatOption = Annotated[
     FormatName, typer.Option("--format", "-f", help="How to write it: a table for people, or a stable format.")
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's name or number.", show_default=False)]
+
+
+def complete_job(incomplete: str) -> list[str]:
+    """Give the names of jobs that begin so, for shell completion."""
+    from runner.history.jobs import list_jobs
+    from runner.model.errors import RunnerError
+
+    try:
+        with opened(None) as (database, _):
+            return [job.spec.name for job in list_jobs(database) if job.spec.name.startswith(incomplete)]
+    except RunnerError:  # a message would end up in the middle of the line that is being typed
+        return []
+
+
+JobArgument = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job's name or number.", show_default=False, autocompletion=complete_job),
+]
+OptionalJob = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[JOB]", help="A job's name or number; else all.", show_default=False, autocompletion=complete_job
+    ),
+]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to scan.", show_default=False)]
 
 _WHEN = "When it fires"

@@ -21,7 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def run(
     target: Annotated[
-        str, typer.Argument(metavar="DIR|JOB", help="A job's name or number, or a folder.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="DIR|JOB",
+            help="A job's name or number, or a folder.",
+            show_default=False,
+            autocompletion=options.complete_job,
+        ),
     ],
     fmt: options.FormatOption = "table",
     db: options.Db = None,
@@ -64,7 +70,10 @@ def run(
             except Busy as busy:
                 raise ScanError(str(busy)) from busy
         finished = get_run(database, run_id)
-        show_run(database, finished, fmt)
+        if finished.status is Status.CANCELLED and fmt == "table":
+            typer.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled", err=True)
+        else:
+            show_run(database, finished, fmt)
     if finished.status is Status.CANCELLED:
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:

@@ -13,9 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def upcoming(
-    job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="A job's name or number; else all.", show_default=False)
-    ] = None,
+    job: options.OptionalJob = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many fire times.")] = 5,
     fmt: options.FormatOption = "table",
     db: options.Db = None,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from sqlalchemy.sql.dml import Insert
 
 from runner.history.database import Database
-from runner.history.tables import files, folders, problems
+from runner.history.tables import files, folders, jobs, problems
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
 from runner.scan.snapshot import Listing, Snapshot, found_names, join_path, unpack_stats
 
@@ -42,30 +42,21 @@ class _KnownFolder(NamedTuple):
     digest: bytes
 
 
+# A folder as it was, the digest of what it holds now, and what that is.
+_ChangedFolder = tuple[_KnownFolder, bytes, dict[bytes, _Stat]]
+
+
 def record_findings(connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
     """Save what a run found, within the caller's transaction.
 
     Folders whose findings have the digest that is stored are passed over. What lies in a folder that could not be
-    read is unknown, so its intervals go on.
+    read is unknown, so its intervals go on. A snapshot that equals the last one saved is recognised as a whole.
     """
-    known = _load_folders(connection, job_id)
-    changed: list[tuple[_KnownFolder, bytes, dict[bytes, _Stat]]] = []
-    new: list[tuple[Listing, bytes]] = []
-    read = set()
-    for listing in snapshot.listings:
-        folder = known.get(listing.path)
-        if folder is not None:
-            read.add(listing.path)
-            digest = _digest_findings(listing)
-            if digest != folder.digest:
-                changed.append((folder, digest, dict(zip(found_names(listing), _stats(listing), strict=True))))
-        elif listing.names:
-            new.append((listing, _digest_findings(listing)))
-    unreadable = {problem.path for problem in snapshot.problems}
-    for path, folder in known.items():
-        if path not in read and folder.digest and not _lies_in(path, unreadable):
-            changed.append((folder, b"", {}))
-
+    whole = _digest_snapshot(snapshot)
+    if whole == connection.execute(select(jobs.c.findings_digest).where(jobs.c.id == job_id)).scalar():
+        return Tally()
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(findings_digest=whole))
+    changed, new = _compare_folders(_load_folders(connection, job_id), snapshot)
     _record_problems(connection, job_id, run_id, snapshot.problems)
     tally = Tally()
     inserted: list[tuple[Any, ...]] = []
@@ -189,6 +180,29 @@ def _load_files(
     return by_folder
 
 
+def _compare_folders(
+    known: dict[bytes, _KnownFolder], snapshot: Snapshot
+) -> tuple[list[_ChangedFolder], list[tuple[Listing, bytes]]]:
+    """Tell which known folders hold something else now, and which ones are found in for the first time."""
+    changed: list[_ChangedFolder] = []
+    new: list[tuple[Listing, bytes]] = []
+    read = set()
+    for listing in snapshot.listings:
+        folder = known.get(listing.path)
+        if folder is not None:
+            read.add(listing.path)
+            digest = _digest_findings(listing)
+            if digest != folder.digest:
+                changed.append((folder, digest, dict(zip(found_names(listing), _stats(listing), strict=True))))
+        elif listing.names:
+            new.append((listing, _digest_findings(listing)))
+    unreadable = {problem.path for problem in snapshot.problems}
+    for path, folder in known.items():
+        if path not in read and folder.digest and not _lies_in(path, unreadable):
+            changed.append((folder, b"", {}))
+    return changed, new
+
+
 def _compare(
     folder: _KnownFolder,
     before: dict[bytes, tuple[int, _Stat]],
@@ -266,6 +280,19 @@ def _stats(listing: Listing) -> Iterable[_Stat]:
     if listing.stats:
         return unpack_stats(listing.stats)
     return [(None, None)] * len(found_names(listing))
+
+
+def _digest_snapshot(snapshot: Snapshot) -> bytes:
+    """Digest all that was found and could not be read, in whatever order it comes."""
+    digest = blake2b(digest_size=16)
+    for listing in sorted(snapshot.listings):
+        if listing.names:
+            # Lengths go first, so that the parts can't run into each other.
+            digest.update(b"%d %d %d " % (len(listing.path), len(listing.names), len(listing.stats)))
+            digest.update(listing.path + listing.names + listing.stats)
+    for problem in sorted(snapshot.problems, key=lambda problem: (problem.path, problem.errno)):
+        digest.update(b"%d %d " % (len(problem.path), problem.errno) + problem.path + problem.text.encode())
+    return digest.digest()
 
 
 def _digest_findings(listing: Listing) -> bytes:

@@ -140,6 +140,10 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
                 for number, one in enumerate(ending.differences[:_MAX_DIFFERENCES], start=1)
             ]
             connection.execute(insert(differences), rows)
+        message = ending.message
+        if snapshot is not None and (earlier := _last_of_other_selection(connection, job_id, run_id)) is not None:
+            told = f"it looked for something else than run {earlier}, so that not every change is one of the tree"
+            message = f"{message}; {told}" if message else told
         connection.execute(
             update(runs)
             .where(runs.c.id == run_id)
@@ -147,7 +151,7 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
                 status=ending.status.value,
                 finished_at=ending.finished_at,
                 wall_s=ending.wall_s,
-                message=ending.message,
+                message=message,
                 files=snapshot.files if snapshot else None,
                 directories=len(snapshot.listings) if snapshot else None,
                 problems=len(snapshot.problems) if snapshot else 0,
@@ -158,6 +162,19 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
             )
         )
     return True
+
+
+def _last_of_other_selection(connection: Connection, job_id: int, run_id: int) -> int | None:
+    """Find the last saved run before this one if it was made with other patterns, excludes or the like."""
+    last = (
+        select(runs.c.id, runs.c.selection_id)
+        .where(runs.c.job_id == job_id, runs.c.id < run_id, runs.c.files.is_not(None))
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(last).first()
+    own = connection.execute(select(runs.c.selection_id).where(runs.c.id == run_id)).scalar()
+    return row.id if row is not None and row.selection_id != own else None
 
 
 def record_not_run(

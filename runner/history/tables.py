@@ -125,6 +125,8 @@ jobs = Table(
     Column("created_at", Instant, nullable=False),
     Column("armed_at", Instant, nullable=False),
     Column("removed_at", Instant),
+    # A digest of all that the last saved run found and could not read: an equal one says that nothing has changed.
+    Column("findings_digest", LargeBinary(16)),
     sqlite_autoincrement=True,
 )
 Index(

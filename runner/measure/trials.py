@@ -20,6 +20,7 @@ import runner
 from runner.measure.trial import HEADER, PROGRESS, TrialReport
 from runner.model.errors import ScanError
 from runner.model.runs import Status
+from runner.model.signals import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,7 +328,7 @@ def _epitaph(trial: _Trial) -> str:
     """Say in one line how a trial ended that sent no report."""
     code = trial.exit_code or 0
     if code < 0:
-        return f"the trial process was killed by {signal.Signals(-code).name}"
+        return f"the trial process was killed by {signal_name(-code)}"
     return f"the trial process ended with exit code {code} before it had reported"
 
 

@@ -96,10 +96,10 @@ def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None
         {"started": "clock"},
         {"job": ""} if alone else {},
         {"files": ""},
-        {"changes": ""},
-        {"job": ""},
         {"ratio": ""},
         {"clock": ""},
+        {"job": ""},
+        {"changes": ""},
     )
     notes = key_values((f"run {run.run_id}", run.message or "") for run in said)
     grid = Grid(columns=columns, layouts=_layouts(full, steps), instead={"message": notes} if said else {})

@@ -30,8 +30,8 @@ from runner.strategies.base import ScanRequest
 
 _log = logging.getLogger(__name__)
 
-# How far back it is looked who went first, for each strategy; see choose_order.
-_LOOK_BACK = 50
+# How far back it is looked who went first; see choose_order.
+_LOOK_BACK = 10
 
 # How often a run that has to wait for another one looks whether that has finished.
 _WAIT_S = 0.2
@@ -132,7 +132,7 @@ def fire(
     began = time.monotonic()
     request = ScanRequest(root=job.spec.root, selection=job.spec.selection, workers=workers, start_method=start_method)
     try:
-        went_first = list_first_strategies(database, job, limit=_LOOK_BACK * len(job.spec.strategies))
+        went_first = list_first_strategies(database, job, limit=_LOOK_BACK)
         order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
         root_error = _check_root(job.spec.root)
         executed = [] if root_error else _execute(order, request, job, watching)

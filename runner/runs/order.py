@@ -7,7 +7,8 @@ from random import Random
 def choose_order(strategies: Sequence[str], went_first: Sequence[str], random: Random) -> list[str]:
     """Choose the order of a run's strategies.
 
-    Runs form blocks of as many as there are strategies; within a block each strategy goes first once.
+    The first run's is left to chance. From then on whoever has waited longest goes first, so that of two consecutive
+    runs of two strategies one starts with each.
 
     Args:
         strategies: The run's strategies, each once.
@@ -17,15 +18,8 @@ def choose_order(strategies: Sequence[str], went_first: Sequence[str], random: R
     Returns:
         The strategies in the order in which they are to be carried out.
     """
-    block: set[str] = set()
-    for strategy in reversed(went_first):
-        # A repeat, a full block or a strategy that is no longer used begins a new block.
-        if strategy in block or block == set(strategies):
-            block = set()
-        if strategy in strategies:
-            block.add(strategy)
-    candidates = [strategy for strategy in strategies if strategy not in block] or list(strategies)
-    first = random.choice(candidates)
+    recent = [strategy for strategy in went_first if strategy in strategies][: len(strategies) - 1]
+    first = random.choice([strategy for strategy in strategies if strategy not in recent])
     rest = [strategy for strategy in strategies if strategy != first]
     random.shuffle(rest)
     return [first, *rest]

@@ -14,13 +14,13 @@ from __future__ import annotations
 import marshal
 import multiprocessing
 import multiprocessing.pool
-import signal
 import time
 from collections import deque
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 
 from runner.model.errors import ScanError
+from runner.model.signals import signal_name
 from runner.scan.part import Part
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
@@ -181,7 +181,7 @@ def _epitaph(worker: BaseProcess) -> str:
     if code is None:
         return f"pool worker {worker.pid} did not end in {_END_S:g} s"
     if code < 0:
-        return f"pool worker {worker.pid} was killed by {signal.Signals(-code).name}"
+        return f"pool worker {worker.pid} was killed by {signal_name(-code)}"
     return f"pool worker {worker.pid} ended by itself with exit code {code}"
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from statistics import median
 
 from runner.measure.environment import DEFAULT_START_METHOD
 from runner.measure.trial import ScanTask
@@ -23,12 +22,14 @@ class Times:
         execution_s: From the root's path to the complete list; for a program the same as the whole.
         whole_s: From the start of the process to its end.
         cpu_s: CPU time of the execution, all workers included.
+        startup_s: Until a strategy could begin to read.
         peak_bytes: Memory of the largest process.
     """
 
     execution_s: list[float] = field(default_factory=list)
     whole_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
+    startup_s: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
 
 
@@ -63,6 +64,7 @@ def strategy(name: str, request: ScanRequest) -> Contestant:
         times.execution_s.append(outcome.figures.wall_s)
         times.whole_s.append(whole_s)
         times.cpu_s.append(outcome.figures.user_s + outcome.figures.system_s)
+        times.startup_s.append(outcome.figures.startup_s)
         times.peak_bytes.append(outcome.figures.max_rss_bytes)
 
     return run
@@ -83,8 +85,3 @@ def hold(contestants: Mapping[str, Contestant], rounds: int, seed: int = 0) -> d
 def scan_request(root: bytes, selection: Selection, workers: int = 2) -> ScanRequest:
     """Ask for a scan as a run would."""
     return ScanRequest(root=root, selection=selection, workers=workers, start_method=DEFAULT_START_METHOD)
-
-
-def ratio(times: Sequence[float], best: float) -> str:
-    """Show a median against the best one."""
-    return f"{median(times) / best:.2f}"

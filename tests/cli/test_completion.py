@@ -15,6 +15,19 @@ def test_bash_gets_candidates(program: Program, words: str, expected: str) -> No
     assert expected in done.stdout.decode().split()
 
 
+def test_bash_gets_the_names_of_jobs(program: Program) -> None:
+    (program.folder / "docs").mkdir()
+    program.out("schedule", program.folder / "docs", "--every", "1h")
+    protocol = {"_RUNNER_COMPLETE": "complete_bash", "COMP_WORDS": "runner history do", "COMP_CWORD": "2"}
+    assert ["docs"] == program.call(env=program.environment | protocol).stdout.decode().split()
+
+
+def test_a_database_that_can_not_be_used_completes_to_nothing(program: Program) -> None:
+    protocol = {"_RUNNER_COMPLETE": "complete_bash", "COMP_WORDS": "runner history do", "COMP_CWORD": "2"}
+    done = program.call(env=program.environment | protocol | {"RUNNER_DB": str(program.folder)})
+    assert (b"", b"") == (done.stdout.strip(), done.stderr)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_for_a_shell_is_shown(program: Program, shell: str) -> None:
     environment = program.environment | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

@@ -16,6 +16,7 @@ HEAVY = {"sqlalchemy", "alembic", "apscheduler", "psutil", "multiprocessing"}
         ["ruff", "check"],
         ["ruff", "format", "--check"],
         ["mypy"],
+        ["mypy", "--package", "tests.benchmarks"],
         ["importlinter.cli", "lint"],
     ],
     ids=" ".join,

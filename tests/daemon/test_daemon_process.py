@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Program, Record, family, find_markdown, freeze_trial, gone, thaw, until
+from conftest import Program, Record, enlarge, family, find_markdown, freeze_trial, gone, thaw, until
 
 CHANGED = ("added", "removed", "modified")
 
@@ -210,7 +210,7 @@ def test_a_job_that_the_daemon_runs_is_not_run_by_hand_as_well(program: Program,
 
 
 def test_a_firing_beside_a_manual_run_of_the_same_job_is_skipped(program: Program, tree: Path) -> None:
-    program.out("schedule", tree, "--every", "1h")
+    program.out("schedule", enlarge(tree), "--every", "1h")
     by_hand = program.start("run", "docs", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     trial = None
     try:

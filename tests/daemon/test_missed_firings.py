@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Program, Record, freeze_trial, thaw, until
+from conftest import Program, Record, enlarge, freeze_trial, thaw, until
 
 from runner.history.jobs import add_job
 from runner.model.jobs import Catchup, Job, JobSpec
@@ -68,8 +68,9 @@ def test_fire_times_slept_through_are_one_missed_row(program: Program, tree: Pat
         until(lambda: datetime.now(UTC) >= awake_at, "time to pass")
         daemon.process.send_signal(signal.SIGCONT)
         until(lambda: program.history() and program.history()[-1]["scheduled_at"] > awake_at.isoformat(), "another run")
-    slept = next(run for run in program.history("missed") if run["missed"] > 1)
-    assert "held up" in slept["message"]
+    # A busy machine may be late in starting the daemon too, so that there may be other gaps.
+    slept = [run for run in program.history("missed") if "held up" in run["message"]]
+    assert max(run["missed"] for run in slept) > 1
     covered: list[datetime] = []
     for run in program.history():
         if run["cause"] == "schedule":
@@ -82,7 +83,7 @@ def test_fire_times_slept_through_are_one_missed_row(program: Program, tree: Pat
 def test_a_firing_that_waits_when_the_daemon_is_killed_is_missed_not_lost(program: Program, tree: Path) -> None:
     other = tree.with_name("other")
     other.mkdir()
-    by_hand = program.start("run", other, stdout=-3, stderr=-3)
+    by_hand = program.start("run", enlarge(other), stdout=-3, stderr=-3)
     trial = freeze_trial(by_hand.pid)
     try:
         job = registered(program, tree, every="1s", ago=timedelta())

@@ -62,8 +62,9 @@ def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
 def note(folder: str, name: str, value: object) -> None:
     """Leave a value for the test, complete as soon as it can be seen."""
     path = Path(folder, name)
-    path.with_suffix(".part").write_text(str(value), encoding="ascii")
-    path.with_suffix(".part").rename(path)
+    part = path.with_suffix(f".{os.getpid()}")  # two workers may note the same at once
+    part.write_text(str(value), encoding="ascii")
+    part.rename(path)
 
 
 def note_crew(folder: str, crew: Crew) -> None:

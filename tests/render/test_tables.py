@@ -131,7 +131,7 @@ def test_the_history_at_80_columns_keeps_what_matters() -> None:
 def test_the_history_of_several_jobs_names_them_before_it_shows_all_else() -> None:
     shown = drawn(runs_table(MIXED, now=NOW))
     assert "a job wi" in shown
-    assert "0.22×*" in shown
+    assert "seq" in shown
 
 
 def test_a_wide_history_shows_everything() -> None:

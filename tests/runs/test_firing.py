@@ -16,7 +16,7 @@ import pytest
 from runner.history.care import find_faults
 from runner.history.database import Database, locate
 from runner.history.findings import list_changes, list_files, list_problems
-from runner.history.jobs import add_job
+from runner.history.jobs import add_job, change_job
 from runner.history.runs import Busy, Ending, begin_run, finish_run, get_run, list_differences, list_runs
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
@@ -442,3 +442,14 @@ def test_a_process_killed_in_a_run_leaves_no_process_and_loses_no_file(
     assert [] == find_faults(database)
     again = run(database, job)
     assert (Status.SUCCEEDED, 0, 0) == (again.status, again.added, again.removed)
+
+
+def test_a_run_that_looks_for_something_else_says_so(database: Database, job: Job) -> None:
+    first = run(database, job)
+    edited = change_job(database, job, replace(job.spec, selection=Selection(patterns=("*.md", "*.txt"))), NOW)
+    second, third = run(database, edited), run(database, edited)
+
+    assert first.message is None
+    assert second.message is not None
+    assert f"something else than run {first.run_id}" in second.message
+    assert third.message is None
