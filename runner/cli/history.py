@@ -35,7 +35,9 @@ def history(
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="Only runs before then.")] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "-n", min=1, help=f"At most so many; a table shows {_TABLE_ROWS} unless told."),
+        typer.Option(
+            "--limit", "-n", min=1, max=10**9, help=f"At most so many; a table shows {_TABLE_ROWS} unless told."
+        ),
     ] = None,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
@@ -144,6 +146,8 @@ def files(
 
     if run is not None and at is not None:
         raise UsageError("--run and --at exclude each other; give one of them")
+    if null and fmt != "table":
+        raise UsageError("-0 and --format exclude each other; give one of them")
     with options.opened(db) as (database, _):
         known = get_job(database, job, removed=True)
         found = list_files(database, _find_state(database, known, run, at))

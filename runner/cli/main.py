@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from runner.cli import daemon, database, demo, edit, history, jobs, lesson, run, sample, schedule, upcoming
+from runner.cli.settings import load_settings
 from runner.model.errors import RunnerError
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ def runner(
 ) -> None:
     """Scan directory trees on a schedule, time every scan sequentially and through a pool, and remember it all."""
     if db is not None:
+        load_settings(db)  # refuses what can't be meant
         # Commands take --db as well; both end up in the same place.
         os.environ["RUNNER_DB"] = db
 

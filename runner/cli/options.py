@@ -66,7 +66,9 @@ Timezone = Annotated[
 ]
 Jitter = Annotated[
     str | None,
-    typer.Option(metavar="DURATION", help="Delay each firing by a fixed random part of this.", rich_help_panel=_WHEN),
+    typer.Option(
+        metavar="DURATION|none", help="Delay each firing by a fixed random part of this.", rich_help_panel=_WHEN
+    ),
 ]
 CatchupOption = Annotated[
     Catchup | None,

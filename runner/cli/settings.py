@@ -31,8 +31,11 @@ def load_settings(db: str | None = None) -> Settings:
         db: The database named by a flag.
 
     Raises:
-        UsageError: If the settings file can't be read, is named but missing, or says something that is not a setting.
+        UsageError: If the flag is empty, or the settings file can't be read, is named but missing, or says
+            something that is not a setting.
     """
+    if db == "":
+        raise UsageError("the database given by --db is empty; give a file's path or a URL")
     given = _read(settings_path())
     chosen = db or os.environ.get("RUNNER_DB") or given.pop("db", None)
     given.pop("db", None)

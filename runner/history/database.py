@@ -40,6 +40,8 @@ def locate(text: str) -> Location:
     Raises:
         DatabaseUnusable: If it is a URL that can't be used.
     """
+    if text == ":memory:":
+        raise DatabaseUnusable("a database in memory would forget everything; give the path of a file")
     if "://" not in text:
         path = Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  a link stays as it was named
         return Location(url=URL.create("sqlite", database=str(path)), path=path)

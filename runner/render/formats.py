@@ -2,6 +2,7 @@
 
 import csv
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain
@@ -121,6 +122,10 @@ def _flat(record: Record, strategies: Sequence[str]) -> dict[str, str | float | 
             row |= {f"{key}_{name}": _cell(inner) for name, inner in value.items()}
         elif record.get(f"{key}_base64") is not None:
             row[key] = value  # printable already
+        elif key.endswith("_base64") and value is None and record[key.removesuffix("_base64")] is not None:
+            # JSON tells an escape from the same letters in a name; here only the bytes beside it can.
+            exact = record[key.removesuffix("_base64")]
+            row[key] = None if printable(exact) == exact else b64encode(exact.encode()).decode()
         else:
             row[key] = _cell(value)
     return row

@@ -27,7 +27,7 @@ def parse_schedule(
         cron: Five cron fields or a name such as ``@hourly``.
         at: An ISO 8601 instant in the future; without an offset it is local time in *timezone*.
         timezone: An IANA name; None for the machine's zone.
-        jitter: A duration shorter than any gap between two fire times.
+        jitter: A duration shorter than any gap between two fire times, or ``none``.
         now: The instant from which the schedule counts; aware.
 
     Returns:
@@ -46,7 +46,7 @@ def parse_schedule(
             expression = _normal_cron(text)
         case _:
             expression = format_instant(_parse_at(text, zone, now))
-    jitter_s = parse_duration(jitter) if jitter is not None else 0
+    jitter_s = _parse_jitter(jitter) if jitter is not None else 0
     schedule = Schedule(
         kind=kind, expression=expression, timezone=zone, anchor_at=now.astimezone(UTC), jitter_s=jitter_s
     )
@@ -111,6 +111,10 @@ def _resolve(local: datetime, zone: str) -> datetime:
     return instant
 
 
+def _parse_jitter(text: str) -> int:
+    return 0 if text == "none" else parse_duration(text)
+
+
 def _check_jitter(schedule: Schedule) -> None:
     gap = smallest_gap(schedule, schedule.anchor_at)
     if timedelta(seconds=schedule.jitter_s) >= gap:
@@ -141,12 +145,14 @@ def change_schedule(
     if every is cron is at is timezone is jitter is None:
         return old
     if old is None or not every is cron is at is None:
-        kept = timezone if timezone is not None or old is None else old.timezone
-        return parse_schedule(every=every, cron=cron, at=at, timezone=kept, jitter=jitter, now=now)
+        if old is not None:
+            timezone = old.timezone if timezone is None else timezone
+            jitter = format_duration(old.jitter_s) if jitter is None and old.jitter_s else jitter
+        return parse_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
     changed = replace(
         old,
         timezone=old.timezone if timezone is None else load_zone(timezone).key,
-        jitter_s=old.jitter_s if jitter is None else parse_duration(jitter),
+        jitter_s=old.jitter_s if jitter is None else _parse_jitter(jitter),
     )
     if changed.jitter_s:
         _check_jitter(changed)

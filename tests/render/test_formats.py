@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -120,3 +121,12 @@ def test_numbers_that_json_lacks_are_refused() -> None:
 def test_a_table_is_no_listing() -> None:
     with pytest.raises(ValueError, match="tables"):
         list(listing([], Format.TABLE))
+
+
+def test_a_name_and_its_escaped_twin_are_told_apart_in_csv() -> None:
+    names = [b"a\n.md", b"a\\n.md", b"plain.md"]
+    files = [FoundFile(path=name, size_bytes=1, mtime_ns=0, first_run=1) for name in names]
+    rows = list(csv.DictReader(io.StringIO(to_csv(map(file_record, files)))))
+    assert 3 == len({(row["path"], row["path_base64"]) for row in rows})
+    told = [b64decode(row["path_base64"]) if row["path_base64"] else row["path"].encode() for row in rows]
+    assert names == told

@@ -14,7 +14,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.schedules.cron import ALIASES
 from runner.schedules.firing import describe
-from runner.schedules.parse import parse_schedule
+from runner.schedules.parse import change_schedule, parse_schedule
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
@@ -220,3 +220,14 @@ def test_reading_a_schedule_does_not_import_the_scheduler() -> None:
     )
 
     assert answer.stdout == "False False\n"
+
+
+def test_a_new_interval_keeps_the_jitter_unless_told_otherwise() -> None:
+    old = parse_schedule(every="10m", jitter="5m", timezone="UTC", now=NOW)
+    kept = change_schedule(old, every="20m", now=NOW)
+    dropped = change_schedule(old, jitter="none", now=NOW)
+    assert kept is not None
+    assert dropped is not None
+    assert ("20m", 300) == (kept.expression, kept.jitter_s)
+    assert ("10m", 0) == (dropped.expression, dropped.jitter_s)
+    assert change_schedule(old, now=NOW) is old
