@@ -199,6 +199,7 @@ def _exit_code(worker: BaseProcess) -> int | None:
 
 def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[Part, float]:
     """Read the whole tree; returns it and when the last worker became ready, by ``time.perf_counter``."""
+    ready = time.perf_counter()  # if the parent reads it all, no worker tells otherwise
     whole = Part(rest=[""])
     # The oldest folders first, and one at a time, which spreads out fastest.
     spent = 0
@@ -208,7 +209,6 @@ def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[P
         _add(whole, part)
     frontier = deque(whole.rest)
     under_way = 0
-    ready = time.perf_counter()
     while frontier or under_way:
         # A large share does no harm: what its budget does not cover comes back and is shared out again.
         share = max(1, len(frontier) // (2 * workers))
