@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -44,7 +43,7 @@ OptionalJob = Annotated[
         metavar="[JOB]", help="A job's name or number; else all.", show_default=False, autocompletion=complete_job
     ),
 ]
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to scan.", show_default=False)]
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="The folder to scan.", show_default=False)]
 
 _WHEN = "When it fires"
 _WHAT = "What it finds"

@@ -40,12 +40,14 @@ def check_spec(spec: JobSpec) -> JobSpec:
     return spec
 
 
-def check_root(directory: Path) -> bytes:
+def check_root(directory: str | Path) -> bytes:
     """Make a folder's absolute path, after a look whether it can be scanned.
 
     Raises:
-        UsageError: If it is missing, not a folder, or can't be read.
+        UsageError: If it is empty, missing, not a folder, or can't be read.
     """
+    if not os.fspath(directory):  # which would mean the current folder
+        raise UsageError("the folder's name is empty; name a folder, or write . for this one")
     root = os.fsencode(os.path.abspath(directory))  # noqa: PTH100  a link stays as it was named
     try:
         os.close(open_root(root))
@@ -73,7 +75,7 @@ def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) 
     # os.path answers where pathlib raises: for a name that is too long to be one.
     if "/" not in target and not os.path.exists(target):  # noqa: PTH110
         raise UsageError(f"there is no job and no folder {target!r}; see `runner jobs`")
-    root = check_root(Path(target))
+    root = check_root(target)
     known = find_jobs_at(database, root)
     if len(known) > 1:
         names = ", ".join(repr(job.spec.name) for job in known)

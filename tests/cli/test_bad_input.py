@@ -57,6 +57,8 @@ OTHERS = [
     "db bogus",
     "schedule",
     "schedule missing --every 1h",
+    "schedule '' --every 1h",
+    "run ''",
     "schedule file --every 1h",
     "edit nobody --every 1h",
     "edit docs --every 0s",
