@@ -28,6 +28,15 @@ T = TypeVar("T")
 Record = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def _the_current_folder_stays() -> Iterator[None]:
+    """Come back from wherever a scan within the test's own process has ended."""
+    current = os.open(".", os.O_RDONLY)
+    yield
+    os.fchdir(current)
+    os.close(current)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_of_the_users_within_reach(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Lead every default path into a scratch folder; processes started by tests inherit it."""

@@ -52,7 +52,7 @@ def record_findings(connection: Connection, job_id: int, run_id: int, snapshot: 
     Folders whose findings have the digest that is stored are passed over. What lies in a folder that could not be
     read is unknown, so its intervals go on. A snapshot that equals the last one saved is recognised as a whole.
     """
-    whole = _digest_snapshot(snapshot)
+    whole = snapshot.digest
     if whole == connection.execute(select(jobs.c.findings_digest).where(jobs.c.id == job_id)).scalar():
         return Tally()
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(findings_digest=whole))
@@ -186,19 +186,18 @@ def _compare_folders(
     """Tell which known folders hold something else now, and which ones are found in for the first time."""
     changed: list[_ChangedFolder] = []
     new: list[tuple[Listing, bytes]] = []
-    read = set()
+    found_in = set()
     for listing in snapshot.listings:
+        found_in.add(listing.path)
         folder = known.get(listing.path)
-        if folder is not None:
-            read.add(listing.path)
-            digest = _digest_findings(listing)
-            if digest != folder.digest:
-                changed.append((folder, digest, dict(zip(found_names(listing), _stats(listing), strict=True))))
-        elif listing.names:
-            new.append((listing, _digest_findings(listing)))
+        digest = _digest_findings(listing)
+        if folder is None:
+            new.append((listing, digest))
+        elif digest != folder.digest:
+            changed.append((folder, digest, dict(zip(found_names(listing.names), _stats(listing), strict=True))))
     unreadable = {problem.path for problem in snapshot.problems}
     for path, folder in known.items():
-        if path not in read and folder.digest and not _lies_in(path, unreadable):
+        if path not in found_in and folder.digest and not _lies_in(path, unreadable):
             changed.append((folder, b"", {}))
     return changed, new
 
@@ -247,7 +246,7 @@ def _add_new_folders(
     known = _load_folders(connection, job_id)
     for listing, _ in new:
         folder_id = known[listing.path].folder_id
-        for name, stat in zip(found_names(listing), _stats(listing), strict=True):
+        for name, stat in zip(found_names(listing.names), _stats(listing), strict=True):
             inserted.append((folder_id, name, run_id, None, job_id, *stat))
 
 
@@ -279,25 +278,10 @@ def _insert_fast(connection: Connection, statement: Insert, rows: list[tuple[Any
 def _stats(listing: Listing) -> Iterable[_Stat]:
     if listing.stats:
         return unpack_stats(listing.stats)
-    return [(None, None)] * len(found_names(listing))
-
-
-def _digest_snapshot(snapshot: Snapshot) -> bytes:
-    """Digest all that was found and could not be read, in whatever order it comes."""
-    digest = blake2b(digest_size=16)
-    for listing in sorted(snapshot.listings):
-        if listing.names:
-            # Lengths go first, so that the parts can't run into each other.
-            digest.update(b"%d %d %d " % (len(listing.path), len(listing.names), len(listing.stats)))
-            digest.update(listing.path + listing.names + listing.stats)
-    for problem in sorted(snapshot.problems, key=lambda problem: (problem.path, problem.errno)):
-        digest.update(b"%d %d " % (len(problem.path), problem.errno) + problem.path + problem.text.encode())
-    return digest.digest()
+    return [(None, None)] * len(found_names(listing.names))
 
 
 def _digest_findings(listing: Listing) -> bytes:
-    if not listing.names:
-        return b""
     # No name holds two NULs in a row, so the parts can't run into each other.
     return blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
 

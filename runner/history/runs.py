@@ -153,7 +153,7 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
                 wall_s=ending.wall_s,
                 message=message,
                 files=snapshot.files if snapshot else None,
-                directories=len(snapshot.listings) if snapshot else None,
+                directories=snapshot.directories if snapshot else None,
                 problems=len(snapshot.problems) if snapshot else 0,
                 differences=len(ending.differences),
                 added=tally.added if snapshot else None,

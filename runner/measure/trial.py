@@ -76,7 +76,7 @@ class Measured:
 
 
 class ScanTask:
-    """One strategy on one tree; its result is a :class:`~runner.scan.part.Part`.
+    """One strategy on one tree; its result is a :class:`~runner.scan.found.Found`.
 
     Args:
         strategy: Its name.
@@ -95,7 +95,7 @@ class ScanTask:
         began = time.perf_counter()
         scan = strategy.scan(self.request, report)
         wall_s = time.perf_counter() - began
-        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.part, end=scan.end)
+        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=scan.end)
 
 
 class TrialReport:

@@ -23,8 +23,8 @@ from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Status
 from runner.runs.order import choose_order
-from runner.scan.snapshot import Snapshot, differing_paths, to_snapshot
-from runner.scan.walk import open_root
+from runner.scan.root import open_root
+from runner.scan.snapshot import Snapshot, differing_paths
 from runner.strategies import load_strategy
 from runner.strategies.base import ScanRequest
 
@@ -216,7 +216,7 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
     figures = outcome.figures
     if figures is None:
         return _Executed(execution=execution, snapshot=None)
-    snapshot = to_snapshot(outcome.result)
+    snapshot = Snapshot(outcome.result)
     measured = replace(
         execution,
         status=Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
@@ -227,7 +227,7 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
         max_rss_bytes=figures.max_rss_bytes,
         cache=Cache.COLD if figures.blocks_in else Cache.WARM,
         files=snapshot.files,
-        directories=len(snapshot.listings),
+        directories=snapshot.directories,
         entries=snapshot.entries,
     )
     return _Executed(execution=measured, snapshot=snapshot)

@@ -11,7 +11,7 @@ from runner.measure.environment import usable_cpus
 from runner.model.errors import ScanError, UsageError
 from runner.model.jobs import Job, JobSpec
 from runner.scan.match import Matcher
-from runner.scan.walk import open_root
+from runner.scan.root import open_root
 from runner.strategies import STRATEGIES
 
 _MAX_NAME = 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from runner.model.errors import UsageError
 
 TYPE_CHECKING = False
@@ -16,13 +18,13 @@ _SPECIAL = frozenset("*?[\\")
 class Matcher:
     """A selection's patterns and excludes, ready to be asked about every entry of a tree.
 
-    Names are text as the operating system decodes them, undecodable bytes as surrogate escapes.
+    Patterns are text, and names are compared as the operating system decodes them, undecodable bytes as surrogate
+    escapes; where every pattern is a plain ``*suffix``, bytes decide.
 
     Attributes:
-        suffixes: When every pattern is a plain ``*suffix``: the suffixes, for ``str.endswith``; else None.
-        matches: Whether a name is looked for.
-        excludes: Whether an entry is pruned, from its name, its path relative to the root and whether it is a
-            folder; None when nothing is excluded.
+        pick: Gives those of a folder's names that are looked for, in any order.
+        excludes: Whether an entry is pruned, from its name, its folder's path relative to the root with a slash
+            behind it, and whether it is a folder; None when nothing is excluded.
 
     Raises:
         UsageError: If a pattern is empty or can never match.
@@ -33,8 +35,8 @@ class Matcher:
             raise UsageError("there is no pattern; give at least one, like --pattern '*.md'")
         for pattern in selection.patterns:
             _check_pattern(pattern)
-        self.suffixes = None if selection.ignore_case else _plain_suffixes(selection.patterns)
-        self.matches = _ends_with(self.suffixes) if self.suffixes is not None else _compile_names(selection)
+        suffixes = None if selection.ignore_case else _plain_suffixes(selection.patterns)
+        self.pick = _pick_by_suffix(suffixes) if suffixes is not None else _pick_by_pattern(selection)
         self.excludes = _compile_excludes(selection) if selection.excludes else None
 
 
@@ -49,23 +51,43 @@ def _check_pattern(pattern: str) -> None:
         )
 
 
-def _plain_suffixes(patterns: Iterable[str]) -> tuple[str, ...] | None:
-    if all(pattern[0] == "*" and not _SPECIAL & set(pattern[1:]) for pattern in patterns):
-        return tuple(pattern[1:] for pattern in patterns)
-    return None
+def _plain_suffixes(patterns: Iterable[str]) -> list[bytes] | None:
+    """Give the suffixes that decide, without those that another one covers; None where a pattern is more than one."""
+    if not all(pattern[0] == "*" and not _SPECIAL & set(pattern[1:]) for pattern in patterns):
+        return None
+    suffixes = {os.fsencode(pattern[1:]) for pattern in patterns}
+    return sorted(one for one in suffixes if not any(one != other and one.endswith(other) for other in suffixes))
 
 
-def _ends_with(suffixes: tuple[str, ...]) -> Callable[[str], bool]:
-    return lambda name: name.endswith(suffixes)
+def _pick_by_suffix(suffixes: list[bytes]) -> Callable[[list[bytes]], list[bytes]]:
+    """Make a picker that asks no name by itself, which would cost more than listing it.
+
+    The names are joined by NUL, which none of them holds, and split where a suffix ends a name: the end of each piece
+    but the last is the rest of a name with that suffix.
+    """
+    if suffixes == [b""]:
+        return list
+
+    def pick(names: list[bytes]) -> list[bytes]:
+        joined = b"\0".join(names) + b"\0"
+        found = []
+        for suffix in suffixes:
+            pieces = joined.split(suffix + b"\0")
+            del pieces[-1]
+            found += [piece.rpartition(b"\0")[2] + suffix for piece in pieces]
+        return found
+
+    return pick
 
 
-def _compile_names(selection: Selecting) -> Callable[[str], bool]:
+def _pick_by_pattern(selection: Selecting) -> Callable[[list[bytes]], list[bytes]]:
     from runner.scan.globs import compile_any, translate
 
-    return compile_any(map(translate, selection.patterns), ignore_case=selection.ignore_case)
+    matches = compile_any(map(translate, selection.patterns), ignore_case=selection.ignore_case)
+    return lambda names: [name for name in names if matches(os.fsdecode(name))]
 
 
-def _compile_excludes(selection: Selecting) -> Callable[[str, str, bool], bool]:
+def _compile_excludes(selection: Selecting) -> Callable[[bytes, bytes, bool], bool]:
     """Build the test for pruning; a trailing slash asks for folders, another slash for a path from the root."""
     from runner.scan.globs import compile_any, translate
 
@@ -84,10 +106,11 @@ def _compile_excludes(selection: Selecting) -> Callable[[str, str, bool], bool]:
     folder_name = compile_any([*names[False], *names[True]], ignore_case=ignore_case) if names[True] else any_name
     folder_path = compile_any([*paths[False], *paths[True]], ignore_case=ignore_case) if paths[True] else any_path
 
-    def excludes(name: str, path: str, is_folder: bool) -> bool:  # noqa: FBT001  called for every entry
+    def excludes(name: bytes, prefix: bytes, is_folder: bool) -> bool:  # noqa: FBT001  called for every entry
+        text, path = os.fsdecode(name), os.fsdecode(prefix + name)
         if is_folder:
-            return folder_name(name) or folder_path(path)
-        return any_name(name) or any_path(path)
+            return folder_name(text) or folder_path(path)
+        return any_name(text) or any_path(path)
 
     return excludes
 

@@ -1,35 +1,98 @@
-"""What a walk has read, in a form that crosses process borders cheaply."""
+"""What a walk has read, in a form that is cheap to build and crosses process borders as a few flat pieces."""
 
 from __future__ import annotations
 
+import marshal
+from struct import Struct
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeAlias
 
-    # The fields of a Listing as a plain tuple, which marshal can carry.
+    # A folder that was read: its path, its found names joined by NUL, their stats, the number of its entries, its
+    # device and inode numbers, and its modification and change times in nanoseconds.
     Row: TypeAlias = tuple[bytes, bytes, bytes, int, int, int, int, int]
+    # A path that could not be read, the error's number and its text.
+    Trouble: TypeAlias = tuple[bytes, int, str]
 
 TYPE_CODE = "q"  # array: signed 64-bit
 
-# Stands for a size or time that could not be read; no file has either.
+# Stands for a size or time that could not be read or can't be relied on; no file has either.
 UNKNOWN = -(2**63)
+
+# A folder's place: the number of its parent's row, -1 for none, and how many entries it has.
+PLACE = Struct("=qq")
+# A folder's stamps: device, inode, modification time and change time.
+STAMPS = Struct("=QQqq")
 
 
 class Part:
-    """What was read of a tree.
+    """What was read of a tree, a row for each folder; a parent's row always comes before those of its subfolders.
+
+    Paths are not kept, but each folder's name and the row of its parent: in a deep tree the paths would take far
+    more memory than the names.
 
     Attributes:
-        rows: The fields of a :class:`~runner.scan.snapshot.Listing` for each folder read.
-        problems: Path relative to the root, error number and text of what could not be read.
-        rest: Paths of the folders that were left for later because the budget was spent.
+        names: Each folder's name; for a row without a parent its path relative to the root.
+        found: The found names of each folder, sorted, joined by NUL; empty when nothing was found.
+        stats: Size in bytes and modification time in nanoseconds of each found name in turn, as native 64-bit
+            integers; empty when only names are tracked.
+        places: Each folder's :data:`PLACE`, one behind the other.
+        stamps: Each folder's :data:`STAMPS` likewise.
+        problems: What could not be read.
+        elsewhere: Paths of folders that were left out because they lie on another file system.
+        rest: Paths of folders that were left for later because the budget was spent.
     """
 
-    __slots__ = ("problems", "rest", "rows")
+    __slots__ = ("elsewhere", "found", "names", "places", "problems", "rest", "stamps", "stats")
 
-    def __init__(self, rest: list[str] | None = None) -> None:
-        self.rows: list[Row] = []
-        self.problems: list[tuple[bytes, int, str]] = []
-        self.rest: list[str] = [] if rest is None else rest
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+        self.found: list[bytes] = []
+        self.stats: list[bytes] = []
+        self.places = bytearray()
+        self.stamps = bytearray()
+        self.problems: list[Trouble] = []
+        self.elsewhere: list[bytes] = []
+        self.rest: list[bytes] = []
+
+    def path(self, number: int) -> bytes:
+        """Tell a folder's path relative to the root, by the number of its row; empty for the root."""
+        names = []
+        while number >= 0:
+            names.append(self.names[number])
+            number = PLACE.unpack_from(self.places, number * PLACE.size)[0]
+        return b"/".join(reversed(names)).lstrip(b"/")  # the root's own name is empty
+
+    def rows(self) -> Iterator[Row]:
+        """Give each folder with its path."""
+        places, stamps = PLACE.iter_unpack(self.places), STAMPS.iter_unpack(self.stamps)
+        for number, ((_, entries), stamp) in enumerate(zip(places, stamps, strict=True)):
+            yield (self.path(number), self.found[number], self.stats[number], entries, *stamp)
+
+    def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Give path, found names and stats of each folder in which something was found."""
+        for number, found in enumerate(self.found):
+            if found:
+                yield self.path(number), found, self.stats[number]
+
+    def count(self) -> tuple[int, int, int]:
+        """Count folders read, entries listed and files found."""
+        entries = sum(place[1] for place in PLACE.iter_unpack(self.places))
+        return len(self.names), entries, sum(found.count(b"\0") + 1 for found in self.found if found)
+
+    def encode(self) -> bytes:
+        """Flatten all but the rest."""
+        pieces = (self.names, self.found, self.stats, bytes(self.places), bytes(self.stamps), self.problems)
+        return marshal.dumps((*pieces, self.elsewhere))
+
+
+def decode(encoded: bytes) -> Part:
+    """Turn what :meth:`Part.encode` gave back into a part."""
+    part = Part()
+    part.names, part.found, part.stats, part.places, part.stamps, part.problems, part.elsewhere = marshal.loads(encoded)  # noqa: S302  written by runner itself
+    return part
 
 
 def clamp(time_ns: int) -> int:

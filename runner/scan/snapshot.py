@@ -1,68 +1,75 @@
 """What a scan brings back: for each folder its found names, packed so that a million of them stay small."""
 
+from __future__ import annotations
+
 from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.model.runs import Problem
-from runner.scan.part import TYPE_CODE, UNKNOWN, Part
+from runner.scan.found import digest_findings
+from runner.scan.part import TYPE_CODE, UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from runner.scan.found import Found
 
 
 class Listing(NamedTuple):
-    """One folder that was read.
+    """One folder in which something was found.
 
     Attributes:
         path: Relative to the root, bytes; empty for the root.
-        names: The found names, sorted, joined by NUL; empty when nothing was found.
+        names: The found names, sorted, joined by NUL.
         stats: Size in bytes and modification time in nanoseconds of each name in turn, as native 64-bit
             integers; empty when only names are tracked.
-        entries: Everything listed in the folder, found or not.
-        device: Its device number.
-        inode: Its inode number.
-        mtime_ns: When its list of entries last changed, nanoseconds since the epoch.
-        ctime_ns: When it itself last changed, nanoseconds since the epoch.
     """
 
     path: bytes
     names: bytes
     stats: bytes
-    entries: int
-    device: int
-    inode: int
-    mtime_ns: int
-    ctime_ns: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """Everything one execution found.
+    """Everything one execution found; unpacked only when it is looked at, which an unchanged run never does.
 
-    Attributes:
-        listings: The folders that were read, in any order, each once.
-        problems: The paths that could not be read.
+    Args:
+        found: What the trial sent.
     """
 
-    listings: tuple[Listing, ...]
-    problems: tuple[Problem, ...]
+    def __init__(self, found: Found) -> None:
+        self._found = found
 
     @property
-    def files(self) -> int:
-        """How many entries were found."""
-        return sum(listing.names.count(b"\0") + 1 for listing in self.listings if listing.names)
+    def directories(self) -> int:
+        """How many folders were read."""
+        return self._found.directories
 
     @property
     def entries(self) -> int:
         """How many entries were listed, found or not."""
-        return sum(listing.entries for listing in self.listings)
+        return self._found.entries
 
+    @property
+    def files(self) -> int:
+        """How many entries were found."""
+        return self._found.files
 
-def to_snapshot(part: Part) -> Snapshot:
-    """Make the snapshot of a tree that was read whole."""
-    return Snapshot(
-        listings=tuple(map(Listing._make, part.rows)),
-        problems=tuple(Problem(path=path, errno=number, text=text) for path, number, text in part.problems),
-    )
+    @cached_property
+    def listings(self) -> list[Listing]:
+        """The folders in which something was found, in any order."""
+        return list(map(Listing._make, self._found.findings()))
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """The paths that could not be read."""
+        return tuple(Problem(path=path, errno=number, text=text) for path, number, text in self._found.problems)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A digest of all that was found and could not be read; see :func:`~runner.scan.found.digest_findings`."""
+        return self._found.digest or digest_findings(self.listings, self._found.problems)
 
 
 def join_path(folder: bytes, name: bytes) -> bytes:
@@ -70,9 +77,9 @@ def join_path(folder: bytes, name: bytes) -> bytes:
     return folder + b"/" + name if folder else name
 
 
-def found_names(listing: Listing) -> list[bytes]:
+def found_names(names: bytes) -> list[bytes]:
     """Unpack a folder's found names, sorted."""
-    return listing.names.split(b"\0") if listing.names else []
+    return names.split(b"\0") if names else []
 
 
 def unpack_stats(stats: bytes) -> Iterator[tuple[int | None, int | None]]:
@@ -84,7 +91,7 @@ def unpack_stats(stats: bytes) -> Iterator[tuple[int | None, int | None]]:
         yield (None if size == UNKNOWN else size), (None if mtime_ns == UNKNOWN else mtime_ns)
 
 
-def differing_paths(snapshots: dict[str, Snapshot]) -> dict[bytes, tuple[str, ...]]:
+def differing_paths(snapshots: Mapping[str, Snapshot]) -> dict[bytes, tuple[str, ...]]:
     """Find the paths that not every strategy found.
 
     Args:
@@ -94,7 +101,7 @@ def differing_paths(snapshots: dict[str, Snapshot]) -> dict[bytes, tuple[str, ..
         For each path on which they disagree, relative to the root, the names of the strategies that found it.
     """
     by_folder = {
-        strategy: {listing.path: listing.names for listing in snapshot.listings if listing.names}
+        strategy: {listing.path: listing.names for listing in snapshot.listings}
         for strategy, snapshot in snapshots.items()
     }
     folders: set[bytes] = set().union(*by_folder.values())
@@ -106,8 +113,8 @@ def differing_paths(snapshots: dict[str, Snapshot]) -> dict[bytes, tuple[str, ..
     return differing
 
 
-def _differing_names(folder: bytes, names: dict[str, bytes]) -> Iterable[tuple[bytes, tuple[str, ...]]]:
-    found = {strategy: set(joined.split(b"\0")) if joined else set() for strategy, joined in names.items()}
+def _differing_names(folder: bytes, names: Mapping[str, bytes]) -> Iterable[tuple[bytes, tuple[str, ...]]]:
+    found = {strategy: set(found_names(joined)) for strategy, joined in names.items()}
     for name in sorted(set().union(*found.values())):
         found_by = tuple(strategy for strategy, present in found.items() if name in present)
         if len(found_by) < len(found):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from runner.scan.part import Part
+    from runner.scan.found import Found
     from runner.scan.query import Selecting
     from runner.scan.walk import Report
 
@@ -62,14 +62,14 @@ class Scan:
     """A finished scan.
 
     Args:
-        part: The complete list.
+        found: The complete list.
         startup_s: Seconds until the strategy could begin to read.
         end: Ends what the scan started; called once the clock has stopped.
     """
 
-    __slots__ = ("end", "part", "startup_s")
+    __slots__ = ("end", "found", "startup_s")
 
-    def __init__(self, part: Part, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end) -> None:
-        self.part = part
+    def __init__(self, found: Found, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end) -> None:
+        self.found = found
         self.startup_s = startup_s
         self.end = end

@@ -21,8 +21,8 @@ from multiprocessing.connection import Connection, wait
 
 from runner.model.errors import ScanError
 from runner.model.signals import signal_name
-from runner.scan.part import Part
-from runner.scan.walk import Walker
+from runner.scan.found import Found
+from runner.scan.walk import FOLDER_COST, Walker
 from runner.strategies.base import Scan, ScanRequest
 
 TYPE_CHECKING = False
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
 
+    from runner.scan.part import Trouble
     from runner.scan.query import Selecting
     from runner.scan.walk import Report
 
-# The parent reads the top of the tree until it has this many folders for each worker, or has done this much work.
+# The parent reads the top of the tree until it has this many folders for each worker, or at first this much work.
 _SHARES_PER_WORKER = 8
 _TOP_BUDGET = 2_000
 # The most work in one task, about 20 ms: small enough to balance, large against the 0.1 ms that a task costs.
@@ -61,11 +62,11 @@ class Pool:
             request.workers, request.start_method, initializer=_prepare, initargs=(request.root, request.selection)
         )
         try:
-            part, ready = _gather(walker, crew, request.workers, report)
+            found, ready = _gather(walker, crew, request.workers, report)
             walker.check_root()
         finally:
             walker.close()
-        return Scan(part, startup_s=max(0.0, ready - began), end=crew.end)
+        return Scan(found, startup_s=max(0.0, ready - began), end=crew.end)
 
 
 class _Pool(multiprocessing.pool.Pool):
@@ -197,40 +198,65 @@ def _exit_code(worker: BaseProcess) -> int | None:
     return worker.exitcode
 
 
-def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[Part, float]:
+def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[Found, float]:
     """Read the whole tree; returns it and when the last worker became ready, by ``time.perf_counter``."""
     ready = time.perf_counter()  # if the parent reads it all, no worker tells otherwise
-    whole = Part(rest=[""])
-    # The oldest folders first, and one at a time, which spreads out fastest.
-    spent = 0
-    while whole.rest and len(whole.rest) < _SHARES_PER_WORKER * workers and spent < _TOP_BUDGET:
-        part = walker.read(whole.rest, report, budget=1, depth_first=False)
-        spent += 50 + sum(row[3] for row in part.rows)
-        _add(whole, part)
-    frontier = deque(whole.rest)
+    tally = _Tally()
+    frontier = deque([b""])
+    budget = _TOP_BUDGET
     under_way = 0
     while frontier or under_way:
-        # A large share does no harm: what its budget does not cover comes back and is shared out again.
-        share = max(1, len(frontier) // (2 * workers))
+        if not under_way and (len(frontier) < workers or not tally.parts):
+            # A chain of folders gives nothing to share out, and handing it over would only cost. Each time more of it
+            # is read, since each time it is opened anew from the root.
+            part = walker.read(frontier, report, budget=budget, enough=_SHARES_PER_WORKER * workers, depth_first=False)
+            budget *= 2
+            frontier = deque(part.rest)
+            tally.add(part.encode(), part.problems, part.count())
+            continue
+        # What a budget is likely to cover, so that few folders come back; all of them together no more than a round.
+        share = max(1, min(len(frontier) // (2 * workers), int(_TASK_BUDGET / tally.mean_cost())))
         while frontier and under_way < workers * _TASKS_AHEAD:
-            taken = [frontier.popleft() for _ in range(min(share, len(frontier)))]
-            crew.submit(_read_share, taken)
+            crew.submit(_read_share, [frontier.popleft() for _ in range(min(share, len(frontier)))])
             under_way += 1
-        encoded = crew.result()
+        encoded, problems, rest, counts, ready_at = marshal.loads(crew.result())  # noqa: S302  from an own worker
         under_way -= 1
-        rows, problems, rest, ready_at = marshal.loads(encoded)  # noqa: S302  from a worker of this process
         ready = max(ready, ready_at)
-        whole.rows += rows
-        whole.problems += problems
+        tally.add(encoded, problems, counts)
         frontier.extend(rest)
-        report(len(rows), sum(row[3] for row in rows), sum(row[1].count(b"\0") + 1 for row in rows if row[1]))
-    return whole, ready
+        report(*counts)
+    return tally.found(), ready
 
 
-def _add(whole: Part, part: Part) -> None:
-    whole.rows += part.rows
-    whole.problems += part.problems
-    whole.rest = part.rest
+class _Tally:
+    """What has been read so far."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self._problems: list[Trouble] = []
+        self._directories = self._entries = self._files = 0
+
+    def add(self, encoded: bytes, problems: list[Trouble], counts: tuple[int, int, int]) -> None:
+        """Add a part, and how many folders, entries and files it holds."""
+        self.parts.append(encoded)
+        self._problems += problems
+        self._directories += counts[0]
+        self._entries += counts[1]
+        self._files += counts[2]
+
+    def mean_cost(self) -> float:
+        """Tell what a folder costs on average, in units of the budget."""
+        return FOLDER_COST + self._entries / max(1, self._directories)
+
+    def found(self) -> Found:
+        """Give it all."""
+        return Found(
+            self.parts,
+            directories=self._directories,
+            entries=self._entries,
+            files=self._files,
+            problems=self._problems,
+        )
 
 
 # What a worker keeps between its tasks.
@@ -246,14 +272,14 @@ def _prepare(root: bytes, selection: Selecting) -> None:
     _ready_at = time.perf_counter()
 
 
-def _read_share(starts: list[str]) -> bytes:
+def _read_share(starts: list[bytes]) -> bytes:
     """Read some subtrees within the budget, in a worker."""
     global _walker  # noqa: PLW0603  likewise
     if _walker is None:
         assert _assignment is not None  # noqa: S101  the initializer ran first
         _walker = Walker(*_assignment)
     part = _walker.read(starts, _no_report, budget=_TASK_BUDGET)
-    return marshal.dumps((part.rows, part.problems, part.rest, _ready_at))
+    return marshal.dumps((part.encode(), part.problems, part.rest, part.count(), _ready_at))
 
 
 def _no_report(_folders: int, _entries: int, _files: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.scan.found import whole
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan
 
@@ -20,8 +21,8 @@ class Sequential:
         """Scan a tree in this process; see :class:`~runner.strategies.base.Strategy`."""
         walker = Walker(request.root, request.selection)
         try:
-            part = walker.read([""], report)
+            part = walker.read([b""], report)
             walker.check_root()
         finally:
             walker.close()
-        return Scan(part)
+        return Scan(whole(part))

@@ -15,9 +15,10 @@ from runner.history.jobs import add_job
 from runner.history.runs import Ending, begin_run, finish_run, get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
-from runner.model.runs import Cause, Environment, Owner, Problem, Run, Status
-from runner.scan.part import UNKNOWN
-from runner.scan.snapshot import Listing, Snapshot
+from runner.model.runs import Cause, Environment, Owner, Run, Status
+from runner.scan.found import whole
+from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part
+from runner.scan.snapshot import Listing, Snapshot, found_names
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
 ENVIRONMENT = Environment(
@@ -57,13 +58,19 @@ def listing(path: bytes, found: Mapping[bytes, Stat] | Sequence[bytes]) -> Listi
     if isinstance(found, Mapping):
         for name in names:
             stats.extend(found[name] or (UNKNOWN, UNKNOWN))
-    return Listing(path, b"\0".join(names), stats.tobytes(), len(names), 1, 2, 3, 4)
+    return Listing(path, b"\0".join(names), stats.tobytes())
 
 
 def snapshot(*listings: Listing, unreadable: Sequence[bytes] = ()) -> Snapshot:
-    denied = os.strerror(errno.EACCES)
-    problems = tuple(Problem(path=path, errno=errno.EACCES, text=denied) for path in unreadable)
-    return Snapshot(listings=listings, problems=problems)
+    part = Part()
+    part.problems = [(path, errno.EACCES, os.strerror(errno.EACCES)) for path in unreadable]
+    for each in listings:
+        part.names.append(each.path)
+        part.found.append(each.names)
+        part.stats.append(each.stats)
+        part.places += PLACE.pack(-1, len(found_names(each.names)))
+        part.stamps += STAMPS.pack(1, 2, 3, 4)
+    return Snapshot(whole(part))
 
 
 def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) -> int:

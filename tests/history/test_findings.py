@@ -163,7 +163,7 @@ def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list
     run = play(database, job, found)
     changes = learn(tree, found, run.run_id, step)
     assert tally(changes) == [run.added, run.removed, run.modified]
-    assert (found.files, len(found.listings)) == (run.files, run.directories)
+    assert (found.files, found.directories) == (run.files, run.directories)
     if (known, problems) == (tree.known, tree.problems):
         assert rows == count_rows(database, "files", "folders", "problems")
     return run.run_id, changes

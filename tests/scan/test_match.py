@@ -11,7 +11,7 @@ from trees import find
 from runner.model.errors import UsageError
 from runner.model.jobs import Selection
 from runner.scan.globs import translate
-from runner.scan.match import Matcher
+from runner.scan.match import Matcher, _plain_suffixes
 
 NAMES = st.lists(
     st.text("aAbB-]^!.[*?\\&|~ \n", min_size=1, max_size=5).filter(lambda name: name not in {".", ".."}),
@@ -33,7 +33,7 @@ def matching(pattern: str, names: list[str], *, ignore_case: bool) -> tuple[list
         test = "-iname" if ignore_case else "-name"
         oracle = [os.fsdecode(name) for name in find(root, "-type", "f", test, pattern)]
     matcher = Matcher(Selection(patterns=(pattern,), ignore_case=ignore_case))
-    return sorted(oracle), sorted(filter(matcher.matches, names))
+    return sorted(oracle), sorted(map(os.fsdecode, matcher.pick(list(map(os.fsencode, names)))))
 
 
 @settings(max_examples=100, deadline=None)
@@ -60,15 +60,16 @@ def test_regardless_of_case_patterns_mean_what_they_mean_to_find(atoms: list[str
 
 
 def test_a_plain_suffix_is_told_apart_from_a_pattern() -> None:
-    assert (".md", ".txt", "") == Matcher(Selection(patterns=("*.md", "*.txt", "*"))).suffixes
+    assert [b".md", b".txt"] == _plain_suffixes(["*.md", "*.txt"])
+    assert [b""] == _plain_suffixes(["*.md", "*.txt", "*"])
+    assert [b".md", b"c.mdx"] == _plain_suffixes(["*.md", "*a.md", "*c.mdx"])
     for pattern in ("x.md", "*.m?", "*[.]md", "*\\.md", "**.md"):
-        assert Matcher(Selection(patterns=(pattern,))).suffixes is None
-    assert Matcher(Selection(ignore_case=True)).suffixes is None
+        assert _plain_suffixes(["*.md", pattern]) is None
 
 
 def test_several_patterns_find_what_any_of_them_finds() -> None:
-    matches = Matcher(Selection(patterns=("a*", "?b", "c|d"))).matches
-    assert ["ax", "xb", "c|d"] == [name for name in ("ax", "xb", "c", "d", "c|d", "x") if matches(name)]
+    pick = Matcher(Selection(patterns=("a*", "?b", "c|d"))).pick
+    assert [b"ax", b"xb", b"c|d"] == pick([b"ax", b"xb", b"c", b"d", b"c|d", b"x"])
 
 
 @pytest.mark.parametrize(
@@ -108,12 +109,22 @@ def test_excludes_follow_the_case_of_the_patterns() -> None:
     for ignore_case in (False, True):
         excludes = Matcher(Selection(excludes=("Skip", "a/B"), ignore_case=ignore_case)).excludes
         assert excludes is not None
-        assert [ignore_case] * 2 == [excludes("skip", "x/skip", True), excludes("b", "A/b", False)]  # noqa: FBT003
+        assert [ignore_case] * 2 == [excludes(b"skip", b"x/", True), excludes(b"b", b"A/", False)]  # noqa: FBT003
 
 
 def test_a_name_that_is_not_text_is_matched_byte_for_byte() -> None:
-    name = os.fsdecode(b"caf\xe9.md")
-    assert Matcher(Selection()).matches(name)
-    assert Matcher(Selection(patterns=("caf?.md",))).matches(name)
-    assert not Matcher(Selection(patterns=("café.md",))).matches(name)
-    assert Matcher(Selection(patterns=(name,))).matches(name)
+    name = b"caf\xe9.md"
+    for pattern in ("*.md", "caf?.md", os.fsdecode(name), os.fsdecode(b"*\xe9.md")):
+        assert [name] == Matcher(Selection(patterns=(pattern,))).pick([name])
+    assert [] == Matcher(Selection(patterns=("café.md",))).pick([name])
+
+
+@given(
+    names=st.lists(st.text("ab.m", min_size=1, max_size=4), unique=True),
+    suffixes=st.lists(st.text("abm.", max_size=3), min_size=1),
+)
+def test_suffixes_pick_what_ends_in_one_of_them_each_once(names: list[str], suffixes: list[str]) -> None:
+    picked = Matcher(Selection(patterns=tuple("*" + suffix for suffix in suffixes))).pick(
+        [name.encode() for name in names]
+    )
+    assert sorted(name.encode() for name in names if name.endswith(tuple(suffixes))) == sorted(picked)

@@ -1,32 +1,42 @@
 from array import array
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.model.runs import Problem
-from runner.scan.part import UNKNOWN, clamp
-from runner.scan.snapshot import Listing, Snapshot, differing_paths, found_names, unpack_stats
+from runner.scan.found import whole
+from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part, clamp
+from runner.scan.snapshot import Snapshot, differing_paths, found_names, unpack_stats
+
+# A folder's path, the names found in it, and how many entries it has.
+Folder = tuple[bytes, list[bytes], int]
 
 
-def listing(path: bytes, *names: bytes, entries: int = 0) -> Listing:
-    return Listing(
-        path=path, names=b"\0".join(names), stats=b"", entries=entries, device=1, inode=1, mtime_ns=0, ctime_ns=0
-    )
+def listing(path: bytes, *names: bytes, entries: int = 0) -> Folder:
+    return path, list(names), entries
 
 
-def snapshot(*listings: Listing) -> Snapshot:
-    return Snapshot(listings=listings, problems=())
+def snapshot(*folders: Folder, problems: Sequence[tuple[bytes, int, str]] = ()) -> Snapshot:
+    part = Part()
+    part.problems = list(problems)
+    for path, names, entries in folders:
+        part.names.append(path)
+        part.found.append(b"\0".join(names))
+        part.stats.append(b"")
+        part.places += PLACE.pack(-1, entries)
+        part.stamps += STAMPS.pack(1, 1, 0, 0)
+    return Snapshot(whole(part))
 
 
 def test_a_snapshot_counts_what_was_found_and_what_was_listed() -> None:
     whole = snapshot(listing(b"", entries=3), listing(b"a", b"x", entries=1), listing(b"b", b"x", b"y", entries=9))
     assert (3, 13) == (whole.files, whole.entries)
     assert (0, 0) == (snapshot().files, snapshot().entries)
-    assert () == Snapshot(listings=(), problems=(Problem(path=b"x", errno=13, text="no"),)).listings
+    assert [] == snapshot(problems=[(b"x", 13, "no")]).listings
 
 
 def test_a_folder_without_findings_has_no_names() -> None:
-    assert ([], [b"a", b"b"]) == (found_names(listing(b"")), found_names(listing(b"", b"a", b"b")))
+    assert ([], [b"a", b"b"]) == (found_names(b""), found_names(b"a\0b"))
 
 
 def test_an_unknown_size_comes_back_as_none() -> None:

@@ -14,7 +14,7 @@ from trees import find, found, in_child, read, scratch, write_comb, write_tree
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
-from runner.scan import walk
+from runner.scan import held, walk
 from runner.scan.part import Part
 from runner.scan.snapshot import unpack_stats
 from runner.scan.walk import Walker
@@ -29,10 +29,10 @@ def test_sizes_and_times_are_those_of_lstat(tmp_path: Path) -> None:
 
     part = read(tmp_path)
 
-    stats = [pair for row in sorted(part.rows) for pair in unpack_stats(row[2])]
+    stats = [pair for row in sorted(part.rows()) for pair in unpack_stats(row[2])]
     expected = [(tmp_path / os.fsdecode(path)).lstat() for path in [b"a.md", b"below/b.md", b"below/link.md"]]
     assert [(entry.st_size, entry.st_mtime_ns) for entry in expected] == stats
-    assert [b"", b""] == [row[2] for row in read(tmp_path, NAMES_ONLY).rows]
+    assert [b"", b""] == [row[2] for row in read(tmp_path, NAMES_ONLY).rows()]
 
 
 @pytest.mark.parametrize("time_ns", [14 * 10**18, -14 * 10**18])
@@ -41,7 +41,7 @@ def test_a_time_beyond_64_bits_is_kept_as_the_nearest_one(time_ns: int) -> None:
         (root / "far.md").touch()
         for path in (root / "far.md", root):
             os.utime(path, ns=(time_ns, time_ns))
-        [row] = read(root).rows
+        [row] = read(root).rows()
 
     [(_, mtime_ns)] = unpack_stats(row[2])
     nearest = 2**63 - 1 if time_ns > 0 else -(2**63) + 1
@@ -54,7 +54,7 @@ def test_a_chain_of_5000_folders_needs_neither_recursion_nor_long_paths_nor_many
         part = in_child(lambda: with_descriptors(64, lambda: read(root)))
 
     assert [] == part.problems
-    assert 5_001 == len(part.rows)
+    assert 5_001 == len(part.names)
     assert [b"/".join([b"0"] * depth) + b"/x.md" for depth in range(1, 5_001)] == sorted(found(part), key=len)
 
 
@@ -75,7 +75,7 @@ def test_a_deep_comb_is_read_with_few_descriptors(*, depth_first: bool) -> None:
 
     assert [] == part.problems
     assert expected == found(part)
-    assert 901 == len(part.rows)
+    assert 901 == len(part.names)
 
 
 def test_a_process_out_of_descriptors_fails_in_one_line(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_process_out_of_descriptors_fails_in_one_line(tmp_path: Path) -> None:
             try:
                 os.open("/", os.O_RDONLY)
             except OSError:
-                walker.read([""], lambda *_: None)
+                walker.read([b""], lambda *_: None)
 
     with pytest.raises(ScanError, match="ran short: Too many open files; raise the limit"):
         in_child(lambda: with_descriptors(10, read_without_descriptors))
@@ -117,7 +117,7 @@ def test_in_a_readable_folder_that_may_not_be_entered_names_are_found_and_stats_
         part = in_child(lambda: read(root), as_nobody=True)
 
     assert [b"list/x.md"] == found(part)
-    assert [(None, None)] == [pair for row in part.rows for pair in unpack_stats(row[2])]
+    assert [(None, None)] == [pair for row in part.rows() for pair in unpack_stats(row[2])]
     denied = (errno.EACCES, "Permission denied")
     assert [(b"list/below", *denied), (b"list/x.md", *denied)] == sorted(part.problems)
 
@@ -145,7 +145,7 @@ def before_opening(monkeypatch: pytest.MonkeyPatch, name: str, action: Callable[
     plain_open = os.open
 
     def acting_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-        if path == name and waiting:
+        if path == name.encode() and waiting:
             waiting.pop()()
         return plain_open(path, flags, mode, dir_fd=dir_fd)
 
@@ -175,27 +175,27 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
     inside = {f"{parent}/{child}/x.md": 0 for parent in "ab" for child in "12"}
     write_tree(root, inside)
     write_tree(outside, {f"{child}/secret.md": 0 for child in "12"})
-    monkeypatch.setattr(walk, "_MAX_OPEN", 1)
+    monkeypatch.setattr(held, "MAX_OPEN", 1)
 
-    closed: list[str] = []
-    plain_evict = walk._Walk._evict
+    closed: list[bytes] = []
+    plain_evict = held.Waiting._evict
 
     def evict(self: Any, folder: Any) -> None:
         plain_evict(self, folder)
         closed.append(folder.name)
         if len(closed) == 1:
-            (root / folder.name).rename(tmp_path / "away")
+            (root / os.fsdecode(folder.name)).rename(tmp_path / "away")
             if swapped_for == "link":
-                (root / folder.name).symlink_to(outside)
+                (root / os.fsdecode(folder.name)).symlink_to(outside)
             else:
-                outside.rename(root / folder.name)
+                outside.rename(root / os.fsdecode(folder.name))
 
-    monkeypatch.setattr(walk._Walk, "_evict", evict)
+    monkeypatch.setattr(held.Waiting, "_evict", evict)
     part = read(root, depth_first=False)
 
-    [other] = {"a", "b"} - {closed[0]}
-    assert [f"{other}/{child}/x.md".encode() for child in "12"] == found(part)
-    assert [] == [row[0] for row in part.rows if row[0].startswith(f"{closed[0]}/".encode())]
+    [other] = {b"a", b"b"} - {closed[0]}
+    assert [other + f"/{child}/x.md".encode() for child in "12"] == found(part)
+    assert [] == [row[0] for row in part.rows() if row[0].startswith(closed[0] + b"/")]
 
 
 def test_a_folder_that_vanishes_was_simply_removed_a_moment_earlier(
@@ -216,7 +216,7 @@ def test_a_file_that_vanishes_or_becomes_a_folder_before_its_stat_is_not_found(
     plain_stat, waiting = os.stat, [True]
 
     def acting_stat(path: Any, **options: Any) -> os.stat_result:
-        if path == "a.md" and waiting:
+        if path == b"a.md" and waiting:
             waiting.pop()
             (tmp_path / "a.md").unlink()
             (tmp_path / "b.md").unlink()
@@ -227,7 +227,7 @@ def test_a_file_that_vanishes_or_becomes_a_folder_before_its_stat_is_not_found(
     part = read(tmp_path)
 
     assert ([], [b"c.md"]) == (part.problems, found(part))
-    assert [3] == [size for size, _ in unpack_stats(part.rows[0][2])]
+    assert [3] == [size for size, _ in unpack_stats(part.stats[0])]
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -254,7 +254,7 @@ def test_link_counts_are_used_only_where_they_are_trusted(
         leaves = [path for path in [root, *root.rglob("*")] if path.is_dir() and path.stat().st_nlink == 2]
 
     assert (len(leaves) if trusted else 0) == len(cheap)
-    assert 7 == len(part.rows)
+    assert 7 == len(part.names)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_excludes_prune_by_name_and_by_path(tmp_path: Path, excludes: tuple[str,
 
 def test_a_pruned_folder_is_not_read(tmp_path: Path) -> None:
     write_tree(tmp_path, {"skip/below/x.md": 0, "keep/x.md": 0})
-    assert {b"", b"keep"} == {row[0] for row in read(tmp_path, Selection(excludes=("skip",))).rows}
+    assert {b"", b"keep"} == {row[0] for row in read(tmp_path, Selection(excludes=("skip",))).rows()}
 
 
 def test_other_file_systems_are_left_unread_only_on_request() -> None:
@@ -287,7 +287,7 @@ def test_other_file_systems_are_left_unread_only_on_request() -> None:
     def read_devices(*, one_file_system: bool) -> tuple[Part, int]:
         told = []
         walker = Walker(b"/dev", Selection(patterns=("*",), track=Track.NAMES, one_file_system=one_file_system))
-        part = walker.read([""], lambda folders, _entries, _files: told.append(folders))
+        part = walker.read([b""], lambda folders, _entries, _files: told.append(folders))
         walker.close()
         return part, sum(told)
 
@@ -296,9 +296,9 @@ def test_other_file_systems_are_left_unread_only_on_request() -> None:
         all_of_them, _ = read_devices(one_file_system=False)
 
     device = Path("/dev").stat().st_dev
-    assert {device} == {row[4] for row in one.rows}
-    assert Path("/dev/shm").stat().st_dev in {row[4] for row in all_of_them.rows}  # noqa: S108
-    assert len(one.rows) == told
+    assert {device} == {row[4] for row in one.rows()}
+    assert Path("/dev/shm").stat().st_dev in {row[4] for row in all_of_them.rows()}  # noqa: S108
+    assert len(one.names) == told
 
 
 TREES: st.SearchStrategy[dict[str, Any]] = st.recursive(
@@ -321,27 +321,28 @@ def test_reading_in_parts_loses_and_doubles_nothing(
     tree: dict[str, Any], budget: int, most_open: int, *, depth_first: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(walk, "_MAX_OPEN", most_open)
+        patch.setattr(held, "MAX_OPEN", most_open)
         root = Path(folder)
         write_nested(root, tree)
-        whole = Part(rest=[""])
+        rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
         walker = Walker(os.fsencode(root), Selection())
-        while whole.rest:
-            part = walker.read(whole.rest, lambda *_: None, budget=budget, depth_first=depth_first)
-            assert part.rows
-            whole.rows += part.rows
-            whole.rest = part.rest
+        while rest:
+            part = walker.read(rest, lambda *_: None, budget=budget, depth_first=depth_first)
+            assert part.names
+            folders_read += [row[0] for row in part.rows()]
+            files_found += found(part)
+            rest = part.rest
         walker.close()
         folders = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
         expected = find(root, "!", "-type", "d", "-name", "*.md")
 
-    assert sorted(folders) == sorted(row[0] for row in whole.rows)
-    assert expected == found(whole)
+    assert sorted(folders) == sorted(folders_read)
+    assert expected == sorted(files_found)
 
 
 def test_a_folder_row_tells_what_identifies_the_folder(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.md": 0, "b.txt": 0, "below/": 0})
-    [row] = [row for row in read(tmp_path).rows if not row[0]]
+    [row] = [row for row in read(tmp_path).rows() if not row[0]]
     told = tmp_path.stat()
     assert (3, told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns) == row[3:]
     assert stat.S_ISDIR(told.st_mode)

@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.model.jobs import Selection
 from runner.scan.part import Part
-from runner.scan.snapshot import Listing, found_names, join_path
+from runner.scan.snapshot import found_names, join_path
 from runner.scan.walk import Walker
 
 NOBODY = 65534
@@ -36,15 +36,14 @@ def find(root: Path, *conditions: str, user: int | None = None) -> list[bytes]:
 
 
 def found(part: Part) -> list[bytes]:
-    listings = map(Listing._make, part.rows)
-    return sorted(join_path(listing.path, name) for listing in listings for name in found_names(listing))
+    return sorted(join_path(path, name) for path, names, _ in part.findings() for name in found_names(names))
 
 
 def read(root: Path, selection: Selection | None = None, **limits: Any) -> Part:
     """Read a tree whole."""
     walker = Walker(os.fsencode(root), selection or Selection())
     try:
-        part = walker.read([""], lambda *_: None, **limits)
+        part = walker.read([b""], lambda *_: None, **limits)
         walker.check_root()
         return part
     finally:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from runner.model.jobs import Selection
+from runner.scan.part import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
 from runner.strategies.pool import Pool
@@ -26,4 +27,4 @@ def test_folders_handed_back_by_a_worker_are_shared_out_again(
     )
     scan.end()
 
-    assert sorted(expected) == sorted(row[0] for row in scan.part.rows)
+    assert sorted(expected) == sorted(row[0] for part in scan.found.parts for row in decode(part).rows())

@@ -17,7 +17,8 @@ from runner.measure.trials import Outcome, Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Status
-from runner.scan.snapshot import Listing, found_names, join_path, unpack_stats
+from runner.scan.part import decode
+from runner.scan.snapshot import found_names, join_path, unpack_stats
 from runner.strategies import STRATEGIES, load_strategy
 from runner.strategies.base import ScanRequest
 
@@ -51,17 +52,17 @@ def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2
     return carry_out(ScanTask(strategy=strategy, request=request), timeout_s=30)
 
 
-def listings(outcome: Outcome) -> list[Listing]:
+def rows(outcome: Outcome) -> list[tuple[bytes, bytes, bytes, int, int, int, int, int]]:
     assert (Status.SUCCEEDED, None, None) == (outcome.status, outcome.message, outcome.defect)
-    return [Listing._make(row) for row in outcome.result.rows]
+    return [row for part in outcome.result.parts for row in decode(part).rows()]
 
 
 def found(outcome: Outcome) -> list[bytes]:
-    return sorted(join_path(listing.path, name) for listing in listings(outcome) for name in found_names(listing))
+    return sorted(join_path(row[0], name) for row in rows(outcome) for name in found_names(row[1]))
 
 
 def folders(outcome: Outcome) -> list[bytes]:
-    return sorted(listing.path for listing in listings(outcome))
+    return sorted(row[0] for row in rows(outcome))
 
 
 def find(root: Path, *conditions: str) -> list[bytes]:
@@ -118,10 +119,10 @@ def test_regardless_of_case_it_finds_what_find_finds(strategy: str, zoo: Path) -
 
 
 def test_every_size_and_time_is_that_of_lstat(strategy: str, zoo: Path) -> None:
-    for listing in listings(scan(strategy, zoo)):
-        paths = [os.path.join(os.fsencode(zoo), listing.path, name) for name in found_names(listing)]
+    for path, names, stats, *_ in rows(scan(strategy, zoo)):
+        paths = [os.path.join(os.fsencode(zoo), path, name) for name in found_names(names)]
         expected = [(os.lstat(path).st_size, os.lstat(path).st_mtime_ns) for path in paths]
-        assert expected == list(unpack_stats(listing.stats))
+        assert expected == list(unpack_stats(stats))
 
 
 def test_an_empty_root_is_one_folder(strategy: str, tmp_path: Path) -> None:
@@ -177,8 +178,8 @@ def test_progress_only_grows_and_ends_at_what_was_found(strategy: str, zoo: Path
 
     for counts in zip(*((each.folders, each.entries, each.files) for each in told), strict=True):
         assert sorted(counts) == list(counts)
-    read = listings(outcome)
-    expected = Progress(folders=len(read), entries=sum(listing.entries for listing in read), files=len(found(outcome)))
+    read = rows(outcome)
+    expected = Progress(folders=len(read), entries=sum(row[3] for row in read), files=len(found(outcome)))
     assert expected == told[-1]
 
 

@@ -1,0 +1,76 @@
+"""All that a scan of a whole tree found, as a trial sends it."""
+
+from __future__ import annotations
+
+from _blake2 import blake2b
+
+from runner.scan.part import decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from runner.scan.part import Part, Trouble
+
+
+class Found:
+    """What a scan of a whole tree found.
+
+    Args:
+        parts: Encoded parts that together are the whole tree, in any order.
+        directories: How many folders were read.
+        entries: How many entries they have.
+        files: How many of those were found.
+        problems: What could not be read.
+        digest: That of all findings, if it is known; see :func:`digest_findings`.
+    """
+
+    __slots__ = ("digest", "directories", "entries", "files", "parts", "problems")
+
+    def __init__(
+        self,
+        parts: Sequence[bytes],
+        *,
+        directories: int,
+        entries: int,
+        files: int,
+        problems: Sequence[Trouble],
+        digest: bytes | None = None,
+    ) -> None:
+        self.parts = parts
+        self.directories = directories
+        self.entries = entries
+        self.files = files
+        self.problems = problems
+        self.digest = digest
+
+    def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Give path, found names and stats of each folder in which something was found, in any order."""
+        for part in self.parts:
+            yield from decode(part).findings()
+
+
+def whole(part: Part) -> Found:
+    """Make one part that is the whole tree into all that was found."""
+    directories, entries, files = part.count()
+    return Found([part.encode()], directories=directories, entries=entries, files=files, problems=part.problems)
+
+
+def digest_findings(findings: Iterable[tuple[bytes, bytes, bytes]], problems: Iterable[Trouble]) -> bytes:
+    """Digest all that was found and could not be read, in whatever order it comes.
+
+    Args:
+        findings: Path, found names and stats of folders in which something was found.
+        problems: Path, error number and text.
+
+    Returns:
+        128 bits of BLAKE2b.
+    """
+    digest = blake2b(digest_size=16)
+    for path, names, stats in sorted(findings):
+        # Lengths go first, so that the pieces can't run into each other.
+        digest.update(b"%d %d %d " % (len(path), len(names), len(stats)))
+        digest.update(path + names + stats)
+    for path, number, text in sorted(problems):
+        digest.update(b"%d %d " % (len(path), number) + path + text.encode())
+    return digest.digest()

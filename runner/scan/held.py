@@ -1,0 +1,166 @@
+"""The folders that wait to be read, and which of their parents are held open meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+
+# The most folders held open while their subfolders wait to be read. Listing a folder takes two descriptors more, and
+# the rest of the process needs some too, so no more than a quarter of those allowed are held.
+MAX_OPEN = 128
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Folder:
+    """A folder that has subfolders waiting to be read.
+
+    Attributes:
+        row: The number of its row in what is being read; -1 if it has none there.
+    """
+
+    __slots__ = ("fd", "identity", "name", "parent", "row", "waiting")
+
+    def __init__(self, parent: Folder | None, name: bytes, fd: int, row: int = -1) -> None:
+        self.parent = parent
+        self.name = name
+        self.fd = fd  # -1 while it is closed to save descriptors
+        self.row = row
+        self.identity: tuple[int, int] | None = None
+        self.waiting = 0
+
+    def prefix(self) -> bytes:
+        """Give its path with a slash behind it; empty for the root."""
+        names = [b""]
+        folder = self
+        while folder.parent is not None:
+            names.append(folder.name)
+            folder = folder.parent
+        return b"/".join(reversed(names))
+
+
+class Waiting:
+    """Folders that wait to be read, each known by an open parent and its name there.
+
+    Args:
+        root_fd: The open root, which stays the caller's.
+    """
+
+    def __init__(self, root_fd: int) -> None:
+        self._root = Folder(None, b"", root_fd)
+        self.folders: deque[tuple[Folder, bytes]] = deque()
+        self._parents: dict[bytes, Folder] = {b"": self._root}
+        self._open: deque[Folder] = deque()
+        allowed = os.sysconf("SC_OPEN_MAX")
+        self._max_open = MAX_OPEN if allowed < 0 else min(MAX_OPEN, max(1, allowed // 4))
+
+    def add_start(self, path: bytes) -> None:
+        """Add a folder by its path, sharing the parents of earlier ones."""
+        head, _, name = path.rpartition(b"/")
+        parent = self._find_parent(head) if path else self._root
+        parent.waiting += 1
+        self.folders.append((parent, name))
+
+    def _find_parent(self, path: bytes) -> Folder:
+        missing = []
+        while path not in self._parents:
+            missing.append(path)
+            path = path.rpartition(b"/")[0]
+        folder = self._parents[path]
+        for below in reversed(missing):
+            folder = Folder(folder, below.rpartition(b"/")[2], -1)
+            self._parents[below] = folder
+        return folder
+
+    def add_subfolders(self, parent: Folder, name: bytes, fd: int, row: int, subfolders: list[bytes]) -> None:
+        """Let an open folder's subfolders wait; the folder is kept open for them."""
+        if not name:
+            folder = self._root
+            folder.row = row
+            os.close(fd)
+        else:
+            folder = Folder(parent, name, fd, row)
+            self._hold(folder)
+        folder.waiting += len(subfolders)
+        self.folders.extend([(folder, subfolder) for subfolder in subfolders])
+
+    def paths(self) -> list[bytes]:
+        """Give the paths of all that wait."""
+        prefixes: dict[int, bytes] = {}
+        paths = []
+        for folder, name in self.folders:
+            prefix = prefixes.get(id(folder))
+            if prefix is None:
+                prefix = prefixes[id(folder)] = folder.prefix()
+            paths.append(prefix + name)
+        return paths
+
+    def open(self, parent: Folder, name: bytes) -> int:
+        """Open a waiting folder, never through a link; its parent is closed with its last subfolder."""
+        parent.waiting -= 1
+        try:
+            fd = parent.fd if parent.fd >= 0 else self._reopen(parent)
+            # The root is opened anew by the dot: reading moves a descriptor's position, which others share.
+            return os.open(name or b".", _OPEN, dir_fd=fd)
+        finally:
+            if not parent.waiting:
+                self._let_go(parent)
+
+    def _reopen(self, folder: Folder) -> int:
+        """Open a parent again, name by name from the nearest open folder above it."""
+        names: list[Folder] = []
+        above = folder
+        while above.fd < 0:
+            names.append(above)
+            assert above.parent is not None  # noqa: S101  the root is always open
+            above = above.parent
+        fd, passing = above.fd, -1
+        for step in reversed(names):
+            try:
+                below = os.open(step.name, _OPEN, dir_fd=fd)
+            finally:
+                if passing >= 0:
+                    os.close(passing)
+            step_stat = os.fstat(below)
+            identity = (step_stat.st_dev, step_stat.st_ino)
+            if step.identity not in {None, identity}:
+                os.close(below)
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            # Parents on the way that are still waited for stay open, or a deep tree would be reopened from its
+            # root for every level of the way back up.
+            if step.waiting or step is folder:
+                step.fd = below
+                self._hold(step)
+                passing = -1
+            else:
+                passing = below
+            fd = below
+        return fd
+
+    def _hold(self, folder: Folder) -> None:
+        self._open.append(folder)
+        if len(self._open) > self._max_open:
+            self._evict(self._open[0])
+
+    def _evict(self, folder: Folder) -> None:
+        """Close a folder that is still waited for, remembering which one it was."""
+        self._open.remove(folder)
+        if folder.identity is None:
+            folder_stat = os.fstat(folder.fd)
+            folder.identity = (folder_stat.st_dev, folder_stat.st_ino)
+        os.close(folder.fd)
+        folder.fd = -1
+
+    def _let_go(self, folder: Folder) -> None:
+        if folder is self._root or folder.fd < 0:
+            return
+        self._open.remove(folder)
+        os.close(folder.fd)
+        folder.fd = -1
+
+    def close(self) -> None:
+        """Close every folder still held open, but not the root."""
+        for folder in self._open:
+            os.close(folder.fd)
+        self._open.clear()

@@ -1,0 +1,34 @@
+"""The folder that a scan starts from."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runner.model.errors import ScanError
+
+
+def open_root(root: bytes) -> int:
+    """Open the folder that a scan starts from.
+
+    Raises:
+        ScanError: If it is missing, not a folder or unreadable.
+    """
+    try:
+        return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise root_error(root, error) from None
+
+
+def root_error(root: bytes, error: OSError) -> ScanError:
+    """Say in one line why a root can't be scanned."""
+    name = os.fsdecode(root)
+    match error.errno:
+        case errno.ENOENT:
+            return ScanError(f"the root {name!r} does not exist; create it, mount it, or name another folder")
+        case errno.ENOTDIR:
+            return ScanError(f"the root {name!r} is not a folder; name the folder that holds the files")
+        case errno.EACCES | errno.EPERM:
+            return ScanError(f"the root {name!r} can't be read: {error.strerror}; grant this user read access")
+        case _:
+            return ScanError(f"the root {name!r} can't be read: {error.strerror}")
