@@ -50,7 +50,8 @@ class Waiting:
     def __init__(self, root_fd: int) -> None:
         self._root = Folder(None, b"", root_fd)
         self.folders: deque[tuple[Folder, bytes]] = deque()
-        self._parents: dict[bytes, Folder] = {b"": self._root}
+        self._parents: dict[tuple[Folder, bytes], Folder] = {}
+        self._last = b"", self._root
         self._open: deque[Folder] = deque()
         allowed = os.sysconf("SC_OPEN_MAX")
         self._max_open = MAX_OPEN if allowed < 0 else min(MAX_OPEN, max(1, allowed // 4))
@@ -58,19 +59,19 @@ class Waiting:
     def add_start(self, path: bytes) -> None:
         """Add a folder by its path, sharing the parents of earlier ones."""
         head, _, name = path.rpartition(b"/")
-        parent = self._find_parent(head) if path else self._root
+        if head != self._last[0]:  # most starts lie beside the one before
+            self._last = head, self._find_parent(head)
+        parent = self._last[1]
         parent.waiting += 1
         self.folders.append((parent, name))
 
     def _find_parent(self, path: bytes) -> Folder:
-        missing = []
-        while path not in self._parents:
-            missing.append(path)
-            path = path.rpartition(b"/")[0]
-        folder = self._parents[path]
-        for below in reversed(missing):
-            folder = Folder(folder, below.rpartition(b"/")[2], -1)
-            self._parents[below] = folder
+        folder = self._root
+        for name in path.split(b"/") if path else ():
+            below = self._parents.get((folder, name))
+            if below is None:
+                below = self._parents[folder, name] = Folder(folder, name, -1)
+            folder = below
         return folder
 
     def add_subfolders(self, parent: Folder, name: bytes, fd: int, row: int, subfolders: list[bytes]) -> None:

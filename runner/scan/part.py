@@ -42,7 +42,7 @@ class Part:
         stamps: Each folder's :data:`STAMPS` likewise.
         problems: What could not be read.
         elsewhere: Paths of folders that were left out because they lie on another file system.
-        rest: Paths of folders that were left for later because the budget was spent.
+        rest: Paths of folders that were left for later because what was read was enough.
     """
 
     __slots__ = ("elsewhere", "found", "names", "places", "problems", "rest", "stamps", "stats")

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     # Takes the folders read, entries listed and files found since the last report.
     Report: TypeAlias = Callable[[int, int, int], None]
+    Until: TypeAlias = Callable[[int, int], bool]
 
 # What reading a folder, or the stat of a file, costs beside listing one entry; measured on a warm ext4.
-FOLDER_COST, STAT_COST = 50, 8
+_FOLDER_COST, _STAT_COST = 50, 8
 # How many folders are read between two reports of progress.
 _REPORT_EVERY = 64
 
@@ -86,17 +87,16 @@ class Walker:
         starts: Iterable[bytes],
         report: Report,
         *,
-        budget: float = float("inf"),
-        enough: float = float("inf"),
+        until: Until | None = None,
         depth_first: bool = True,
     ) -> Part:
-        """Read folders and everything below them until the budget is spent.
+        """Read folders and everything below them.
 
         Args:
             starts: Paths of folders relative to the root; empty for the root itself.
             report: Told of progress every few folders.
-            budget: The most work to do, about one per entry listed; the last folder may exceed it.
-            enough: How many waiting folders end the reading as well.
+            until: Asked after each folder whether that is enough, given the work done so far, about one per entry
+                listed, and how many folders wait; None for all there are.
             depth_first: Whether the newest folder is read first, which holds few folders open, or the oldest.
 
         Returns:
@@ -109,18 +109,17 @@ class Walker:
         try:
             for start in starts:
                 waiting.add_start(start)
-            return self._read(waiting, report, budget, enough, depth_first=depth_first)
+            return self._read(waiting, report, until, depth_first=depth_first)
         except OSError as error:
             raise ScanError(f"the scan ran short: {error.strerror}; raise the limit or run fewer at a time") from error
         finally:
             waiting.close()
 
-    def _read(self, waiting: Waiting, report: Report, budget: float, enough: float, *, depth_first: bool) -> Part:
+    def _read(self, waiting: Waiting, report: Report, until: Until | None, *, depth_first: bool) -> Part:
         part = Part()
         folders = waiting.folders
         take = folders.pop if depth_first else folders.popleft
-        reported = entries = files = 0
-        spent = 0.0
+        reported = entries = files = spent = 0
         while folders:
             parent, name = take()
             try:
@@ -142,11 +141,11 @@ class Walker:
                     os.close(fd)
             entries += listed
             files += found
-            spent += listed + FOLDER_COST + (found * STAT_COST if self._stats else 0)
+            spent += listed + _FOLDER_COST + (found * _STAT_COST if self._stats else 0)
             if len(part.names) - reported >= _REPORT_EVERY:
                 report(len(part.names) - reported, entries, files)
                 reported, entries, files = len(part.names), 0, 0
-            if spent >= budget or len(folders) >= enough:
+            if until is not None and folders and until(spent, len(folders)):
                 break
         report(len(part.names) - reported, entries, files)
         part.rest = waiting.paths()

@@ -1,8 +1,8 @@
 """A ``multiprocessing.Pool`` whose workers read subtrees.
 
-The tree is cut as it is discovered. The parent reads the top until there are folders enough to share out; a worker
-reads a share until its budget is spent and hands back the folders it did not come to, which are shared out again.
-So lopsided trees balance without knowing their sizes beforehand.
+The tree is cut as it is discovered. The first worker begins with the root. Whoever reads does so until another worker
+has nothing left to do, and then hands back the folders it has not come to, which are shared out again. So lopsided
+trees balance without knowing their sizes beforehand, and even ones are cut only a few times.
 
 A worker killed by the kernel or by a person makes ``Pool.map`` wait for ever, and ``Pool.terminate`` after it, since
 the dead worker may hold the lock of the task queue. The parent therefore watches the workers beside the results
@@ -16,13 +16,14 @@ import multiprocessing
 import multiprocessing.pool
 import time
 from collections import deque
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 
 from runner.model.errors import ScanError
 from runner.model.signals import signal_name
 from runner.scan.found import Found
-from runner.scan.walk import FOLDER_COST, Walker
+from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
 
 TYPE_CHECKING = False
@@ -30,19 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
+    from multiprocessing.synchronize import Semaphore
     from typing import Any
 
     from runner.scan.part import Trouble
     from runner.scan.query import Selecting
     from runner.scan.walk import Report
 
-# The parent reads the top of the tree until it has this many folders for each worker, or at first this much work.
-_SHARES_PER_WORKER = 8
-_TOP_BUDGET = 2_000
-# The most work in one task, about 20 ms: small enough to balance, large against the 0.1 ms that a task costs.
-_TASK_BUDGET = 40_000
-# Tasks handed out beyond those being worked on, so that no worker waits for the parent.
-_TASKS_AHEAD = 2
+# The most work in one task, about 0.2 s: progress is told when a task has ended.
+_TASK_WORK = 400_000
+# The least work, about 2 ms, after which a worker hands back what is left; doing so costs a tenth of that.
+_LEAST_WORK = 4_000
 # How long workers may take to end once they have nothing left to do.
 _END_S = 5.0
 # How long it may take until the exit code of an ended worker is known.
@@ -58,11 +57,15 @@ class Pool:
         """Scan a tree with a pool; see :class:`~runner.strategies.base.Strategy`."""
         began = time.perf_counter()
         walker = Walker(request.root, request.selection)
+        hunger = multiprocessing.get_context(request.start_method).Semaphore(0)
         crew = Crew(
-            request.workers, request.start_method, initializer=_prepare, initargs=(request.root, request.selection)
+            request.workers,
+            request.start_method,
+            initializer=_prepare,
+            initargs=(request.root, request.selection, hunger),
         )
         try:
-            found, ready = _gather(walker, crew, request.workers, report)
+            found, ready = _gather(crew, request.workers, hunger, report)
             walker.check_root()
         finally:
             walker.close()
@@ -198,34 +201,41 @@ def _exit_code(worker: BaseProcess) -> int | None:
     return worker.exitcode
 
 
-def _gather(walker: Walker, crew: Crew, workers: int, report: Report) -> tuple[Found, float]:
-    """Read the whole tree; returns it and when the last worker became ready, by ``time.perf_counter``."""
-    ready = time.perf_counter()  # if the parent reads it all, no worker tells otherwise
+def _gather(crew: Crew, workers: int, hunger: Semaphore, report: Report) -> tuple[Found, float]:
+    """Let the whole tree be read; returns it and when the last worker became ready, by ``time.perf_counter``."""
+    ready = 0.0
     tally = _Tally()
-    frontier = deque([b""])
-    budget = _TOP_BUDGET
-    under_way = 0
-    while frontier or under_way:
-        if not under_way and (len(frontier) < workers or not tally.parts):
-            # A chain of folders gives nothing to share out, and handing it over would only cost. Each time more of it
-            # is read, since each time it is opened anew from the root.
-            part = walker.read(frontier, report, budget=budget, enough=_SHARES_PER_WORKER * workers, depth_first=False)
-            budget *= 2
-            frontier = deque(part.rest)
-            tally.add(part.encode(), part.problems, part.count())
-            continue
-        # What a budget is likely to cover, so that few folders come back; all of them together no more than a round.
-        share = max(1, min(len(frontier) // (2 * workers), int(_TASK_BUDGET / tally.mean_cost())))
-        while frontier and under_way < workers * _TASKS_AHEAD:
-            crew.submit(_read_share, [frontier.popleft() for _ in range(min(share, len(frontier)))])
-            under_way += 1
+    shares = [[b""]]
+    busy = 0
+    while shares or busy:
+        busy += _hand_out(shares, workers - busy, crew)
+        for _ in range(workers - busy):
+            hunger.release()
         encoded, problems, rest, counts, ready_at = marshal.loads(crew.result())  # noqa: S302  from an own worker
-        under_way -= 1
+        busy -= 1
+        while hunger.acquire(block=False):  # whoever was to hear it had finished already
+            pass
         ready = max(ready, ready_at)
         tally.add(encoded, problems, counts)
-        frontier.extend(rest)
         report(*counts)
+        if rest:
+            shares.append(rest)
     return tally.found(), ready
+
+
+def _hand_out(shares: list[list[bytes]], idle: int, crew: Crew) -> int:
+    """Give every idle worker a share, halving the largest ones until there are enough; returns how many got one."""
+    while 0 < len(shares) < idle:
+        largest = max(shares, key=len)
+        if len(largest) == 1:
+            break
+        shares.remove(largest)
+        # Every other folder: those found later lie deeper and hold less.
+        shares += [largest[::2], largest[1::2]]
+    given = min(idle, len(shares))
+    for _ in range(given):
+        crew.submit(_read_share, shares.pop())
+    return given
 
 
 class _Tally:
@@ -244,10 +254,6 @@ class _Tally:
         self._entries += counts[1]
         self._files += counts[2]
 
-    def mean_cost(self) -> float:
-        """Tell what a folder costs on average, in units of the budget."""
-        return FOLDER_COST + self._entries / max(1, self._directories)
-
     def found(self) -> Found:
         """Give it all."""
         return Found(
@@ -261,25 +267,32 @@ class _Tally:
 
 # What a worker keeps between its tasks.
 _assignment: tuple[bytes, Selecting] | None = None
+_hungry: Callable[[], bool] = bool
 _walker: Walker | None = None
 _ready_at = 0.0
 
 
-def _prepare(root: bytes, selection: Selecting) -> None:
+def _prepare(root: bytes, selection: Selecting, hunger: Semaphore) -> None:
     """Remember the tree; it is opened by the first task, where an error reaches the parent."""
-    global _assignment, _ready_at  # noqa: PLW0603  a pool gives its workers no other place
+    global _assignment, _hungry, _ready_at  # noqa: PLW0603  a pool gives its workers no other place
     _assignment = (root, selection)
+    _hungry = partial(hunger.acquire, block=False)
     _ready_at = time.perf_counter()
 
 
 def _read_share(starts: list[bytes]) -> bytes:
-    """Read some subtrees within the budget, in a worker."""
+    """Read some subtrees, in a worker, until another one is idle and wants what is left."""
     global _walker  # noqa: PLW0603  likewise
+    assert _assignment is not None  # noqa: S101  the initializer ran first
     if _walker is None:
-        assert _assignment is not None  # noqa: S101  the initializer ran first
         _walker = Walker(*_assignment)
-    part = _walker.read(starts, _no_report, budget=_TASK_BUDGET)
+    part = _walker.read(starts, _no_report, until=_until)
     return marshal.dumps((part.encode(), part.problems, part.rest, part.count(), _ready_at))
+
+
+def _until(spent: int, waiting: int) -> bool:
+    """Tell when to hand back what waits; a chain of folders, of which one waits at a time, gives nothing to share."""
+    return spent >= _TASK_WORK or (waiting > 1 and spent >= _LEAST_WORK and _hungry())
 
 
 def _no_report(_folders: int, _entries: int, _files: int) -> None:

@@ -96,7 +96,7 @@ def test_a_process_out_of_descriptors_fails_in_one_line(tmp_path: Path) -> None:
 def test_the_walk_leaves_no_descriptor_open(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"{n}/{m}/x.md": 0 for n in range(3) for m in range(3)})
     before = os.listdir("/proc/self/fd")
-    read(tmp_path, budget=100)
+    read(tmp_path, until=lambda spent, _: spent >= 100)
     assert before == os.listdir("/proc/self/fd")
 
 
@@ -327,7 +327,7 @@ def test_reading_in_parts_loses_and_doubles_nothing(
         rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
         walker = Walker(os.fsencode(root), Selection())
         while rest:
-            part = walker.read(rest, lambda *_: None, budget=budget, depth_first=depth_first)
+            part = walker.read(rest, lambda *_: None, until=lambda spent, _: spent >= budget, depth_first=depth_first)
             assert part.names
             folders_read += [row[0] for row in part.rows()]
             files_found += found(part)

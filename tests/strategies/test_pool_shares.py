@@ -10,9 +10,10 @@ from runner.strategies.base import ScanRequest
 from runner.strategies.pool import Pool
 
 
-@pytest.mark.parametrize("budget", [1, 60, 400])
+@pytest.mark.parametrize("limit", ["_TASK_WORK", "_LEAST_WORK"])
+@pytest.mark.parametrize("work", [1, 60, 400])
 def test_folders_handed_back_by_a_worker_are_shared_out_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, work: int
 ) -> None:
     expected = [b""]
     for number in range(20):
@@ -20,7 +21,7 @@ def test_folders_handed_back_by_a_worker_are_shared_out_again(
             (tmp_path / path).mkdir()
             expected.append(path.encode())
     # A forked worker has what is set here.
-    monkeypatch.setattr(pool, "_TASK_BUDGET", budget)
+    monkeypatch.setattr(pool, limit, work)
 
     scan = Pool().scan(
         ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
