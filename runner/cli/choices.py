@@ -19,6 +19,7 @@ class Choices:
     strategy: list[str] | None
     workers: str | None
     timeout: str | None
+    full_every: str | None
     catchup: Catchup | None
 
     def apply(self, spec: JobSpec) -> JobSpec:
@@ -42,6 +43,7 @@ class Choices:
             strategies=tuple(self.strategy) if self.strategy else spec.strategies,
             workers=spec.workers if self.workers is None else _parse_workers(self.workers),
             timeout_s=spec.timeout_s if self.timeout is None else _parse_timeout(self.timeout),
+            full_every_s=spec.full_every_s if self.full_every is None else parse_duration(self.full_every),
             catchup=self.catchup or spec.catchup,
         )
 

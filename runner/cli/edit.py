@@ -28,6 +28,7 @@ def edit(
     strategy: options.StrategyOption = None,
     workers: options.Workers = None,
     timeout: options.Timeout = None,
+    full_every: options.FullEvery = None,
     db: options.Db = None,
 ) -> None:
     """Change a job; what is not named stays as it is. Patterns, excludes and strategies are replaced as a whole.
@@ -59,6 +60,7 @@ def edit(
         strategy=strategy,
         workers=workers,
         timeout=timeout,
+        full_every=full_every,
         catchup=catchup,
     )
     with options.opened(db) as (database, _):
@@ -104,10 +106,12 @@ def remove(job: options.JobArgument, db: options.Db = None) -> None:
     from datetime import UTC, datetime
 
     from runner.history.jobs import get_job, remove_job
+    from runner.runs.caches import forget
 
     with options.opened(db) as (database, _):
         known = get_job(database, job)
         remove_job(database, known, datetime.now(UTC))
+        forget(database, known)
     typer.echo(
         f"removed job {known.job_id} {known.spec.name!r}; its runs stay: runner history {known.job_id}", err=True
     )

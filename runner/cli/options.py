@@ -106,7 +106,11 @@ OneFileSystem = Annotated[
 StrategyOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--strategy", "-s", metavar="NAME", help="sequential, pool; repeatable; default both.", rich_help_panel=_HOW
+        "--strategy",
+        "-s",
+        metavar="NAME",
+        help="sequential, pool, incremental; repeatable; default the first two.",
+        rich_help_panel=_HOW,
     ),
 ]
 Workers = Annotated[
@@ -115,6 +119,12 @@ Workers = Annotated[
 Timeout = Annotated[
     str | None,
     typer.Option(metavar="DURATION|none", help="End an execution that takes longer.", rich_help_panel=_HOW),
+]
+FullEvery = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION", help="Let incremental scans read everything this often; default 1d.", rich_help_panel=_HOW
+    ),
 ]
 
 

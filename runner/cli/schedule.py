@@ -27,6 +27,7 @@ def schedule(
     strategy: options.StrategyOption = None,
     workers: options.Workers = None,
     timeout: options.Timeout = None,
+    full_every: options.FullEvery = None,
     db: options.Db = None,
 ) -> None:
     """Register a job that scans DIR on a timer.
@@ -63,6 +64,7 @@ def schedule(
         strategy=strategy,
         workers=workers,
         timeout=timeout,
+        full_every=full_every,
         catchup=catchup,
     )
     base = JobSpec(name=default_name(root) if name is None else name, root=root, schedule=plan)

@@ -127,6 +127,7 @@ jobs = Table(
     Column("removed_at", Instant),
     # A digest of all that the last saved run found and could not read: an equal one says that nothing has changed.
     Column("findings_digest", LargeBinary(16)),
+    Column("full_every_s", Integer, nullable=False, server_default=text("86400")),
     sqlite_autoincrement=True,
 )
 Index(

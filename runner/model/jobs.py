@@ -77,6 +77,7 @@ class JobSpec:
         strategies: Names of the strategies of each run, at least one.
         workers: Pool workers; None for one per usable CPU.
         timeout_s: Seconds after which an execution is ended; None for never.
+        full_every_s: Seconds after which an incremental strategy reads everything again.
         schedule: When it fires; None for a job that only runs by hand.
         catchup: What to do about missed fire times.
         paused: Whether its schedule is held.
@@ -88,6 +89,7 @@ class JobSpec:
     strategies: tuple[str, ...] = ("sequential", "pool")
     workers: int | None = None
     timeout_s: int | None = None
+    full_every_s: int = 24 * 60 * 60
     schedule: Schedule | None = None
     catchup: Catchup = Catchup.ONCE
     paused: bool = False

@@ -33,7 +33,7 @@ DIFFERENCE_KEYS = ("path", "found_by", "path_base64")
 JOB_KEYS = (
     *("number", "name", "root", "schedule", "timezone", "paused", "next_at", "last_run", "last_status"),
     *("last_finished_at", "patterns", "excludes", "ignore_case", "track", "one_file_system", "strategies", "workers"),
-    *("timeout_s", "catchup", "jitter_s", "created_at", "root_base64"),
+    *("timeout_s", "catchup", "jitter_s", "created_at", "root_base64", "full_every_s"),
 )
 
 
@@ -158,6 +158,7 @@ def job_record(job: Job, next_at: datetime | None = None, last_run: Run | None =
         "jitter_s": 0 if spec.schedule is None else spec.schedule.jitter_s,
         "created_at": _instant(job.created_at),
         "root_base64": root_base64,
+        "full_every_s": spec.full_every_s,
     }
 
 

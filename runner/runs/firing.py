@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
+from typing import TYPE_CHECKING
 
 from runner.history.database import Database
 from runner.history.runs import Busy, Ending, begin_run, finish_run, list_first_strategies, list_owners
@@ -22,11 +23,15 @@ from runner.measure.trials import Outcome, Progress, carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Status
+from runner.runs.caches import cache_file
 from runner.runs.order import choose_order
 from runner.scan.root import open_root
 from runner.scan.snapshot import Snapshot, differing_paths
 from runner.strategies import load_strategy
 from runner.strategies.base import ScanRequest
+
+if TYPE_CHECKING:
+    from runner.scan.found import Found
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +135,14 @@ def fire(
             time.sleep(_WAIT_S)
 
     began = time.monotonic()
-    request = ScanRequest(root=job.spec.root, selection=job.spec.selection, workers=workers, start_method=start_method)
+    request = ScanRequest(
+        root=job.spec.root,
+        selection=job.spec.selection,
+        workers=workers,
+        start_method=start_method,
+        cache=os.fsencode(cache_file(database, job)),
+        full_every_s=job.spec.full_every_s,
+    )
     try:
         went_first = list_first_strategies(database, job, limit=_LOOK_BACK)
         order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
@@ -216,10 +228,13 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
     figures = outcome.figures
     if figures is None:
         return _Executed(execution=execution, snapshot=None)
-    snapshot = Snapshot(outcome.result)
+    found: Found = outcome.result
+    snapshot = Snapshot(found)
     measured = replace(
         execution,
-        status=Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
+        # What a strategy that is found to be wrong has read anew is right, and is saved.
+        status=Status.FAILED if found.defect else Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
+        message=found.defect or "; ".join(found.messages) or None,
         wall_s=figures.wall_s,
         startup_s=figures.startup_s,
         user_s=figures.user_s,
@@ -240,9 +255,9 @@ def _conclude(executed: Sequence[_Executed], root_error: str | None, wall_s: flo
     worst = max((one.execution for one in executed), key=lambda execution: _SEVERITY.index(execution.status))
     snapshots = {one.execution.strategy: one.snapshot for one in executed if one.snapshot is not None}
     differing = differing_paths(snapshots) if len(snapshots) > 1 else {}
-    messages = []
-    if worst.message is not None:
-        messages.append(f"{worst.strategy}: {worst.message}")
+    messages = [
+        f"{one.execution.strategy}: {one.execution.message}" for one in executed if one.execution.message is not None
+    ]
     if differing:
         messages.append(
             f"the strategies differ on {len(differing)} paths: the tree changed meanwhile, or there is a defect"

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _MOUNT_TABLE = "/proc/self/mountinfo"
 
 # Here a folder's link count is 2 plus its subfolders (ext4 says 1 once it stops counting), so that a count of 2
 # proves that there are none. btrfs, overlay and network file systems promise no such thing.
 _COUNTS_SUBFOLDERS = frozenset({"ext4", "xfs", "tmpfs"})
+
+# Here every change of a folder's list gives the folder the time of the change, by this machine's clock. Network file
+# systems and FUSE take their times from elsewhere or keep them for a while; FAT and overlay do not keep all of them.
+_STAMPS_CHANGES = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})
 
 
 def read_mount_table() -> list[tuple[int, bytes, str]]:
@@ -47,13 +55,32 @@ def devices_counting_subfolders() -> frozenset[int]:
     return frozenset(device for device, _, kind in read_mount_table() if kind in _COUNTS_SUBFOLDERS)
 
 
+def devices_stamping_changes(devices: Mapping[int, bytes]) -> frozenset[int]:
+    """Find the devices whose folders tell by their stamps whether their lists have changed.
+
+    Args:
+        devices: Device numbers, each with the path of a folder on it.
+    """
+    mounts = read_mount_table()
+    known = {device for device, _, _ in mounts}
+    trusted = set()
+    for device, path in devices.items():
+        kind = _kind(device, path, mounts)
+        if kind in _STAMPS_CHANGES and (device in known or kind == "btrfs"):
+            trusted.add(device)
+    return frozenset(trusted)
+
+
 def find_filesystem(path: bytes) -> str:
     """Find the type of the file system that holds *path*, such as ``ext4``; empty where it can't be told."""
-    mounts = read_mount_table()
     try:
         device = os.stat(path).st_dev
     except OSError:
         return ""
+    return _kind(device, path, read_mount_table())
+
+
+def _kind(device: int, path: bytes, mounts: list[tuple[int, bytes, str]]) -> str:
     by_device = [kind for number, _, kind in mounts if number == device]
     if by_device:
         return by_device[-1]

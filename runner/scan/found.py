@@ -23,9 +23,13 @@ class Found:
         files: How many of those were found.
         problems: What could not be read.
         digest: That of all findings, if it is known; see :func:`digest_findings`.
+
+    Attributes:
+        messages: What there is to say about how it was found.
+        defect: Why what was found earlier may be wrong; None if nothing says so.
     """
 
-    __slots__ = ("digest", "directories", "entries", "files", "parts", "problems")
+    __slots__ = ("defect", "digest", "directories", "entries", "files", "messages", "parts", "problems")
 
     def __init__(
         self,
@@ -43,6 +47,8 @@ class Found:
         self.files = files
         self.problems = problems
         self.digest = digest
+        self.messages: list[str] = []
+        self.defect: str | None = None
 
     def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Give path, found names and stats of each folder in which something was found, in any order."""

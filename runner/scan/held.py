@@ -10,7 +10,7 @@ from collections import deque
 # the rest of the process needs some too, so no more than a quarter of those allowed are held.
 MAX_OPEN = 128
 
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folder:
@@ -103,7 +103,7 @@ class Waiting:
         try:
             fd = parent.fd if parent.fd >= 0 else self._reopen(parent)
             # The root is opened anew by the dot: reading moves a descriptor's position, which others share.
-            return os.open(name or b".", _OPEN, dir_fd=fd)
+            return os.open(name or b".", OPEN, dir_fd=fd)
         finally:
             if not parent.waiting:
                 self._let_go(parent)
@@ -119,7 +119,7 @@ class Waiting:
         fd, passing = above.fd, -1
         for step in reversed(names):
             try:
-                below = os.open(step.name, _OPEN, dir_fd=fd)
+                below = os.open(step.name, OPEN, dir_fd=fd)
             finally:
                 if passing >= 0:
                     os.close(passing)

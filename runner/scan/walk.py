@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import os
 from array import array
+from functools import partial
 
 from runner.model.errors import ScanError
 from runner.scan.filesystems import devices_counting_subfolders
-from runner.scan.held import Waiting
+from runner.scan.held import OPEN, Waiting
 from runner.scan.match import Matcher
 from runner.scan.part import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp
 from runner.scan.root import open_root, root_error
@@ -88,6 +89,7 @@ class Walker:
         report: Report,
         *,
         until: Until | None = None,
+        descend: bool = True,
         depth_first: bool = True,
     ) -> Part:
         """Read folders and everything below them.
@@ -97,6 +99,7 @@ class Walker:
             report: Told of progress every few folders.
             until: Asked after each folder whether that is enough, given the work done so far, about one per entry
                 listed, and how many folders wait; None for all there are.
+            descend: Whether subfolders are read as well, or left.
             depth_first: Whether the newest folder is read first, which holds few folders open, or the oldest.
 
         Returns:
@@ -109,13 +112,36 @@ class Walker:
         try:
             for start in starts:
                 waiting.add_start(start)
-            return self._read(waiting, report, until, depth_first=depth_first)
+            return self._read(waiting, report, until, descend=descend, depth_first=depth_first)
         except OSError as error:
             raise ScanError(f"the scan ran short: {error.strerror}; raise the limit or run fewer at a time") from error
         finally:
             waiting.close()
 
-    def _read(self, waiting: Waiting, report: Report, until: Until | None, *, depth_first: bool) -> Part:
+    def stat_again(self, path: bytes, names: list[bytes], identity: tuple[int, int]) -> bytes | None:
+        """Look again at the files found earlier in a folder whose list has not changed since.
+
+        Args:
+            path: The folder, relative to the root.
+            names: The found names.
+            identity: Device and inode of the folder.
+
+        Returns:
+            Their sizes and times as in :class:`~runner.scan.part.Part`; None if the folder has to be read after all.
+        """
+        part = Part()
+        try:
+            fd = os.open(path or b".", OPEN, dir_fd=self.fd)
+        except OSError:
+            return None
+        try:
+            now = os.fstat(fd)
+            kept, stats = _stat_files(fd, names, part, lambda: path + b"/" if path else b"")
+        finally:
+            os.close(fd)
+        return stats if kept == names and not part.problems and (now.st_dev, now.st_ino) == identity else None
+
+    def _read(self, waiting: Waiting, report: Report, until: Until | None, *, descend: bool, depth_first: bool) -> Part:
         part = Part()
         folders = waiting.folders
         take = folders.pop if depth_first else folders.popleft
@@ -130,7 +156,10 @@ class Walker:
             keep = False
             try:
                 listed, found, subfolders = self._list(fd, parent, name, part)
-                if subfolders:
+                if not descend:
+                    prefix = _below(parent, name)
+                    part.rest += [prefix + each for each in subfolders]
+                elif subfolders:
                     waiting.add_subfolders(parent, name, fd, len(part.names) - 1, subfolders)
                     keep = True
             except OSError as error:
@@ -148,7 +177,7 @@ class Walker:
             if until is not None and folders and until(spent, len(folders)):
                 break
         report(len(part.names) - reported, entries, files)
-        part.rest = waiting.paths()
+        part.rest += waiting.paths()
         return part
 
     def _note_folder(self, part: Part, parent: Folder, name: bytes, error: OSError) -> None:
@@ -174,13 +203,13 @@ class Walker:
         found = self._matcher.pick(names)
         excludes = self._matcher.excludes
         if excludes is not None:
-            prefix = parent.prefix() + name + b"/" if name else b""
+            prefix = _below(parent, name)
             found = [each for each in found if not excludes(each, prefix, False)]  # noqa: FBT003
             subfolders = [each for each in subfolders if not excludes(each, prefix, True)]  # noqa: FBT003
         found.sort()
         stats = b""
         if self._stats and found:
-            found, stats = stat_files(fd, found, part, lambda: parent.prefix() + name + b"/" if name else b"")
+            found, stats = _stat_files(fd, found, part, partial(_below, parent, name))
         mtime_ns = clamp(before.st_mtime_ns)
         if self._settle:
             after = os.fstat(fd)
@@ -221,13 +250,18 @@ def _tell_apart(fd: int) -> tuple[list[bytes], list[bytes]]:
     return others, folders
 
 
+def _below(parent: Folder, name: bytes) -> bytes:
+    """Give the path of a folder with a slash behind it; empty for the root."""
+    return parent.prefix() + name + b"/" if name else b""
+
+
 def _note(part: Part, path: bytes, error: OSError) -> None:
     if error.errno in _SHORTAGES:
         raise error
     part.problems.append((path, error.errno or 0, error.strerror or str(error)))
 
 
-def stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
+def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
     """Stat found names without following links; drops those that are gone or turned into folders.
 
     Args:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 STRATEGIES = {
     "sequential": "runner.strategies.sequential:Sequential",
     "pool": "runner.strategies.pool:Pool",
+    "incremental": "runner.strategies.incremental:Incremental",
 }
 
 

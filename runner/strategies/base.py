@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from runner.scan.query import Query
 
+# How often an incremental strategy verifies itself, unless it is told otherwise.
+FULL_EVERY_S = 24 * 60 * 60
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,15 +46,28 @@ class ScanRequest:
         selection: What to find.
         workers: Processes that a parallel strategy may use.
         start_method: How it starts them: fork, forkserver or spawn.
+        cache: Absolute path of the file in which an incremental strategy remembers the tree; None for none.
+        full_every_s: Seconds after which it reads everything again.
     """
 
-    __slots__ = ("root", "selection", "start_method", "workers")
+    __slots__ = ("cache", "full_every_s", "root", "selection", "start_method", "workers")
 
-    def __init__(self, *, root: bytes, selection: Selecting, workers: int, start_method: str) -> None:
+    def __init__(
+        self,
+        *,
+        root: bytes,
+        selection: Selecting,
+        workers: int,
+        start_method: str,
+        cache: bytes | None = None,
+        full_every_s: int = FULL_EVERY_S,
+    ) -> None:
         self.root = root
         self.selection: Selecting = Query(selection)
         self.workers = workers
         self.start_method = start_method
+        self.cache = cache
+        self.full_every_s = full_every_s
 
 
 def _nothing_to_end() -> None:

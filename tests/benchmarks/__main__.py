@@ -4,6 +4,7 @@ import sys
 
 _BENCHMARKS = {
     "scan": "each strategy beside find, bfs, fd, rg, updatedb and os.walk, interleaved",
+    "fuzz": "random changes, after each of which an incremental scan has to equal a full one",
     "lopsided": "whether lopsided trees keep both workers busy",
 }
 

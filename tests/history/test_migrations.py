@@ -26,7 +26,7 @@ from runner.model.errors import DatabaseUnusable, HistoryError
 REPOSITORY = Path(__file__).parents[2]
 NEXT = """
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0002", "{last}", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "{last}", None, None
 
 def upgrade():
     op.execute("CREATE TABLE extra (id INTEGER)")
@@ -42,7 +42,7 @@ def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(bundled("migrations"), copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(upgrade, "bundled", lambda folder: tmp_path / folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    return copy / "versions" / "0002_more.py"
+    return copy / "versions" / "9999_more.py"
 
 
 @pytest.fixture
@@ -97,7 +97,8 @@ def statements(path: Path) -> dict[str, list[str]]:
     query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
     with closing(sqlite3.connect(path)) as connection:
         return {
-            name: sorted(clause.strip(" ,") for clause in re.sub(r"[ \t]+", " ", sql).splitlines())
+            # An added column stands behind the last one, on its line.
+            name: sorted(clause.strip(" ,") for clause in re.sub(r"[ \t]+", " ", sql.replace(", ", ",\n")).splitlines())
             for name, sql in connection.execute(query)
             if name != "alembic_version"
         }
@@ -137,8 +138,8 @@ def test_an_older_schema_is_brought_up_to_date_after_a_backup(
     old: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrations.write_text(NEXT.format(last=REVISIONS[-1], more=""))
-    monkeypatch.setattr(upgrade, "REVISIONS", (*REVISIONS, "0002"))
-    backup = old.with_name("history.db.before-0002")
+    monkeypatch.setattr(upgrade, "REVISIONS", (*REVISIONS, "9999"))
+    backup = old.with_name("history.db.before-9999")
     backup.write_text("left by an upgrade that did not finish")
     with opened(old) as database:
         assert [] == find_faults(database)
@@ -168,7 +169,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 ) -> None:
     before = old.read_bytes()
     migrations.write_text(NEXT.format(last=REVISIONS[-1], more=more))
-    monkeypatch.setattr(upgrade, "REVISIONS", (*REVISIONS, "0002"))
+    monkeypatch.setattr(upgrade, "REVISIONS", (*REVISIONS, "9999"))
     with pytest.raises(HistoryError, match=message):
         open_database(locate(str(old)))
     assert before == old.read_bytes()

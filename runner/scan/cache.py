@@ -1,0 +1,156 @@
+"""What an incremental scan remembers from one time to the next: a file that can be rebuilt, no history.
+
+It says of each folder how it was listed and which stamps it had then, and of how many of them that can be relied on.
+Losing it costs a full scan and nothing else, so it is written whole and renamed, but not forced to the disk; a checksum
+tells a torn one.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import time
+from binascii import crc32
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from runner.scan.query import Selecting
+
+    # Everything that has to be the same for a cache to be of use.
+    Key: TypeAlias = tuple[int, bytes, tuple[str, ...], tuple[str, ...], bool, str, bool, int]
+
+_VERSION = 1
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+class Clock:
+    """The clock as a scan finds it at its start.
+
+    Attributes:
+        boot: Names the boot of this machine; empty where nothing does.
+        now_ns: Nanoseconds since the epoch, by the clock that stamps files.
+        ahead_ns: How far that clock is ahead of the one that nobody can set; less than before after a backward step.
+    """
+
+    __slots__ = ("ahead_ns", "boot", "now_ns")
+
+    def __init__(self) -> None:
+        try:
+            with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123  as light as it gets
+                self.boot = file.read().strip()
+        except FileNotFoundError:
+            self.boot = ""
+        self.now_ns = time.time_ns()
+        # Goes on during suspension, as the clock that stamps files does.
+        self.ahead_ns = self.now_ns - time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Cache:
+    """What an earlier scan left.
+
+    Args:
+        key: See :func:`key_of`.
+        boot: The boot in which it was made.
+        ahead_ns: The most by which the clock has been ahead since the last full scan; see :class:`Clock`.
+        full_at_ns: When the last full scan began, nanoseconds since the epoch.
+        settled: For each folder 1 if its stamps will tell any later change of its list, else 0.
+        part: The encoded part that is the whole tree.
+        counts: Folders read, entries listed and files found.
+        digest: That of all findings; see :func:`~runner.scan.found.digest_findings`.
+    """
+
+    __slots__ = ("ahead_ns", "boot", "counts", "digest", "full_at_ns", "key", "part", "settled")
+
+    def __init__(
+        self,
+        *,
+        key: Key,
+        boot: str,
+        ahead_ns: int,
+        full_at_ns: int,
+        settled: bytes,
+        part: bytes,
+        counts: tuple[int, int, int],
+        digest: bytes,
+    ) -> None:
+        self.key = key
+        self.boot = boot
+        self.ahead_ns = ahead_ns
+        self.full_at_ns = full_at_ns
+        self.settled = settled
+        self.part = part
+        self.counts = counts
+        self.digest = digest
+
+
+def key_of(root: bytes, selection: Selecting) -> Key:
+    """Give everything that has to be the same for a cache to be of use; who asks decides what can be read."""
+    return (
+        _VERSION,
+        root,
+        selection.patterns,
+        selection.excludes,
+        selection.ignore_case,
+        selection.track,
+        selection.one_file_system,
+        os.geteuid(),
+    )
+
+
+def load(path: bytes) -> Cache | None:
+    """Load what an earlier scan left; None if there is nothing that can be read."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  as light as it gets
+            content = file.read()
+    except OSError:
+        return None
+    if crc32(content[4:]).to_bytes(4, "big") != content[:4]:
+        return None
+    try:
+        key, boot, ahead_ns, full_at_ns, settled, part, counts, digest = marshal.loads(memoryview(content)[4:])  # noqa: S302
+    except (EOFError, TypeError, ValueError):  # of another version
+        return None
+    return Cache(
+        key=key,
+        boot=boot,
+        ahead_ns=ahead_ns,
+        full_at_ns=full_at_ns,
+        settled=settled,
+        part=part,
+        counts=counts,
+        digest=digest,
+    )
+
+
+def store(path: bytes, cache: Cache) -> None:
+    """Leave something for the next scan.
+
+    Raises:
+        OSError: If it can't be written; what was there before stays.
+    """
+    content = marshal.dumps(
+        (
+            cache.key,
+            cache.boot,
+            cache.ahead_ns,
+            cache.full_at_ns,
+            cache.settled,
+            cache.part,
+            cache.counts,
+            cache.digest,
+        )
+    )
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  as light as it gets
+    partial = b"%b.%d" % (path, os.getpid())
+    try:
+        with open(partial, "wb") as file:  # noqa: PTH123
+            file.write(crc32(content).to_bytes(4, "big"))
+            file.write(content)
+        os.replace(partial, path)  # noqa: PTH105
+    except OSError:
+        with suppress(OSError):
+            os.unlink(partial)  # noqa: PTH108
+        raise

@@ -1,0 +1,274 @@
+"""A scan that reads only the folders that may have changed since the last one.
+
+For every folder still reachable: it is looked at without following links, and its last listing is used again only if
+path, device, inode, modification and change time all equal those stored. Otherwise it is opened, never through a link,
+and its stamps are relied on the next time only if they did not move while it was read and lie clearly before the scan's
+start: a change made afterwards then has another stamp, whatever the granularity of the clock.
+
+Git's index tells changed files in the same way, its "racy" entries included (Documentation/technical/racy-git.txt).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from operator import attrgetter
+
+from runner.scan.filesystems import devices_stamping_changes
+from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from runner.scan.walk import Report, Walker
+
+    Stamps: TypeAlias = tuple[int, int, int, int]
+
+# How long before the scan's start the latest stamp must lie: FAT keeps every other second, and this is a little more.
+SETTLED_AFTER_NS = 2_100_000_000
+
+_stamps_of = attrgetter("st_dev", "st_ino", "st_mtime_ns", "st_ctime_ns")
+# Stand for the stamps of a folder that is not there, and of one that can't be looked at.
+_GONE: Stamps = (0, 0, UNKNOWN, 0)
+_UNSEEN: Stamps = (0, 0, UNKNOWN, 1)
+
+
+def list_paths(part: Part) -> list[bytes]:
+    """List the path of every folder of a part that is the whole tree."""
+    paths: list[bytes] = []
+    prefixes: list[bytes] = []
+    for name, (parent, _) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
+        path = prefixes[parent] + name if parent >= 0 else b""
+        paths.append(path)
+        prefixes.append(path + b"/" if path else b"")
+    return paths
+
+
+def look(paths: list[bytes]) -> list[Stamps]:
+    """Look at folders without following links; paths are relative to the current folder, which is the root."""
+    try:
+        return list(map(_stamps_of, map(os.lstat, [path or b"." for path in paths])))
+    except OSError:
+        return list(map(_look_at, paths))
+
+
+def _look_at(path: bytes) -> Stamps:
+    try:
+        stamps: Stamps = _stamps_of(os.lstat(path or b"."))
+    except OSError as error:
+        return _GONE if error.errno == errno.ENOENT else _UNSEEN
+    return stamps
+
+
+class Rescan:
+    """A tree as it was, and as far as it can be told without reading folders again, as it is.
+
+    Args:
+        walker: Reads what has to be read; has to settle.
+        old: The whole tree as it was.
+        settled: Of each folder whether its stamps tell any later change.
+        stats: Whether sizes and times of found files are kept.
+    """
+
+    def __init__(self, walker: Walker, old: Part, settled: bytes, *, stats: bool) -> None:
+        self._walker = walker
+        self._old = old
+        self._paths = list_paths(old)
+        os.fchdir(walker.fd)
+        self._looks = look(self._paths)
+        self._stamps: list[Stamps] = list(STAMPS.iter_unpack(old.stamps))
+        self._stats = old.stats
+        self._changed = frozenset[int]()
+        if 0 in settled or self._looks != self._stamps:
+            self._changed = frozenset(
+                number
+                for number, (seen, stamps) in enumerate(zip(self._looks, self._stamps, strict=True))
+                if seen != _GONE and (seen != stamps or not settled[number])
+            )
+        self._gone = _GONE in self._looks
+        if stats:
+            self._stat_again()
+
+    def _stat_again(self) -> None:
+        """Look at the found files of every folder that need not be read."""
+        self._stats = list(self._stats)
+        changed = set(self._changed)
+        for number, (found, stamps) in enumerate(zip(self._old.found, self._stamps, strict=True)):
+            if found and number not in changed and self._looks[number] != _GONE:
+                stats = self._walker.stat_again(self._paths[number], found.split(b"\0"), stamps[:2])
+                if stats is None:
+                    changed.add(number)
+                else:
+                    self._stats[number] = stats
+        self._changed = frozenset(changed)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether everything is as it was."""
+        return not self._changed and not self._gone and self._stats == self._old.stats
+
+    def read(self, report: Report) -> Part:
+        """Read what has to be read; returns the whole tree.
+
+        Raises:
+            ScanError: As :meth:`~runner.scan.walk.Walker.read` does.
+        """
+        again = self._walker.read(
+            [self._paths[number] for number in sorted(self._changed)], report, descend=False, depth_first=False
+        )
+        whole = Part()
+        below: dict[bytes, set[bytes]] = {}
+        for path in again.rest:
+            folder, _, name = path.rpartition(b"/")
+            below.setdefault(folder, set()).add(name)
+        rows = self._assemble(whole, again, below, report)
+        added = [path + b"/" + name if path else name for path in rows for name in sorted(below.get(path, ()))]
+        if added:
+            _append(whole, self._walker.read(added, report), rows)
+        return whole
+
+    def _assemble(self, whole: Part, again: Part, below: dict[bytes, set[bytes]], report: Report) -> dict[bytes, int]:
+        """Put together what is still reachable of the folders known, from what they were and what was read again.
+
+        Args:
+            whole: Takes the rows.
+            again: The folders that were read again.
+            below: The subfolders of each of those, by its path; those that are known are taken out.
+            report: Told how much did not have to be read.
+
+        Returns:
+            The rows, in *whole*, of the folders that were read again, by their paths.
+        """
+        old, rows, reused = self._old, dict[bytes, int](), [0, 0, 0]
+        read_again = {path: number for number, path in enumerate(again.names)}
+        # Of problems and the like only those count that are, or lie in, folders still reachable.
+        tried: set[bytes] = set()
+        place_of = [-1] * len(old.names)
+        for number, (parent, _) in enumerate(PLACE.iter_unpack(old.places)):
+            path, name, place = self._paths[number], old.names[number], place_of[parent] if parent >= 0 else -1
+            if self._looks[number] == _GONE or (parent >= 0 and place < 0):
+                continue
+            if parent >= 0 and self._paths[parent] in rows:
+                siblings = below.get(self._paths[parent], set())
+                if name not in siblings:
+                    continue
+                siblings.remove(name)
+            if number not in self._changed:
+                _copy(whole, old, number, place, self._stats[number])
+                reused = [one + other for one, other in zip(reused, _counts(old, number), strict=True)]
+            else:
+                tried.add(path)
+                if path not in read_again:
+                    continue
+                row = read_again[path]
+                _copy(whole, again, row, place, again.stats[row], name)
+                rows[path] = len(whole.names) - 1
+            place_of[number] = len(whole.names) - 1
+        left = {self._paths[number] for number in self._changed} - tried
+        whole.problems = [
+            one
+            for one in again.problems
+            if one[0] not in left and (one[0] in tried or one[0].rpartition(b"/")[0] in rows)
+        ]
+        whole.elsewhere = [path for path in again.elsewhere if path in tried]
+        report(*reused)
+        return rows
+
+
+def _counts(part: Part, number: int) -> tuple[int, int, int]:
+    """Count a folder, its entries and the files found in it."""
+    found = part.found[number]
+    return 1, PLACE.unpack_from(part.places, number * PLACE.size)[1], found.count(b"\0") + 1 if found else 0
+
+
+def _copy(whole: Part, part: Part, number: int, place: int, stats: bytes, name: bytes | None = None) -> None:
+    """Append a row of another part below a parent of this one."""
+    whole.names.append(part.names[number] if name is None else name)
+    whole.found.append(part.found[number])
+    whole.stats.append(stats)
+    whole.places += PLACE.pack(place, PLACE.unpack_from(part.places, number * PLACE.size)[1])
+    whole.stamps += part.stamps[number * STAMPS.size : (number + 1) * STAMPS.size]
+
+
+def _append(whole: Part, part: Part, rows: dict[bytes, int]) -> None:
+    """Append subtrees whose parents are rows of the whole, by their paths."""
+    base = len(whole.names)
+    for name, (parent, entries) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
+        if parent < 0:
+            folder, _, last = name.rpartition(b"/")
+            whole.names.append(last)
+            whole.places += PLACE.pack(rows[folder], entries)
+        else:
+            whole.names.append(name)
+            whole.places += PLACE.pack(base + parent, entries)
+    whole.found += part.found
+    whole.stats += part.stats
+    whole.stamps += part.stamps
+    whole.problems += part.problems
+    whole.elsewhere += part.elsewhere
+
+
+def differing(old: Part, settled: bytes, full: Part, root_fd: int) -> list[bytes]:
+    """Find the folders whose lists have changed although their stamps have not, which never happens.
+
+    Args:
+        old: The whole tree as it was.
+        settled: Of each folder whether its stamps should tell any later change.
+        full: The whole tree, read anew.
+        root_fd: The open root.
+
+    Returns:
+        Their paths.
+    """
+    before, now = _by_path(old), _by_path(full)
+    suspects = [
+        path
+        for (path, listed), sure in zip(before.items(), settled, strict=True)
+        if sure and path in now and now[path][0] == listed[0] and now[path][1:] != listed[1:]
+    ]
+    # A folder below that was added or removed in mid-scan makes two lists differ; then the stamps have moved by now.
+    os.fchdir(root_fd)
+    return [path for path, seen in zip(suspects, look(suspects), strict=True) if seen == before[path][0]]
+
+
+def _by_path(part: Part) -> dict[bytes, tuple[Stamps, bytes, set[bytes]]]:
+    """Give stamps, found names and subfolders, read or not, of each folder, in the order of rows."""
+    paths = list_paths(part)
+    below: dict[bytes, set[bytes]] = {path: set() for path in paths}
+    for path in (*paths[1:], *(problem[0] for problem in part.problems), *part.elsewhere):
+        folder, _, name = path.rpartition(b"/")
+        if folder in below:
+            below[folder].add(name)
+    stamps: list[Stamps] = list(STAMPS.iter_unpack(part.stamps))
+    return {path: (stamp, found, below[path]) for path, stamp, found in zip(paths, stamps, part.found, strict=True)}
+
+
+def settle(part: Part, root: bytes, before_ns: int) -> tuple[bytearray, int]:
+    """Tell of each folder of a part that is the whole tree whether its stamps will tell any later change.
+
+    Args:
+        part: The tree, as a walker that settles has read it.
+        root: Absolute path of its root.
+        before_ns: The latest stamp that is early enough, nanoseconds since the epoch.
+
+    Returns:
+        1 or 0 for each folder, and how many of them lie where stamps can't be relied on. A folder in which something
+        could not be read is not settled, so that it is tried again.
+    """
+    stamps = list(STAMPS.iter_unpack(part.stamps))
+    devices: dict[int, bytes] = {}
+    for number, stamp in enumerate(stamps):
+        if stamp[0] not in devices:
+            devices[stamp[0]] = os.path.join(root, part.path(number))
+    trusted = devices_stamping_changes(devices)
+    settled = bytearray(
+        mtime_ns != UNKNOWN and max(mtime_ns, ctime_ns) < before_ns and device in trusted
+        for device, _, mtime_ns, ctime_ns in stamps
+    )
+    unread = {path.rpartition(b"/")[0] for path in (*(problem[0] for problem in part.problems), *part.elsewhere)}
+    if unread:
+        for number in range(len(stamps)):
+            if part.path(number) in unread:
+                settled[number] = 0
+    return settled, sum(stamp[0] not in trusted for stamp in stamps)

@@ -1,0 +1,130 @@
+"""Folders whose stamps are unchanged are not read; from time to time all of them are, to make sure."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from runner.model.errors import ScanError
+from runner.scan.cache import Cache, Clock, key_of, load, store
+from runner.scan.found import Found, digest_findings, whole
+from runner.scan.part import decode
+from runner.scan.rescan import SETTLED_AFTER_NS, Rescan, differing, settle
+from runner.scan.walk import Walker
+from runner.strategies.base import Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.scan.part import Part
+    from runner.scan.walk import Report
+    from runner.strategies.base import ScanRequest
+
+_DUE = "a full scan was due, which verifies the others"
+# The most folders that a message names.
+_MOST_NAMED = 5
+# How far the clock may seem to be set back between two scans: reading two clocks takes a moment, and steps that add
+# up to less than what stamps have to lie before a scan do no harm.
+_STEP_NS = 1_000_000_000
+
+
+class Incremental:
+    """A scan whose cost grows with what has changed."""
+
+    parallel = False
+
+    def scan(self, request: ScanRequest, report: Report) -> Scan:
+        """Scan a tree again; see :class:`~runner.strategies.base.Strategy`."""
+        if request.cache is None:
+            raise ScanError("an incremental scan needs a place for what it remembers; run it as a strategy of a job")
+        clock = Clock()
+        cache = load(request.cache)
+        why_full = _why_full(cache, request, clock)
+        walker = Walker(request.root, request.selection, settle=True)
+        try:
+            if cache is None or why_full is not None:
+                scan = _scan_full(walker, cache, why_full or "", request, clock, report)
+            else:
+                scan = _scan_again(walker, cache, request, clock, report)
+            walker.check_root()
+        finally:
+            walker.close()
+        return scan
+
+
+def _why_full(cache: Cache | None, request: ScanRequest, clock: Clock) -> str | None:
+    """Say why everything has to be read; None if what is remembered can be relied on."""
+    if cache is None or cache.key != key_of(request.root, request.selection):
+        return "there is no earlier incremental scan of this tree"
+    if not clock.boot or cache.boot != clock.boot:
+        return "the machine was started again since the last scan, and its clock may have been set back"
+    if clock.ahead_ns < cache.ahead_ns - _STEP_NS:
+        return "the clock was set back since the last scan"
+    if not 0 <= clock.now_ns - cache.full_at_ns < request.full_every_s * 10**9:
+        return _DUE
+    return None
+
+
+def _scan_full(
+    walker: Walker, cache: Cache | None, why: str, request: ScanRequest, clock: Clock, report: Report
+) -> Scan:
+    part = walker.read([b""], report)
+    found = whole(part)
+    found.messages.append(f"every folder was read: {why}")
+    if cache is not None and why == _DUE:
+        wrong = differing(decode(cache.part), cache.settled, part, walker.fd)
+        if wrong:
+            names = ", ".join(repr(os.fsdecode(path) or ".") for path in wrong[:_MOST_NAMED])
+            more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
+            found.defect = (
+                f"a defect of the strategy: {names}{more} changed without a change of stamps, so that earlier "
+                f"incremental scans may be wrong; use another strategy here, and please report it"
+            )
+    return Scan(found, end=partial(_remember, request, clock, clock.now_ns, part, found))
+
+
+def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock, report: Report) -> Scan:
+    rescan = Rescan(walker, decode(cache.part), cache.settled, stats=request.selection.track == "stat")
+    if rescan.unchanged:
+        directories, entries, files = cache.counts
+        report(directories, entries, files)
+        return Scan(
+            Found(
+                [cache.part],
+                directories=directories,
+                entries=entries,
+                files=files,
+                problems=[],
+                digest=cache.digest,
+            )
+        )
+    part = rescan.read(report)
+    found = whole(part)
+    return Scan(found, end=partial(_remember, request, clock, cache.full_at_ns, part, found))
+
+
+def _remember(request: ScanRequest, clock: Clock, full_at_ns: int, part: Part, found: Found) -> None:
+    """Keep what was found for the next scan; done when the clock has stopped."""
+    assert request.cache is not None  # noqa: S101  the scan would not have begun
+    settled, untrusted = settle(part, request.root, clock.now_ns - SETTLED_AFTER_NS)
+    if untrusted:
+        found.messages.append(
+            f"{untrusted} folders are read every time: the stamps of their file system can't be relied on"
+        )
+    found.digest = digest_findings(part.findings(), part.problems)
+    cache = Cache(
+        key=key_of(request.root, request.selection),
+        boot=clock.boot,
+        ahead_ns=clock.ahead_ns,
+        full_at_ns=full_at_ns,
+        settled=bytes(settled),
+        part=found.parts[0],
+        counts=(found.directories, found.entries, found.files),
+        digest=found.digest,
+    )
+    try:
+        store(request.cache, cache)
+    except OSError as error:
+        name = os.fsdecode(request.cache)
+        found.messages.append(
+            f"the next scan has to read everything again: {name!r} can't be written: {error.strerror}"
+        )

@@ -1,0 +1,312 @@
+"""What an incremental scan remembers, relies on, and says when it can't."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.model.errors import ScanError
+from runner.model.jobs import Selection, Track
+from runner.scan.cache import Clock, load, store
+from runner.scan.found import Found
+from runner.scan.part import decode
+from runner.scan.snapshot import join_path, unpack_stats
+from runner.strategies import incremental
+from runner.strategies.base import ScanRequest
+from runner.strategies.incremental import Incremental
+from runner.strategies.sequential import Sequential
+from tests.benchmarks.changing import compare, counted_listings, findings, two_ticks_ns
+
+FILE_SYSTEMS = ["/tmp", "/dev/shm"]  # noqa: S108  ext4 on most machines, and tmpfs
+
+
+@pytest.fixture(params=FILE_SYSTEMS)
+def scratch(request: pytest.FixtureRequest) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(dir=request.param))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def tree(scratch: Path) -> Path:
+    root = scratch / "tree"
+    for name in ("a", "a/b", "a/b/c", "d", "e"):
+        (root / name).mkdir(parents=True)
+        (root / name / "x.md").write_bytes(b"1")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _stamps_are_relied_on_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incremental, "SETTLED_AFTER_NS", two_ticks_ns())
+
+
+def rest() -> None:
+    """Let enough time pass for the stamps of everything to be relied on."""
+    time.sleep(2 * two_ticks_ns() / 1e9)
+
+
+def scan(root: Path, track: Track = Track.STAT, full_every_s: int = 3600, **selection: Any) -> tuple[Found, int]:
+    """Scan incrementally; gives what was found and how many folders were read."""
+    request = ScanRequest(
+        root=os.fsencode(root),
+        selection=Selection(track=track, **selection),
+        workers=1,
+        start_method="fork",
+        cache=os.fsencode(root.parent / "remembered"),
+        full_every_s=full_every_s,
+    )
+    with counted_listings() as counts:
+        done = Incremental().scan(request, lambda *_: None)
+    done.end()
+    assert findings(Sequential().scan(request, lambda *_: None).found) == findings(done.found)
+    return done.found, counts[0]
+
+
+def known(root: Path, **selection: Any) -> None:
+    """Scan twice, so that everything is remembered and relied on."""
+    scan(root, **selection)
+    rest()
+    scan(root, **selection)
+
+
+def names(found: Found) -> list[bytes]:
+    return sorted(join_path(path, name) for path, joined, _ in found.findings() for name in joined.split(b"\0"))
+
+
+@pytest.mark.parametrize("track", Track)
+def test_of_an_unchanged_tree_no_folder_is_read(tree: Path, track: Track) -> None:
+    first, read = scan(tree, track)
+    assert (6, ["every folder was read: there is no earlier incremental scan of this tree"]) == (read, first.messages)
+    rest()
+    scan(tree, track)
+    again, read = scan(tree, track)
+    assert (0, [], None) == (read, again.messages, again.defect)
+    assert (6, 5, first.digest) == (again.directories, again.files, again.digest)
+
+
+def test_only_folders_whose_lists_changed_are_read(tree: Path) -> None:
+    known(tree)
+    (tree / "a" / "b" / "new.md").touch()
+    found, read = scan(tree)
+    assert (1, True) == (read, b"a/b/new.md" in names(found))
+
+
+def test_a_new_folder_is_read_with_all_below_it(tree: Path) -> None:
+    known(tree)
+    (tree / "d" / "new" / "below").mkdir(parents=True)
+    (tree / "d" / "new" / "below" / "y.md").touch()
+    found, read = scan(tree)
+    assert (3, True) == (read, b"d/new/below/y.md" in names(found))  # d, new and below
+
+
+def test_what_lies_in_a_folder_that_is_gone_is_gone(tree: Path) -> None:
+    known(tree)
+    shutil.rmtree(tree / "a")
+    found, read = scan(tree)
+    assert (1, [b"d/x.md", b"e/x.md"], 3) == (read, names(found), found.directories)
+
+
+def test_a_folder_swapped_for_a_link_is_not_followed(tree: Path) -> None:
+    known(tree)
+    (tree / "a").rename(tree.parent / "away")
+    (tree / "a").symlink_to(tree.parent / "away")
+    found, _ = scan(tree)
+    assert ([b"d/x.md", b"e/x.md"], []) == (names(found), found.problems)
+
+
+def test_a_folder_that_moved_is_found_where_it_is(tree: Path) -> None:
+    known(tree)
+    (tree / "a" / "b").rename(tree / "e" / "b")
+    found, _ = scan(tree)
+    assert [b"a/x.md", b"d/x.md", b"e/b/c/x.md", b"e/b/x.md", b"e/x.md"] == names(found)
+
+
+def test_a_changed_file_is_seen_where_sizes_and_times_are_kept(tree: Path) -> None:
+    known(tree)
+    (tree / "a" / "x.md").write_bytes(b"longer")
+    found, read = scan(tree)
+    sizes = {path: [size for size, _ in unpack_stats(stats)] for path, _, stats in found.findings()}
+    assert (0, [6]) == (read, sizes[b"a"])
+    assert found.digest != scan(tree, Track.NAMES)[0].digest
+
+
+def test_a_change_in_the_tick_of_the_scan_is_seen_by_the_next(tree: Path) -> None:
+    for number in range(50):
+        scan(tree, Track.NAMES)
+        (tree / "a" / f"{number}.md").touch()
+        assert f"a/{number}.md".encode() in names(scan(tree, Track.NAMES)[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_random_changes_it_equals_a_full_scan(scratch: Path, seed: int) -> None:
+    read, there = compare(scratch, rounds=120, seed=seed, settled_after_ns=two_ticks_ns())
+    assert read < there
+
+
+def test_by_the_rule_as_it_is_young_folders_are_read_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    scan(tree)
+    assert 6 == scan(tree)[1]
+    year_ago = time.time_ns() - 365 * 86_400 * 10**9
+    os.utime(tree / "a", ns=(year_ago, year_ago))  # its change time is young
+    assert 6 == scan(tree)[1]
+
+
+def test_a_folder_from_the_future_is_never_relied_on(tree: Path) -> None:
+    future = time.time_ns() + 10**12
+    os.utime(tree / "d", ns=(future, future))
+    known(tree)
+    assert 1 == scan(tree)[1]
+
+
+def test_a_problem_is_tried_again_until_it_is_none(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain_open = os.open
+
+    def refusing(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == b"d":
+            raise PermissionError(13, "Permission denied")
+        return plain_open(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refusing)
+        known(tree)
+        found, _ = scan(tree)
+        assert ([(b"d", 13, "Permission denied")], False) == (list(found.problems), b"d/x.md" in names(found))
+    found, _ = scan(tree)
+    assert ([], True) == (found.problems, b"d/x.md" in names(found))
+
+
+def test_where_stamps_can_not_be_relied_on_everything_is_read_and_that_is_said(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.scan.rescan.devices_stamping_changes", lambda _: frozenset())
+    known(tree)
+    found, read = scan(tree)
+    said = ["6 folders are read every time: the stamps of their file system can't be relied on"]
+    assert (6, said) == (read, found.messages)
+
+
+def test_what_was_remembered_for_another_selection_is_not_used(tree: Path) -> None:
+    known(tree)
+    assert 6 == scan(tree, patterns=("*",))[1]
+    assert 6 == scan(tree, excludes=("d",))[1] + 1
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("boot", "another", "the machine was started again"),
+        ("boot", "", "the machine was started again"),
+        ("ahead_ns", -(10**18), "the clock was set back"),
+    ],
+)
+def test_after_a_boot_or_a_step_of_the_clock_everything_is_read(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, attribute: str, value: Any, said: str
+) -> None:
+    known(tree)
+
+    class OtherClock(Clock):
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, attribute, value)
+
+    monkeypatch.setattr(incremental, "Clock", OtherClock)
+    found, read = scan(tree)
+    assert (6, True) == (read, said in found.messages[0])
+
+
+def test_the_clock_is_told_by_the_boot_and_by_the_one_that_nobody_can_set() -> None:
+    first, second = Clock(), Clock()
+    assert first.boot == second.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert abs(second.ahead_ns - first.ahead_ns) < 10**8
+    assert abs(first.now_ns - time.time_ns()) < 10**9
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"\0" * 100, None])
+def test_what_can_not_be_read_is_as_good_as_nothing(tree: Path, content: bytes | None) -> None:
+    known(tree)
+    remembered = tree.parent / "remembered"
+    whole = remembered.read_bytes()
+    remembered.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    found, read = scan(tree)
+    assert (6, True) == (read, "no earlier incremental scan" in found.messages[0])
+
+
+def test_a_cache_that_can_not_be_written_is_said_and_harms_nothing(tree: Path) -> None:
+    (tree.parent / "file").touch()
+    request = ScanRequest(
+        root=os.fsencode(tree), selection=Selection(), workers=1, start_method="fork",
+        cache=os.fsencode(tree.parent / "file" / "remembered"),
+    )  # fmt: skip
+    done = Incremental().scan(request, lambda *_: None)
+    done.end()
+    assert 5 == done.found.files
+    assert "can't be written: " in done.found.messages[-1]
+    assert [] == [name for name in os.listdir(tree.parent) if "remembered" in name]
+
+
+def test_a_full_scan_is_due_now_and_then_and_says_so(tree: Path) -> None:
+    known(tree)
+    found, read = scan(tree, full_every_s=0)
+    assert (6, ["every folder was read: a full scan was due, which verifies the others"]) == (read, found.messages)
+    assert found.defect is None
+
+
+@pytest.mark.parametrize("change", ["name", "folder"])
+def test_a_full_scan_finds_out_what_should_never_happen(tree: Path, change: str) -> None:
+    """The memory is falsified, which stands for a file system that does not keep its promise."""
+    known(tree)
+    path = os.fsencode(tree.parent / "remembered")
+    cache = load(path)
+    assert cache is not None
+    part = decode(cache.part)
+    number = next(number for number in range(len(part.names)) if part.path(number) == b"a/b")
+    if change == "name":
+        part.found[number] = b"other.md"
+    else:
+        child = next(number for number in range(len(part.names)) if part.path(number) == b"a/b/c")
+        part.names[child] = b"elsewhere"
+    cache.part = part.encode()
+    store(path, cache)
+
+    found, _ = scan(tree, full_every_s=0)
+
+    assert found.defect is not None
+    assert found.defect.startswith("a defect of the strategy: 'a/b' changed without a change of stamps")
+    assert scan(tree)[0].defect is None
+
+
+def test_a_full_scan_takes_no_honest_change_for_a_defect(tree: Path) -> None:
+    known(tree)
+    (tree / "a" / "new.md").touch()
+    shutil.rmtree(tree / "a" / "b")
+    (tree / "d").rename(tree / "e" / "d")
+    assert scan(tree, full_every_s=0)[0].defect is None
+
+
+def test_without_a_place_to_remember_it_is_refused_in_one_line(tmp_path: Path) -> None:
+    request = ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=1, start_method="fork")
+    with pytest.raises(ScanError, match="needs a place"):
+        Incremental().scan(request, lambda *_: None)
+
+
+def test_a_torn_write_leaves_what_was_there(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(tree)
+    before = (tree.parent / "remembered").read_bytes()
+    cache = load(os.fsencode(tree.parent / "remembered"))
+    assert cache is not None
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        store(os.fsencode(tree.parent / "remembered"), cache)
+    assert before == (tree.parent / "remembered").read_bytes()
+    assert {"remembered", "tree"} == set(os.listdir(tree.parent))
