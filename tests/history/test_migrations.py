@@ -98,7 +98,11 @@ def statements(path: Path) -> dict[str, list[str]]:
     with closing(sqlite3.connect(path)) as connection:
         return {
             # An added column stands behind the last one, on its line.
-            name: sorted(clause.strip(" ,") for clause in re.sub(r"[ \t]+", " ", sql.replace(", ", ",\n")).splitlines())
+            name: sorted(
+                clause.strip()
+                for clause in re.sub(r"[ \t]+", " ", sql).replace(",", "\n").splitlines()
+                if clause.strip()
+            )
             for name, sql in connection.execute(query)
             if name != "alembic_version"
         }
