@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from runner.model.errors import UsageError
-from runner.model.jobs import Catchup, JobSpec, Track
+from runner.model.jobs import Catchup, JobSpec, Selection, Track
 from runner.model.units import parse_duration
 
 
@@ -28,14 +28,13 @@ class Choices:
         Raises:
             UsageError: If a number or duration can't be read.
         """
-        old = spec.selection
-        selection = replace(
-            old,
-            patterns=tuple(dict.fromkeys(self.pattern)) if self.pattern else old.patterns,
-            excludes=tuple(dict.fromkeys(filter(None, self.exclude))) if self.exclude else old.excludes,
-            ignore_case=old.ignore_case if self.ignore_case is None else self.ignore_case,
-            track=self.track or old.track,
-            one_file_system=old.one_file_system if self.one_file_system is None else self.one_file_system,
+        selection = choose_selection(
+            spec.selection,
+            pattern=self.pattern,
+            exclude=self.exclude,
+            ignore_case=self.ignore_case,
+            track=self.track,
+            one_file_system=self.one_file_system,
         )
         return replace(
             spec,
@@ -46,6 +45,25 @@ class Choices:
             full_every_s=spec.full_every_s if self.full_every is None else parse_duration(self.full_every),
             catchup=self.catchup or spec.catchup,
         )
+
+
+def choose_selection(
+    old: Selection,
+    *,
+    pattern: list[str] | None,
+    exclude: list[str] | None,
+    ignore_case: bool | None,
+    track: Track | None,
+    one_file_system: bool | None,
+) -> Selection:
+    """Change a selection by flags as they were given; None for what stays as it is."""
+    return Selection(
+        patterns=tuple(dict.fromkeys(pattern)) if pattern else old.patterns,
+        excludes=tuple(dict.fromkeys(filter(None, exclude))) if exclude else old.excludes,
+        ignore_case=old.ignore_case if ignore_case is None else ignore_case,
+        track=track or old.track,
+        one_file_system=old.one_file_system if one_file_system is None else one_file_system,
+    )
 
 
 def _parse_workers(text: str) -> int | None:

@@ -57,3 +57,31 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
             on_progress=on_progress,
             on_wait=console.print,
         )
+
+
+@contextmanager
+def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[Watching, Callable[[int], None]]]":
+    """Show a bar of all executions of a calibration, with the time left; gives who watches, and takes their number."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from runner.render.console import make_console
+    from runner.runs.firing import Watching
+
+    console = make_console(stderr=True)
+    columns = [
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f}: {task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("first look", total=1)
+
+        def on_total(total: int) -> None:
+            bars.update(task, total=total + 1)
+
+        def on_strategy(name: str, _position: int) -> None:
+            bars.update(task, description=name, advance=name != "first look")
+
+        yield Watching(stop=stop, on_strategy=on_strategy, on_wait=console.print), on_total

@@ -1,17 +1,11 @@
 """``runner run``: one run now, in the foreground."""
 
-import signal
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from runner.cli import options
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from runner.model.runs import Status
+from runner.cli.interrupt import Interrupt
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +51,7 @@ def run(
     with options.opened(db) as (database, settings):
         job = find_or_add(database, target, lambda spec: add_job(database, spec, datetime.now(UTC)))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
-        with shown_progress(last[0].directories if last else None, _Interrupt()) as watching:
+        with shown_progress(last[0].directories if last else None, Interrupt()) as watching:
             try:
                 run_id = fire(
                     database,
@@ -78,22 +72,3 @@ def run(
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:
         raise typer.Exit(1)
-
-
-class _Interrupt:
-    """Turns the first ^C into a cancelled run; a second one is Python's own."""
-
-    def __init__(self) -> None:
-        self.status: Status | None = None
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
-
-    def __call__(self) -> "Status | None":
-        return self.status
-
-    def _on_signal(self, number: int, _frame: "FrameType | None") -> None:
-        from runner.model.runs import Status
-
-        if self.status is not None:
-            sys.exit(128 + number)
-        self.status = Status.CANCELLED

@@ -5,16 +5,20 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import Connection, Label, Row, Table, insert, select, update
 
 from runner.history.database import Database
 from runner.history.tables import jobs, selections, state
 from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, Job, JobSpec, Schedule, ScheduleKind, Selection, Track
 
-_QUERY = select(jobs, *(column.label(f"selection_{column.name}") for column in selections.c)).join_from(
-    jobs, selections, jobs.c.selection_id == selections.c.id
-)
+
+def selection_columns() -> list[Label[Any]]:
+    """Give the columns that :func:`read_selection` reads."""
+    return [column.label(f"selection_{column.name}") for column in selections.c]
+
+
+_QUERY = select(jobs, *selection_columns()).join_from(jobs, selections, jobs.c.selection_id == selections.c.id)
 
 
 def add_job(database: Database, spec: JobSpec, now: datetime) -> Job:
@@ -171,13 +175,7 @@ def _job(row: Row[Any]) -> Job:
     spec = JobSpec(
         name=row.name,
         root=row.root,
-        selection=Selection(
-            patterns=tuple(json.loads(row.selection_patterns)),
-            excludes=tuple(json.loads(row.selection_excludes)),
-            ignore_case=row.selection_ignore_case,
-            track=Track(row.selection_track),
-            one_file_system=row.selection_one_file_system,
-        ),
+        selection=read_selection(row),
         strategies=tuple(json.loads(row.strategies)),
         workers=row.workers,
         timeout_s=row.timeout_s,
@@ -187,6 +185,17 @@ def _job(row: Row[Any]) -> Job:
         paused=row.paused,
     )
     return Job(job_id=row.id, spec=spec, created_at=row.created_at, armed_at=row.armed_at, removed_at=row.removed_at)
+
+
+def read_selection(row: Row[Any]) -> Selection:
+    """Make a selection of a row that has :func:`selection_columns`."""
+    return Selection(
+        patterns=tuple(json.loads(row.selection_patterns)),
+        excludes=tuple(json.loads(row.selection_excludes)),
+        ignore_case=row.selection_ignore_case,
+        track=Track(row.selection_track),
+        one_file_system=row.selection_one_file_system,
+    )
 
 
 def _refuse_taken_name(connection: Connection, name: str, *, but: int | None) -> None:

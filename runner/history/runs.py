@@ -1,6 +1,7 @@
 """Runs as they are remembered: begun, finished with all they found in one transaction, listed."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, insert, or_, select, update
 from runner.history.database import Database
 from runner.history.findings import Tally, record_findings
 from runner.history.jobs import get_or_insert, insert_row, selection_id
-from runner.history.tables import differences, environments, executions, jobs, runs
+from runner.history.tables import calibrations, differences, environments, executions, jobs, runs
 from runner.model.errors import RunnerError, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Owner, Run, Status
@@ -28,13 +29,11 @@ _QUERY = (
 
 
 class Busy(RunnerError):
-    """Another run is going on in this database."""
+    """Another run, or a calibration, is going on in this database."""
 
-    def __init__(self, message: str, run_id: int, job_id: int, owner: Owner) -> None:
-        super().__init__(message, run_id, job_id, owner)
-        self.run_id = run_id
+    def __init__(self, message: str, job_id: int | None) -> None:
+        super().__init__(message, job_id)
         self.job_id = job_id
-        self.owner = owner
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -90,16 +89,7 @@ def begin_run(
         Busy: If a run of the same job is going on, or as many of others as may.
     """
     with database.write() as connection:
-        going_on = connection.execute(_QUERY.where(runs.c.status == Status.RUNNING.value)).all()
-        same_job = [row for row in going_on if row.job_id == job.job_id]
-        if same_job or len(going_on) >= at_once:
-            going = (same_job or going_on)[0]
-            raise Busy(
-                f"run {going.id} of the job {going.name!r} is going on; wait until it has finished",
-                going.id,
-                going.job_id,
-                _owner(going),
-            )
+        refuse_beside_another(connection, job_id=job.job_id, at_once=at_once)
         values = {
             "job_id": job.job_id,
             "selection_id": selection_id(connection, job.spec.selection),
@@ -114,6 +104,29 @@ def begin_run(
             "owner_started_s": owner.started_s,
         }
         return insert_row(connection, runs, values)
+
+
+def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once: int) -> None:
+    """Make sure that something may begin now: a measurement beside another is no measurement.
+
+    Args:
+        connection: A transaction that writes.
+        job_id: The job that is to run; None for a calibration.
+        at_once: How many may go on in this database.
+
+    Raises:
+        Busy: If a run of the same job is going on, or as many of others, or calibrations, as may.
+    """
+    going_on = connection.execute(_QUERY.where(runs.c.status == Status.RUNNING.value)).all()
+    calibrating = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None))).all()
+    same_job = [row for row in going_on if row.job_id == job_id]
+    if not same_job and len(going_on) + len(calibrating) < at_once:
+        return
+    for going in (*same_job, *going_on):
+        what = f"run {going.id} of the job {going.name!r}"
+        raise Busy(f"{what} is going on; wait until it has finished", going.job_id)
+    root = os.fsdecode(calibrating[0].root)
+    raise Busy(f"a calibration of {root!r} is going on; wait until it has finished", None)
 
 
 def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
@@ -329,15 +342,18 @@ def _execution(row: Row[Any]) -> Execution:
     return Execution(**fields)
 
 
+def read_environment(row: Row[Any]) -> Environment:
+    """Make an environment of a row that has its columns, each with ``in_`` before its name."""
+    names = (column.name for column in environments.c if column.name != "id")
+    return Environment(**{name: row._mapping[f"in_{name}"] for name in names})  # noqa: SLF001  its public name
+
+
 def _owner(row: Row[Any]) -> Owner:
     return Owner(host=row.owner_host, boot=row.owner_boot, pid=row.owner_pid, started_s=row.owner_started_s)
 
 
 def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
-    environment = None
-    if row.environment_id is not None:
-        names = (column.name for column in environments.c if column.name != "id")
-        environment = Environment(**{name: row._mapping[f"in_{name}"] for name in names})  # noqa: SLF001
+    environment = None if row.environment_id is None else read_environment(row)
     return Run(
         run_id=row.id,
         job_id=row.job_id,

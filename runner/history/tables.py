@@ -226,6 +226,52 @@ executions = Table(
     sqlite_with_rowid=False,
 )
 
+calibrations = Table(
+    "calibrations",
+    metadata,
+    _number(),
+    Column("root", LargeBinary, nullable=False),
+    Column("selection_id", ForeignKey(selections.c.id), nullable=False),
+    Column("environment_id", ForeignKey(environments.c.id), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant),  # NULL as well for one that was stopped
+    # Who carries it out; NULL once it has ended.
+    Column("owner_host", Text),
+    Column("owner_boot", Text),
+    Column("owner_pid", Integer),
+    Column("owner_started_s", Float),
+    sqlite_autoincrement=True,
+)
+Index(
+    "ix_calibrations_going_on",
+    calibrations.c.owner_pid,
+    sqlite_where=calibrations.c.owner_pid.is_not(None),
+    postgresql_where=calibrations.c.owner_pid.is_not(None),
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("calibration_id", ForeignKey(calibrations.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("question", String(16), nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("start_method", String(16)),
+    Column("path", LargeBinary, nullable=False),  # the subtree, relative to the calibration's root
+    Column("wall_s", Float, nullable=False),
+    Column("startup_s", Float, nullable=False),
+    Column("user_s", Float, nullable=False),
+    Column("system_s", Float, nullable=False),
+    Column("max_rss_bytes", Number, nullable=False),
+    Column("cache", String(8), nullable=False),
+    Column("files", Number, nullable=False),
+    Column("directories", Number, nullable=False),
+    Column("entries", Number, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 differences = Table(
     "differences",
     metadata,

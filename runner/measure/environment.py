@@ -14,6 +14,9 @@ from runner.scan.filesystems import find_filesystem
 # libraries do not survive it.
 DEFAULT_START_METHOD = "spawn" if sys.platform == "darwin" else "fork"
 
+# Those that can be compared with one another here.
+START_METHODS = ("spawn", "forkserver") if sys.platform == "darwin" else ("fork", "forkserver", "spawn")
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING
 
+from runner.history.calibrations import finish_calibration, list_calibrators
 from runner.history.database import Database
 from runner.history.runs import Busy, Ending, begin_run, finish_run, list_first_strategies, list_owners
 from runner.measure.environment import (
@@ -108,32 +109,20 @@ def fire(
     workers = job.spec.workers or usable_cpus()
     environment = describe_environment(job.spec.root, workers=workers, start_method=start_method)
     owner = describe_process()
-    run_id = None
-    waited = False
-    while run_id is None:
-        try:
-            run_id = begin_run(
-                database,
-                job,
-                cause=cause,
-                scheduled_at=scheduled_at,
-                started_at=datetime.now(UTC),
-                environment=environment,
-                owner=owner,
-                at_once=at_once,
-            )
-        except Busy as busy:
-            if recover(database):
-                continue
-            if busy.job_id == job.job_id:
-                raise
-            if not waited:
-                watching.on_wait(str(busy))
-                waited = True
-            if watching.stop() is not None:
-                raise Stopped(f"the run of {job.spec.name!r} was stopped before it began") from None
-            time.sleep(_WAIT_S)
 
+    def begin() -> int:
+        return begin_run(
+            database,
+            job,
+            cause=cause,
+            scheduled_at=scheduled_at,
+            started_at=datetime.now(UTC),
+            environment=environment,
+            owner=owner,
+            at_once=at_once,
+        )
+
+    run_id = take_turn(database, begin, watching, what=f"the run of {job.spec.name!r}", job_id=job.job_id)
     began = time.monotonic()
     request = ScanRequest(
         root=job.spec.root,
@@ -155,6 +144,42 @@ def fire(
     return run_id
 
 
+def take_turn(
+    database: Database, begin: Callable[[], int], watching: Watching, *, what: str, job_id: int | None
+) -> int:
+    """Begin something as soon as nothing else is going on.
+
+    Args:
+        database: Where that is decided.
+        begin: Begins it; raises Busy while it may not.
+        watching: Told for whom it waits, and asked to stop.
+        what: What is to begin.
+        job_id: The job of which it is a run; None for a calibration.
+
+    Returns:
+        What *begin* gave.
+
+    Raises:
+        Busy: If a run of the same job is going on.
+        Stopped: If it was stopped while it waited.
+    """
+    waited = False
+    while True:
+        try:
+            return begin()
+        except Busy as busy:
+            if recover(database):
+                continue
+            if busy.job_id == job_id is not None:
+                raise
+            if not waited:
+                watching.on_wait(str(busy))
+                waited = True
+            if watching.stop() is not None:
+                raise Stopped(f"{what} was stopped before it began") from None
+            time.sleep(_WAIT_S)
+
+
 def _abandon(database: Database, run_id: int, error: BaseException) -> None:
     """End a run that an error stopped: its process may go on, and nobody else would end it."""
     message = f"stopped by an error: {error}" if isinstance(error, RunnerError) else "runner was stopped by an error"
@@ -166,7 +191,10 @@ def _abandon(database: Database, run_id: int, error: BaseException) -> None:
 
 
 def recover(database: Database) -> list[int]:
-    """End, in the history, the runs whose process is gone; returns their numbers."""
+    """End, in the history, the runs and calibrations whose process is gone; returns the numbers of the runs."""
+    for calibration_id, owner in list_calibrators(database).items():
+        if not is_alive(owner):
+            finish_calibration(database, calibration_id, None)
     ended = []
     for run_id, owner in list_owners(database).items():
         if not is_alive(owner):

@@ -9,7 +9,7 @@ from runner.history.database import Database
 from runner.history.jobs import find_job, find_jobs_at
 from runner.measure.environment import usable_cpus
 from runner.model.errors import ScanError, UsageError
-from runner.model.jobs import Job, JobSpec
+from runner.model.jobs import Job, JobSpec, Selection
 from runner.scan.match import Matcher
 from runner.scan.root import open_root
 from runner.strategies import STRATEGIES
@@ -26,7 +26,7 @@ def check_spec(spec: JobSpec) -> JobSpec:
         UsageError: If something in it can't be.
     """
     _check_name(spec.name)
-    Matcher(spec.selection)
+    check_selection(spec.selection)
     if not spec.strategies:
         raise UsageError(f"there is no strategy; choose from {', '.join(STRATEGIES)}")
     for strategy in spec.strategies:
@@ -38,6 +38,16 @@ def check_spec(spec: JobSpec) -> JobSpec:
     if spec.workers is not None and not 1 <= spec.workers <= most:
         raise UsageError(f"{spec.workers} workers can't be used; choose from 1 to {most}")
     return spec
+
+
+def check_selection(selection: Selection) -> Selection:
+    """Make sure that something can be looked for; returns it.
+
+    Raises:
+        UsageError: If a pattern can never match.
+    """
+    Matcher(selection)
+    return selection
 
 
 def check_root(directory: str | Path) -> bytes:

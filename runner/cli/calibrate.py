@@ -1,0 +1,101 @@
+"""``runner calibrate``: an interleaved experiment on one tree."""
+
+from typing import Annotated
+
+import typer
+
+from runner.cli import options
+from runner.cli.interrupt import Interrupt
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=options.ASKING)(calibrate)
+
+
+def calibrate(
+    directory: options.Directory,
+    rounds: Annotated[
+        int, typer.Option("--rounds", "-r", min=1, max=1000, help="How often everything is measured; 4 give intervals.")
+    ] = 8,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", "-w", min=1, max=64, help="CPUs to reckon with; else those usable.", show_default=False
+        ),
+    ] = None,
+    pattern: options.Pattern = None,
+    exclude: options.Exclude = None,
+    ignore_case: options.IgnoreCase = None,
+    track: options.TrackOption = None,
+    one_file_system: options.OneFileSystem = None,
+    last: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--last", help="Show the last calibration of DIR; measure nothing.")
+    ] = False,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """Measure what scans DIR fastest: how many workers, started how, and from which size on a pool pays.
+
+    Sequential, pools of one worker up to two for each CPU, every start method, and subtrees of falling sizes are
+    measured in interleaved rounds. Sequential is measured twice in each, so that the noise is known: smaller
+    differences say nothing. Every complete round is kept. The formats jsonl and csv list the measurements.
+
+    [bold]Examples[/bold]
+
+    runner calibrate ./directories
+
+    runner calibrate /srv/docs --rounds 20 --track names
+
+    runner calibrate /srv/docs --last --format json
+    """
+    from runner.cli.choices import choose_selection
+    from runner.cli.output import write_document, write_records, write_table
+    from runner.cli.progress import shown_rounds
+    from runner.history.calibrations import find_last_calibration
+    from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
+    from runner.model.errors import UsageError
+    from runner.model.jobs import Selection
+    from runner.render.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
+    from runner.runs.calibrating import calibrate as measure
+    from runner.runs.firing import Stopped
+    from runner.runs.registering import check_root, check_selection
+
+    chosen = choose_selection(
+        Selection(),
+        pattern=pattern,
+        exclude=exclude,
+        ignore_case=ignore_case,
+        track=track,
+        one_file_system=one_file_system,
+    )
+    selection = check_selection(chosen)
+    with options.opened(db) as (database, settings):
+        root = check_root(directory)
+        if last:
+            calibration = find_last_calibration(database, root)
+            if calibration is None:
+                raise UsageError(f"{directory!r} was never calibrated; leave out --last to do so now")
+        else:
+            try:
+                with shown_rounds(Interrupt()) as (watching, on_total):
+                    calibration = measure(
+                        database,
+                        root,
+                        selection,
+                        cpus=workers or usable_cpus(),
+                        start_method=settings.start_method or DEFAULT_START_METHOD,
+                        rounds=rounds,
+                        watching=watching,
+                        on_total=on_total,
+                    )
+            except Stopped as stopped:
+                typer.echo(f"{stopped}", err=True)
+                raise KeyboardInterrupt from None
+    if fmt == "table":
+        write_table(calibration_view(calibration))
+    elif fmt == "json":
+        write_document(calibration_record(calibration), fmt)
+    else:
+        records = (measurement_record(calibration, one) for one in calibration.measurements)
+        write_records(records, fmt, columns=MEASUREMENT_KEYS)

@@ -1,0 +1,120 @@
+"""Calibrations as they are remembered: begun, kept round by round, ended, found again."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from runner.history.database import Database
+from runner.history.jobs import get_or_insert, insert_row, read_selection, selection_columns, selection_id
+from runner.history.runs import read_environment, refuse_beside_another
+from runner.history.tables import calibrations, environments, measurements, selections
+from runner.model.calibration import Calibration, Condition, Measurement, Question
+from runner.model.jobs import Selection
+from runner.model.runs import Cache, Environment, Owner
+
+_CONDITION = tuple(field.name for field in fields(Condition))
+_QUERY = (
+    select(calibrations, *selection_columns(), *(column.label(f"in_{column.name}") for column in environments.c))
+    .join_from(calibrations, selections, calibrations.c.selection_id == selections.c.id)
+    .join(environments, calibrations.c.environment_id == environments.c.id)
+)
+
+
+def begin_calibration(
+    database: Database,
+    root: bytes,
+    selection: Selection,
+    *,
+    started_at: datetime,
+    environment: Environment,
+    owner: Owner,
+) -> int:
+    """Begin a calibration; returns its number.
+
+    Raises:
+        Busy: If a run or another calibration is going on in this database.
+    """
+    with database.write() as connection:
+        refuse_beside_another(connection, job_id=None, at_once=1)
+        values = {
+            "root": root,
+            "selection_id": selection_id(connection, selection),
+            "environment_id": get_or_insert(connection, environments, asdict(environment)),
+            "started_at": started_at,
+            "owner_host": owner.host,
+            "owner_boot": owner.boot,
+            "owner_pid": owner.pid,
+            "owner_started_s": owner.started_s,
+        }
+        return insert_row(connection, calibrations, values)
+
+
+def record_round(database: Database, calibration_id: int, measured: Sequence[Measurement]) -> None:
+    """Keep a round of a calibration."""
+    rows = []
+    for one in measured:
+        row = {**asdict(one), **asdict(one.condition), "calibration_id": calibration_id}
+        del row["condition"]
+        rows.append(row)
+    with database.write() as connection:
+        connection.execute(insert(measurements), rows)
+
+
+def finish_calibration(database: Database, calibration_id: int, finished_at: datetime | None) -> None:
+    """End a calibration; without an instant, it was stopped."""
+    nobody = {"owner_host": None, "owner_boot": None, "owner_pid": None, "owner_started_s": None}
+    with database.write() as connection:
+        connection.execute(
+            update(calibrations).where(calibrations.c.id == calibration_id).values(finished_at=finished_at, **nobody)
+        )
+
+
+def list_calibrators(database: Database) -> dict[int, Owner]:
+    """List the calibrations that are recorded as going on, each with its owner."""
+    with database.read() as connection:
+        rows = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None)))
+        return {
+            row.id: Owner(host=row.owner_host, boot=row.owner_boot, pid=row.owner_pid, started_s=row.owner_started_s)
+            for row in rows
+        }
+
+
+def get_calibration(database: Database, calibration_id: int) -> Calibration:
+    """Get a calibration by its number, which is known to be one."""
+    with database.read() as connection:
+        row = connection.execute(_QUERY.where(calibrations.c.id == calibration_id)).one()
+        measured = connection.execute(
+            select(measurements)
+            .where(measurements.c.calibration_id == calibration_id)
+            .order_by(measurements.c.round, measurements.c.position)
+        ).all()
+    return Calibration(
+        calibration_id=row.id,
+        root=row.root,
+        selection=read_selection(row),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        environment=read_environment(row),
+        measurements=tuple(map(_measurement, measured)),
+    )
+
+
+def find_last_calibration(database: Database, root: bytes) -> Calibration | None:
+    """Find the last calibration of a tree of which anything was kept."""
+    kept = select(measurements.c.calibration_id).where(measurements.c.calibration_id == calibrations.c.id).exists()
+    query = select(calibrations.c.id).where(calibrations.c.root == root, kept).order_by(calibrations.c.id.desc())
+    with database.read() as connection:
+        found = connection.execute(query.limit(1)).scalar()
+    return get_calibration(database, found) if found is not None else None
+
+
+def _measurement(row: Row[Any]) -> Measurement:
+    values = {name: value for name, value in row._mapping.items() if name != "calibration_id"}  # noqa: SLF001  public
+    condition = {name: values.pop(name) for name in _CONDITION}
+    return Measurement(
+        condition=Condition(**{**condition, "question": Question(condition["question"])}),
+        **{**values, "cache": Cache(values["cache"])},
+    )

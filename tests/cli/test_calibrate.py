@@ -1,0 +1,59 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Program
+
+
+@pytest.fixture
+def tree(program: Program) -> Path:
+    root = program.folder / "tree"
+    for number in range(12):
+        (root / str(number)).mkdir(parents=True)
+        for name in range(60):
+            (root / str(number) / f"{name}.md").touch()
+    return root
+
+
+def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Path) -> None:
+    shown = program.out("calibrate", tree, "--rounds", "4", "--workers", "1")
+    flat = " ".join(shown.split())
+    assert "720 files in 13 folders, 732 entries; 4 rounds, medians" in flat
+    for part in ("noise: sequential took", "workers", "pool of 2", "start methods, pool of 1", "forkserver", "sizes"):
+        assert part in flat
+    assert "no break-even: the subtrees span too little" in flat
+    assert shown == program.out("calibrate", tree, "--last")
+
+    told = program.json("calibrate", tree, "--last")
+    low, high = told["noise"]["interval"]
+    assert 0 < low <= told["noise"]["ratio"] <= high
+    assert told["noise"]["floor"] == pytest.approx(max(high, 1 / low) - 1)
+    alone, *pools = told["scaling"]
+    assert ("sequential", None) == (alone["strategy"], alone["speed_up"])
+    assert [1, 2] == [pool["workers"] for pool in pools]
+    for pool in pools:
+        assert pool["efficiency"] == pytest.approx(pool["speed_up"] / pool["workers"])
+        assert pool["interval"][0] <= pool["speed_up"] <= pool["interval"][1]
+    assert {"fork", "forkserver", "spawn"} == {row["start_method"] for row in told["start_methods"]}
+    assert (None, None) == (told["break_even_entries"], told["break_even_interval"])
+
+    lines = [json.loads(line) for line in program.out("calibrate", tree, "--last", "--format", "jsonl").splitlines()]
+    rows = list(csv.DictReader(io.StringIO(program.out("calibrate", tree, "--last", "--format", "csv"))))
+    assert [str(line["wall_s"]) for line in lines] == [row["wall_s"] for row in rows]
+    assert {1, 2, 3, 4} == {line["round"] for line in lines}
+
+
+def test_with_few_rounds_there_are_medians_but_no_intervals(program: Program, tree: Path) -> None:
+    shown = program.out("calibrate", tree, "--rounds", "1", "--workers", "1")
+    assert "noise: too few rounds to tell; 4 are enough" in shown
+    told = program.json("calibrate", tree, "--last")
+    assert None is told["noise"] is told["scaling"][1]["speed_up"]
+
+
+def test_only_a_tree_that_was_calibrated_has_a_last_time(program: Program, tree: Path) -> None:
+    done = program.quick("calibrate", tree, "--last")
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert b"was never calibrated; leave out --last" in done.stderr
+    assert 1 == done.stderr.count(b"\n")
