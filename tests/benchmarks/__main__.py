@@ -4,6 +4,8 @@ import sys
 
 _BENCHMARKS = {
     "scan": "each strategy beside find, bfs, fd, rg, updatedb and os.walk, interleaved",
+    "growth": "how the cost of each strategy grows from 10,000 files to a million",
+    "rescan": "what a rescan costs when 0, 1, 100 or 10,000 folders have changed",
     "fuzz": "random changes, after each of which an incremental scan has to equal a full one",
     "lopsided": "whether lopsided trees keep both workers busy",
 }

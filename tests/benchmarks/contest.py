@@ -7,11 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from runner.history.database import Database
+from runner.history.runs import get_run
 from runner.measure.environment import DEFAULT_START_METHOD
 from runner.measure.trial import ScanTask
 from runner.measure.trials import carry_out
-from runner.model.jobs import Selection
+from runner.model.jobs import Job, Selection
+from runner.model.runs import Cause
+from runner.runs.firing import fire
+from runner.strategies import STRATEGIES
 from runner.strategies.base import ScanRequest
+from tests.benchmarks.progress import telling
 
 
 @dataclass(slots=True)
@@ -24,6 +30,7 @@ class Times:
         cpu_s: CPU time of the execution, all workers included.
         startup_s: Until a strategy could begin to read.
         peak_bytes: Memory of the largest process.
+        entries: How many entries the tree has, the same in every round; 0 for a program, which does not tell.
     """
 
     execution_s: list[float] = field(default_factory=list)
@@ -31,6 +38,7 @@ class Times:
     cpu_s: list[float] = field(default_factory=list)
     startup_s: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
+    entries: int = 0
 
 
 Contestant = Callable[[Times], None]
@@ -66,22 +74,59 @@ def strategy(name: str, request: ScanRequest) -> Contestant:
         times.cpu_s.append(outcome.figures.user_s + outcome.figures.system_s)
         times.startup_s.append(outcome.figures.startup_s)
         times.peak_bytes.append(outcome.figures.max_rss_bytes)
+        times.entries = outcome.result.entries
+
+    return run
+
+
+def strategies(request: ScanRequest) -> dict[str, Contestant]:
+    """Make contestants of every strategy."""
+    return {name: strategy(name, request) for name in STRATEGIES}
+
+
+def saved_run(database: Database, job: Job) -> Contestant:
+    """Make a contestant of a job of one strategy: a whole run of it, saved in its database."""
+
+    def run(times: Times) -> None:
+        began = time.perf_counter()
+        run_id = fire(database, job, cause=Cause.MANUAL)
+        whole_s = time.perf_counter() - began
+        saved = get_run(database, run_id)
+        if not saved.executions or saved.executions[0].wall_s is None:
+            raise SystemExit(f"{job.spec.name}: {saved.message}")
+        execution = saved.executions[0]
+        times.execution_s.append(execution.wall_s or 0.0)
+        times.whole_s.append(whole_s)
+        times.cpu_s.append((execution.user_s or 0.0) + (execution.system_s or 0.0))
+        times.startup_s.append(execution.startup_s or 0.0)
+        times.peak_bytes.append(execution.max_rss_bytes or 0)
+        times.entries = execution.entries or 0
 
     return run
 
 
 def hold(contestants: Mapping[str, Contestant], rounds: int, seed: int = 0) -> dict[str, Times]:
-    """Hold a contest, after one round that does not count."""
+    """Hold a contest, after one round that does not count.
+
+    In that round the incremental strategy reads everything and remembers it, so that in those that count it finds
+    nothing changed. For that no stamp in the tree may be younger than SETTLED_AFTER_NS by then, or the folder is read
+    once more: a kept tree is old enough, any other needs a rest first or a round that is thrown away.
+    """
     random = Random(seed)  # noqa: S311  chance, not secrets
     results = {name: Times() for name in contestants}
-    for number in range(rounds + 1):
-        order = list(contestants)
-        random.shuffle(order)
-        for name in order:
-            contestants[name](results[name] if number else Times())
+    with telling() as tell:
+        for number in range(rounds + 1):
+            tell(f"round {number} of {rounds}")
+            hold_round(contestants, results if number else {name: Times() for name in contestants}, random)
     return results
 
 
-def scan_request(root: bytes, selection: Selection, workers: int = 2) -> ScanRequest:
-    """Ask for a scan as a run would."""
-    return ScanRequest(root=root, selection=selection, workers=workers, start_method=DEFAULT_START_METHOD)
+def hold_round(contestants: Mapping[str, Contestant], results: Mapping[str, Times], random: Random) -> None:
+    """Let every contestant run once, in random order."""
+    for name in random.sample(list(contestants), len(contestants)):
+        contestants[name](results[name])
+
+
+def scan_request(root: bytes, selection: Selection, workers: int = 2, cache: bytes | None = None) -> ScanRequest:
+    """Ask for a scan as a run would; without a cache for strategies that remember nothing."""
+    return ScanRequest(root=root, selection=selection, workers=workers, start_method=DEFAULT_START_METHOD, cache=cache)

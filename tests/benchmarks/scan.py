@@ -2,8 +2,9 @@
 
 All of them list the markdown of one tree whose metadata are in memory, in interleaved rounds of random order. For a
 strategy both the execution (from the root's path to the complete list) and the whole (from the start of the trial's
-process until its list has arrived) are shown; for a program they are the same. Ratios are to the median of the fastest
-of find, bfs, fd and rg.
+process until its list has arrived) are shown; for a program they are the same. The incremental strategy finds nothing
+changed since its last scan; for a run of it the whole is all that a job does, its findings saved in a database.
+Ratios are to the median of the fastest of find, bfs, fd, rg and updatedb. A second table shows what saving alone costs.
 """
 
 import argparse
@@ -12,16 +13,21 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from runner.model.jobs import Selection, Track
-from runner.strategies import STRATEGIES
-from tests.benchmarks.contest import Contestant, Times, hold, program, scan_request, strategy
+from runner.history.database import Database, locate
+from runner.history.jobs import add_job
+from runner.history.upgrade import open_database
+from runner.model.jobs import JobSpec, Selection, Track
+from tests.benchmarks.contest import Contestant, Times, hold, program, saved_run, scan_request, strategies
+from tests.benchmarks.saving import saving_table
 from tests.benchmarks.trees import recipe_tree
 
 _WALK = "import os, sys; print(sum(n.endswith('.md') for _, _, names in os.walk(sys.argv[1]) for n in names))"
-_RIVALS = ("find", "bfs", "fd", "rg")
+RIVALS = ("find", "bfs", "fd", "rg", "updatedb")
 
 
 def main() -> None:
@@ -33,10 +39,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     root = given.tree.absolute() if given.tree else recipe_tree(given.recipe)
-    with tempfile.TemporaryDirectory() as scratch:
-        contestants = programs(root, Path(scratch)) | strategies(root, given.workers)
-        results = hold(contestants, given.rounds)
-    sys.stdout.write(table(results))
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        # Where the jobs of the runs remember their trees, rather than among the caches of the user's own.
+        os.environ["XDG_CACHE_HOME"] = str(scratch / "caches")
+        with closing(open_database(locate(str(scratch / "runs.db")))) as database:
+            contestants = programs(root, scratch) | scans(root, given.workers, scratch) | runs(root, database)
+            sys.stdout.write(table(hold(contestants, given.rounds)) + "\n")
+        sys.stdout.write(saving_table(root, scratch))
 
 
 def programs(root: Path, scratch: Path) -> dict[str, Contestant]:
@@ -57,19 +67,30 @@ def programs(root: Path, scratch: Path) -> dict[str, Contestant]:
     return {name: program(command) for name, command in commands.items() if shutil.which(command[0])}
 
 
-def strategies(root: Path, workers: int) -> dict[str, Contestant]:
+def scans(root: Path, workers: int, scratch: Path) -> dict[str, Contestant]:
     """Make contestants of every strategy, tracking names as the programs do, and sizes and times as is the default."""
+    made: dict[str, Contestant] = {}
+    for track in Track:
+        cache = os.fsencode(scratch / f"cache-{track}")
+        request = scan_request(os.fsencode(root), Selection(track=track), workers, cache)
+        made |= {f"{name}, {track}": each for name, each in strategies(request).items()}
+    return made
+
+
+def runs(root: Path, database: Database) -> dict[str, Contestant]:
+    """Make contestants of whole runs of jobs that are incremental."""
     made = {}
     for track in Track:
-        request = scan_request(os.fsencode(root), Selection(track=track), workers)
-        for name in STRATEGIES:
-            made[f"{name}, {track}"] = strategy(name, request)
+        spec = JobSpec(
+            name=track, root=os.fsencode(root), selection=Selection(track=track), strategies=("incremental",)
+        )
+        made[f"run of incremental, {track}"] = saved_run(database, add_job(database, spec, datetime.now(UTC)))
     return made
 
 
 def table(results: Mapping[str, Times]) -> str:
     """Lay out medians and ratios as a Markdown table."""
-    best = min(median(results[name].execution_s) for name in _RIVALS if name in results)
+    best = min(median(results[name].execution_s) for name in RIVALS if name in results)
     lines = [
         "| | execution | ratio | whole process | ratio | CPU | peak memory |",
         "|---|--:|--:|--:|--:|--:|--:|",

@@ -1,0 +1,28 @@
+"""A line on standard error for whoever waits longer than a second."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_AFTER_S = 1.0
+_WIDTH = 78
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Give a function to say how far it has come; what it said is wiped away at the end."""
+    began = time.monotonic()
+    told = False
+
+    def tell(text: str) -> None:
+        nonlocal told
+        if time.monotonic() - began > _AFTER_S:
+            sys.stderr.write(f"\r{text:<{_WIDTH}}")
+            told = True
+
+    try:
+        yield tell
+    finally:
+        if told:
+            sys.stderr.write(f"\r{'':<{_WIDTH}}\r")
