@@ -114,6 +114,8 @@ class Rescan:
         Raises:
             ScanError: As :meth:`~runner.scan.walk.Walker.read` does.
         """
+        if 2 * len(self._changed) > len(self._paths):  # then putting the rest together costs more than reading it
+            return self._walker.read([b""], report)
         again = self._walker.read(
             [self._paths[number] for number in sorted(self._changed)], report, descend=False, depth_first=False
         )

@@ -4,10 +4,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from runner.model.jobs import Selection, Track
 from runner.scan import walk
@@ -141,12 +142,10 @@ def counted_listings() -> Iterator[list[int]]:
 
         return listing
 
-    before = walk._list_names, walk._tell_apart
-    walk._list_names, walk._tell_apart = map(counting, before)
-    try:
+    with ExitStack() as patches:
+        for name in ("_list_names", "_tell_apart"):
+            patches.enter_context(patch.object(walk, name, counting(getattr(walk, name))))
         yield counts
-    finally:
-        walk._list_names, walk._tell_apart = before
 
 
 def compare(
@@ -178,9 +177,7 @@ def compare(
         cache=os.fsencode(folder / "remembered"),
     )
     read = there = 0
-    before = incremental.SETTLED_AFTER_NS
-    incremental.SETTLED_AFTER_NS = settled_after_ns
-    try:
+    with patch.object(incremental, "SETTLED_AFTER_NS", settled_after_ns):
         for number in range(rounds):
             if wait is not None:
                 wait(number)
@@ -197,8 +194,6 @@ def compare(
             assert full.found.directories == scan.found.directories, f"round {number} of seed {seed}"
             read += counts[0]
             there += scan.found.directories
-    finally:
-        incremental.SETTLED_AFTER_NS = before
     return read, there
 
 

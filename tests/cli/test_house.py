@@ -16,10 +16,11 @@ HEAVY = {"sqlalchemy", "alembic", "apscheduler", "psutil", "multiprocessing"}
         ["ruff", "check"],
         ["ruff", "format", "--check"],
         ["mypy"],
-        ["mypy", "--package", "tests.benchmarks"],
+        # One by one: what is excluded from the files is passed over in a package as well.
+        ["mypy", *(f"--module=tests.benchmarks.{path.stem}" for path in sorted(ROOT.glob("tests/benchmarks/*.py")))],
         ["importlinter.cli", "lint"],
     ],
-    ids=" ".join,
+    ids=lambda command: " ".join(command[:2]),
 )
 def test_a_tool_has_nothing_to_say(command: list[str]) -> None:
     module, *arguments = command
