@@ -1,6 +1,5 @@
-"""``runner history``, ``show`` and ``files``: what has been remembered."""
+"""``runner history`` and ``show``: the runs that have been remembered."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from runner.history.database import Database
-    from runner.model.jobs import Job
     from runner.model.runs import Run, Status
 
 _TABLE_ROWS = 30
@@ -20,7 +18,7 @@ _TABLE_ROWS = 30
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (history, show, files):
+    for command in (history, show):
         app.command(rich_help_panel=options.ASKING)(command)
 
 
@@ -103,11 +101,11 @@ def show_run(database: "Database", run: "Run", fmt: options.FormatName) -> None:
     from datetime import UTC, datetime
 
     from runner.cli.output import write_document, write_table
-    from runner.history.findings import list_changes, list_problems
+    from runner.history.contents import list_changes, list_problems
     from runner.history.runs import list_differences
     from runner.render.records import show_record
 
-    changes = list_changes(database, run)
+    changes = list_changes(database, run.job_id, run.run_id - 1, run.run_id)
     problems = list_problems(database, run)
     differences = list_differences(database, run)
     if fmt != "table":
@@ -117,76 +115,6 @@ def show_run(database: "Database", run: "Run", fmt: options.FormatName) -> None:
 
     now = datetime.now(UTC)
     write_table(run_view(run, now=now, changes=changes, problems=problems, differences=differences))
-
-
-def files(
-    job: options.JobArgument,
-    run: Annotated[int | None, typer.Option(metavar="RUN", help="As this run left them; else the last one.")] = None,
-    at: Annotated[str | None, typer.Option(metavar="WHEN", help="As they were known at this instant.")] = None,
-    null: Annotated[  # noqa: FBT002  a flag
-        bool,
-        typer.Option("--null", "-0", help="Absolute paths, byte for byte, each ended by NUL, for xargs -0."),
-    ] = False,
-    fmt: options.FormatOption = "table",
-    db: options.Db = None,
-) -> None:
-    """List the files a job found, now or at an earlier run; paths are relative to its root.
-
-    [bold]Examples[/bold]
-
-    runner files docs --run 12
-
-    runner files docs -0 | xargs -0 wc -l
-    """
-    from runner.cli.output import write_records, write_table
-    from runner.history.findings import list_files
-    from runner.history.jobs import get_job
-    from runner.model.errors import UsageError
-    from runner.render.records import FILE_KEYS, file_record
-
-    if run is not None and at is not None:
-        raise UsageError("--run and --at exclude each other; give one of them")
-    if null and fmt != "table":
-        raise UsageError("-0 and --format exclude each other; give one of them")
-    with options.opened(db) as (database, _):
-        known = get_job(database, job, removed=True)
-        found = list_files(database, _find_state(database, known, run, at))
-        if null:
-            root = known.spec.root.rstrip(b"/")
-            for file in found:
-                sys.stdout.buffer.write(root + b"/" + file.path + b"\0")
-        elif fmt == "table":
-            from runner.render.tables import files_table
-
-            write_table(*files_table(found))
-        else:
-            write_records(map(file_record, found), fmt, columns=FILE_KEYS)
-
-
-def _find_state(database: "Database", job: "Job", run: int | None, at: str | None) -> "Run":
-    """Find the run after which the files are asked for."""
-    from datetime import UTC, datetime
-
-    from runner.history.runs import find_last_saved, get_run
-    from runner.model.errors import UsageError
-    from runner.model.units import parse_instant
-
-    if run is not None:
-        chosen = get_run(database, run)
-        if chosen.job_id != job.job_id:
-            raise UsageError(f"run {run} is one of the job {chosen.job!r}; see `runner history {job.job_id}`")
-        return chosen
-    now = datetime.now(UTC)
-    instant = parse_instant(at, now=now) if at is not None else now
-    if instant > now:
-        raise UsageError(f"the instant {at!r} lies in the future; give one that has passed")
-    saved = find_last_saved(database, job, instant)
-    if saved is None:
-        when = "by then" if at is not None else "yet"
-        raise UsageError(
-            f"no run of {job.spec.name!r} has been saved {when}; start one with `runner run {job.spec.name}`"
-        )
-    return saved
 
 
 def _parse_statuses(texts: "Sequence[str]") -> "list[Status]":

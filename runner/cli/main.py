@@ -10,7 +10,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runner.cli import calibrate, daemon, database, demo, edit, history, jobs, lesson, run, sample, schedule, upcoming
+from runner.cli import (
+    calibrate,
+    contents,
+    daemon,
+    database,
+    demo,
+    edit,
+    history,
+    jobs,
+    lesson,
+    run,
+    sample,
+    schedule,
+    upcoming,
+)
 from runner.cli.settings import load_settings
 from runner.model.errors import RunnerError
 
@@ -22,7 +36,21 @@ app = typer.Typer(
     epilog="Start with: [bold]runner schedule ./directories --every 1h[/bold], then [bold]runner daemon[/bold] and "
     "[bold]runner history[/bold]. `runner demo` shows it all in a scratch folder.",
 )
-for module in (schedule, jobs, edit, upcoming, run, daemon, history, calibrate, sample, lesson, demo, database):
+for module in (
+    schedule,
+    jobs,
+    edit,
+    upcoming,
+    run,
+    daemon,
+    history,
+    contents,
+    calibrate,
+    sample,
+    lesson,
+    demo,
+    database,
+):
     module.register(app)
 
 

@@ -1,17 +1,16 @@
-"""What was found, as intervals of runs: saved in proportion to what changed, rebuilt for any run."""
+"""What was found, saved as intervals of runs in proportion to what changed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.sql.dml import Insert
 
-from runner.history.database import Database
 from runner.history.tables import files, folders, jobs, problems
-from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
-from runner.scan.snapshot import Listing, Snapshot, found_names, join_path, unpack_stats
+from runner.model.runs import Problem
+from runner.scan.snapshot import Listing, Snapshot, found_names, unpack_stats
 
 # More folders than this at once are looked up by reading all of the job's files.
 _FEW = 500
@@ -84,76 +83,6 @@ def record_findings(connection: Connection, job_id: int, run_id: int, snapshot: 
             [{"folder": folder.folder_id, "digest": digest} for folder, digest, _ in changed],
         )
     return tally
-
-
-def list_files(database: Database, run: Run) -> Iterator[FoundFile]:
-    """List the files as a run left them, in the order of folders and names, few at a time."""
-    query = (
-        select(folders.c.path, files.c.name, files.c.size_bytes, files.c.mtime_ns, files.c.first_run_id)
-        .join(folders, files.c.folder_id == folders.c.id)
-        .where(
-            files.c.job_id == run.job_id,
-            files.c.first_run_id <= run.run_id,
-            or_(files.c.gone_run_id.is_(None), files.c.gone_run_id > run.run_id),
-        )
-        .order_by(folders.c.path, files.c.name)
-    )
-    with database.read() as connection:
-        for row in connection.execution_options(yield_per=_CHUNK).execute(query):
-            yield FoundFile(
-                path=join_path(row.path, row.name),
-                size_bytes=row.size_bytes,
-                mtime_ns=row.mtime_ns,
-                first_run=row.first_run_id,
-            )
-
-
-def list_changes(database: Database, run: Run) -> list[Change]:
-    """List what a run found changed since the one before, in the order of paths."""
-    query = (
-        select(folders.c.path, files.c.name, files.c.size_bytes, files.c.first_run_id)
-        .join(folders, files.c.folder_id == folders.c.id)
-        # The job stands on both sides, or SQLite would read all of its files instead of two ranges of indexes.
-        .where(
-            or_(
-                and_(files.c.job_id == run.job_id, files.c.first_run_id == run.run_id),
-                and_(files.c.job_id == run.job_id, files.c.gone_run_id == run.run_id),
-            )
-        )
-    )
-    old: dict[bytes, int | None] = {}
-    new: dict[bytes, int | None] = {}
-    with database.read() as connection:
-        for row in connection.execute(query):
-            (new if row.first_run_id == run.run_id else old)[join_path(row.path, row.name)] = row.size_bytes
-    changes = []
-    for path in sorted({*old, *new}):
-        kind = ChangeKind.MODIFIED
-        if path not in old:
-            kind = ChangeKind.ADDED
-        elif path not in new:
-            kind = ChangeKind.REMOVED
-        elif old[path] is None:  # the size is known for the first time, which is no change of the file
-            continue
-        changes.append(Change(kind=kind, path=path, old_size_bytes=old.get(path), new_size_bytes=new.get(path)))
-    return changes
-
-
-def list_problems(database: Database, run: Run) -> list[Problem]:
-    """List the paths that a run could not read, in their order."""
-    if not run.problems:  # a run that saved nothing knows nothing of the problems around it
-        return []
-    query = (
-        select(problems)
-        .where(
-            problems.c.job_id == run.job_id,
-            problems.c.first_run_id <= run.run_id,
-            or_(problems.c.gone_run_id.is_(None), problems.c.gone_run_id > run.run_id),
-        )
-        .order_by(problems.c.path)
-    )
-    with database.read() as connection:
-        return [Problem(path=row.path, errno=row.errno, text=row.text) for row in connection.execute(query)]
 
 
 def _load_folders(connection: Connection, job_id: int) -> dict[bytes, _KnownFolder]:
@@ -240,7 +169,7 @@ def _add_new_folders(
     """Insert folders in which something is found for the first time; appends their files."""
     if not new:
         return
-    rows = [(job_id, listing.path, _digest(listing.path), digest) for listing, digest in new]
+    rows = [(job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
     columns = (folders.c.job_id, folders.c.path, folders.c.path_digest, folders.c.findings_digest)
     _insert_fast(connection, insert(folders).values({column: bindparam(column.name) for column in columns}), rows)
     known = _load_folders(connection, job_id)
@@ -286,7 +215,8 @@ def _digest_findings(listing: Listing) -> bytes:
     return blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
 
 
-def _digest(path: bytes) -> bytes:
+def digest_path(path: bytes) -> bytes:
+    """Digest a path, which may be longer than an index entry."""
     return blake2b(path, digest_size=16).digest()
 
 

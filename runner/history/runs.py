@@ -274,6 +274,31 @@ def find_last_saved(database: Database, job: Job, at: datetime) -> Run | None:
     return found[0] if found else None
 
 
+def find_first_saved(database: Database, job: Job) -> Run | None:
+    """Find the oldest run of a job that has saved what it found; None if there is none."""
+    query = _QUERY.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
+    found = _runs(database, query.order_by(runs.c.id).limit(1))
+    return found[0] if found else None
+
+
+def find_saved_before(database: Database, job: Job, run: Run) -> Run | None:
+    """Find the newest run of a job before another one that has saved what it found; None if there is none."""
+    query = _QUERY.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
+    found = _runs(database, query.order_by(runs.c.id.desc()).limit(1))
+    return found[0] if found else None
+
+
+def list_selections_between(database: Database, job: Job, before: Run, after: Run) -> set[int]:
+    """Give the numbers of the selections with which two runs of a job, and those between them, were made."""
+    query = select(runs.c.selection_id).where(
+        runs.c.job_id == job.job_id,
+        runs.c.files.is_not(None),
+        runs.c.id.between(before.run_id, after.run_id),
+    )
+    with database.read() as connection:
+        return set(connection.execute(query.distinct()).scalars())
+
+
 def list_last_runs(database: Database) -> dict[int, Run]:
     """Give each job's newest run that was carried out or is going on."""
     newest = (

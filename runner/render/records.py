@@ -100,7 +100,7 @@ def file_record(file: FoundFile) -> Record:
     return {
         "path": path,
         "size_bytes": file.size_bytes,
-        "modified_at": _instant(modified_at(file)),
+        "modified_at": _instant(modified_at(file.mtime_ns)),
         "mtime_ns": file.mtime_ns,
         "first_run": file.first_run,
         "path_base64": path_base64,
@@ -162,12 +162,12 @@ def job_record(job: Job, next_at: datetime | None = None, last_run: Run | None =
     }
 
 
-def modified_at(file: FoundFile) -> datetime | None:
-    """Give a file's modification time to the microsecond; None if unknown or beyond the calendar (any is allowed)."""
-    if file.mtime_ns is None:
+def modified_at(mtime_ns: int | None) -> datetime | None:
+    """Give a modification time to the microsecond; None if unknown or beyond the calendar (any is allowed)."""
+    if mtime_ns is None:
         return None
     try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=file.mtime_ns // 1000)
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=mtime_ns // 1000)
     except OverflowError:
         return None
 

@@ -145,8 +145,8 @@ def files_table(files: Iterable[FoundFile], *, zone: tzinfo | None = None) -> It
     """Lay out files for ``files`` in parts to print one after the other; no part at all for no files."""
     for part, header in _parts(files):
         columns = {
-            "size": _column(part, "size", lambda file: _size(file.size_bytes), right=True, width=10),
-            "modified": _column(part, "modified", lambda file: Cell(_clock(modified_at(file), zone)), width=19),
+            "size": _column(part, "size", lambda file: size_cell(file.size_bytes), right=True, width=10),
+            "modified": _column(part, "modified", lambda file: Cell(clock(modified_at(file.mtime_ns), zone)), width=19),
             "since": _column(part, "since run", lambda file: Cell(str(file.first_run), "dim"), right=True, width=9),
             "path": _column(part, "path", lambda file: Cell(printable(file.path)), least=24, width=24, fold=True),
         }
@@ -159,8 +159,8 @@ def changes_table(changes: Iterable[Change]) -> Iterator[RenderableType]:
     for part, header in _parts(changes):
         columns = {
             "mark": _column(part, "", lambda change: CHANGE_MARKS[change.kind]),
-            "before": _column(part, "before", lambda change: _size(change.old_size_bytes), right=True, width=10),
-            "after": _column(part, "after", lambda change: _size(change.new_size_bytes), right=True, width=10),
+            "before": _column(part, "before", lambda change: size_cell(change.old_size_bytes), right=True, width=10),
+            "after": _column(part, "after", lambda change: size_cell(change.new_size_bytes), right=True, width=10),
             "path": _column(part, "path", _changed_path, least=24, width=24, fold=True),
         }
         yield Grid(columns=columns, layouts=_layouts(tuple(columns), ({"before": "", "after": ""},)), header=header)
@@ -268,12 +268,13 @@ def _execution(run: Run, strategy: str) -> Execution | None:
     return next((execution for execution in run.executions if execution.strategy == strategy), None)
 
 
-def _clock(instant: datetime | None, zone: tzinfo | None, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
+def clock(instant: datetime | None, zone: tzinfo | None = None, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Show an instant by a zone's clock, None for this machine's."""
     return UNKNOWN if instant is None else instant.astimezone(zone).strftime(pattern)
 
 
 def _started(run: Run, pattern: str, zone: tzinfo | None) -> Cell:
-    return Cell(_clock(run.started_at or run.scheduled_at, zone, pattern), "" if run.started_at else "dim")
+    return Cell(clock(run.started_at or run.scheduled_at, zone, pattern), "" if run.started_at else "dim")
 
 
 def _ago(instant: datetime | None, now: datetime) -> Cell:
@@ -293,10 +294,11 @@ def _ended(run: Run | None) -> datetime | None:
 
 def _next(row: JobRow, zone: tzinfo | None) -> Cell:
     job, next_at, _ = row
-    return Cell("paused", "yellow") if job.spec.paused else Cell(_clock(next_at, zone))
+    return Cell("paused", "yellow") if job.spec.paused else Cell(clock(next_at, zone))
 
 
-def _size(size_bytes: int | None) -> Cell:
+def size_cell(size_bytes: int | None) -> Cell:
+    """Show a size."""
     return NOTHING if size_bytes is None else Cell(format_bytes(size_bytes))
 
 

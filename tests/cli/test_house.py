@@ -17,7 +17,10 @@ HEAVY = {"sqlalchemy", "alembic", "apscheduler", "psutil", "multiprocessing"}
         ["ruff", "format", "--check"],
         ["mypy"],
         # One by one: what is excluded from the files is passed over in a package as well.
-        ["mypy", *(f"--module=tests.benchmarks.{path.stem}" for path in sorted(ROOT.glob("tests/benchmarks/[!_]*.py")))],
+        [
+            "mypy",
+            *(f"--module=tests.benchmarks.{path.stem}" for path in sorted(ROOT.glob("tests/benchmarks/[!_]*.py"))),
+        ],
         ["importlinter.cli", "lint"],
     ],
     ids=lambda command: " ".join(command[:2]),

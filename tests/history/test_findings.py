@@ -1,8 +1,10 @@
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import combinations, groupby
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from runner.history.care import find_faults
+from runner.history.contents import count_folders, list_changes, list_files, list_problems, list_versions
 from runner.history.database import Database
-from runner.history.findings import list_changes, list_files, list_problems
+from runner.history.rollup import cut, roll_up
 from runner.history.runs import get_run, record_not_run
 from runner.model.jobs import Job
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run, Status
@@ -192,14 +195,73 @@ def test_every_run_of_any_history_can_be_rebuilt(template: Path, steps: list[Ste
                 expected.append((run_id, expected_files(tree), changes, problems))
             for run_id, files, changes, problems in expected:
                 run = get_run(database, run_id)
-                assert files == list(list_files(database, run))
-                assert changes == list_changes(database, run)
+                assert files == list(list_files(database, run.job_id, run.run_id))
+                assert changes == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
                 assert problems == [problem.path for problem in list_problems(database, run)]
+            for job in jobs:
+                own = [
+                    (run_id, files) for run_id, files, *_ in expected if get_run(database, run_id).job_id == job.job_id
+                ]
+                check_questions(database, job, [(0, []), *own])
             assert [] == find_faults(database)
 
 
+def check_questions(database: Database, job: Job, states: list[tuple[int, list[FoundFile]]]) -> None:
+    """Compare every answer about a job with what its states, replayed one by one, say."""
+    for (before, old), (after, new) in combinations(states, 2):
+        assert differences(old, new) == list_changes(database, job.job_id, before, after)
+    for run_id, files in states:
+        counts = count_folders(database, job.job_id, run_id)
+        for depth in range(3):
+            rolled = roll_up(counts, depth)
+            assert Counter(cut(one.path.rpartition(b"/")[0], depth) for one in files) == {
+                count.path: count.files for count in rolled
+            }
+            assert sum(one.size_bytes or 0 for one in files) == sum(count.size_bytes or 0 for count in rolled)
+        for folder in FOLDERS[1:]:
+            under = [one for one in files if one.path.startswith(folder + b"/")]
+            assert under == list(list_files(database, job.job_id, run_id, folder))
+    for path in {one.path for _, files in states for one in files}:
+        life = [
+            next(((one.size_bytes, one.mtime_ns, one.first_run) for one in files if one.path == path), None)
+            for _, files in states
+        ]
+        told = list_versions(database, job.job_id, path)
+        assert [state for state, _ in groupby(life) if state] == [
+            (version.size_bytes, version.mtime_ns, version.first_run) for version in told
+        ]
+        ends = [
+            run_id
+            for (run_id, _), state, last in zip(states[1:], life[1:], life, strict=False)
+            if last and last != state
+        ]
+        assert ends == [version.gone_run for version in told if version.gone_run]
+
+
+def differences(old: list[FoundFile], new: list[FoundFile]) -> list[Change]:
+    before, after = ({one.path: one for one in files} for files in (old, new))
+    changes = [
+        Change(kind=ChangeKind.ADDED, path=path, new_size_bytes=after[path].size_bytes)
+        for path in after.keys() - before
+    ]
+    changes += [
+        Change(kind=ChangeKind.REMOVED, path=path, old_size_bytes=before[path].size_bytes)
+        for path in before.keys() - after
+    ]
+    for path in before.keys() & after.keys():
+        one, other = before[path], after[path]
+        known = one.mtime_ns is not None and other.mtime_ns is not None
+        if known and (one.size_bytes, one.mtime_ns) != (other.size_bytes, other.mtime_ns):
+            changes.append(
+                Change(
+                    kind=ChangeKind.MODIFIED, path=path, old_size_bytes=one.size_bytes, new_size_bytes=other.size_bytes
+                )
+            )
+    return sorted(changes, key=lambda change: change.path)
+
+
 def paths_of(database: Database, run: Run) -> list[bytes]:
-    return [file.path for file in list_files(database, run)]
+    return [file.path for file in list_files(database, run.job_id, run.run_id)]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +281,9 @@ def test_a_path_of_20_kb_is_given_back_in_files_changes_problems_and_folders(dat
     found = snapshot(listing(deep, {b"x.md": (1, 2)}), listing(beside, {b"x.md": (3, 4)}), unreadable=[deep + b"/no"])
     run = play(database, job, found)
     assert [deep + b"/x.md", beside + b"/x.md"] == paths_of(database, run)
-    assert [deep + b"/x.md", beside + b"/x.md"] == [change.path for change in list_changes(database, run)]
+    assert [deep + b"/x.md", beside + b"/x.md"] == [
+        change.path for change in list_changes(database, run.job_id, run.run_id - 1, run.run_id)
+    ]
     assert [deep + b"/no"] == [problem.path for problem in list_problems(database, run)]
     again = play(database, job, snapshot(found.listings[0]))
     assert (0, 1) == (again.added, again.removed)
@@ -228,7 +292,9 @@ def test_a_path_of_20_kb_is_given_back_in_files_changes_problems_and_folders(dat
 def test_times_before_1970_and_sizes_beyond_32_bits_are_kept(database: Database) -> None:
     job = some_job(database)
     run = play(database, job, snapshot(listing(b"", {b"x": (2**62, -(2**62)), b"y": (0, 0)})))
-    assert [(2**62, -(2**62)), (0, 0)] == [(file.size_bytes, file.mtime_ns) for file in list_files(database, run)]
+    assert [(2**62, -(2**62)), (0, 0)] == [
+        (file.size_bytes, file.mtime_ns) for file in list_files(database, run.job_id, run.run_id)
+    ]
 
 
 def test_a_vanished_folder_ends_its_files_and_an_unreadable_one_does_not(database: Database) -> None:
@@ -257,8 +323,8 @@ def test_a_size_known_for_the_first_time_is_no_change(database: Database) -> Non
     play(database, job, snapshot(listing(b"", [b"x"])))
     run = play(database, job, snapshot(listing(b"", {b"x": (1, 2)})))
     assert (0, 0, 0) == (run.added, run.removed, run.modified)
-    assert [] == list_changes(database, run)
-    assert [1] == [file.size_bytes for file in list_files(database, run)]
+    assert [] == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
+    assert [1] == [file.size_bytes for file in list_files(database, run.job_id, run.run_id)]
     moved = play(database, job, snapshot(listing(b"", {b"x": (1, 3)})))
     assert 1 == moved.modified
 
@@ -286,7 +352,7 @@ def test_the_files_of_a_run_are_of_one_state_while_others_are_saved(database: Da
     job = some_job(database)
     many = [b"%05d" % number for number in range(25_000)]
     run = play(database, job, snapshot(listing(b"", many)))
-    files = list_files(database, run)
+    files = list_files(database, run.job_id, run.run_id)
     first = next(files)
     play(database, job, snapshot(listing(b"", [])))
     assert many == [first.path, *(file.path for file in files)]
@@ -297,4 +363,4 @@ def test_what_a_running_run_leaves_behind_is_nothing_yet(database: Database) -> 
     play(database, job, snapshot(listing(b"", [b"x"])))
     run = get_run(database, begin(database, job))
     assert [b"x"] == paths_of(database, run)
-    assert [] == list_changes(database, run)
+    assert [] == list_changes(database, run.job_id, run.run_id - 1, run.run_id)

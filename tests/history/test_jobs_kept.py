@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from history_examples import NOW, count_rows, listing, opened, play, snapshot, some_job
 
+from runner.history.contents import list_files
 from runner.history.database import Database
-from runner.history.findings import list_files
 from runner.history.jobs import (
     add_job,
     change_job,
@@ -104,7 +104,7 @@ def test_a_removed_job_frees_its_name_and_keeps_its_history_and_number(database:
     assert old.job_id < new.job_id
     assert new == get_job(database, "docs")
     assert replace(old, removed_at=NOW) == get_job(database, "1", removed=True)
-    assert [b"x.md"] == [file.path for file in list_files(database, run)]
+    assert [b"x.md"] == [file.path for file in list_files(database, run.job_id, run.run_id)]
 
 
 def test_of_several_by_one_name_the_present_one_goes_first_and_then_the_last_removed(database: Database) -> None:

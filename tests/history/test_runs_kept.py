@@ -20,8 +20,8 @@ from history_examples import (
 )
 
 from runner.history.care import find_faults
+from runner.history.contents import list_files
 from runner.history.database import Database
-from runner.history.findings import list_files
 from runner.history.jobs import remove_job
 from runner.history.runs import (
     Busy,
@@ -183,11 +183,11 @@ def test_a_run_that_fails_to_be_saved_leaves_nothing_but_itself(database: Databa
     assert before == count_rows(database, *tables)
     run = get_run(database, run_id)
     assert (Status.RUNNING, None, None) == (run.status, run.finished_at, run.files)
-    assert [b"x", b"y"] == [file.path for file in list_files(database, run)]
+    assert [b"x", b"y"] == [file.path for file in list_files(database, run.job_id, run.run_id)]
     with database.write() as connection:
         connection.exec_driver_sql("DROP TRIGGER full")
     assert finish_run(database, run_id, whole)
-    assert [b"y", b"z", b"a/1"] == [file.path for file in list_files(database, get_run(database, run_id))]
+    assert [b"y", b"z", b"a/1"] == [file.path for file in list_files(database, job.job_id, run_id)]
     assert [] == find_faults(database)
 
 
@@ -338,7 +338,7 @@ def test_reading_changes_nothing(database: Database, tmp_path: Path) -> None:
     job = some_job(database)
     run = play(database, job, snapshot(listing(b"", [b"x"])))
     before = contents(tmp_path)["history.db-wal"]
-    list(list_files(database, run))
+    list(list_files(database, run.job_id, run.run_id))
     list_runs(database, job=job)
     list_last_runs(database)
     find_faults(database)

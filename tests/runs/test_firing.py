@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from runner.history.care import find_faults
+from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database, locate
-from runner.history.findings import list_changes, list_files, list_problems
 from runner.history.jobs import add_job, change_job
 from runner.history.runs import Busy, Ending, begin_run, finish_run, get_run, list_differences, list_runs
 from runner.history.upgrade import open_database
@@ -80,7 +80,7 @@ def find(root: Path) -> list[bytes]:
 
 
 def files_of(database: Database, run: Run) -> list[bytes]:
-    return sorted(file.path for file in list_files(database, run))
+    return sorted(file.path for file in list_files(database, run.job_id, run.run_id))
 
 
 def test_a_run_finds_with_each_strategy_what_find_does(database: Database, job: Job, root: Path) -> None:
@@ -114,7 +114,7 @@ def test_one_file_added_one_removed_and_one_changed_are_told_apart(database: Dat
         (ChangeKind.MODIFIED, b"one.md", 6, 18),
     ] == [
         (change.kind, change.path, change.old_size_bytes, change.new_size_bytes)
-        for change in list_changes(database, second)
+        for change in list_changes(database, second.job_id, second.run_id - 1, second.run_id)
     ]
     assert before == files_of(database, first)
     assert find(root) == files_of(database, second)
@@ -129,7 +129,7 @@ def test_names_alone_do_not_change(database: Database, root: Path) -> None:
     (root / "one.md").write_text("longer than it was")
     second = run(database, job)
     assert (0, 0, 0) == (second.added, second.removed, second.modified)
-    assert {None} == {file.size_bytes for file in list_files(database, second)}
+    assert {None} == {file.size_bytes for file in list_files(database, second.job_id, second.run_id)}
 
 
 def test_a_missing_root_fails_the_run_and_removes_nothing(database: Database, job: Job, root: Path) -> None:

@@ -1,0 +1,214 @@
+"""``runner files`` and ``changes``: what was in a tree, and how it changed."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner.cli import options
+
+if TYPE_CHECKING:
+    from runner.history.database import Database
+    from runner.model.jobs import Job
+    from runner.runs.asking import Span
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (files, changes):
+        app.command(rich_help_panel=options.ASKING)(command)
+
+
+Under = Annotated[
+    str | None,
+    typer.Option("--under", metavar="FOLDER", help="Only below this folder of the tree.", show_default=False),
+]
+ByFolder = Annotated[bool, typer.Option("--by-folder", help="Counts and sizes by folder instead of single files.")]
+Depth = Annotated[
+    int, typer.Option("--depth", min=0, max=1000, help="With --by-folder: how deep folders are told apart.")
+]
+
+
+def files(
+    job: options.JobArgument,
+    run: Annotated[int | None, typer.Option(metavar="RUN", help="As this run left them; else the last one.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="As they were known then: an instant, or 7d ago.")
+    ] = None,
+    under: Under = None,
+    by_folder: ByFolder = False,  # noqa: FBT002  a flag
+    depth: Depth = 1,
+    path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="With --history: one file of the tree.", show_default=False)
+    ] = None,
+    history: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--history", help="What became of the file named by --path, oldest first.")
+    ] = False,
+    null: Annotated[  # noqa: FBT002  a flag
+        bool,
+        typer.Option("--null", "-0", help="Absolute paths, byte for byte, each ended by NUL, for xargs -0."),
+    ] = False,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """List the files a job found, now or at an earlier run; paths are relative to its root.
+
+    [bold]Examples[/bold]
+
+    runner files docs --run 12
+
+    runner files docs -0 | xargs -0 wc -l
+
+    runner files docs --at 2026-11-01 --by-folder --depth 2
+
+    runner files docs --path guide/intro.md --history
+    """
+    from datetime import UTC, datetime
+
+    from runner.history.contents import list_files
+    from runner.history.jobs import get_job
+    from runner.model.errors import UsageError
+    from runner.runs.asking import find_folder, find_state
+
+    if null and (fmt != "table" or by_folder or history):
+        raise UsageError("-0 lists paths alone; leave out --format, --by-folder and --history")
+    if history != (path is not None):
+        raise UsageError("--path and --history go together: --path guide/intro.md --history")
+    if history and (by_folder or run is not None or at is not None or under is not None):
+        raise UsageError("--history is about one file at all times; leave out the other options")
+    with options.opened(db) as (database, _):
+        known = get_job(database, job, removed=True)
+        if path is not None:
+            _write_life(database, known, path, fmt)
+            return
+        position = find_state(database, known, run, at, datetime.now(UTC)).run_id
+        folder = find_folder(database, known, under) if under is not None else b""
+        if by_folder:
+            _write_counts(database, known, position, folder, depth, fmt)
+            return
+        found = list_files(database, known.job_id, position, folder)
+        if null:
+            root = known.spec.root.rstrip(b"/")
+            for file in found:
+                sys.stdout.buffer.write(root + b"/" + file.path + b"\0")
+        elif fmt == "table":
+            from runner.cli.output import write_table
+            from runner.render.tables import files_table
+
+            write_table(*files_table(found))
+        else:
+            from runner.cli.output import write_records
+            from runner.render.records import FILE_KEYS, file_record
+
+            write_records(map(file_record, found), fmt, columns=FILE_KEYS)
+
+
+def _write_life(database: "Database", job: "Job", path: str, fmt: options.FormatName) -> None:
+    from runner.cli.output import write_records, write_table
+    from runner.history.contents import list_versions
+    from runner.model.errors import UsageError
+    from runner.render.contents import VERSION_KEYS, version_record, versions_table
+    from runner.runs.asking import relative_path
+
+    versions = list_versions(database, job.job_id, relative_path(job, path))
+    if not versions:
+        raise UsageError(f"no file {path!r} was ever found by {job.spec.name!r}; see `runner files {job.job_id}`")
+    if fmt == "table":
+        write_table(versions_table(versions))
+    else:
+        write_records(map(version_record, versions), fmt, columns=VERSION_KEYS)
+
+
+def _write_counts(
+    database: "Database", job: "Job", position: int, under: bytes, depth: int, fmt: options.FormatName
+) -> None:
+    from runner.cli.output import write_records, write_table
+    from runner.history.contents import count_folders
+    from runner.history.rollup import roll_up
+    from runner.render.contents import COUNT_KEYS, count_record, counts_table
+
+    counts = roll_up(count_folders(database, job.job_id, position, under), _depth_below(under, depth))
+    if fmt == "table":
+        write_table(counts_table(counts))
+    else:
+        write_records(map(count_record, counts), fmt, columns=COUNT_KEYS)
+
+
+def _depth_below(under: bytes, depth: int) -> int:
+    """Count the depth from the folder that is asked about."""
+    return depth + len(under.split(b"/")) if under else depth
+
+
+def changes(
+    job: options.JobArgument,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="From what was known then: an instant, or 7d ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="To what was known then; else now.")] = None,
+    from_run: Annotated[
+        int | None, typer.Option("--from", metavar="RUN", help="From what this run left.", show_default=False)
+    ] = None,
+    to_run: Annotated[
+        int | None,
+        typer.Option("--to", metavar="RUN", help="To what this run left; else the last.", show_default=False),
+    ] = None,
+    under: Under = None,
+    by_folder: ByFolder = False,  # noqa: FBT002  a flag
+    depth: Depth = 1,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """List the files that were added, removed or modified between two runs or instants; by default by the last run.
+
+    What lies in a folder that could not be read is unknown, and no change.
+
+    [bold]Examples[/bold]
+
+    runner changes docs --since 7d
+
+    runner changes docs --from 12 --to 15 --format json
+
+    runner changes docs --since 30d --by-folder --depth 2
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.output import write_records, write_table
+    from runner.history.contents import list_changes
+    from runner.history.jobs import get_job
+    from runner.render.records import CHANGE_KEYS, change_record
+    from runner.render.tables import changes_table
+    from runner.runs.asking import find_folder, find_span
+
+    with options.opened(db) as (database, _):
+        known = get_job(database, job, removed=True)
+        span = find_span(
+            database, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC)
+        )
+        folder = find_folder(database, known, under) if under is not None else b""
+        for note in span.notes:
+            typer.echo(f"note: {note}", err=True)
+        if by_folder:
+            _write_moves(database, known, span, folder, depth, fmt)
+            return
+        changed = list_changes(database, known.job_id, *span.positions, folder)
+    if fmt == "table":
+        write_table(*changes_table(changed))
+    else:
+        write_records(map(change_record, changed), fmt, columns=CHANGE_KEYS)
+
+
+def _write_moves(
+    database: "Database", job: "Job", span: "Span", under: bytes, depth: int, fmt: options.FormatName
+) -> None:
+    from runner.cli.output import write_records, write_table
+    from runner.history.contents import count_folders, list_changes
+    from runner.history.rollup import compare_folders
+    from runner.render.contents import MOVE_KEYS, move_record, moves_table
+
+    before, after = (count_folders(database, job.job_id, position, under) for position in span.positions)
+    changed = list_changes(database, job.job_id, *span.positions, under)
+    moves = compare_folders(before, after, changed, _depth_below(under, depth))
+    if fmt == "table":
+        write_table(moves_table(moves))
+    else:
+        write_records(map(move_record, moves), fmt, columns=MOVE_KEYS)

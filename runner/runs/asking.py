@@ -1,0 +1,142 @@
+"""What a person means by a run, an instant or a path, when asking what was in a tree."""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.history.contents import has_folder
+from runner.history.database import Database
+from runner.history.runs import find_first_saved, find_last_saved, find_saved_before, get_run, list_selections_between
+from runner.model.errors import UsageError
+from runner.model.jobs import Job
+from runner.model.runs import Run
+from runner.model.units import format_instant, parse_instant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """Two states of a tree that are compared.
+
+    Attributes:
+        before: The run that left the earlier one; None for the state before anything was known.
+        after: The run that left the later one.
+        notes: What a person has to know about the comparison.
+    """
+
+    before: Run | None
+    after: Run
+    notes: tuple[str, ...] = ()
+
+    @property
+    def positions(self) -> tuple[int, int]:
+        """The two as positions."""
+        return self.before.run_id if self.before is not None else 0, self.after.run_id
+
+
+def find_state(database: Database, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
+    """Find the saved run after which a tree is asked for.
+
+    Args:
+        database: Where it is kept.
+        job: Whose tree.
+        run: A run's number.
+        at: An instant as a person writes it; with neither, now.
+        now: Now.
+
+    Raises:
+        UsageError: If there is none, both are given, or what is given can't be meant.
+    """
+    if run is not None and at is not None:
+        raise UsageError("a run and an instant exclude each other; give one of them")
+    if run is not None:
+        return _own_run(database, job, run)
+    instant = parse_instant(at, now=now) if at is not None else now
+    if instant > now:
+        raise UsageError(f"the instant {at!r} lies in the future; give one that has passed")
+    saved = find_last_saved(database, job, instant)
+    if saved is None:
+        first = find_first_saved(database, job)
+        if first is None or first.finished_at is None:
+            raise UsageError(
+                f"no run of {job.spec.name!r} has been saved yet; start one with `runner run {job.job_id}`"
+            )
+        raise UsageError(
+            f"no run of {job.spec.name!r} had been saved by {at}; the first was run {first.run_id}, "
+            f"at {format_instant(first.finished_at)}"
+        )
+    return saved
+
+
+def find_span(
+    database: Database,
+    job: Job,
+    *,
+    since: str | None,
+    until: str | None,
+    from_run: int | None,
+    to_run: int | None,
+    now: datetime,
+) -> Span:
+    """Find the two states that a person wants compared: by default the last saved run and the one before it.
+
+    Raises:
+        UsageError: If what is given can't be meant.
+    """
+    after = find_state(database, job, to_run, until, now)
+    notes: list[str] = []
+    before: Run | None
+    if from_run is None and since is None:
+        before = find_saved_before(database, job, after)
+    elif from_run is None and _lies_before_history(database, job, since, now):
+        before = find_first_saved(database, job)
+        if before is not None and before.finished_at is not None:
+            notes.append(f"the history begins with run {before.run_id}, at {format_instant(before.finished_at)}")
+    else:
+        before = find_state(database, job, from_run, since, now)
+    if before is not None and before.run_id > after.run_id:
+        raise UsageError(f"run {before.run_id} comes after run {after.run_id}; exchange them")
+    if before is not None and len(list_selections_between(database, job, before, after)) > 1:
+        notes.append("the job looked for something else meanwhile, so that not every change is one of the tree")
+    return Span(before=before, after=after, notes=tuple(notes))
+
+
+def _lies_before_history(database: Database, job: Job, since: str | None, now: datetime) -> bool:
+    assert since is not None  # noqa: S101  asked only then
+    instant = parse_instant(since, now=now)
+    return instant <= now and find_last_saved(database, job, instant) is None
+
+
+def _own_run(database: Database, job: Job, run: int) -> Run:
+    chosen = get_run(database, run)
+    if chosen.job_id != job.job_id:
+        raise UsageError(f"run {run} is one of the job {chosen.job!r}; see `runner history {job.job_id}`")
+    return chosen
+
+
+def find_folder(database: Database, job: Job, path: str) -> bytes:
+    """Find a folder that a person names, relative to the root or absolute, in which something was once found.
+
+    Raises:
+        UsageError: If there never was one.
+    """
+    relative = relative_path(job, path)
+    if relative and not has_folder(database, job.job_id, relative):
+        raise UsageError(f"nothing was ever found in a folder {path!r} of {job.spec.name!r}; see `runner files`")
+    return relative
+
+
+def relative_path(job: Job, path: str) -> bytes:
+    """Give the path that a person writes, relative to the job's root.
+
+    Raises:
+        UsageError: If it is empty or lies outside the root.
+    """
+    if not path:
+        raise UsageError("the path is empty; give one relative to the root, or . for the root itself")
+    root = job.spec.root
+    absolute = os.path.normpath(os.path.join(root, os.fsencode(path)))
+    if absolute == os.path.normpath(root):
+        return b""
+    if not absolute.startswith(os.path.join(os.path.normpath(root), b"")):
+        raise UsageError(f"the path {path!r} lies outside {os.fsdecode(root)!r}; give one below it")
+    return absolute.removeprefix(os.path.join(os.path.normpath(root), b""))

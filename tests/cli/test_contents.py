@@ -1,0 +1,140 @@
+"""What was in a tree and how it changed, asked of a history that the program itself made."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Program
+
+
+@pytest.fixture
+def tree(program: Program) -> Path:
+    """Four runs: as written, changed in three ways, changed back in part, and with a file in a new folder."""
+    root = program.folder / "tree"
+    for path, size in {"a/one.md": 1, "a/two.md": 2, "b/c/three.md": 3, "top.md": 4}.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(bytes(size))
+        os.utime(root / path, ns=(10**18, 10**18))
+    program.out("schedule", root, "--cron", "0 0 1 1 *", "--strategy", "sequential")
+    program.out("run", "tree")
+    (root / "a" / "one.md").unlink()
+    (root / "a" / "two.md").write_bytes(bytes(20))
+    (root / "b" / "four.md").write_bytes(bytes(5))
+    program.out("run", "tree")
+    (root / "a" / "two.md").write_bytes(bytes(2))
+    os.utime(root / "a" / "two.md", ns=(10**18, 10**18))
+    (root / "a" / "one.md").write_bytes(bytes(7))
+    program.out("run", "tree")
+    (root / "new").mkdir()
+    (root / "new" / "five.md").write_bytes(bytes(6))
+    program.out("run", "tree")
+    return root
+
+
+def kinds(records: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(record["kind"], record["path"]) for record in records]
+
+
+@pytest.mark.usefixtures("tree")
+def test_changes_are_those_between_two_runs_by_default_the_last(program: Program) -> None:
+    assert [("added", "new/five.md")] == kinds(program.json("changes", "tree"))
+    second = [("removed", "a/one.md"), ("modified", "a/two.md"), ("added", "b/four.md")]
+    assert second == kinds(program.json("changes", "tree", "--from", "1", "--to", "2"))
+    # Between the first and the third two.md was changed and changed back.
+    third = [("modified", "a/one.md"), ("added", "b/four.md")]
+    assert third == kinds(program.json("changes", "tree", "--from", "1", "--to", "3"))
+    assert [] == program.json("changes", "tree", "--from", "2", "--to", "2")
+    assert [("modified", "a/one.md")] == kinds(program.json("changes", "tree", "--from", "1", "--under", "a"))
+
+
+@pytest.mark.usefixtures("tree")
+def test_changes_between_two_instants_are_those_of_the_runs_saved_by_then(program: Program) -> None:
+    times = {run["run"]: run["finished_at"] for run in program.json("history")}
+    assert kinds(program.json("changes", "tree", "--from", "1", "--to", "3")) == kinds(
+        program.json("changes", "tree", "--since", times[1], "--until", times[3])
+    )
+    done = program.quick("changes", "tree", "--since", "30d", "--until", times[2], "--format", "json")
+    assert [("removed", "a/one.md"), ("modified", "a/two.md"), ("added", "b/four.md")] == kinds(json.loads(done.stdout))
+    assert f"note: the history begins with run 1, at {times[1]}\n".encode() == done.stderr
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_change_of_what_is_looked_for_is_told(program: Program) -> None:
+    program.out("edit", "tree", "--pattern", "*.txt")
+    program.out("run", "tree")
+    done = program.quick("changes", "tree")
+    assert b"note: the job looked for something else meanwhile" in done.stderr
+    assert done.stdout.count(b".md\n") == 6
+
+
+@pytest.mark.usefixtures("tree")
+def test_folders_are_counted_at_any_depth_now_and_then(program: Program) -> None:
+    def counted(*arguments: str) -> list[tuple[str, int, int]]:
+        records = program.json("files", "tree", "--by-folder", *arguments)
+        return [(record["path"], record["files"], record["size_bytes"]) for record in records]
+
+    assert [("", 1, 4), ("a", 2, 9), ("b", 2, 8), ("new", 1, 6)] == counted()
+    assert [("", 1, 4), ("a", 2, 3), ("b", 1, 3)] == counted("--run", "1")
+    assert [("", 1, 4), ("a", 2, 9), ("b", 1, 5), ("b/c", 1, 3), ("new", 1, 6)] == counted("--depth", "2")
+    assert [("b", 1, 5), ("b/c", 1, 3)] == counted("--under", "b")
+    assert [("", 6, 27)] == counted("--depth", "0")
+    assert " 6  27 B  all" in program.out("files", "tree", "--by-folder")
+
+
+@pytest.mark.usefixtures("tree")
+def test_it_is_told_how_folders_moved(program: Program) -> None:
+    records = program.json("changes", "tree", "--by-folder", "--from", "1", "--to", "2")
+    moved = [list(record.values())[:-1] for record in records]
+    assert [["a", 2, 1, 3, 20, 0, 1, 1], ["b", 1, 2, 3, 8, 1, 0, 0]] == moved
+    table = program.out("changes", "tree", "--by-folder", "--from", "1", "--to", "2")
+    assert "−1 ~1" in table
+    assert "no changes" in program.out("changes", "tree", "--by-folder", "--from", "4", "--to", "4")
+
+
+def test_a_file_has_a_life(program: Program, tree: Path) -> None:
+    life = program.json("files", "tree", "--path", "a/one.md", "--history")
+    assert [(1, 2, 1), (3, None, 7)] == [(one["first_run"], one["gone_run"], one["size_bytes"]) for one in life]
+    times = {run["run"]: run["finished_at"] for run in program.json("history")}
+    assert [(times[1], times[2]), (times[3], None)] == [(one["seen_at"], one["gone_at"]) for one in life]
+    lines = program.out("files", "tree", "--path", str(tree / "a" / "one.md"), "--history").splitlines()
+    assert ["added", "removed", "added"] == [line.split()[1] for line in lines[1:]]
+    two = program.out("files", "tree", "--path", "a/two.md", "--history").splitlines()
+    assert ["added", "modified", "modified"] == [line.split()[1] for line in two[1:]]
+
+
+@pytest.mark.usefixtures("tree")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("changes tree --since 2099-01-01", "lies in the future"),
+        ("changes tree --until 2000-01-01", "had been saved by 2000-01-01; the first was run 1"),
+        ("changes tree --from 3 --to 2", "run 3 comes after run 2; exchange them"),
+        ("changes tree --from 99", "there is no run 99"),
+        ("changes tree --from 5", "is one of the job 'other'"),
+        ("changes tree --from 1 --since 1d", "exclude each other"),
+        ("changes tree --under nowhere", "nothing was ever found in a folder 'nowhere'"),
+        ("changes tree --under ../etc", "lies outside"),
+        ("changes other", None),
+        ("files tree --run 5", "is one of the job 'other'"),
+        ("files tree --at 2099-01-01", "lies in the future"),
+        ("files tree --path a/never.md --history", "no file 'a/never.md' was ever found"),
+        ("files tree --path a/one.md", "--path and --history go together"),
+        ("files tree --history", "--path and --history go together"),
+        ("files tree --path a/one.md --history --run 1", "leave out the other options"),
+        ("files tree -0 --by-folder", "-0 lists paths alone"),
+        ("files tree --under ''", "the path is empty"),
+        ("files tree --depth -1", "depth"),
+    ],
+)
+def test_what_can_not_be_meant_is_said_in_one_line(program: Program, arguments: str, said: str | None) -> None:
+    (program.folder / "other").mkdir()
+    program.out("run", "./other")
+    done = program.quick(*(word.strip("'") for word in arguments.split()))
+    if said is None:
+        assert 0 == done.returncode
+        return
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert said in done.stderr.decode()
+    assert 1 == done.stderr.count(b"\n")
