@@ -20,6 +20,7 @@ from runner.cli import (
     history,
     jobs,
     lesson,
+    prune,
     run,
     sample,
     schedule,
@@ -49,6 +50,7 @@ for module in (
     sample,
     lesson,
     demo,
+    prune,
     database,
 ):
     module.register(app)

@@ -1,4 +1,4 @@
-"""Looking after the database: is it sound?"""
+"""Looking after the database: is it sound, how large is it, and giving back what it no longer needs."""
 
 from sqlalchemy import and_, func, or_, select
 
@@ -6,6 +6,26 @@ from runner.history.database import Database
 from runner.history.tables import files, folders, problems
 
 _MOST = 20
+
+
+def size_bytes(database: Database) -> int:
+    """Tell how large the database is, all of its pages together."""
+    with database.read() as connection:
+        pages, page = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size")
+        )
+    return int(pages * page)
+
+
+def compact(database: Database) -> None:
+    """Give the room that was freed back to the file system; others wait meanwhile.
+
+    Raises:
+        HistoryError: If the database is locked for too long.
+    """
+    with database.alone() as connection:
+        connection.exec_driver_sql("VACUUM")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def find_faults(database: Database) -> list[str]:

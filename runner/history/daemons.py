@@ -72,4 +72,4 @@ def accounted_until(database: Database) -> dict[int, datetime]:
     covered = case((runs.c.status == Status.MISSED.value, runs.c.finished_at), else_=runs.c.scheduled_at)
     query = select(runs.c.job_id, func.max(covered)).where(runs.c.scheduled_at.is_not(None)).group_by(runs.c.job_id)
     with database.read() as connection:
-        return dict(connection.execute(query).tuples().all())
+        return {row[0]: row[1] for row in connection.execute(query)}

@@ -87,6 +87,12 @@ class Database:
                 yield writing
 
     @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """Give a connection outside any transaction, for statements that can't be within one."""
+        with self._translated(), self.engine.connect() as connection:
+            yield connection.execution_options(runner_alone=True)
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
@@ -191,5 +197,7 @@ def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("runner_alone", False):
+        return
     writes = connection.get_execution_options().get("runner_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

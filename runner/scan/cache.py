@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runner.scan.query import Selecting
 
     # Everything that has to be the same for a cache to be of use.
-    Key: TypeAlias = tuple[int, bytes, tuple[str, ...], tuple[str, ...], bool, str, bool, int]
+    Key: TypeAlias = tuple[int, bytes, tuple[str, ...], tuple[str, ...], bool, str, bool, tuple[int, ...]]
 
 _VERSION = 1
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -96,7 +96,7 @@ def key_of(root: bytes, selection: Selecting) -> Key:
         selection.ignore_case,
         selection.track,
         selection.one_file_system,
-        os.geteuid(),
+        (os.geteuid(), os.getegid(), *sorted(os.getgroups())),
     )
 
 
@@ -144,7 +144,7 @@ def store(path: bytes, cache: Cache) -> None:
         )
     )
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  as light as it gets
-    partial = b"%b.%d" % (path, os.getpid())
+    partial = path + b".partial"  # always the same, so that one that a killed scan left is written over
     try:
         with open(partial, "wb") as file:  # noqa: PTH123
             file.write(crc32(content).to_bytes(4, "big"))

@@ -102,8 +102,8 @@ class Waiting:
         parent.waiting -= 1
         try:
             fd = parent.fd if parent.fd >= 0 else self._reopen(parent)
-            # The root is opened anew by the dot: reading moves a descriptor's position, which others share.
-            return os.open(name or b".", OPEN, dir_fd=fd)
+            # The root may perhaps be read but not entered, so that not even its dot can be opened.
+            return os.open(name, OPEN, dir_fd=fd) if name else os.dup(fd)
         finally:
             if not parent.waiting:
                 self._let_go(parent)

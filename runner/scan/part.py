@@ -41,11 +41,12 @@ class Part:
         places: Each folder's :data:`PLACE`, one behind the other.
         stamps: Each folder's :data:`STAMPS` likewise.
         problems: What could not be read.
-        elsewhere: Paths of folders that were left out because they lie on another file system.
+        unread: Paths of folders that were listed but left out without being a problem: they had vanished, or lie on
+            another file system.
         rest: Paths of folders that were left for later because what was read was enough.
     """
 
-    __slots__ = ("elsewhere", "found", "names", "places", "problems", "rest", "stamps", "stats")
+    __slots__ = ("found", "names", "places", "problems", "rest", "stamps", "stats", "unread")
 
     def __init__(self) -> None:
         self.names: list[bytes] = []
@@ -54,7 +55,7 @@ class Part:
         self.places = bytearray()
         self.stamps = bytearray()
         self.problems: list[Trouble] = []
-        self.elsewhere: list[bytes] = []
+        self.unread: list[bytes] = []
         self.rest: list[bytes] = []
 
     def path(self, number: int) -> bytes:
@@ -85,13 +86,13 @@ class Part:
     def encode(self) -> bytes:
         """Flatten all but the rest."""
         pieces = (self.names, self.found, self.stats, bytes(self.places), bytes(self.stamps), self.problems)
-        return marshal.dumps((*pieces, self.elsewhere))
+        return marshal.dumps((*pieces, self.unread))
 
 
 def decode(encoded: bytes) -> Part:
     """Turn what :meth:`Part.encode` gave back into a part."""
     part = Part()
-    part.names, part.found, part.stats, part.places, part.stamps, part.problems, part.elsewhere = marshal.loads(encoded)  # noqa: S302  written by runner itself
+    part.names, part.found, part.stats, part.places, part.stamps, part.problems, part.unread = marshal.loads(encoded)  # noqa: S302  written by runner itself
     return part
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from operator import attrgetter
 
 from runner.scan.filesystems import devices_stamping_changes
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # How long before the scan's start the latest stamp must lie: FAT keeps every other second, and this is a little more.
 SETTLED_AFTER_NS = 2_100_000_000
 
+# The longest path that the kernel takes, its end included, on all systems; <linux/limits.h>, <sys/syslimits.h>.
+_PATH_MAX = 1024 if sys.platform == "darwin" else 4096
+
 _stamps_of = attrgetter("st_dev", "st_ino", "st_mtime_ns", "st_ctime_ns")
 # Stand for the stamps of a folder that is not there, and of one that can't be looked at.
 _GONE: Stamps = (0, 0, UNKNOWN, 0)
@@ -43,6 +47,14 @@ def list_paths(part: Part) -> list[bytes]:
         paths.append(path)
         prefixes.append(path + b"/" if path else b"")
     return paths
+
+
+def look_reaches(part: Part) -> bool:
+    """Whether every folder of a part that is the whole tree can be looked at by its path from the root."""
+    lengths: list[int] = []
+    for name, (parent, _) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
+        lengths.append(lengths[parent] + 1 + len(name) if parent >= 0 else len(name))
+    return max(lengths) < _PATH_MAX
 
 
 def look(paths: list[bytes]) -> list[Stamps]:
@@ -64,6 +76,8 @@ def _look_at(path: bytes) -> Stamps:
 class Rescan:
     """A tree as it was, and as far as it can be told without reading folders again, as it is.
 
+    The root has to be the current folder.
+
     Args:
         walker: Reads what has to be read; has to settle.
         old: The whole tree as it was.
@@ -75,20 +89,29 @@ class Rescan:
         self._walker = walker
         self._old = old
         self._paths = list_paths(old)
-        os.fchdir(walker.fd)
         self._looks = look(self._paths)
         self._stamps: list[Stamps] = list(STAMPS.iter_unpack(old.stamps))
         self._stats = old.stats
         self._changed = frozenset[int]()
         if 0 in settled or self._looks != self._stamps:
-            self._changed = frozenset(
-                number
-                for number, (seen, stamps) in enumerate(zip(self._looks, self._stamps, strict=True))
-                if seen != _GONE and (seen != stamps or not settled[number])
-            )
-        self._gone = _GONE in self._looks
+            self._changed = self._find_changed(settled)
         if stats:
             self._stat_again()
+
+    def _find_changed(self, settled: bytes) -> frozenset[int]:
+        """Find the folders that have to be read."""
+        changed = set()
+        for number, (seen, stamps, (parent, _)) in enumerate(
+            zip(self._looks, self._stamps, PLACE.iter_unpack(self._old.places), strict=True)
+        ):
+            if seen != _GONE:
+                if seen != stamps or not settled[number]:
+                    changed.add(number)
+            elif parent >= 0 and self._looks[parent] != _GONE:
+                # Either its parent has changed, or a folder further up was away for a moment: then the parent's stamps
+                # tell nothing, and it has to say itself what lies in it.
+                changed.add(parent)
+        return frozenset(changed)
 
     def _stat_again(self) -> None:
         """Look at the found files of every folder that need not be read."""
@@ -106,7 +129,7 @@ class Rescan:
     @property
     def unchanged(self) -> bool:
         """Whether everything is as it was."""
-        return not self._changed and not self._gone and self._stats == self._old.stats
+        return not self._changed and self._stats == self._old.stats
 
     def read(self, report: Report) -> Part:
         """Read what has to be read; returns the whole tree.
@@ -117,7 +140,10 @@ class Rescan:
         if 2 * len(self._changed) > len(self._paths):  # then putting the rest together costs more than reading it
             return self._walker.read([b""], report)
         again = self._walker.read(
-            [self._paths[number] for number in sorted(self._changed)], report, descend=False, depth_first=False
+            # The deepest first: what is held open on the way down then serves the way back up.
+            [self._paths[number] for number in sorted(self._changed)],
+            report,
+            descend=False,
         )
         whole = Part()
         below: dict[bytes, set[bytes]] = {}
@@ -173,7 +199,7 @@ class Rescan:
             for one in again.problems
             if one[0] not in left and (one[0] in tried or one[0].rpartition(b"/")[0] in rows)
         ]
-        whole.elsewhere = [path for path in again.elsewhere if path in tried]
+        whole.unread = [path for path in again.unread if path in tried]
         report(*reused)
         return rows
 
@@ -208,17 +234,18 @@ def _append(whole: Part, part: Part, rows: dict[bytes, int]) -> None:
     whole.stats += part.stats
     whole.stamps += part.stamps
     whole.problems += part.problems
-    whole.elsewhere += part.elsewhere
+    whole.unread += part.unread
 
 
-def differing(old: Part, settled: bytes, full: Part, root_fd: int) -> list[bytes]:
+def differing(old: Part, settled: bytes, full: Part) -> list[bytes]:
     """Find the folders whose lists have changed although their stamps have not, which never happens.
+
+    The root has to be the current folder.
 
     Args:
         old: The whole tree as it was.
         settled: Of each folder whether its stamps should tell any later change.
         full: The whole tree, read anew.
-        root_fd: The open root.
 
     Returns:
         Their paths.
@@ -230,7 +257,6 @@ def differing(old: Part, settled: bytes, full: Part, root_fd: int) -> list[bytes
         if sure and path in now and now[path][0] == listed[0] and now[path][1:] != listed[1:]
     ]
     # A folder below that was added or removed in mid-scan makes two lists differ; then the stamps have moved by now.
-    os.fchdir(root_fd)
     return [path for path, seen in zip(suspects, look(suspects), strict=True) if seen == before[path][0]]
 
 
@@ -238,7 +264,7 @@ def _by_path(part: Part) -> dict[bytes, tuple[Stamps, bytes, set[bytes]]]:
     """Give stamps, found names and subfolders, read or not, of each folder, in the order of rows."""
     paths = list_paths(part)
     below: dict[bytes, set[bytes]] = {path: set() for path in paths}
-    for path in (*paths[1:], *(problem[0] for problem in part.problems), *part.elsewhere):
+    for path in (*paths[1:], *(problem[0] for problem in part.problems), *part.unread):
         folder, _, name = path.rpartition(b"/")
         if folder in below:
             below[folder].add(name)
@@ -268,7 +294,7 @@ def settle(part: Part, root: bytes, before_ns: int) -> tuple[bytearray, int]:
         mtime_ns != UNKNOWN and max(mtime_ns, ctime_ns) < before_ns and device in trusted
         for device, _, mtime_ns, ctime_ns in stamps
     )
-    unread = {path.rpartition(b"/")[0] for path in (*(problem[0] for problem in part.problems), *part.elsewhere)}
+    unread = {path.rpartition(b"/")[0] for path in (*(problem[0] for problem in part.problems), *part.unread)}
     if unread:
         for number in range(len(stamps)):
             if part.path(number) in unread:

@@ -10,6 +10,8 @@ import errno
 import os
 from array import array
 from functools import partial
+from itertools import chain
+from operator import attrgetter
 
 from runner.model.errors import ScanError
 from runner.scan.filesystems import devices_counting_subfolders
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 _FOLDER_COST, _STAT_COST = 50, 8
 # How many folders are read between two reports of progress.
 _REPORT_EVERY = 64
+
+_size_and_time = attrgetter("st_size", "st_mtime_ns")
+# Of a file's mode; the module that names them takes as long to import as a hundred files to stat.
+_KIND, _FOLDER = 0o170000, 0o040000
 
 # What the process lacks, not what the tree has: no folder is to blame, so the scan as a whole fails.
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -63,7 +69,7 @@ class Walker:
         self._path = root
         self.fd = open_root(root)
         root_stat = os.fstat(self.fd)
-        self._identity = (root_stat.st_dev, root_stat.st_ino)
+        self.identity = (root_stat.st_dev, root_stat.st_ino)
         self._only_device = root_stat.st_dev if selection.one_file_system else None
 
     def close(self) -> None:
@@ -80,7 +86,7 @@ class Walker:
             now = os.stat(self._path)
         except OSError as error:
             raise root_error(self._path, error) from None
-        if (now.st_dev, now.st_ino) != self._identity:
+        if (now.st_dev, now.st_ino) != self.identity:
             raise ScanError(f"the root {os.fsdecode(self._path)!r} was replaced while it was scanned; run it again")
 
     def read(
@@ -136,10 +142,12 @@ class Walker:
             return None
         try:
             now = os.fstat(fd)
+            if (now.st_dev, now.st_ino) != identity:
+                return None
             kept, stats = _stat_files(fd, names, part, lambda: path + b"/" if path else b"")
         finally:
             os.close(fd)
-        return stats if kept == names and not part.problems and (now.st_dev, now.st_ino) == identity else None
+        return stats if kept == names and not part.problems else None
 
     def _read(self, waiting: Waiting, report: Report, until: Until | None, *, descend: bool, depth_first: bool) -> Part:
         part = Part()
@@ -184,23 +192,33 @@ class Walker:
         """Record a folder that could not be read; one that is gone by now was simply removed a moment earlier."""
         if not name and error.errno not in _SHORTAGES:
             raise root_error(self._path, error)
-        if error.errno != errno.ENOENT:
+        if error.errno == errno.ENOENT:
+            part.unread.append(parent.prefix() + name)
+        else:
             _note(part, parent.prefix() + name, error)
 
     def _list(self, fd: int, parent: Folder, name: bytes, part: Part) -> tuple[int, int, list[bytes]]:
         """Read one open folder into *part*; returns entries listed, files found and the subfolders to read."""
         before = os.fstat(fd)
         if self._only_device is not None and before.st_dev != self._only_device:
-            part.elsewhere.append(parent.prefix() + name)
+            part.unread.append(parent.prefix() + name)
             return 0, 0, []
         subfolders: list[bytes] = []
-        if before.st_nlink == 2 and before.st_dev in self._counting:
+        names: list[bytes] = []
+        found: list[bytes] = []
+        leaf = before.st_nlink == 2 and before.st_dev in self._counting
+        if leaf:
             names = _list_names(fd)
-            listed = len(names)
-        else:
+            found = self._matcher.pick(names)
+            # A folder made in the meantime would be taken for a file. The second look costs a hundredth, so it is left
+            # out where nothing was found or the files are looked at anyway.
+            if found and not self._stats:
+                after = os.fstat(fd)
+                leaf = (after.st_nlink, after.st_mtime_ns) == (2, before.st_mtime_ns)
+        if not leaf:
             names, subfolders = _tell_apart(fd)
-            listed = len(names) + len(subfolders)
-        found = self._matcher.pick(names)
+            found = self._matcher.pick(names)
+        listed = len(names) + len(subfolders)
         excludes = self._matcher.excludes
         if excludes is not None:
             prefix = _below(parent, name)
@@ -273,6 +291,18 @@ def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], by
     Returns:
         The names left, and size in bytes and modification time in nanoseconds of each, as native 64-bit integers.
     """
+    try:
+        os.fchdir(fd)
+        entries = list(map(os.lstat, found))
+        numbers = array(TYPE_CODE, chain.from_iterable(map(_size_and_time, entries)))
+    except (OSError, OverflowError):
+        return _stat_one_by_one(fd, found, part, prefix)
+    if UNKNOWN in numbers or any(entry.st_mode & _KIND == _FOLDER for entry in entries):
+        return _stat_one_by_one(fd, found, part, prefix)
+    return found, numbers.tobytes()
+
+
+def _stat_one_by_one(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
     numbers = array(TYPE_CODE)
     kept = []
     for name in found:
@@ -284,7 +314,7 @@ def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], by
             _note(part, prefix() + name, error)
             numbers.extend((UNKNOWN, UNKNOWN))
         else:
-            if entry.st_mode & 0o170000 == 0o040000:  # the mode of a folder
+            if entry.st_mode & _KIND == _FOLDER:
                 continue
             numbers.extend((entry.st_size, clamp(entry.st_mtime_ns)))
         kept.append(name)

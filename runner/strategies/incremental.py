@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 
 from runner.model.errors import ScanError
 from runner.scan.cache import Cache, Clock, key_of, load, store
 from runner.scan.found import Found, digest_findings, whole
 from runner.scan.part import decode
-from runner.scan.rescan import SETTLED_AFTER_NS, Rescan, differing, settle
+from runner.scan.rescan import SETTLED_AFTER_NS, Rescan, differing, look_reaches, settle
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan
 
@@ -41,6 +42,8 @@ class Incremental:
         why_full = _why_full(cache, request, clock)
         walker = Walker(request.root, request.selection, settle=True)
         try:
+            if why_full is None and not _enter(walker):
+                why_full = "the root may be read but not entered"
             if cache is None or why_full is not None:
                 scan = _scan_full(walker, cache, why_full or "", request, clock, report)
             else:
@@ -51,15 +54,24 @@ class Incremental:
         return scan
 
 
+def _enter(walker: Walker) -> bool:
+    """Make the root the current folder, from which the others are looked at; tells whether that is allowed."""
+    try:
+        os.fchdir(walker.fd)
+    except PermissionError:
+        return False
+    return True
+
+
 def _why_full(cache: Cache | None, request: ScanRequest, clock: Clock) -> str | None:
     """Say why everything has to be read; None if what is remembered can be relied on."""
     if cache is None or cache.key != key_of(request.root, request.selection):
         return "there is no earlier incremental scan of this tree"
     if not clock.boot or cache.boot != clock.boot:
         return "the machine was started again since the last scan, and its clock may have been set back"
-    if clock.ahead_ns < cache.ahead_ns - _STEP_NS:
+    if clock.ahead_ns < cache.ahead_ns - _STEP_NS or clock.now_ns < cache.full_at_ns:
         return "the clock was set back since the last scan"
-    if not 0 <= clock.now_ns - cache.full_at_ns < request.full_every_s * 10**9:
+    if clock.now_ns - cache.full_at_ns >= request.full_every_s * 10**9:
         return _DUE
     return None
 
@@ -71,7 +83,7 @@ def _scan_full(
     found = whole(part)
     found.messages.append(f"every folder was read: {why}")
     if cache is not None and why == _DUE:
-        wrong = differing(decode(cache.part), cache.settled, part, walker.fd)
+        wrong = differing(decode(cache.part), cache.settled, part) if _enter(walker) else []
         if wrong:
             names = ", ".join(repr(os.fsdecode(path) or ".") for path in wrong[:_MOST_NAMED])
             more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
@@ -79,7 +91,7 @@ def _scan_full(
                 f"a defect of the strategy: {names}{more} changed without a change of stamps, so that earlier "
                 f"incremental scans may be wrong; use another strategy here, and please report it"
             )
-    return Scan(found, end=partial(_remember, request, clock, clock.now_ns, part, found))
+    return Scan(found, end=partial(_remember, request, clock, None, part, found))
 
 
 def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock, report: Report) -> Scan:
@@ -99,12 +111,25 @@ def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock
         )
     part = rescan.read(report)
     found = whole(part)
-    return Scan(found, end=partial(_remember, request, clock, cache.full_at_ns, part, found))
+    return Scan(found, end=partial(_remember, request, clock, cache, part, found))
 
 
-def _remember(request: ScanRequest, clock: Clock, full_at_ns: int, part: Part, found: Found) -> None:
-    """Keep what was found for the next scan; done when the clock has stopped."""
+def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: Part, found: Found) -> None:
+    """Keep what was found for the next scan; done when the clock has stopped.
+
+    Args:
+        request: The tree.
+        clock: As it was at the start.
+        earlier: What the scan relied on; None for a full scan.
+        part: What was found.
+        found: The same, and takes what there is to say.
+    """
     assert request.cache is not None  # noqa: S101  the scan would not have begun
+    if not look_reaches(part):
+        found.messages.append("the tree is read as a whole every time: it has paths longer than the kernel takes")
+        with suppress(FileNotFoundError):
+            os.unlink(request.cache)  # noqa: PTH108  as light as it gets
+        return
     settled, untrusted = settle(part, request.root, clock.now_ns - SETTLED_AFTER_NS)
     if untrusted:
         found.messages.append(
@@ -114,8 +139,8 @@ def _remember(request: ScanRequest, clock: Clock, full_at_ns: int, part: Part, f
     cache = Cache(
         key=key_of(request.root, request.selection),
         boot=clock.boot,
-        ahead_ns=clock.ahead_ns,
-        full_at_ns=full_at_ns,
+        ahead_ns=clock.ahead_ns if earlier is None else max(clock.ahead_ns, earlier.ahead_ns),
+        full_at_ns=clock.now_ns if earlier is None else earlier.full_at_ns,
         settled=bytes(settled),
         part=found.parts[0],
         counts=(found.directories, found.entries, found.files),

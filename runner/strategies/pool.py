@@ -11,9 +11,11 @@ and never joins a pool that has lost one: the trial ends, and with it its whole 
 
 from __future__ import annotations
 
+import errno
 import marshal
 import multiprocessing
 import multiprocessing.pool
+import os
 import time
 from collections import deque
 from functools import partial
@@ -57,12 +59,15 @@ class Pool:
         """Scan a tree with a pool; see :class:`~runner.strategies.base.Strategy`."""
         began = time.perf_counter()
         walker = Walker(request.root, request.selection)
-        hunger = multiprocessing.get_context(request.start_method).Semaphore(0)
+        try:
+            hunger = multiprocessing.get_context(request.start_method).Semaphore(0)
+        except OSError as error:
+            raise ScanError(f"the workers can't share a semaphore: {error.strerror}; see /dev/shm") from error
         crew = Crew(
             request.workers,
             request.start_method,
             initializer=_prepare,
-            initargs=(request.root, request.selection, hunger),
+            initargs=(request.root, request.selection, walker.identity, hunger),
         )
         try:
             found, ready = _gather(crew, request.workers, hunger, report)
@@ -118,7 +123,8 @@ class Crew:
         try:
             self._pool = _Pool(workers, initializer, initargs, multiprocessing.get_context(start_method))
         except OSError as error:
-            raise ScanError(f"{workers} workers can't be started: {error.strerror}; use fewer") from error
+            cure = "; use fewer" if error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE} else ""
+            raise ScanError(f"{workers} workers can't be started: {error.strerror}{cure}") from error
         # Whoever has died by now included, and without replacements: they wait for the locks that the dead held.
         self.workers: Sequence[BaseProcess] = self._pool.started[:workers]
         self._results: deque[Any] = deque()
@@ -267,15 +273,17 @@ class _Tally:
 
 # What a worker keeps between its tasks.
 _assignment: tuple[bytes, Selecting] | None = None
+_identity = (0, 0)
 _hungry: Callable[[], bool] = bool
 _walker: Walker | None = None
 _ready_at = 0.0
 
 
-def _prepare(root: bytes, selection: Selecting, hunger: Semaphore) -> None:
+def _prepare(root: bytes, selection: Selecting, identity: tuple[int, int], hunger: Semaphore) -> None:
     """Remember the tree; it is opened by the first task, where an error reaches the parent."""
-    global _assignment, _hungry, _ready_at  # noqa: PLW0603  a pool gives its workers no other place
+    global _assignment, _identity, _hungry, _ready_at  # noqa: PLW0603  a pool gives its workers no other place
     _assignment = (root, selection)
+    _identity = identity
     _hungry = partial(hunger.acquire, block=False)
     _ready_at = time.perf_counter()
 
@@ -286,6 +294,8 @@ def _read_share(starts: list[bytes]) -> bytes:
     assert _assignment is not None  # noqa: S101  the initializer ran first
     if _walker is None:
         _walker = Walker(*_assignment)
+        if _walker.identity != _identity:
+            raise ScanError(f"the root {os.fsdecode(_assignment[0])!r} was replaced while it was scanned; run it again")
     part = _walker.read(starts, _no_report, until=_until)
     return marshal.dumps((part.encode(), part.problems, part.rest, part.count(), _ready_at))
 

@@ -130,6 +130,31 @@ def test_a_root_that_can_not_be_scanned_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_root_that_may_be_read_but_not_entered_is_listed() -> None:
+    with scratch() as root:
+        write_tree(root, {"open/x.md": 0, "open/below/y.md": 0})
+        (root / "open").chmod(0o444)
+        part = in_child(lambda: read(root / "open", NAMES_ONLY), as_nobody=True)
+
+    assert [b"x.md"] == found(part)
+    assert [(b"below", errno.EACCES, "Permission denied")] == part.problems
+
+
+@pytest.mark.parametrize("track", Track)
+def test_a_folder_made_while_a_leaf_is_listed_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: Track
+) -> None:
+    write_tree(tmp_path, {"leaf/x.md": 0})
+    plain_listdir = os.listdir
+
+    def listdir(path: Any) -> list[Any]:
+        (tmp_path / "leaf" / "new.md").mkdir(exist_ok=True)
+        return plain_listdir(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert [b"leaf/x.md"] == found(read(tmp_path, Selection(track=track)))
+
+
 @pytest.mark.parametrize("mode", [0, 0o111])
 def test_an_unreadable_root_is_one_line(mode: int) -> None:
     with scratch() as root:
@@ -213,17 +238,17 @@ def test_a_file_that_vanishes_or_becomes_a_folder_before_its_stat_is_not_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tree(tmp_path, {"a.md": 1, "b.md": 2, "c.md": 3})
-    plain_stat, waiting = os.stat, [True]
+    plain_lstat, waiting = os.lstat, [True]
 
-    def acting_stat(path: Any, **options: Any) -> os.stat_result:
+    def acting_lstat(path: Any) -> os.stat_result:
         if path == b"a.md" and waiting:
             waiting.pop()
             (tmp_path / "a.md").unlink()
             (tmp_path / "b.md").unlink()
             (tmp_path / "b.md").mkdir()
-        return plain_stat(path, **options)
+        return plain_lstat(path)
 
-    monkeypatch.setattr(os, "stat", acting_stat)
+    monkeypatch.setattr(os, "lstat", acting_lstat)
     part = read(tmp_path)
 
     assert ([], [b"c.md"]) == (part.problems, found(part))

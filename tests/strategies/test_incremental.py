@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -120,6 +121,35 @@ def test_a_folder_swapped_for_a_link_is_not_followed(tree: Path) -> None:
     assert ([b"d/x.md", b"e/x.md"], []) == (names(found), found.problems)
 
 
+def test_a_folder_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its subfolders only the way to them was gone, which their parents' stamps do not tell."""
+    known(tree)
+    plain_lstat = os.lstat
+
+    def lstat(path: Any) -> os.stat_result:
+        if path == b"a/b/c":
+            (tree / "a").rename(tree.parent / "away")
+        try:
+            return plain_lstat(path)
+        finally:
+            if path == b"a/b/c":
+                (tree.parent / "away").rename(tree / "a")
+
+    request = ScanRequest(
+        root=os.fsencode(tree), selection=Selection(track=Track.NAMES), workers=1, start_method="fork",
+        cache=os.fsencode(tree.parent / "remembered"),
+    )  # fmt: skip
+    scan(tree, Track.NAMES)
+    rest()
+    scan(tree, Track.NAMES)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", lstat)
+        done = Incremental().scan(request, lambda *_: None)
+    done.end()
+    assert b"a/b/c/x.md" in names(done.found)
+    assert 5 == scan(tree, Track.NAMES)[0].files
+
+
 def test_a_folder_that_moved_is_found_where_it_is(tree: Path) -> None:
     known(tree)
     (tree / "a" / "b").rename(tree / "e" / "b")
@@ -219,6 +249,55 @@ def test_after_a_boot_or_a_step_of_the_clock_everything_is_read(
     monkeypatch.setattr(incremental, "Clock", OtherClock)
     found, read = scan(tree)
     assert (6, True) == (read, said in found.messages[0])
+
+
+def test_small_steps_of_the_clock_add_up(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(tree)
+    steps = [0]
+
+    class SteppingClock(Clock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ahead_ns -= steps[0] * 9 * 10**8
+
+    monkeypatch.setattr(incremental, "Clock", SteppingClock)
+    said = []
+    for _ in range(3):
+        steps[0] += 1
+        (tree / "a" / f"{steps[0]}.md").touch()
+        said.append(scan(tree)[0].messages)
+    assert [[], ["every folder was read: the clock was set back since the last scan"], []] == said
+
+
+def test_a_tree_deeper_than_a_path_may_be_is_read_as_a_whole(tree: Path) -> None:
+    fd = os.open(tree, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("n" * 200, dir_fd=fd)
+        below = os.open("n" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(os.open("deep.md", os.O_CREAT, dir_fd=fd))
+    os.close(fd)
+    for _ in range(2):
+        found, read = scan(tree)
+        assert (36, 36) == (read, found.directories)
+        assert "longer than the kernel takes" in found.messages[-1]
+    subprocess.run(["rm", "-rf", str(tree / ("n" * 200))], check=True)
+
+
+def test_a_root_that_may_not_be_entered_is_read_as_a_whole(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(tree)
+    plain_fchdir = os.fchdir
+    root = tree.stat().st_ino
+
+    def fchdir(fd: int) -> None:
+        if os.fstat(fd).st_ino == root:
+            raise PermissionError(13, "Permission denied")
+        plain_fchdir(fd)
+
+    monkeypatch.setattr(os, "fchdir", fchdir)
+    found, read = scan(tree)
+    assert (6, ["every folder was read: the root may be read but not entered"]) == (read, found.messages)
 
 
 def test_the_clock_is_told_by_the_boot_and_by_the_one_that_nobody_can_set() -> None:

@@ -1,13 +1,23 @@
 import os
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.scan.part import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
 from runner.strategies.pool import Pool
+
+
+def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_assignment", "_identity", "_hungry", "_walker", "_ready_at"):
+        monkeypatch.setattr(pool, name, getattr(pool, name))
+    pool._prepare(os.fsencode(tmp_path), Selection(), (0, 0), get_context("fork").Semaphore(0))
+    with pytest.raises(ScanError, match="was replaced while it was scanned"):
+        pool._read_share([b""])
 
 
 @pytest.mark.parametrize("limit", ["_TASK_WORK", "_LEAST_WORK"])

@@ -1,0 +1,69 @@
+"""``runner prune``: forgets old runs."""
+
+from typing import Annotated
+
+import typer
+
+from runner.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=options.CARE)(prune)
+
+
+def prune(
+    job: options.OptionalJob = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Forget runs older than this: 90d.", show_default=False)
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Keep so many runs of each job, the newest.", show_default=False),
+    ] = None,
+    keep_failures: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--keep-failures", help="Keep runs that failed, were partial, timed out or interrupted.")
+    ] = False,
+    dry_run: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--dry-run", help="Say how many runs would go; change nothing.")
+    ] = False,
+    db: options.Db = None,
+) -> None:
+    """Forget old runs of a job, or of all jobs; every question about the others is answered as before.
+
+    A run goes only if neither --older-than nor --keep keeps it. The last saved run of each job always stays.
+
+    [bold]Examples[/bold]
+
+    runner prune --older-than 1y --dry-run
+
+    runner prune docs --keep 1000 --keep-failures
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from runner.history.care import compact, size_bytes
+    from runner.history.jobs import get_job
+    from runner.history.prune import Retention, count_prunable
+    from runner.history.prune import prune as forget
+    from runner.model.errors import UsageError
+    from runner.model.units import format_bytes, parse_duration
+
+    if older_than is None and keep is None:
+        raise UsageError("nothing says what to forget; give --older-than 90d, --keep 1000, or both")
+    since = None
+    if older_than is not None:
+        since = datetime.now(UTC) - timedelta(seconds=parse_duration(older_than))
+    retention = Retention(since=since, newest=keep, failures=keep_failures)
+    with options.opened(db) as (database, _):
+        job_id = get_job(database, job, removed=True).job_id if job is not None else None
+        if dry_run:
+            typer.echo(f"{count_prunable(database, retention, job_id):,} runs would be forgotten", err=True)
+            return
+        before = size_bytes(database)
+        pruned = forget(database, retention, job_id)
+        compact(database)
+        typer.echo(
+            f"forgot {pruned.runs:,} runs and {pruned.versions:,} states of files; the database shrank from "
+            f"{format_bytes(before)} to {format_bytes(size_bytes(database))}",
+            err=True,
+        )
