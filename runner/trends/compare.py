@@ -130,6 +130,37 @@ def judge(ratio: Interval, band: float = 0.05) -> Verdict:
     return Verdict.UNDECIDED
 
 
+def further_runs(ratio: Interval, runs: int, band: float = 0.05) -> int | None:
+    """Project how many more runs an undecided comparison needs until its verdict is one of the others.
+
+    As the runs grow in number the interval shrinks with their square root, and the estimate is taken to stay where it
+    is. It will not quite, so the number is of an order rather than exact.
+
+    Args:
+        ratio: The ratio of wall times with its bounds, dimensionless.
+        runs: How many runs it rests on, of each strategy; >= 1.
+        band: How much longer or shorter still counts as the same, dimensionless, >= 0.
+
+    Returns:
+        The runs still missing, of each strategy; 0 where the verdict stands; None where no number is enough, because
+        the estimate lies on an edge of the band.
+
+    Source:
+        Normal approximation of the estimate: Hodges & Lehmann, Annals of Mathematical Statistics 34 (1963) 598.
+    """
+    if judge(ratio, band) is not Verdict.UNDECIDED:
+        return 0
+    middle, edge = math.log(ratio.estimate), math.log1p(band)
+    below, above = middle - math.log(ratio.low), math.log(ratio.high) - middle
+    if abs(middle) == edge:
+        return None
+    if abs(middle) < edge:
+        shrink = max(above / (edge - middle), below / (edge + middle))
+    else:
+        shrink = below / (middle - edge) if middle > 0 else above / (-edge - middle)
+    return max(1, math.ceil(runs * (shrink**2 - 1)))
+
+
 @lru_cache(maxsize=1024)
 def _bound_rank(m: int, n: int, confidence: float) -> int:
     """Largest k with 2 P(U <= k - 1) <= 1 - confidence for the Mann-Whitney statistic U of m and n; 0 if none."""

@@ -2,8 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _AFTER_S = 1.0
 _WIDTH = 78
@@ -26,3 +29,11 @@ def telling() -> Iterator[Callable[[str], None]]:
     finally:
         if told:
             sys.stderr.write(f"\r{'':<{_WIDTH}}\r")
+
+
+def followed(items: Iterable[_T], told: str, total: int) -> Iterator[_T]:
+    """Hand the items on, and say how many are done."""
+    with telling() as tell:
+        for number, item in enumerate(items):
+            tell(f"{told}: {number} of {total}")
+            yield item

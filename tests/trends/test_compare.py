@@ -12,7 +12,15 @@ from scipy.stats import mannwhitneyu, norm
 
 from runner.model.errors import RunnerError
 from runner.trends import compare
-from runner.trends.compare import Interval, NotEnoughRuns, Verdict, judge, ratio_interval, shift_interval
+from runner.trends.compare import (
+    Interval,
+    NotEnoughRuns,
+    Verdict,
+    further_runs,
+    judge,
+    ratio_interval,
+    shift_interval,
+)
 
 finite = st.floats(-1e6, 1e6)
 samples = st.lists(finite, min_size=4, max_size=30)
@@ -157,3 +165,35 @@ def test_exchanging_the_strategies_exchanges_faster_and_slower(low: float, width
     verdict = judge(Interval(estimate=low, low=low, high=high), band)
     opposite = judge(Interval(estimate=1 / low, low=1 / high, high=1 / low), band)
     assert mirrored.get(verdict, verdict) == opposite
+
+
+def decided_after(ratio: Interval, runs: int, further: int) -> bool:
+    shrink = math.sqrt(runs / (runs + further))
+    low, high = (ratio.estimate * (bound / ratio.estimate) ** shrink for bound in (ratio.low, ratio.high))
+    return judge(Interval(estimate=ratio.estimate, low=low, high=high)) is not Verdict.UNDECIDED
+
+
+@given(st.floats(0.7, 1.4), st.floats(1.001, 2), st.floats(1.001, 2), st.integers(4, 500))
+def test_an_undecided_verdict_tells_how_many_more_runs_decide_it(
+    estimate: float, below: float, above: float, runs: int
+) -> None:
+    ratio = Interval(estimate=estimate, low=estimate / below, high=estimate * above)
+    # Next to an edge of the band the number grows without bound, and rounding decides about the last run.
+    assume(abs(abs(math.log(estimate)) - math.log(1.05)) > 1e-3)
+    further = further_runs(ratio, runs)
+    assert further is not None
+    assert decided_after(ratio, runs, further + 1)
+    assert further == 0 or not decided_after(ratio, runs, max(0, further - 2))
+
+
+def test_a_verdict_that_stands_needs_no_more_runs() -> None:
+    assert 0 == further_runs(Interval(estimate=0.5, low=0.4, high=0.6), 8)
+    assert 0 == further_runs(Interval(estimate=1.0, low=0.97, high=1.03), 8)
+
+
+def test_four_times_the_runs_halve_the_interval() -> None:
+    assert 30 == further_runs(Interval(estimate=1.0, low=1.05**-1.999, high=1.05**1.999), 10)
+
+
+def test_on_the_edge_of_the_band_no_number_of_runs_is_enough() -> None:
+    assert further_runs(Interval(estimate=2.0, low=1.5, high=3.0), 10, band=1.0) is None
