@@ -8,7 +8,6 @@ from runner.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from runner.history.database import Database
     from runner.model.runs import Run, Status
@@ -56,11 +55,12 @@ def history(
     from runner.history.jobs import get_job
     from runner.history.runs import list_runs
     from runner.render.records import RUN_KEYS, run_record
+    from runner.runs.asking import parse_span
     from runner.runs.firing import recover
 
     now = datetime.now(UTC)
     statuses = _parse_statuses(status or [])
-    start, end = _parse_span(since, until, now)
+    start, end = parse_span(since, until, now)
     shown = limit if limit is not None else _TABLE_ROWS + 1 if fmt == "table" else None
     with options.opened(db) as (database, _):
         known = get_job(database, job, removed=True) if job is not None else None
@@ -125,14 +125,3 @@ def _parse_statuses(texts: "Sequence[str]") -> "list[Status]":
         return [Status(text) for text in texts]
     except ValueError as error:
         raise UsageError(f"{error}; choose from {', '.join(Status)}") from None
-
-
-def _parse_span(since: str | None, until: str | None, now: "datetime") -> "tuple[datetime | None, datetime | None]":
-    from runner.model.errors import UsageError
-    from runner.model.units import parse_instant
-
-    start = parse_instant(since, now=now) if since is not None else None
-    end = parse_instant(until, now=now) if until is not None else None
-    if start is not None and end is not None and start >= end:
-        raise UsageError("--since lies after --until; exchange them")
-    return start, end

@@ -24,6 +24,7 @@ from runner.cli import (
     run,
     sample,
     schedule,
+    trends,
     upcoming,
 )
 from runner.cli.settings import load_settings
@@ -46,6 +47,7 @@ for module in (
     daemon,
     history,
     contents,
+    trends,
     calibrate,
     sample,
     lesson,

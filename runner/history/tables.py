@@ -272,6 +272,20 @@ measurements = Table(
     sqlite_with_rowid=False,
 )
 
+# Levels of timings that somebody has accepted as they were.
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("job_id", ForeignKey(jobs.c.id), primary_key=True),
+    Column("environment_id", ForeignKey(environments.c.id), primary_key=True),
+    Column("strategy", Text, primary_key=True),
+    Column("metric", String(24), primary_key=True),
+    # The last run at that time; a position, which stays when that run is pruned.
+    Column("run_id", Number, nullable=False),
+    Column("acknowledged_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 differences = Table(
     "differences",
     metadata,

@@ -140,3 +140,16 @@ def relative_path(job: Job, path: str) -> bytes:
     if not absolute.startswith(os.path.join(os.path.normpath(root), b"")):
         raise UsageError(f"the path {path!r} lies outside {os.fsdecode(root)!r}; give one below it")
     return absolute.removeprefix(os.path.join(os.path.normpath(root), b""))
+
+
+def parse_span(since: str | None, until: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Read the two ends of a span of time, of which either may be open.
+
+    Raises:
+        UsageError: If one can't be read, or they are reversed.
+    """
+    start = parse_instant(since, now=now) if since is not None else None
+    end = parse_instant(until, now=now) if until is not None else None
+    if start is not None and end is not None and start >= end:
+        raise UsageError("--since lies after --until; exchange them")
+    return start, end

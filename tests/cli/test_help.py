@@ -22,8 +22,8 @@ def all_commands() -> list[str]:
 
 def test_the_commands_are_those_of_the_design() -> None:
     expected = (
-        "schedule jobs edit pause resume remove next run daemon status history show files changes calibrate prune "
-        "sample lesson demo db.path db.upgrade db.check db.backup"
+        "schedule jobs edit pause resume remove next run daemon status history show files changes trends regressions "
+        "calibrate prune sample lesson demo db.path db.upgrade db.check db.backup"
     )
     assert {name.replace(".", " ") for name in expected.split()} <= set(all_commands())
 

@@ -1,0 +1,165 @@
+"""``runner trends`` and ``regressions``: what the timings of a job say over time."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner.cli import options
+
+if TYPE_CHECKING:
+    from runner.trends.report import Metric
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (trends, regressions):
+        app.command(rich_help_panel=options.ASKING)(command)
+
+
+MetricName = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        help="What is followed: wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.",
+    ),
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="WHEN", help="Only runs from then on: an instant, or 90d ago.", show_default=False)
+]
+
+
+def trends(
+    job: options.JobArgument,
+    since: Since = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only runs before then.", show_default=False)
+    ] = None,
+    metric: MetricName = "wall_s",
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """Tell whether the pool is worth it, when a job got slower and by how much, and whether it is creeping.
+
+    Only runs made in one environment (machine, Python, workers and the like) are compared: that of the last one.
+    A comparison counts as decided where the whole 95 % interval lies on one side of a band of ±5 %, or inside it.
+
+    [bold]Examples[/bold]
+
+    runner trends docs --since 90d
+
+    runner trends docs --metric wall_per_entry_s --format json
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.output import write_document, write_records, write_table
+    from runner.history.jobs import get_job
+    from runner.history.timings import list_counts, list_timings
+    from runner.render.console import make_console
+    from runner.render.trends import trends_record, trends_view
+    from runner.runs.asking import parse_span
+    from runner.trends.report import compare, find_creeps, find_events, newest_series
+
+    followed = _metric(metric)
+    start, end = parse_span(since, until, datetime.now(UTC))
+    with options.opened(db) as (database, _):
+        known = get_job(database, job, removed=True)
+        timings = list_timings(database, known.job_id, since=start, until=end)
+        counts = list_counts(database, known.job_id, since=start, until=end)
+    series = newest_series(timings)
+    if len(series) < len(timings):
+        elsewhere = len({timing.run for timing in timings} - {timing.run for timing in series})
+        typer.echo(f"note: {elsewhere} runs were made in another environment and are left out", err=True)
+    events = find_events(series, followed)
+    said = series, counts, compare(series), events, find_creeps(series, events, followed), followed
+    if fmt == "table":
+        write_table(trends_view(*said, width=make_console().width))
+        return
+    record = trends_record(*said)
+    if fmt == "json":
+        write_document(record, fmt)
+    else:
+        write_records(record["series"], fmt, columns=("run", "started_at", "strategy", "position", "value"))
+
+
+def regressions(
+    job: options.OptionalJob = None,
+    fail_over: Annotated[
+        str, typer.Option(metavar="PERCENT", help="How much slower than its best a strategy may be: 20%.")
+    ] = "20%",
+    since: Since = None,
+    metric: MetricName = "wall_s",
+    acknowledge: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--acknowledge", help="Accept what is found: later levels are measured against it.")
+    ] = False,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """List the strategies that got slower and have not recovered; exits with 1 if there is one, for CI.
+
+    The latest level is measured against the best earlier one in the same environment. Levels are told apart by the
+    steps that `runner trends` shows, so that a single slow run is none.
+
+    [bold]Examples[/bold]
+
+    runner regressions --fail-over 20%
+
+    runner regressions docs --fail-over 10% --acknowledge
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.output import write_records, write_table
+    from runner.history.jobs import get_job, list_jobs
+    from runner.history.timings import acknowledge as accept
+    from runner.history.timings import list_acknowledged, list_timings
+    from runner.render.trends import REGRESSION_KEYS, regression_record, regressions_table
+    from runner.runs.asking import parse_span
+    from runner.trends.report import find_regressions, newest_series
+
+    followed = _metric(metric)
+    over = _parse_percent(fail_over)
+    now = datetime.now(UTC)
+    start, _ = parse_span(since, None, now)
+    found = {}
+    with options.opened(db) as (database, _):
+        jobs = [get_job(database, job, removed=True)] if job is not None else list_jobs(database)
+        for each in jobs:
+            series = newest_series(list_timings(database, each.job_id, since=start))
+            if not series:
+                continue
+            last = series[-1]
+            accepted = list_acknowledged(database, each.job_id, last.environment, followed.value)
+            slower = find_regressions(series, over=over, metric=followed, accepted=accepted)
+            if slower and acknowledge:
+                names = [one.strategy for one in slower]
+                accept(database, each.job_id, last.environment, followed.value, names, last.run, now)
+            if slower:
+                found[each.spec.name] = slower
+    if fmt == "table":
+        write_table(regressions_table(found))
+    else:
+        records = (regression_record(name, one) for name, slower in found.items() for one in slower)
+        write_records(records, fmt, columns=REGRESSION_KEYS)
+    if found and acknowledge:
+        typer.echo("acknowledged; what is slower still will be found again", err=True)
+    elif found:
+        raise typer.Exit(1)
+
+
+def _metric(text: str) -> "Metric":
+    from runner.model.errors import UsageError
+    from runner.trends.report import Metric
+
+    try:
+        return Metric(text)
+    except ValueError:
+        raise UsageError(f"there is no metric {text!r}; choose from {', '.join(Metric)}") from None
+
+
+def _parse_percent(text: str) -> float:
+    from runner.model.errors import UsageError
+
+    number = text.removesuffix("%").strip()
+    if number == text or not number.replace(".", "", 1).isascii() or not number.replace(".", "", 1).isdigit():
+        raise UsageError(f"{text!r} is not a percentage; write it like 20%")
+    return float(number) / 100

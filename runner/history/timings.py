@@ -1,0 +1,112 @@
+"""Timings of a job's executions, as trends ask for them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+
+from runner.history.database import Database
+from runner.history.tables import acknowledgements, environments, executions, runs
+from runner.model.runs import Environment, Status
+from runner.model.timings import Counts, Timing
+
+# Executions that were carried out to their end.
+_FINISHED = (Status.SUCCEEDED.value, Status.PARTIAL.value)
+
+
+def list_timings(
+    database: Database, job_id: int, *, since: datetime | None = None, until: datetime | None = None
+) -> list[Timing]:
+    """List the finished executions of a job, in the order of runs and positions.
+
+    Args:
+        database: Where they are.
+        job_id: Whose.
+        since: Only of runs that started at or after this instant.
+        until: Only of runs that started before this instant.
+    """
+    query = (
+        select(
+            runs.c.id,
+            runs.c.started_at,
+            runs.c.environment_id,
+            executions.c.strategy,
+            executions.c.position,
+            executions.c.workers,
+            executions.c.wall_s,
+            executions.c.startup_s,
+            executions.c.user_s + executions.c.system_s,
+            executions.c.max_rss_bytes,
+            executions.c.entries,
+            executions.c.files,
+        )
+        .join_from(runs, executions, executions.c.run_id == runs.c.id)
+        .where(runs.c.job_id == job_id, executions.c.status.in_(_FINISHED), executions.c.wall_s.is_not(None))
+        .order_by(runs.c.id, executions.c.position)
+    )
+    if since is not None:
+        query = query.where(runs.c.started_at >= since)
+    if until is not None:
+        query = query.where(runs.c.started_at < until)
+    with database.read() as connection:
+        return [Timing._make(row) for row in connection.execute(query).all()]
+
+
+def list_counts(
+    database: Database, job_id: int, *, since: datetime | None = None, until: datetime | None = None
+) -> list[Counts]:
+    """List what a job's saved runs found, in the order of runs; bounds as for :func:`list_timings`."""
+    query = (
+        select(runs.c.id, runs.c.started_at, runs.c.files, runs.c.added, runs.c.removed, runs.c.modified)
+        .where(runs.c.job_id == job_id, runs.c.files.is_not(None))
+        .order_by(runs.c.id)
+    )
+    if since is not None:
+        query = query.where(runs.c.started_at >= since)
+    if until is not None:
+        query = query.where(runs.c.started_at < until)
+    with database.read() as connection:
+        return [Counts._make(row) for row in connection.execute(query).all()]
+
+
+def get_environments(database: Database, environment_ids: Sequence[int]) -> dict[int, Environment]:
+    """Get environments by their numbers."""
+    names = [column for column in environments.c if column.name != "id"]
+    query = select(environments.c.id, *names).where(environments.c.id.in_(set(environment_ids)))
+    with database.read() as connection:
+        return {
+            row[0]: Environment(**{column.name: value for column, value in zip(names, row[1:], strict=True)})
+            for row in connection.execute(query)
+        }
+
+
+def list_acknowledged(database: Database, job_id: int, environment_id: int, metric: str) -> dict[str, int]:
+    """Give for each strategy whose level was accepted the last run at that time."""
+    query = select(acknowledgements.c.strategy, acknowledgements.c.run_id).where(
+        acknowledgements.c.job_id == job_id,
+        acknowledgements.c.environment_id == environment_id,
+        acknowledgements.c.metric == metric,
+    )
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def acknowledge(
+    database: Database,
+    job_id: int,
+    environment_id: int,
+    metric: str,
+    strategies: Sequence[str],
+    run_id: int,
+    now: datetime,
+) -> None:
+    """Accept the levels of some strategies as they are after a run; in place of what was accepted before."""
+    keys = [
+        {"job_id": job_id, "environment_id": environment_id, "strategy": strategy, "metric": metric}
+        for strategy in strategies
+    ]
+    with database.write() as connection:
+        for key in keys:
+            same = [acknowledgements.c[name] == value for name, value in key.items()]
+            connection.execute(delete(acknowledgements).where(*same))
+            connection.execute(insert(acknowledgements).values(**key, run_id=run_id, acknowledged_at=now))
