@@ -1,0 +1,99 @@
+"""The views for analysts, read as an analyst does: by SQL and by pandas."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from history_examples import listing, opened, play, snapshot, some_job
+
+from runner.history.contents import list_changes
+from runner.history.database import Database
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.db"
+
+
+def made(database: Database) -> list[tuple[int, int]]:
+    """Give the runs of a small history, with the jobs they are of."""
+    first, second = some_job(database, "first"), some_job(database, "second")
+    steps: list[tuple[Any, dict[bytes, Any]]] = [
+        (first, {b"x.md": (1, 1), b"y.md": (2, 2)}),
+        (second, {b"x.md": (1, 1)}),
+        (first, {b"x.md": (5, 9), b"z\xff.md": (3, 3)}),
+        (first, {b"x.md": (5, 9)}),
+        (first, {b"x.md": (5, 9), b"z\xff.md": (4, 4)}),
+    ]
+    return [
+        (job.job_id, play(database, job, snapshot(listing(b"", []), listing(b"caf\xe9", found))).run_id)
+        for job, found in steps
+    ]
+
+
+def test_the_events_of_a_file_are_those_that_changes_tells(path: Path) -> None:
+    with opened(path) as database:
+        runs = made(database)
+        with database.read() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT run, kind, folder, name, old_size_bytes, new_size_bytes FROM file_events"
+            )
+            told = Counter(tuple(row) for row in rows)
+        expected = Counter(
+            (run_id, change.kind.value, *change.path.split(b"/"), change.old_size_bytes, change.new_size_bytes)
+            for job_id, run_id in runs
+            for change in list_changes(database, job_id, run_id - 1, run_id)
+        )
+    assert expected == told
+
+
+def test_a_size_that_becomes_known_is_no_event(path: Path) -> None:
+    with opened(path) as database:
+        job = some_job(database)
+        play(database, job, snapshot(listing(b"", [b"x.md"])))
+        play(database, job, snapshot(listing(b"", {b"x.md": (1, 1)})))
+        with database.read() as connection:
+            assert [("added",)] == connection.exec_driver_sql("SELECT kind FROM file_events").all()
+
+
+def test_every_column_of_a_view_stands_in_the_readme(path: Path) -> None:
+    with opened(path) as database, database.read() as connection:
+        for view in ("run_history", "execution_timings", "file_events"):
+            columns = [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({view})")]
+            [line] = [line for line in README.read_text().splitlines() if line.startswith(f"| `{view}`")]
+            documented = set(re.findall(r"`(\w+)`", line)) | {"run", "job_id", "job"}
+            assert set(columns) <= documented
+
+
+def test_the_readmes_program_for_pandas_runs(path: Path, tmp_path: Path) -> None:
+    with opened(path) as database:
+        made(database)
+    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    program = tmp_path / "runner"
+    program.write_text(f"#!/bin/sh\necho {path}\n")
+    program.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    assert "events" in done.stdout
+
+
+def test_pandas_reads_runs_with_their_times(path: Path) -> None:
+    with opened(path) as database:
+        made(database)
+        with database.read() as connection:
+            frame = pd.read_sql("SELECT * FROM run_history", connection.connection.driver_connection)
+    assert ["first", "second", "first", "first", "first"] == list(frame["job"])
+    assert pd.to_datetime(frame["finished_at"]).notna().all()
