@@ -8,6 +8,7 @@ from rich.text import Text
 
 from runner.model.runs import Change, Difference, Execution, Problem, Run, Status
 from runner.model.units import format_bytes, format_seconds
+from runner.render.bars import parts_bar
 from runner.render.grid import Cell, Column, Grid
 from runner.render.tables import (
     NOTHING,
@@ -49,6 +50,7 @@ def run_view(
     parts: list[RenderableType] = [key_values(_summary(run, now, zone))]
     if run.executions:
         parts += [_title("executions"), _executions(run.executions)]
+        parts += _phases(run.executions)
         said = [(execution.strategy, execution.message) for execution in run.executions if execution.message]
         parts += [key_values(said)] if said else []
         parts += cold_note(run.executions)
@@ -116,6 +118,20 @@ def _executions(executions: Sequence[Execution]) -> Grid:
         cells = [rows[label](execution) for label in labels]
         columns[f"{execution.position}"] = Column(header=execution.strategy, cells=cells, right=True, least=8)
     return Grid(columns=columns, layouts=[tuple(columns)])
+
+
+def _phases(executions: Sequence[Execution]) -> list[RenderableType]:
+    """Draw how long each execution took to start and to scan, all on one scale."""
+    timed = [(one.strategy, one.startup_s or 0.0, one.wall_s) for one in executions if one.wall_s]
+    if not timed:
+        return []
+    longest = max(wall_s for _, _, wall_s in timed)
+    rows: list[tuple[str, str | Cell]] = []
+    for strategy, startup_s, wall_s in timed:
+        told = f"start-up {format_seconds(startup_s)}, " if startup_s else ""
+        bar = parts_bar([startup_s, wall_s - startup_s], longest)
+        rows.append((strategy, f"{bar}  {told}scanning {format_seconds(wall_s - startup_s)}"))
+    return [_title("phases"), key_values(rows)]
 
 
 def _environment(run: Run) -> Iterator[tuple[str, str | Cell]]:

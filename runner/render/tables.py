@@ -11,6 +11,7 @@ from rich.text import Text
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Change, ChangeKind, Execution, FoundFile, Run, Status
 from runner.model.units import format_bytes, format_seconds
+from runner.render.bars import sparkline
 from runner.render.formats import STRATEGIES
 from runner.render.grid import Cell, Column, Grid
 from runner.render.records import modified_at
@@ -43,6 +44,8 @@ CHANGE_MARKS = {
     ChangeKind.MODIFIED: Cell("~", "yellow"),
 }
 _SHORT = {"sequential": "seq", "incremental": "incr"}
+# With fewer runs than this a picture of them says less than the numbers.
+_FEWEST_TO_DRAW = 5
 # Listings are laid out in parts of this many rows, so that a million files need no room.
 _PART = 5_000
 
@@ -103,7 +106,22 @@ def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None
     )
     notes = key_values((f"run {run.run_id}", run.message or "") for run in said)
     grid = Grid(columns=columns, layouts=_layouts(full, steps), instead={"message": notes} if said else {})
-    return Group(grid, *cold_note(execution for run in runs for execution in run.executions))
+    lines = _sparklines(runs, strategies) if alone else []
+    return Group(grid, *cold_note(execution for run in runs for execution in run.executions), *lines)
+
+
+def _sparklines(runs: Sequence[Run], strategies: Sequence[str]) -> list[RenderableType]:
+    """Draw the wall times of one job's runs, oldest first, a line for each strategy; none for a few runs."""
+    lines: list[tuple[str, str | Cell]] = []
+    for strategy in strategies:
+        executions = [_execution(run, strategy) for run in reversed(runs)]
+        walls = [execution.wall_s if execution else None for execution in executions]
+        known = [wall for wall in walls if wall is not None]
+        if len(known) >= _FEWEST_TO_DRAW:
+            lines.append(
+                (strategy, f"{sparkline(walls)}  {format_seconds(min(known))} to {format_seconds(max(known))}")
+            )
+    return [Text(""), key_values(lines)] if lines else []
 
 
 def jobs_table(rows: Sequence[JobRow], *, now: datetime, zone: tzinfo | None = None) -> RenderableType:
