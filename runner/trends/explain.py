@@ -11,9 +11,10 @@ from runner.trends.waves import best_wave, wave_shapes
 SHORTEST = 3
 
 # Twice the log-likelihood that a step must gain: on scatter alone, more per natural-log unit of the noise's memory, and
-# more, divided by the number of runs, for series too short to tell a memory from a step. Simulated on 1,200 series each
-# of 200 runs without a step, so that 1 to 1.5 % exceed it on independent noise, with spikes and without, and on AR(1)
-# noise of 0.6 and 0.9; on 800 each of 16, 30 and 60 runs; ``python -m tests.benchmarks.steps`` repeats the first.
+# more, divided by the number of runs, for series too short to tell a memory from a step. Simulated on up to 1,200
+# series of each kind without a step, of 16, 30, 60, 200 and 1,000 runs, so that about 1 % of those of 200 runs exceed
+# it on independent noise, with spikes and without, and on AR(1) noise of 0.6 and 0.9;
+# ``python -m tests.benchmarks.steps`` repeats it for 200 runs.
 NEEDED = 11.0
 NEEDED_PER_MEMORY = 2.8
 NEEDED_WHEN_SHORT = 50.0
