@@ -8,6 +8,7 @@ _BENCHMARKS = {
     "rescan": "what a rescan costs when 0, 1, 100 or 10,000 folders have changed",
     "fuzz": "random changes, after each of which an incremental scan has to equal a full one",
     "lopsided": "whether lopsided trees keep both workers busy",
+    "scale": "whether questions are answered at once in a history of a million runs",
     "steps": "false alarms and detections of steps beside asv's detector and ruptures' PELT",
     "intervals": "how often the 95 % intervals cover the truth, for 6 to 200 runs",
 }
