@@ -1,0 +1,109 @@
+"""No question reads a whole table of runs, executions or files: each finds its rows by an index."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from history_examples import opened
+from sqlalchemy import event
+
+from runner.history.contents import count_folders, list_changes, list_files, list_versions
+from runner.history.daemons import accounted_until
+from runner.history.database import Database
+from runner.history.jobs import get_job, list_jobs
+from runner.history.runs import (
+    find_last_saved,
+    find_saved_before,
+    get_run,
+    list_differences,
+    list_first_strategies,
+    list_last_runs,
+    list_owners,
+    list_runs,
+)
+from runner.history.timings import list_counts, list_timings
+from tests.benchmarks.histories import write_history
+
+NOW = datetime.now(UTC)
+# What grows for years; the others have a row for each job or environment.
+GROWING = ("runs", "executions", "files")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with opened(tmp_path_factory.mktemp("plans") / "history.db") as database:
+        write_history(database, n_runs=600, n_jobs=6, n_files=600)
+        yield database
+
+
+def job(database: Database) -> Any:
+    return get_job(database, "job-0003")
+
+
+QUESTIONS: dict[str, Callable[[Database], object]] = {
+    "history": lambda database: list_runs(database, limit=31),
+    "history of a job": lambda database: list_runs(database, job=job(database), limit=31),
+    "show": lambda database: get_run(database, 300),
+    "changes of a run": lambda database: list_changes(database, 3, 299, 300),
+    "differences": lambda database: list_differences(database, get_run(database, 300)),
+    "jobs": lambda database: (list_jobs(database), list_last_runs(database)),
+    "files": lambda database: list(list_files(database, 4, 400)),
+    "files below a folder": lambda database: list(list_files(database, 4, 400, b"folder-001")),
+    "files by folder": lambda database: count_folders(database, 4, 400),
+    "life of a file": lambda database: list_versions(database, 4, b"folder-001/file-0020.md"),
+    "changes since": lambda database: list_changes(database, 4, 200, 600),
+    "state at an instant": lambda database: find_last_saved(database, job(database), NOW - timedelta(hours=9)),
+    "run before": lambda database: find_saved_before(database, job(database), get_run(database, 400)),
+    "timings": lambda database: list_timings(database, 4, since=NOW - timedelta(days=90)),
+    "counts": lambda database: list_counts(database, 4, since=NOW - timedelta(days=90)),
+    "what is going on": list_owners,
+    "who went first": lambda database: list_first_strategies(database, job(database), 10),
+}
+
+
+def plans(database: Database, ask: Callable[[Database], object]) -> list[str]:
+    """Give the steps of the plans of every statement that a question takes."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        assert ask(database) is not None
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+    steps = []
+    with database.read() as connection:
+        for statement, parameters in asked:
+            if statement.lstrip().startswith("SELECT"):
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                steps += [str(row[3]) for row in rows]
+    return steps
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_reads_no_growing_table_whole(database: Database, question: str) -> None:
+    steps = plans(database, QUESTIONS[question])
+    assert steps
+    whole = [step for step in steps if re.match(rf"SCAN ({'|'.join(GROWING)})\b(?!.* USING )", step)]
+    # The newest runs are read from the end of the table, as many as are shown.
+    if question == "history":
+        whole.remove("SCAN runs")
+    assert [] == whole
+
+
+def test_what_reads_a_table_whole_is_noticed(database: Database) -> None:
+    def ask(database: Database) -> object:
+        with database.read() as connection:
+            return connection.exec_driver_sql("SELECT count(*) FROM runs WHERE message = 'x'").all()
+
+    assert ["SCAN runs"] == plans(database, ask)
+
+
+def test_what_a_starting_daemon_asks_is_answered_by_groups(database: Database) -> None:
+    """It looks once at the accounts of all jobs; a covering order spares it a sort."""
+    assert accounted_until(database)
+    assert not [step for step in plans(database, accounted_until) if "TEMP B-TREE" in step]
