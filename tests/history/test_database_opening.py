@@ -193,7 +193,8 @@ def test_ten_processes_that_open_a_fresh_path_at_once_find_one_schema(tmp_path: 
         process.stdin.close()
         process.stdin = None
     assert ["opened\n"] * 10 == [process.communicate()[0] for process in processes]
-    assert ["history.db"] == list(contents(tmp_path))
+    # Of several that close at the same moment, none may be the last one, which removes the log.
+    assert {"history.db"} == set(contents(tmp_path)) - {"history.db-shm", "history.db-wal"}
     with closing(sqlite3.connect(path)) as connection:
         assert [(REVISIONS[-1],)] == connection.execute("SELECT version_num FROM alembic_version").fetchall()
         assert [(1, 0)] == connection.execute("SELECT * FROM state").fetchall()
