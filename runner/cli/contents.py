@@ -25,7 +25,8 @@ Under = Annotated[
 ]
 ByFolder = Annotated[bool, typer.Option("--by-folder", help="Counts and sizes by folder instead of single files.")]
 Depth = Annotated[
-    int, typer.Option("--depth", min=0, max=1000, help="With --by-folder: how deep folders are told apart.")
+    int | None,
+    typer.Option("--depth", min=0, max=1000, help="With --by-folder: how deep folders are told apart; else 1."),
 ]
 
 
@@ -37,7 +38,7 @@ def files(
     ] = None,
     under: Under = None,
     by_folder: ByFolder = False,  # noqa: FBT002  a flag
-    depth: Depth = 1,
+    depth: Depth = None,
     path: Annotated[
         str | None, typer.Option(metavar="PATH", help="With --history: one file of the tree.", show_default=False)
     ] = None,
@@ -72,6 +73,7 @@ def files(
 
     if null and (fmt != "table" or by_folder or history):
         raise UsageError("-0 lists paths alone; leave out --format, --by-folder and --history")
+    _check_depth(depth, by_folder=by_folder)
     if history != (path is not None):
         raise UsageError("--path and --history go together: --path guide/intro.md --history")
     if history and (by_folder or run is not None or at is not None or under is not None):
@@ -120,7 +122,7 @@ def _write_life(database: "Database", job: "Job", path: str, fmt: options.Format
 
 
 def _write_counts(
-    database: "Database", job: "Job", position: int, under: bytes, depth: int, fmt: options.FormatName
+    database: "Database", job: "Job", position: int, under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import write_records, write_table
     from runner.history.contents import count_folders
@@ -134,9 +136,17 @@ def _write_counts(
         write_records(map(count_record, counts), fmt, columns=COUNT_KEYS)
 
 
-def _depth_below(under: bytes, depth: int) -> int:
+def _depth_below(under: bytes, depth: int | None) -> int:
     """Count the depth from the folder that is asked about."""
-    return depth + len(under.split(b"/")) if under else depth
+    chosen = 1 if depth is None else depth
+    return chosen + len(under.split(b"/")) if under else chosen
+
+
+def _check_depth(depth: int | None, *, by_folder: bool) -> None:
+    from runner.model.errors import UsageError
+
+    if depth is not None and not by_folder:
+        raise UsageError("--depth goes with --by-folder; give both")
 
 
 def changes(
@@ -154,7 +164,7 @@ def changes(
     ] = None,
     under: Under = None,
     by_folder: ByFolder = False,  # noqa: FBT002  a flag
-    depth: Depth = 1,
+    depth: Depth = None,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
@@ -175,10 +185,12 @@ def changes(
     from runner.cli.output import write_records, write_table
     from runner.history.contents import list_changes
     from runner.history.jobs import get_job
+    from runner.render.contents import nothing_changed
     from runner.render.records import CHANGE_KEYS, change_record
     from runner.render.tables import changes_table
     from runner.runs.asking import find_folder, find_span
 
+    _check_depth(depth, by_folder=by_folder)
     with options.opened(db) as (database, _):
         known = get_job(database, job, removed=True)
         span = find_span(
@@ -192,13 +204,13 @@ def changes(
             return
         changed = list_changes(database, known.job_id, *span.positions, folder)
     if fmt == "table":
-        write_table(*changes_table(changed))
+        write_table(*(changes_table(changed) if changed else (nothing_changed(),)))
     else:
         write_records(map(change_record, changed), fmt, columns=CHANGE_KEYS)
 
 
 def _write_moves(
-    database: "Database", job: "Job", span: "Span", under: bytes, depth: int, fmt: options.FormatName
+    database: "Database", job: "Job", span: "Span", under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import write_records, write_table
     from runner.history.contents import count_folders, list_changes

@@ -45,7 +45,8 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
 
         def on_strategy(strategy: str, position: int) -> None:
             if current:
-                bars.update(current[-1], total=1, completed=1)
+                done = bars.tasks[current[-1]].completed
+                bars.update(current[-1], total=done, completed=done)
             current.append(bars.add_task(f"{position}. {strategy}", total=folders, files=0))
 
         def on_progress(progress: "TrialProgress") -> None:

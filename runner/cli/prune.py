@@ -35,7 +35,7 @@ def prune(
 
     [bold]Examples[/bold]
 
-    runner prune --older-than 1y --dry-run
+    runner prune --older-than 365d --dry-run
 
     runner prune docs --keep 1000 --keep-failures
     """
@@ -61,6 +61,9 @@ def prune(
             return
         before = size_bytes(database)
         pruned = forget(database, retention, job_id)
+        if not pruned.runs:
+            typer.echo("there is nothing to forget", err=True)
+            return
         compact(database)
         typer.echo(
             f"forgot {pruned.runs:,} runs and {pruned.versions:,} states of files; the database shrank from "

@@ -58,7 +58,7 @@ def trends(
     from runner.render.console import make_console
     from runner.render.trends import trends_record, trends_view
     from runner.runs.asking import parse_span
-    from runner.trends.report import compare, find_creeps, find_events, newest_series
+    from runner.trends.report import Metric, compare, find_creeps, find_events, newest_series, since_last_step
 
     followed = _metric(metric)
     start, end = parse_span(since, until, datetime.now(UTC))
@@ -71,7 +71,21 @@ def trends(
         elsewhere = len({timing.run for timing in timings} - {timing.run for timing in series})
         typer.echo(f"note: {elsewhere} runs were made in another environment and are left out", err=True)
     events = find_events(series, followed)
-    said = series, counts, compare(series), events, find_creeps(series, events, followed), followed
+    lasting = events if followed is Metric.WALL else find_events(series)
+    said = (
+        series,
+        counts,
+        compare(since_last_step(series, lasting)),
+        events,
+        find_creeps(series, events, followed),
+        followed,
+    )
+    if timings and fmt == "table" and lasting:
+        typer.echo(
+            f"note: strategies are compared since run {max(event.run for event in lasting)}, the last step", err=True
+        )
+    if not timings and since is not None:
+        typer.echo("note: there may be timings outside the time asked for", err=True)
     if fmt == "table":
         write_table(trends_view(*said, width=make_console().width))
         return
@@ -88,7 +102,7 @@ def regressions(
         str, typer.Option(metavar="PERCENT", help="How much slower than its best a strategy may be: 20%.")
     ] = "20%",
     since: Since = None,
-    metric: MetricName = "wall_s",
+    metric: MetricName = "wall_per_entry_s",
     acknowledge: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--acknowledge", help="Accept what is found: later levels are measured against it.")
     ] = False,
@@ -98,7 +112,8 @@ def regressions(
     """List the strategies that got slower and have not recovered; exits with 1 if there is one, for CI.
 
     The latest level is measured against the best earlier one in the same environment. Levels are told apart by the
-    steps that `runner trends` shows, so that a single slow run is none.
+    steps that `runner trends` shows, so that a single slow run is none. Wall time per entry is followed, since a tree
+    that has grown makes nothing slower; --metric wall_s counts that as well.
 
     [bold]Examples[/bold]
 

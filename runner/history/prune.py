@@ -106,14 +106,15 @@ def _prunable(connection: Connection, job_id: int, retention: Retention) -> list
 
 
 def _forget_unseen(connection: Connection, job_id: int) -> int:
-    """Remove the intervals of a job that hold no run any more; returns how many of files."""
+    """Remove the intervals of a job that neither hold a run any more nor end with one; returns how many of files."""
     counts = []
     for table in (files, problems):
         seen = exists().where(
             runs.c.job_id == job_id,
             runs.c.files.is_not(None),
             runs.c.id >= table.c.first_run_id,
-            runs.c.id < table.c.gone_run_id,
+            # The run that no longer saw it so tells that as a change of its own.
+            runs.c.id <= table.c.gone_run_id,
         )
         gone = delete(table).where(table.c.job_id == job_id, table.c.gone_run_id.is_not(None), ~seen)
         counts.append(connection.execute(gone).rowcount)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     class Task(Protocol):
         """Work that can be measured in a trial; pickled on the way there."""
 
+        def prepare(self) -> None:
+            """Import what the work needs, which is no part of it."""
+
         def carry_out(self, report: Report) -> Measured:
             """Do the work, timing it.
 
@@ -88,6 +91,10 @@ class ScanTask:
     def __init__(self, *, strategy: str, request: ScanRequest) -> None:
         self.strategy = strategy
         self.request = request
+
+    def prepare(self) -> None:
+        """Import the strategy; see :class:`Task`."""
+        load_strategy(self.strategy)
 
     def carry_out(self, report: Report) -> Measured:
         """Scan from the root's path to the complete list; see :class:`Task`."""
@@ -149,8 +156,9 @@ def main() -> None:
 
 
 def _carry_out(task: Task, progress_fd: int) -> tuple[TrialReport, Any]:
-    before = _usage(resource.RUSAGE_SELF)
     try:
+        task.prepare()
+        before = _usage(resource.RUSAGE_SELF)
         measured = task.carry_out(_share_progress(progress_fd))
         after = _usage(resource.RUSAGE_SELF)
         measured.end()

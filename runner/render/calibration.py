@@ -216,7 +216,12 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     )
     parts: list[RenderableType] = [Text(head), Text(_noise_sentence(record["noise"]))]
     if record["cold"]:
-        parts.append(Text(f"{record['cold']} executions found the cache cold; the tree may not fit", style="yellow"))
+        parts.append(
+            Text(f"{record['cold']} executions found the cache cold; the figures mix two kinds", style="yellow")
+        )
+    parts.append(
+        Text("speed-up: the median of all ratios between single executions, with its 95 % interval", style="dim")
+    )
     parts += [_title("workers"), _compared_table(record["scaling"], label=_worker_label)]
     parts += [_title(f"start methods, pool of {workers}")]
     parts += [_compared_table(record["start_methods"], label=lambda row: str(row["start_method"]))]
@@ -230,7 +235,7 @@ def _noise_sentence(noise: Record | None) -> str:
     low, high = noise["interval"]
     return (
         f"noise: sequential took {noise['ratio']:.3f} of its own wall time (95 % interval {low:.3f} to {high:.3f}), "
-        f"so that differences under {noise['floor']:.1%} say nothing"
+        f"so that these rounds can't tell differences under {noise['floor']:.1%}; more rounds can"
     )
 
 

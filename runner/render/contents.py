@@ -100,6 +100,11 @@ def counts_table(counts: Sequence[FolderCount]) -> RenderableType:
     return Grid(columns=columns, layouts=[[*columns]])
 
 
+def nothing_changed() -> RenderableType:
+    """Say that nothing did."""
+    return Text("no changes", style="dim")
+
+
 def move_record(move: FolderChange) -> Record:
     """Give how a folder moved; the root itself is the empty path."""
     path, path_base64 = exact(move.path)
@@ -119,7 +124,7 @@ def move_record(move: FolderChange) -> Record:
 def moves_table(moves: Sequence[FolderChange]) -> RenderableType:
     """Lay out how folders moved; nothing where none did."""
     if not moves:
-        return Text("no changes", style="dim")
+        return nothing_changed()
     marks = {kind: CHANGE_MARKS[kind].text for kind in ChangeKind}
 
     def changed(move: FolderChange) -> Cell:

@@ -18,7 +18,7 @@ class Span:
     """Two states of a tree that are compared.
 
     Attributes:
-        before: The run that left the earlier one; None for the state before anything was known.
+        before: The run that left the earlier one; None for whatever was known before the later one.
         after: The run that left the later one.
         notes: What a person has to know about the comparison.
     """
@@ -30,7 +30,8 @@ class Span:
     @property
     def positions(self) -> tuple[int, int]:
         """The two as positions."""
-        return self.before.run_id if self.before is not None else 0, self.after.run_id
+        # Whatever came before a run is what holds right before it, also where earlier runs have been forgotten.
+        return self.before.run_id if self.before is not None else self.after.run_id - 1, self.after.run_id
 
 
 def find_state(database: Database, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
@@ -110,6 +111,8 @@ def _own_run(database: Database, job: Job, run: int) -> Run:
     chosen = get_run(database, run)
     if chosen.job_id != job.job_id:
         raise UsageError(f"run {run} is one of the job {chosen.job!r}; see `runner history {job.job_id}`")
+    if chosen.files is None:
+        raise UsageError(f"run {run} has saved nothing: it is {chosen.status}; see `runner history {job.job_id}`")
     return chosen
 
 
@@ -121,7 +124,10 @@ def find_folder(database: Database, job: Job, path: str) -> bytes:
     """
     relative = relative_path(job, path)
     if relative and not has_folder(database, job.job_id, relative):
-        raise UsageError(f"nothing was ever found in a folder {path!r} of {job.spec.name!r}; see `runner files`")
+        raise UsageError(
+            f"nothing was ever found in a folder {path!r} of {job.spec.name!r}; "
+            f"see `runner files {job.job_id} --by-folder`"
+        )
     return relative
 
 

@@ -173,7 +173,7 @@ def _measure(
     figures = outcome.figures
     if figures is None:
         if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
-            raise Stopped("the calibration was stopped; what was measured is kept: see `runner calibrate --last`")
+            raise Stopped("the calibration was stopped; its complete rounds are kept, and shown by --last")
         raise ScanError(f"the {condition.strategy} execution failed: {outcome.message}")
     found: Found = outcome.result
     return found, Measurement(

@@ -173,7 +173,7 @@ def take_turn(
             if busy.job_id == job_id is not None:
                 raise
             if not waited:
-                watching.on_wait(str(busy))
+                watching.on_wait(str(busy).partition(";")[0] + "; waiting until it has finished")
                 waited = True
             if watching.stop() is not None:
                 raise Stopped(f"{what} was stopped before it began") from None

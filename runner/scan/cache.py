@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     # Everything that has to be the same for a cache to be of use.
     Key: TypeAlias = tuple[int, bytes, tuple[str, ...], tuple[str, ...], bool, str, bool, tuple[int, ...]]
 
+NOTHING = "there is no earlier incremental scan of this tree"
+_DAMAGED = "what was remembered of it is damaged"
 _VERSION = 1
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -100,19 +102,21 @@ def key_of(root: bytes, selection: Selecting) -> Key:
     )
 
 
-def load(path: bytes) -> Cache | None:
-    """Load what an earlier scan left; None if there is nothing that can be read."""
+def load(path: bytes) -> Cache | str:
+    """Load what an earlier scan left, or say why there is nothing that can be relied on."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123  as light as it gets
             content = file.read()
-    except OSError:
-        return None
+    except FileNotFoundError:
+        return NOTHING
+    except OSError as error:
+        return f"what was remembered of it can't be read: {error.strerror}"
     if crc32(content[4:]).to_bytes(4, "big") != content[:4]:
-        return None
+        return _DAMAGED
     try:
         key, boot, ahead_ns, full_at_ns, settled, part, counts, digest = marshal.loads(memoryview(content)[4:])  # noqa: S302
     except (EOFError, TypeError, ValueError):  # of another version
-        return None
+        return _DAMAGED
     return Cache(
         key=key,
         boot=boot,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 from runner.model.errors import ScanError
-from runner.scan.cache import Cache, Clock, key_of, load, store
+from runner.scan.cache import NOTHING, Cache, Clock, key_of, load, store
 from runner.scan.found import Found, digest_findings, whole
 from runner.scan.part import decode
 from runner.scan.rescan import SETTLED_AFTER_NS, Rescan, differing, look_reaches, settle
@@ -38,8 +38,9 @@ class Incremental:
         if request.cache is None:
             raise ScanError("an incremental scan needs a place for what it remembers; run it as a strategy of a job")
         clock = Clock()
-        cache = load(request.cache)
-        why_full = _why_full(cache, request, clock)
+        loaded = load(request.cache)
+        cache = None if isinstance(loaded, str) else loaded
+        why_full = loaded if isinstance(loaded, str) else _why_full(loaded, request, clock)
         walker = Walker(request.root, request.selection, settle=True)
         try:
             if why_full is None and not _enter(walker):
@@ -63,10 +64,10 @@ def _enter(walker: Walker) -> bool:
     return True
 
 
-def _why_full(cache: Cache | None, request: ScanRequest, clock: Clock) -> str | None:
+def _why_full(cache: Cache, request: ScanRequest, clock: Clock) -> str | None:
     """Say why everything has to be read; None if what is remembered can be relied on."""
-    if cache is None or cache.key != key_of(request.root, request.selection):
-        return "there is no earlier incremental scan of this tree"
+    if cache.key != key_of(request.root, request.selection):
+        return NOTHING
     if not clock.boot or cache.boot != clock.boot:
         return "the machine was started again since the last scan, and its clock may have been set back"
     if clock.ahead_ns < cache.ahead_ns - _STEP_NS or clock.now_ns < cache.full_at_ns:

@@ -139,7 +139,7 @@ def compare(timings: Sequence[Timing], band: float = 0.05) -> list[Comparison]:
     """Compare each pair of strategies within one series, at each place.
 
     Args:
-        timings: Of one environment.
+        timings: Of one environment, without a step among them.
         band: How much longer or shorter still counts as the same, dimensionless.
     """
     grouped = by_strategy(timings)
@@ -225,6 +225,12 @@ def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list
             run = own[step.index].run
             events.append(Event(strategy=strategy, metric=metric, run=run, step=step, cause=cause))
     return events
+
+
+def since_last_step(timings: Sequence[Timing], events: Sequence[Event]) -> list[Timing]:
+    """Give the timings since the last step of any strategy: those before it were of another tree or machine."""
+    last = max((event.run for event in events), default=0)
+    return [timing for timing in timings if timing.run >= last]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -55,6 +55,7 @@ def answers(database: Database, job: Job) -> dict[int, tuple[object, ...]]:
             run,
             list(list_files(database, job.job_id, run.run_id)) if run.files is not None else None,
             list_problems(database, run),
+            list_changes(database, job.job_id, run.run_id - 1, run.run_id) if run.files is not None else None,
         )
         for run in list_runs(database, job=job)
     }
@@ -93,8 +94,9 @@ def test_no_state_is_kept_that_no_run_saw(database: Database) -> None:
     job = some_job(database)
     for number in range(5):
         play(database, job, snapshot(listing(b"", {b"x.md": (number, number)}), listing(b"d%d" % number, [b"y.md"])))
-    assert Pruned(runs=3, versions=6) == prune(database, Retention(newest=2))
-    assert [4, 3] == count_rows(database, "files", "folders")
+    # What the oldest run that is left no longer saw is kept, since that run tells of it.
+    assert Pruned(runs=3, versions=4) == prune(database, Retention(newest=2))
+    assert [6, 4] == count_rows(database, "files", "folders")
 
 
 def test_failures_are_kept_on_request_and_what_goes_on_always(database: Database) -> None:
@@ -122,7 +124,7 @@ def test_only_what_is_older_and_beyond_the_newest_goes(database: Database) -> No
 
 def test_the_file_shrinks(database: Database) -> None:
     job = some_job(database)
-    for number in range(4):
+    for number in range(8):
         play(database, job, snapshot(listing(b"", {b"%d-%d.md" % (number, one): (1, 1) for one in range(3_000)})))
     before, path = size_bytes(database), database.location.path
     assert path is not None
@@ -132,4 +134,4 @@ def test_the_file_shrinks(database: Database) -> None:
     assert path.stat().st_size == size_bytes(database)
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copy(path, scratch)
-    assert 3_000 == len(list(list_files(database, job.job_id, 4)))
+    assert 3_000 == len(list(list_files(database, job.job_id, 8)))

@@ -40,6 +40,9 @@ class Remote:
     def _flat(self) -> tuple[Any, ...]:
         return self.call[0], *self.call[1]
 
+    def prepare(self) -> None:
+        pass
+
     def carry_out(self, report: Report) -> Measured:
         function, args = self.call
         began = time.perf_counter()

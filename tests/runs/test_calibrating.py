@@ -108,7 +108,7 @@ def test_a_calibration_that_is_stopped_keeps_its_complete_rounds(database: Datab
     def stop() -> Status | None:
         return Status.CANCELLED if len(begun) > 28 else None
 
-    with pytest.raises(Stopped, match="what was measured is kept"):
+    with pytest.raises(Stopped, match="its complete rounds are kept"):
         measure(database, root, 9, Watching(stop=stop, on_strategy=lambda name, _: begun.append(name)))
 
     kept = find_last_calibration(database, os.fsencode(root))

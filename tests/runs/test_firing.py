@@ -349,7 +349,7 @@ def test_a_run_waits_for_another_jobs_run_and_then_goes_on(database: Database, j
         finish_run(database, going, Ending(status=Status.SUCCEEDED, finished_at=NOW))
 
     assert Status.SUCCEEDED == run(database, job, Watching(on_wait=end_it)).status
-    assert ["run 1 of the job 'other' is going on; wait until it has finished"] == waits
+    assert ["run 1 of the job 'other' is going on; waiting until it has finished"] == waits
 
 
 def test_a_run_that_waits_can_be_stopped_and_leaves_no_trace(database: Database, job: Job, root: Path) -> None:

@@ -314,7 +314,7 @@ def test_what_can_not_be_read_is_as_good_as_nothing(tree: Path, content: bytes |
     whole = remembered.read_bytes()
     remembered.write_bytes(whole[: len(whole) // 2] if content is None else content)
     found, read = scan(tree)
-    assert (6, True) == (read, "no earlier incremental scan" in found.messages[0])
+    assert (6, True) == (read, "every folder was read: what was remembered of it is damaged" in found.messages[0])
 
 
 def test_a_cache_that_can_not_be_written_is_said_and_harms_nothing(tree: Path) -> None:
@@ -343,7 +343,7 @@ def test_a_full_scan_finds_out_what_should_never_happen(tree: Path, change: str)
     known(tree)
     path = os.fsencode(tree.parent / "remembered")
     cache = load(path)
-    assert cache is not None
+    assert not isinstance(cache, str)
     part = decode(cache.part)
     number = next(number for number in range(len(part.names)) if part.path(number) == b"a/b")
     if change == "name":
@@ -379,7 +379,7 @@ def test_a_torn_write_leaves_what_was_there(tree: Path, monkeypatch: pytest.Monk
     known(tree)
     before = (tree.parent / "remembered").read_bytes()
     cache = load(os.fsencode(tree.parent / "remembered"))
-    assert cache is not None
+    assert not isinstance(cache, str)
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
