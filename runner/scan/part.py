@@ -35,7 +35,8 @@ class Part:
 
     Attributes:
         names: Each folder's name; for a row without a parent its path relative to the root.
-        found: The found names of each folder, sorted, joined by NUL; empty when nothing was found.
+        found: The found names of each folder, joined by NUL; empty when nothing was found. In the order of their stats,
+            or where there are none, in that in which they were listed.
         stats: Size in bytes and modification time in nanoseconds of each found name in turn, as native 64-bit
             integers; empty when only names are tracked.
         places: Each folder's :data:`PLACE`, one behind the other.
@@ -70,13 +71,18 @@ class Part:
         """Give each folder with its path."""
         places, stamps = PLACE.iter_unpack(self.places), STAMPS.iter_unpack(self.stamps)
         for number, ((_, entries), stamp) in enumerate(zip(places, stamps, strict=True)):
-            yield (self.path(number), self.found[number], self.stats[number], entries, *stamp)
+            yield (self.path(number), self.sorted_names(number), self.stats[number], entries, *stamp)
 
     def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Give path, found names and stats of each folder in which something was found."""
         for number, found in enumerate(self.found):
             if found:
-                yield self.path(number), found, self.stats[number]
+                yield self.path(number), self.sorted_names(number), self.stats[number]
+
+    def sorted_names(self, number: int) -> bytes:
+        """Give a folder's found names, sorted and joined by NUL; the walk leaves sorting to whoever needs it."""
+        found = self.found[number]
+        return found if self.stats[number] or b"\0" not in found else b"\0".join(sorted(found.split(b"\0")))
 
     def count(self) -> tuple[int, int, int]:
         """Count folders read, entries listed and files found."""

@@ -269,7 +269,10 @@ def _by_path(part: Part) -> dict[bytes, tuple[Stamps, bytes, set[bytes]]]:
         if folder in below:
             below[folder].add(name)
     stamps: list[Stamps] = list(STAMPS.iter_unpack(part.stamps))
-    return {path: (stamp, found, below[path]) for path, stamp, found in zip(paths, stamps, part.found, strict=True)}
+    return {
+        path: (stamp, part.sorted_names(number), below[path])
+        for number, (path, stamp) in enumerate(zip(paths, stamps, strict=True))
+    }
 
 
 def settle(part: Part, root: bytes, before_ns: int) -> tuple[bytearray, int]:

@@ -12,6 +12,7 @@ from array import array
 from functools import partial
 from itertools import chain
 from operator import attrgetter
+from struct import error as StructError  # noqa: N812
 
 from runner.model.errors import ScanError
 from runner.scan.filesystems import devices_counting_subfolders
@@ -224,11 +225,11 @@ class Walker:
             prefix = _below(parent, name)
             found = [each for each in found if not excludes(each, prefix, False)]  # noqa: FBT003
             subfolders = [each for each in subfolders if not excludes(each, prefix, True)]  # noqa: FBT003
-        found.sort()
         stats = b""
         if self._stats and found:
+            found.sort()
             found, stats = _stat_files(fd, found, part, partial(_below, parent, name))
-        mtime_ns = clamp(before.st_mtime_ns)
+        mtime_ns = before.st_mtime_ns
         if self._settle:
             after = os.fstat(fd)
             if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
@@ -237,7 +238,10 @@ class Walker:
         part.found.append(b"\0".join(found))
         part.stats.append(stats)
         part.places += PLACE.pack(parent.row, listed)
-        part.stamps += STAMPS.pack(before.st_dev, before.st_ino, mtime_ns, clamp(before.st_ctime_ns))
+        try:
+            part.stamps += STAMPS.pack(before.st_dev, before.st_ino, mtime_ns, before.st_ctime_ns)
+        except StructError:  # a time of another age
+            part.stamps += STAMPS.pack(before.st_dev, before.st_ino, clamp(mtime_ns), clamp(before.st_ctime_ns))
         return listed, len(found), subfolders
 
 
