@@ -1,8 +1,17 @@
 """``runner daemon`` and ``runner status``."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from runner.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from runner.cli.settings import Settings
+    from runner.history.prune import Retention
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +39,26 @@ def daemon(db: options.Db = None) -> None:
             database,
             start_method=settings.start_method or DEFAULT_START_METHOD,
             at_once=settings.runs_at_once,
+            retention=_retention(settings),
         ).run()
+
+
+def _retention(settings: "Settings") -> "Callable[[datetime], Retention] | None":
+    """Give what is kept at an instant; None when nothing is ever forgotten."""
+    from datetime import timedelta
+
+    from runner.history.prune import Retention
+    from runner.model.units import parse_duration
+
+    if not settings.retain_for and not settings.retain_runs:
+        return None
+    age_s = parse_duration(settings.retain_for) if settings.retain_for else None
+
+    def at(now: "datetime") -> Retention:
+        since = None if age_s is None else now - timedelta(seconds=age_s)
+        return Retention(since=since, newest=settings.retain_runs or None, failures=settings.retain_failures)
+
+    return at
 
 
 def _log_to_stderr() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.errors import UsageError
+from runner.model.units import parse_duration
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,11 +18,17 @@ class Settings:
         db: The database: a file's path or a URL.
         start_method: How pool workers are started: fork, forkserver or spawn; empty for the platform's best.
         runs_at_once: How many runs may go on at the same time; more than one disturbs the measurements.
+        retain_for: How old runs may grow before the daemon forgets them, a duration; empty for any age.
+        retain_runs: How many runs of each job the daemon keeps whatever their age; 0 for none.
+        retain_failures: Whether it keeps runs that failed whatever their age.
     """
 
     db: str
     start_method: str = ""
     runs_at_once: int = 1
+    retain_for: str = ""
+    retain_runs: int = 0
+    retain_failures: bool = False
 
 
 def load_settings(db: str | None = None) -> Settings:
@@ -87,5 +94,19 @@ def _fits(key: str, value: object) -> bool:
             return value in ("fork", "forkserver", "spawn")
         case "runs_at_once":
             return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
+        case "retain_for":
+            return isinstance(value, str) and _is_duration(value)
+        case "retain_runs":
+            return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        case "retain_failures":
+            return isinstance(value, bool)
         case _:
             return isinstance(value, str) and bool(value)
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        parse_duration(text)
+    except UsageError:
+        return False
+    return True

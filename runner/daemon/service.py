@@ -8,14 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from types import FrameType
 
 from runner.daemon.lock import held_daemon_lock
+from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
 from runner.history.daemons import accounted_until, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
+from runner.history.prune import Retention
 from runner.history.runs import Busy, get_run, record_not_run
 from runner.measure.environment import describe_process
 from runner.model.errors import HistoryError
@@ -67,12 +70,21 @@ class Daemon:
         database: Where its jobs and their history are.
         start_method: How pool workers are started.
         at_once: How many runs may go on at the same time.
+        retention: Tells which runs are kept at an instant; None when nothing is ever forgotten.
     """
 
-    def __init__(self, database: Database, *, start_method: str, at_once: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        start_method: str,
+        at_once: int,
+        retention: Callable[[datetime], Retention] | None = None,
+    ) -> None:
         self._database = database
         self._start_method = start_method
         self._at_once = at_once
+        self._retention = retention
         # What is due, from the scheduler's thread; None only wakes the loop.
         self._inbox: queue.SimpleQueue[tuple[int, datetime, datetime] | None] = queue.SimpleQueue()
         # What is to be run, for the workers; None ends one.
@@ -97,6 +109,9 @@ class Daemon:
                 signal.signal(number, self._on_signal)
             record_daemon(self._database, describe_process(), datetime.now(UTC))
             workers = [threading.Thread(target=self._work, name=f"worker-{i}") for i in range(self._at_once)]
+            if (retention := self._retention) is not None:
+                forgetting = partial(forget_daily, self._database, retention, self._guarded, self._is_stopping)
+                workers.append(threading.Thread(target=forgetting, name="retention"))
             try:
                 self._begin()
                 for worker in workers:
@@ -277,6 +292,9 @@ class Daemon:
             format_seconds(run.wall_s),
             f": {run.message}" if run.message else "",
         )
+
+    def _is_stopping(self) -> bool:
+        return self._stopping_since is not None
 
     def _should_stop(self) -> Status | None:
         since = self._stopping_since

@@ -1,5 +1,6 @@
 """Forgetting old runs, so that every question about the others is still answered exactly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,7 +53,9 @@ def count_prunable(database: Database, retention: Retention, job_id: int | None 
         )
 
 
-def prune(database: Database, retention: Retention, job_id: int | None = None) -> Pruned:
+def prune(
+    database: Database, retention: Retention, job_id: int | None = None, *, stop: Callable[[], bool] = bool
+) -> Pruned:
     """Remove the runs that are not to be kept, and every state of a file that only they saw.
 
     What a job needs to go on is kept in any case: its last saved run, the row up to which its fire times are accounted
@@ -62,6 +65,7 @@ def prune(database: Database, retention: Retention, job_id: int | None = None) -
         database: Where they are.
         retention: What is kept.
         job_id: Only this job's; None for all jobs', removed ones included.
+        stop: Asked between transactions whether to leave the rest for another time.
     """
     with database.read() as connection:
         job_ids = _job_ids(connection, job_id)
@@ -71,6 +75,8 @@ def prune(database: Database, retention: Retention, job_id: int | None = None) -
             prunable = _prunable(connection, one, retention)
             old = list(connection.execute(select(runs.c.id).where(*prunable)).scalars())
         for start in range(0, len(old), _CHUNK):
+            if stop():
+                break
             with database.write() as connection:
                 chunk = old[start : start + _CHUNK]
                 removed += connection.execute(delete(runs).where(runs.c.id.in_(chunk))).rowcount

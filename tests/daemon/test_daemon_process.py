@@ -275,3 +275,16 @@ def test_no_worker_thread_or_child_is_left_while_idle(program: Program, tree: Pa
         program.out("pause", "docs")
         until(lambda: not psutil.Process(daemon.process.pid).children(), "no child left")
         assert 0 == daemon.stop()
+
+
+def test_it_forgets_what_the_settings_do_not_retain(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--cron", "0 0 1 1 *", "--strategy", "sequential")
+    for _ in range(4):
+        program.out("run", "docs")
+    settings = program.folder / "settings.toml"
+    settings.write_text("retain_runs = 2\n")
+    program.environment["RUNNER_SETTINGS"] = str(settings)
+    with program.daemon() as daemon:
+        until(lambda: "forgot 2 runs" in daemon.said(), "the old runs are forgotten")
+    assert [3, 4] == [run["run"] for run in program.history()]
+    assert find_markdown(tree) == sorted(filter(None, program.call("files", "docs", "-0").stdout.split(b"\0")))

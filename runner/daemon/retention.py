@@ -1,0 +1,43 @@
+"""Forgetting old runs once a day, beside the firing."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from runner.history.database import Database
+from runner.history.prune import Retention, prune
+
+_log = logging.getLogger(__name__)
+
+_EVERY_S = 24 * 60 * 60
+# How often it is looked whether the daemon stops.
+_LOOK_S = 0.2
+
+
+def forget_daily(
+    database: Database,
+    retention: Callable[[datetime], Retention],
+    guarded: Callable[[Callable[[], None]], None],
+    stopping: Callable[[], bool],
+) -> None:
+    """Forget what is not to be kept, now and once a day, until the daemon stops; the room is used again.
+
+    Args:
+        database: Where the runs are.
+        retention: Tells what is kept at an instant.
+        guarded: Carries something out that must not end the daemon.
+        stopping: Tells whether to stop.
+    """
+
+    def forget() -> None:
+        pruned = prune(database, retention(datetime.now(UTC)), stop=stopping)
+        if pruned.runs:
+            _log.info("forgot %d runs and %d states of files", pruned.runs, pruned.versions)
+
+    next_at = time.monotonic()
+    while not stopping():
+        if time.monotonic() >= next_at:
+            guarded(forget)
+            next_at += _EVERY_S
+        time.sleep(_LOOK_S)
