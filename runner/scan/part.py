@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
-    # A folder that was read: its path, its found names joined by NUL, their stats, the number of its entries, its
-    # device and inode numbers, and its modification and change times in nanoseconds.
-    Row: TypeAlias = tuple[bytes, bytes, bytes, int, int, int, int, int]
+    # A folder that was read: its path, its found names joined by NUL, their stats, and the number of its entries.
+    Row: TypeAlias = tuple[bytes, bytes, bytes, int]
     # A path that could not be read, the error's number and its text.
     Trouble: TypeAlias = tuple[bytes, int, str]
 
@@ -40,7 +39,7 @@ class Part:
         stats: Size in bytes and modification time in nanoseconds of each found name in turn, as native 64-bit
             integers; empty when only names are tracked.
         places: Each folder's :data:`PLACE`, one behind the other.
-        stamps: Each folder's :data:`STAMPS` likewise.
+        stamps: Each folder's :data:`STAMPS` likewise; empty where nobody wants them.
         problems: What could not be read.
         unread: Paths of folders that were listed but left out without being a problem: they had vanished, or lie on
             another file system.
@@ -69,9 +68,8 @@ class Part:
 
     def rows(self) -> Iterator[Row]:
         """Give each folder with its path."""
-        places, stamps = PLACE.iter_unpack(self.places), STAMPS.iter_unpack(self.stamps)
-        for number, ((_, entries), stamp) in enumerate(zip(places, stamps, strict=True)):
-            yield (self.path(number), self.sorted_names(number), self.stats[number], entries, *stamp)
+        for number, (_, entries) in enumerate(PLACE.iter_unpack(self.places)):
+            yield self.path(number), self.sorted_names(number), self.stats[number], entries
 
     def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Give path, found names and stats of each folder in which something was found."""

@@ -12,7 +12,6 @@ from array import array
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from struct import error as StructError  # noqa: N812
 
 from runner.model.errors import ScanError
 from runner.scan.filesystems import devices_counting_subfolders
@@ -55,8 +54,8 @@ class Walker:
     Args:
         root: Absolute path of the root; a link there is followed, since it was named by a person.
         selection: What to find.
-        settle: Whether each folder is looked at again once it was read; where its stamps have moved, its
-            modification time becomes :data:`~runner.scan.part.UNKNOWN`.
+        settle: Whether stamps are kept, for which each folder is looked at again once it was read; where they have
+            moved, its modification time becomes :data:`~runner.scan.part.UNKNOWN`.
 
     Raises:
         ScanError: If the root is missing, not a folder or unreadable.
@@ -229,19 +228,15 @@ class Walker:
         if self._stats and found:
             found.sort()
             found, stats = _stat_files(fd, found, part, partial(_below, parent, name))
-        mtime_ns = before.st_mtime_ns
-        if self._settle:
-            after = os.fstat(fd)
-            if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
-                mtime_ns = UNKNOWN
         part.names.append(name if parent.row >= 0 else parent.prefix() + name)
         part.found.append(b"\0".join(found))
         part.stats.append(stats)
         part.places += PLACE.pack(parent.row, listed)
-        try:
-            part.stamps += STAMPS.pack(before.st_dev, before.st_ino, mtime_ns, before.st_ctime_ns)
-        except StructError:  # a time of another age
-            part.stamps += STAMPS.pack(before.st_dev, before.st_ino, clamp(mtime_ns), clamp(before.st_ctime_ns))
+        if self._settle:
+            after = os.fstat(fd)
+            moved = (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns)
+            mtime_ns = UNKNOWN if moved else clamp(before.st_mtime_ns)
+            part.stamps += STAMPS.pack(before.st_dev, before.st_ino, mtime_ns, clamp(before.st_ctime_ns))
         return listed, len(found), subfolders
 
 

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from runner.scan.query import Selecting
     from runner.scan.walk import Report
 
-# The most work in one task, about 0.2 s: progress is told when a task has ended.
-_TASK_WORK = 400_000
-# The least work, about 2 ms, after which a worker hands back what is left; doing so costs a tenth of that.
-_LEAST_WORK = 4_000
+# The most work in one task, about 0.5 s: progress is told when a task has ended.
+_TASK_WORK = 1_000_000
+# The least work, about 1 ms, after which a worker hands back what is left; doing so costs a tenth of that.
+_LEAST_WORK = 2_000
 # How long workers may take to end once they have nothing left to do.
 _END_S = 5.0
 # How long it may take until the exit code of an ended worker is known.

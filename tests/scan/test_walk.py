@@ -15,7 +15,7 @@ from trees import find, found, in_child, read, scratch, write_comb, write_tree
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan import held, walk
-from runner.scan.part import Part
+from runner.scan.part import STAMPS, Part
 from runner.scan.snapshot import unpack_stats
 from runner.scan.walk import Walker
 
@@ -41,11 +41,13 @@ def test_a_time_beyond_64_bits_is_kept_as_the_nearest_one(time_ns: int) -> None:
         (root / "far.md").touch()
         for path in (root / "far.md", root):
             os.utime(path, ns=(time_ns, time_ns))
-        [row] = read(root).rows()
+        walker = Walker(os.fsencode(root), Selection(), settle=True)
+        part = walker.read([b""], lambda *_: None)
+        walker.close()
 
-    [(_, mtime_ns)] = unpack_stats(row[2])
+    [(_, mtime_ns)] = unpack_stats(part.stats[0])
     nearest = 2**63 - 1 if time_ns > 0 else -(2**63) + 1
-    assert (nearest, nearest) == (mtime_ns, row[6])
+    assert (nearest, nearest) == (mtime_ns, STAMPS.unpack(part.stamps)[2])
 
 
 def test_a_chain_of_5000_folders_needs_neither_recursion_nor_long_paths_nor_many_descriptors() -> None:
@@ -311,7 +313,8 @@ def test_other_file_systems_are_left_unread_only_on_request() -> None:
     # /dev with /dev/shm below it: on every Linux two file systems, and small.
     def read_devices(*, one_file_system: bool) -> tuple[Part, int]:
         told = []
-        walker = Walker(b"/dev", Selection(patterns=("*",), track=Track.NAMES, one_file_system=one_file_system))
+        selection = Selection(patterns=("*",), track=Track.NAMES, one_file_system=one_file_system)
+        walker = Walker(b"/dev", selection, settle=True)
         part = walker.read([b""], lambda folders, _entries, _files: told.append(folders))
         walker.close()
         return part, sum(told)
@@ -321,8 +324,8 @@ def test_other_file_systems_are_left_unread_only_on_request() -> None:
         all_of_them, _ = read_devices(one_file_system=False)
 
     device = Path("/dev").stat().st_dev
-    assert {device} == {row[4] for row in one.rows()}
-    assert Path("/dev/shm").stat().st_dev in {row[4] for row in all_of_them.rows()}  # noqa: S108
+    assert {device} == {stamps[0] for stamps in STAMPS.iter_unpack(one.stamps)}
+    assert Path("/dev/shm").stat().st_dev in {stamps[0] for stamps in STAMPS.iter_unpack(all_of_them.stamps)}  # noqa: S108
     assert len(one.names) == told
 
 
@@ -365,9 +368,13 @@ def test_reading_in_parts_loses_and_doubles_nothing(
     assert expected == sorted(files_found)
 
 
-def test_a_folder_row_tells_what_identifies_the_folder(tmp_path: Path) -> None:
+def test_what_identifies_a_folder_is_told_to_whoever_wants_it(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.md": 0, "b.txt": 0, "below/": 0})
-    [row] = [row for row in read(tmp_path).rows() if not row[0]]
+    walker = Walker(os.fsencode(tmp_path), Selection(), settle=True)
+    part = walker.read([b""], lambda *_: None)
+    walker.close()
     told = tmp_path.stat()
-    assert (3, told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns) == row[3:]
+    assert (b"", b"a.md", 3) == (part.path(0), part.found[0], next(part.rows())[3])
+    assert (told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns) == STAMPS.unpack_from(part.stamps)
+    assert b"" == read(tmp_path).stamps
     assert stat.S_ISDIR(told.st_mode)
