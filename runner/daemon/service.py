@@ -18,7 +18,7 @@ from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.runs import Busy, get_run, record_not_run
 from runner.measure.environment import describe_process
-from runner.model.errors import HistoryError
+from runner.model.errors import DaemonError, HistoryError
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Status
 from runner.model.units import format_instant, format_seconds
@@ -83,6 +83,7 @@ class Daemon:
         self._stopping_since: float | None = None
         self._stopping_by = ""
         self._at_once_now = False
+        self._owner = describe_process()
         self._revision = -1
         self._clock_offset_s = _clock_offset_s()
 
@@ -90,19 +91,19 @@ class Daemon:
         """Fire what is due until SIGTERM or SIGINT, which are this process's from then on.
 
         Raises:
-            DaemonError: If the database has a daemon already.
+            DaemonError: If the database has a daemon already, or gets another one while its server is restarted.
         """
-        with held_daemon_lock(self._database):
+        with held_daemon_lock(self._database) as hold:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            record_daemon(self._database, describe_process(), datetime.now(UTC))
+            record_daemon(self._database, self._owner, datetime.now(UTC))
             workers = [threading.Thread(target=self._work, name=f"worker-{i}") for i in range(self._at_once)]
             try:
                 self._begin()
                 for worker in workers:
                     worker.start()
                 self._timetable.start()
-                self._loop()
+                self._loop(hold)
                 _log.info("%s: stopping; a second signal ends a running run at once", self._stopping_by)
             finally:
                 # However it ends: a worker that was not told would go on for ever, and the process with it.
@@ -113,7 +114,7 @@ class Daemon:
                 for worker in workers:
                     if worker.ident is not None:
                         worker.join()
-                self._guarded(lambda: record_heartbeat(self._database, datetime.now(UTC), stopped=True))
+                self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True))
             _log.info("stopped")
 
     def _begin(self) -> None:
@@ -154,12 +155,13 @@ class Daemon:
             times = [last] if last is not None else []
         self._hand_over(_Firing(job, Cause.CATCHUP, times))
 
-    def _loop(self) -> None:
+    def _loop(self, hold: Callable[[], None]) -> None:
         next_follow = next_heartbeat = time.monotonic()
         while self._stopping_since is None:
             now = time.monotonic()
             if now >= next_heartbeat:
-                self._guarded(lambda: record_heartbeat(self._database, datetime.now(UTC)))
+                self._guarded(hold)
+                self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
                 self._guarded(self._follow_clock)
                 next_heartbeat = now + _HEARTBEAT_S
             if now >= next_follow:
@@ -302,6 +304,8 @@ class Daemon:
             action()
         except HistoryError as error:
             _log.error("%s", error)
+        except DaemonError:  # another one has taken its place
+            raise
         except Exception:  # noqa: BLE001  the thread must go on
             _log.exception("a defect in runner; the daemon goes on")
 

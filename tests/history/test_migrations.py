@@ -15,11 +15,11 @@ from alembic.script import ScriptDirectory
 from history_examples import contents, listing, opened, play, snapshot, some_job
 
 from runner.history import upgrade
-from runner.history.care import find_faults
+from runner.history.care import copy_database, find_faults
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
 from runner.history.tables import metadata
-from runner.history.upgrade import REVISIONS, copy_database, open_database
+from runner.history.upgrade import REVISIONS, open_database
 from runner.model.bundled import bundled
 from runner.model.errors import DatabaseUnusable, HistoryError
 
