@@ -1,10 +1,8 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-from history_examples import NOW, count_rows, listing, opened, play, snapshot, some_job
+from history_examples import NOW, count_rows, listing, play, snapshot, some_job
 
 from runner.history.contents import list_files
 from runner.history.database import Database
@@ -40,12 +38,6 @@ EVERYTHING = JobSpec(
     catchup=Catchup.ALL,
     paused=True,
 )
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with opened(tmp_path / "history.db") as database:
-        yield database
 
 
 @pytest.mark.parametrize("spec", [EVERYTHING, JobSpec(name="plain", root=b"/")])
