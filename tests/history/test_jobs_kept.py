@@ -40,7 +40,10 @@ EVERYTHING = JobSpec(
 )
 
 
-@pytest.mark.parametrize("spec", [EVERYTHING, JobSpec(name="plain", root=b"/")])
+MANY = Selection(excludes=tuple(f"{number:x}-\udcff'\n" for number in range(9_999)))
+
+
+@pytest.mark.parametrize("spec", [EVERYTHING, JobSpec(name="n" * 2_000, root=b"/" * 9_999, selection=MANY)])
 def test_a_job_is_given_back_as_it_was_chosen(database: Database, spec: JobSpec) -> None:
     job = add_job(database, spec, NOW)
     assert Job(job_id=1, spec=spec, created_at=NOW, armed_at=NOW) == job
