@@ -186,7 +186,7 @@ class Program:
     @contextmanager
     def opened(self) -> Iterator[Database]:
         """Open its database."""
-        database = open_database(locate(str(self.database)))
+        database = open_database(locate(self.environment["RUNNER_DB"]))
         try:
             yield database
         finally:

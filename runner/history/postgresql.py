@@ -90,6 +90,8 @@ class PostgresqlDatabase:
 
     def explain(self, error: BaseException | None) -> HistoryError:
         """Say in one line what a driver's error means for a person."""
+        import psycopg
+
         # Of several addresses that were tried, the first; what is said before its reason stands in the URL.
         reason = (str(error).splitlines() or [""])[0].rpartition(" failed: ")[2]
         where = f"the database {self}"
@@ -100,7 +102,7 @@ class PostgresqlDatabase:
                 return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
             case "42501" | "25006":
                 return DatabaseUnusable(f"{where} can't be written: {reason}; ask for the right to, or choose another")
-            case None if reason.startswith("FATAL:"):
+            case None if reason.startswith("FATAL:") or not isinstance(error, psycopg.OperationalError):
                 reason = reason.removeprefix("FATAL:").strip()
                 return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")
             case None | "57P01" | "57P02" | "57P03":
