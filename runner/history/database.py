@@ -72,6 +72,16 @@ class Location(Protocol):
         """Insert rows of a table's columns in the cheapest way there is."""
         ...
 
+    def update_many(
+        self,
+        connection: Connection,
+        keys: Sequence[Column[Any]],
+        changed: Sequence[Column[Any]],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Change columns of the rows that have these keys; each of *rows* gives the keys, then what they get."""
+        ...
+
     def size_bytes(self, connection: Connection) -> int:
         """Tell how large the database is."""
         ...

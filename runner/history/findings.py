@@ -61,28 +61,17 @@ def record_findings(location: Location, connection: Connection, job_id: int, run
     if new:
         _add_new_folders(location, connection, job_id, run_id, new, inserted)
     tally.added += len(inserted)
-    ended: list[dict[str, Any]] = []
+    ended: list[tuple[int, bytes, int, int]] = []
     before = _load_files(connection, job_id, [folder.folder_id for folder, _, _ in changed])
     for folder, _, now in changed:
         _compare(folder, before.get(folder.folder_id, {}), now, job_id, run_id, tally, inserted, ended)
     if ended:
-        connection.execute(
-            update(files)
-            .where(
-                files.c.folder_id == bindparam("in_folder"),
-                files.c.name == bindparam("called"),
-                files.c.first_run_id == bindparam("since"),
-            )
-            .values(gone_run_id=run_id),
-            ended,
-        )
+        location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), ended)
     if inserted:
         location.insert_many(connection, tuple(files.c), inserted)
     if changed:
-        connection.execute(
-            update(folders).where(folders.c.id == bindparam("folder")).values(findings_digest=bindparam("digest")),
-            [{"folder": folder.folder_id, "digest": digest} for folder, digest, _ in changed],
-        )
+        digests = [(folder.folder_id, digest) for folder, digest, _ in changed]
+        location.update_many(connection, (folders.c.id,), (folders.c.findings_digest,), digests)
     return tally
 
 
@@ -140,7 +129,7 @@ def _compare(
     run_id: int,
     tally: Tally,
     inserted: list[tuple[Any, ...]],
-    ended: list[dict[str, Any]],
+    ended: list[tuple[int, bytes, int, int]],
 ) -> None:
     """Compare a folder's files with what is stored; appends the intervals that begin and those that end."""
     for name, (first_run_id, old) in before.items():
@@ -151,7 +140,7 @@ def _compare(
             continue
         elif old != (None, None):
             tally.modified += 1
-        ended.append({"in_folder": folder.folder_id, "called": name, "since": first_run_id})
+        ended.append((folder.folder_id, name, first_run_id, run_id))
         if new is not None:
             inserted.append((folder.folder_id, name, run_id, None, job_id, *new))
     for name, new in now.items():

@@ -23,6 +23,7 @@ _CONNECT_TIMEOUT_S = 15
 # Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
 _WRITES_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"runw", "big"))
 _DAEMON_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"rund", "big"))
+_CHUNK = 10_000
 # The server would else keep the locks of a machine that has gone for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 _OWN_RELATIONS = "FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
@@ -142,6 +143,26 @@ class PostgresqlDatabase:
         except psycopg.Error as error:
             raise self.explain(error) from error
 
+    def update_many(
+        self,
+        connection: Connection,
+        keys: Sequence[Column[Any]],
+        changed: Sequence[Column[Any]],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Change columns of the rows that have these keys; each of *rows* gives the keys, then what they get.
+
+        They go there as arrays, at a third of what a statement for each costs.
+        """
+        columns = (*keys, *changed)
+        names = ", ".join(f"given_{column.name}" for column in columns)
+        arrays = ", ".join(f"%s::{column.type.compile(connection.dialect)}[]" for column in columns)
+        new = ", ".join(f"{column.name} = given_{column.name}" for column in changed)
+        same = " AND ".join(f"{column.name} = given_{column.name}" for column in keys)
+        sql = f"UPDATE {keys[0].table} SET {new} FROM unnest({arrays}) AS given ({names}) WHERE {same}"  # noqa: S608
+        for start in range(0, len(rows), _CHUNK):
+            connection.exec_driver_sql(sql, tuple(map(list, zip(*rows[start : start + _CHUNK], strict=True))))
+
     def size_bytes(self, connection: Connection) -> int:
         """Tell how large the tables are, with their indexes."""
         sizes = f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) {_OWN_RELATIONS}"
@@ -151,7 +172,7 @@ class PostgresqlDatabase:
         """Give the room that was freed back to the file system; others wait meanwhile."""
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
-            names = alone.exec_driver_sql(f"SELECT relname {_OWN_RELATIONS}").scalars().all()
+            names = alone.exec_driver_sql(f"SELECT quote_ident(relname) {_OWN_RELATIONS}").scalars().all()
             alone.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(names)}")
 
     def find_damage(self, _connection: Connection) -> list[str]:
