@@ -13,14 +13,14 @@ from types import FrameType
 
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.scheduler import Timetable
-from runner.history.daemons import accounted_until, record_daemon, record_heartbeat
+from runner.history.daemons import accounted_until, find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.runs import Busy, get_run, record_not_run
 from runner.measure.environment import describe_process
 from runner.model.errors import DaemonError, HistoryError
 from runner.model.jobs import Catchup, Job
-from runner.model.runs import Cause, Status
+from runner.model.runs import Cause, Owner, Status
 from runner.model.units import format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.schedules.firing import count_fire_times, fire_times, last_fire_time, next_fire_time
@@ -96,10 +96,11 @@ class Daemon:
         with held_daemon_lock(self._database) as hold:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
+            before = find_daemon(self._database)
             record_daemon(self._database, self._owner, datetime.now(UTC))
             workers = [threading.Thread(target=self._work, name=f"worker-{i}") for i in range(self._at_once)]
             try:
-                self._begin()
+                self._begin(before.owner if before is not None else None)
                 for worker in workers:
                     worker.start()
                 self._timetable.start()
@@ -117,8 +118,9 @@ class Daemon:
                 self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True))
             _log.info("stopped")
 
-    def _begin(self) -> None:
-        for run_id in recover(self._database):
+    def _begin(self, before: Owner | None) -> None:
+        # The daemon before this one is gone even if it ran on another machine: its lock was free.
+        for run_id in recover(self._database, gone=before):
             _log.warning("run %d was interrupted: its process is gone", run_id)
         now = datetime.now(UTC)
         self._revision = jobs_revision(self._database)
@@ -160,11 +162,11 @@ class Daemon:
         while self._stopping_since is None:
             now = time.monotonic()
             if now >= next_heartbeat:
-                self._guarded(hold)
                 self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
                 self._guarded(self._follow_clock)
                 next_heartbeat = now + _HEARTBEAT_S
             if now >= next_follow:
+                self._guarded(hold)
                 self._guarded(self._follow)
                 next_follow = now + _FOLLOW_S
             if not self._timetable.is_alive():

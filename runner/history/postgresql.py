@@ -24,6 +24,10 @@ _CONNECT_TIMEOUT_S = 15
 _WRITES_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"runw", "big"))
 _DAEMON_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"rund", "big"))
 _CHUNK = 10_000
+# admin_shutdown, crash_shutdown, cannot_connect_now.
+_SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
+# What the driver's errors begin with while there is no connection yet; the rest may be in the server's language.
+_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
 # The server would else keep the locks of a machine that has gone for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 _OWN_RELATIONS = "FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
@@ -89,12 +93,13 @@ class PostgresqlDatabase:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def explain(self, error: BaseException | None) -> HistoryError:
+    def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
         """Say in one line what a driver's error means for a person."""
         import psycopg
 
         # Of several addresses that were tried, the first; what is said before its reason stands in the URL.
-        reason = (str(error).splitlines() or [""])[0].rpartition(" failed: ")[2]
+        line = (str(error).splitlines() or [""])[0]
+        reason = line.rpartition(" failed: ")[2]
         where = f"the database {self}"
         match getattr(error, "sqlstate", None):
             case "55P03":
@@ -103,11 +108,13 @@ class PostgresqlDatabase:
                 return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
             case "42501" | "25006":
                 return DatabaseUnusable(f"{where} can't be written: {reason}; ask for the right to, or choose another")
-            case None if reason.startswith("FATAL:") or not isinstance(error, psycopg.OperationalError):
+            case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
+                return DatabaseUnusable(f"{where} can't be reached: {reason}; start its server, or choose another")
+            case None if line.startswith(_CONNECTING) or isinstance(error, psycopg.ProgrammingError):
                 reason = reason.removeprefix("FATAL:").strip()
                 return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")
-            case None | "57P01" | "57P02" | "57P03":
-                return HistoryError(f"{where} can't be reached: {reason}; start its server, or choose another")
+            case state if state in _SHUT_DOWN or (not state and isinstance(error, psycopg.OperationalError)):
+                return HistoryError(f"{where} can't be reached any more: {reason}; try again when its server is back")
             case _:
                 return HistoryError(f"{where} can't be used: {reason}")
 

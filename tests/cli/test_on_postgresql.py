@@ -16,6 +16,11 @@ ODD = (
     b"\xc3\x84 \xf0\x9f\xa6\x8a.md",
 )
 
+END_DAEMONS_CONNECTION = """
+    SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_locks.database = pg_database.oid
+    WHERE datname = current_database() AND classid = x'72756e64'::int
+"""
+
 
 @pytest.fixture
 def program(tmp_path: Path, postgresql: PostgresqlServer) -> Iterator[Program]:
@@ -73,3 +78,19 @@ def test_the_database_is_looked_after(program: Program, tree: Path) -> None:
     assert b"pg_dump" in refused.stderr
     assert [2] == [run["run"] for run in program.history()]
     assert "hunter2" not in where + refused.stderr.decode()
+
+
+def test_a_daemon_whose_place_was_taken_ends(program: Program) -> None:
+    with program.daemon() as daemon, program.opened() as database:
+        lock = database.location.daemon_lock(database.engine)
+
+        def taken() -> bool:
+            """End the daemon's connection, as a server that is restarted does, and be faster than it."""
+            with database.read() as connection:
+                connection.exec_driver_sql(END_DAEMONS_CONNECTION)
+            return lock.hold()
+
+        until(taken, "the lock")
+        assert 1 == daemon.process.wait(20)
+        lock.release()
+    assert "runner: a daemon is already running for postgresql://" in daemon.said()
