@@ -15,12 +15,19 @@ def render_item(_kind: str, item: Any, _context: Any) -> str | Literal[False]:
     return "sa.DateTime(timezone=True)" if isinstance(item, Instant) else False
 
 
+def include_object(item: Any, _name: str | None, _kind: str, _reflected: Any, _other: Any) -> bool:
+    # Alembic passes over ddl_if, and would add what is not meant for this database.
+    dialect = context.get_context().dialect.name
+    return bool(item.info.get("dialect", dialect) == dialect)
+
+
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
         render_as_batch=True,
         render_item=render_item,
+        include_object=include_object,
         compare_server_default=True,
     )
     with context.begin_transaction():

@@ -3,18 +3,21 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 import pytest
+from postgresql_server import PostgresqlServer, running_server
 
 from runner.cli.main import main
 from runner.history.database import Database, locate
@@ -26,6 +29,7 @@ from runner.render.records import run_record
 
 T = TypeVar("T")
 Record = dict[str, Any]
+MakePlace = Callable[[], AbstractContextManager[str | Path]]
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +55,53 @@ def _nothing_of_the_users_within_reach(tmp_path_factory: pytest.TempPathFactory)
         patch.setenv("TERM", "xterm-256color")
         patch.setenv("LC_ALL", "C.UTF-8")
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Give a PostgreSQL server that has a database ``kept`` with the newest schema, to be copied."""
+    with running_server() as server:
+        server.do("CREATE DATABASE kept TEMPLATE template0")
+        open_database(locate(server.url("kept"))).close()
+        yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def make_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakePlace:
+    """Give what makes a place with an empty history, of each kind of database."""
+    if request.param == "postgresql":
+        server: PostgresqlServer = request.getfixturevalue("postgresql")
+
+        @contextmanager
+        def make() -> Iterator[str]:
+            with server.fresh("kept") as name:
+                yield server.url(name)
+
+        return make
+    template = tmp_path_factory.mktemp("template") / "history.db"
+    open_database(locate(str(template))).close()
+
+    @contextmanager
+    def copy() -> Iterator[str]:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield shutil.copy(template, scratch)
+
+    return copy
+
+
+@pytest.fixture
+def place(make_place: MakePlace) -> Iterator[str]:
+    """Give a place with an empty history: a path or a URL."""
+    with make_place() as place:
+        yield str(place)
+
+
+@pytest.fixture
+def database(place: str) -> Iterator[Database]:
+    """Give an empty history, of each kind of database."""
+    database = open_database(locate(place))
+    yield database
+    database.close()
 
 
 def until(ask: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
@@ -135,7 +186,7 @@ class Program:
     @contextmanager
     def opened(self) -> Iterator[Database]:
         """Open its database."""
-        database = open_database(locate(str(self.database)))
+        database = open_database(locate(self.environment["RUNNER_DB"]))
         try:
             yield database
         finally:

@@ -60,7 +60,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_selections")),
         sa.UniqueConstraint(
             "patterns", "excludes", "ignore_case", "track", "one_file_system", name="uq_selections_all"
-        ),
+        ).ddl_if(dialect="sqlite"),
     )
     op.create_table(
         "state",

@@ -72,7 +72,7 @@ def backup(
 
     runner db backup /backup/runner-$(date +%F).db
     """
-    from runner.history.upgrade import copy_database
+    from runner.history.care import copy_database
 
     with options.opened(db) as (database, _):
         copy_database(database, target)

@@ -1,8 +1,6 @@
-"""One daemon per database, by a lock that the kernel releases when its holder dies."""
+"""One daemon per database, by a lock that is released when its holder dies."""
 
-import fcntl
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from runner.history.daemons import find_daemon
@@ -12,30 +10,29 @@ from runner.model.errors import DaemonError
 
 
 @contextmanager
-def held_daemon_lock(database: Database) -> Iterator[None]:
-    """Be the daemon of a database, by whatever links it is reached.
+def held_daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
+    """Be the daemon of a database.
 
-    The lock is a file of its own beside the database. It is never removed: a daemon that had opened the old file and
-    one that made a new one would both hold a lock.
+    Gives what makes sure that this process still is: a server may have been restarted. It raises what this does.
 
     Raises:
         DaemonError: If another process is.
+        HistoryError: If that can't be told now.
     """
-    path = database.location.path
-    assert path is not None  # noqa: S101  SQLite has a file
-    path = path.resolve()
+    lock = database.location.daemon_lock(database.engine)
+
+    def hold() -> None:
+        with database.explaining():
+            if not lock.hold():
+                raise DaemonError(
+                    f"a daemon is already running for {database.location}{_who(database)}; see `runner status`"
+                )
+
     try:
-        fd = os.open(path.with_name(path.name + ".daemon.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise DaemonError(f"the daemon's lock beside {path} can't be made: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DaemonError(f"a daemon is already running for {path}{_who(database)}; see `runner status`") from None
-        yield
+        hold()
+        yield hold
     finally:
-        os.close(fd)
+        lock.release()
 
 
 def _who(database: Database) -> str:

@@ -15,15 +15,15 @@ from types import FrameType
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
-from runner.history.daemons import accounted_until, record_daemon, record_heartbeat
+from runner.history.daemons import accounted_until, find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.prune import Retention
 from runner.history.runs import Busy, get_run, record_not_run
 from runner.measure.environment import describe_process
-from runner.model.errors import HistoryError
+from runner.model.errors import DaemonError, HistoryError
 from runner.model.jobs import Catchup, Job
-from runner.model.runs import Cause, Status
+from runner.model.runs import Cause, Owner, Status
 from runner.model.units import format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.schedules.firing import count_fire_times, fire_times, last_fire_time, next_fire_time
@@ -95,6 +95,7 @@ class Daemon:
         self._stopping_since: float | None = None
         self._stopping_by = ""
         self._at_once_now = False
+        self._owner = describe_process()
         self._revision = -1
         self._clock_offset_s = _clock_offset_s()
 
@@ -102,22 +103,23 @@ class Daemon:
         """Fire what is due until SIGTERM or SIGINT, which are this process's from then on.
 
         Raises:
-            DaemonError: If the database has a daemon already.
+            DaemonError: If the database has a daemon already, or gets another one while its server is restarted.
         """
-        with held_daemon_lock(self._database):
+        with held_daemon_lock(self._database) as hold:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            record_daemon(self._database, describe_process(), datetime.now(UTC))
+            before = find_daemon(self._database)
+            record_daemon(self._database, self._owner, datetime.now(UTC))
             workers = [threading.Thread(target=self._work, name=f"worker-{i}") for i in range(self._at_once)]
             if (retention := self._retention) is not None:
                 forgetting = partial(forget_daily, self._database, retention, self._guarded, self._is_stopping)
                 workers.append(threading.Thread(target=forgetting, name="retention"))
             try:
-                self._begin()
+                self._begin(before.owner if before is not None else None)
                 for worker in workers:
                     worker.start()
                 self._timetable.start()
-                self._loop()
+                self._loop(hold)
                 _log.info("%s: stopping; a second signal ends a running run at once", self._stopping_by)
             finally:
                 # However it ends: a worker that was not told would go on for ever, and the process with it.
@@ -128,11 +130,12 @@ class Daemon:
                 for worker in workers:
                     if worker.ident is not None:
                         worker.join()
-                self._guarded(lambda: record_heartbeat(self._database, datetime.now(UTC), stopped=True))
+                self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True))
             _log.info("stopped")
 
-    def _begin(self) -> None:
-        for run_id in recover(self._database):
+    def _begin(self, before: Owner | None) -> None:
+        # The daemon before this one is gone even if it ran on another machine: its lock was free.
+        for run_id in recover(self._database, gone=before):
             _log.warning("run %d was interrupted: its process is gone", run_id)
         now = datetime.now(UTC)
         self._revision = jobs_revision(self._database)
@@ -169,15 +172,16 @@ class Daemon:
             times = [last] if last is not None else []
         self._hand_over(_Firing(job, Cause.CATCHUP, times))
 
-    def _loop(self) -> None:
+    def _loop(self, hold: Callable[[], None]) -> None:
         next_follow = next_heartbeat = time.monotonic()
         while self._stopping_since is None:
             now = time.monotonic()
             if now >= next_heartbeat:
-                self._guarded(lambda: record_heartbeat(self._database, datetime.now(UTC)))
+                self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
                 self._guarded(self._follow_clock)
                 next_heartbeat = now + _HEARTBEAT_S
             if now >= next_follow:
+                self._guarded(hold)
                 self._guarded(self._follow)
                 next_follow = now + _FOLLOW_S
             if not self._timetable.is_alive():
@@ -320,6 +324,8 @@ class Daemon:
             action()
         except HistoryError as error:
             _log.error("%s", error)
+        except DaemonError:  # another one has taken its place
+            raise
         except Exception:  # noqa: BLE001  the thread must go on
             _log.exception("a defect in runner; the daemon goes on")
 

@@ -1,20 +1,17 @@
 """Looking after the database: is it sound, how large is it, and giving back what it no longer needs."""
 
+from pathlib import Path
+
 from sqlalchemy import and_, func, or_, select
 
 from runner.history.database import Database
 from runner.history.tables import files, folders, problems
 
-_MOST = 20
-
 
 def size_bytes(database: Database) -> int:
-    """Tell how large the database is, all of its pages together."""
+    """Tell how large the database is."""
     with database.read() as connection:
-        pages, page = (
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size")
-        )
-    return int(pages * page)
+        return database.location.size_bytes(connection)
 
 
 def compact(database: Database) -> None:
@@ -23,20 +20,25 @@ def compact(database: Database) -> None:
     Raises:
         HistoryError: If the database is locked for too long.
     """
-    with database.alone() as connection:
-        connection.exec_driver_sql("VACUUM")
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.explaining():
+        database.location.compact(database.engine)
+
+
+def copy_database(database: Database, target: Path) -> None:
+    """Copy a database in use, consistently, into a file that does not exist yet.
+
+    Raises:
+        DatabaseUnusable: If there is something at *target* already, or it can't be written, or a server is to make
+            the copy.
+    """
+    with database.explaining():
+        database.location.copy(database.engine, target)
 
 
 def find_faults(database: Database) -> list[str]:
     """Look for damage, and for what no run could have written; one line for each fault, at most twenty of a kind."""
-    faults = []
     with database.read() as connection:
-        for (line,) in connection.exec_driver_sql(f"PRAGMA integrity_check({_MOST})"):
-            if line != "ok":
-                faults.append(f"damage: {line}")
-        for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST):
-            faults.append(f"row {row} of {table} refers to a row of {parent} that is not there")
+        faults = database.location.find_damage(connection)
         for table, name in ((files, "file"), (problems, "problem")):
             reversed_ = select(func.count()).where(table.c.gone_run_id <= table.c.first_run_id)
             if count := connection.execute(reversed_).scalar_one():

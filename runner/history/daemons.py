@@ -44,10 +44,11 @@ def record_daemon(database: Database, owner: Owner, now: datetime) -> None:
         )
 
 
-def record_heartbeat(database: Database, now: datetime, *, stopped: bool = False) -> None:
-    """Record a sign of life, or the last one."""
+def record_heartbeat(database: Database, owner: Owner, now: datetime, *, stopped: bool = False) -> None:
+    """Record a sign of life, or the last one; nothing if another daemon has taken its place."""
+    own = daemons.c.host == owner.host, daemons.c.boot == owner.boot, daemons.c.pid == owner.pid
     with database.write() as connection:
-        connection.execute(update(daemons).values(heartbeat_at=now, stopped_at=now if stopped else None))
+        connection.execute(update(daemons).where(*own).values(heartbeat_at=now, stopped_at=now if stopped else None))
 
 
 def find_daemon(database: Database) -> DaemonRecord | None:

@@ -6,15 +6,14 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.sql.dml import Insert
 
+from runner.history.database import Location
 from runner.history.tables import files, folders, jobs, problems
 from runner.model.runs import Problem
 from runner.scan.snapshot import Listing, Snapshot, found_names, unpack_stats
 
 # More folders than this at once are looked up by reading all of the job's files.
 _FEW = 500
-_CHUNK = 10_000
 
 # Size in bytes and modification time in nanoseconds; None where not known.
 _Stat = tuple[int | None, int | None]
@@ -45,7 +44,7 @@ class _KnownFolder(NamedTuple):
 _ChangedFolder = tuple[_KnownFolder, bytes, dict[bytes, _Stat]]
 
 
-def record_findings(connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
+def record_findings(location: Location, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
     """Save what a run found, within the caller's transaction.
 
     Folders whose findings have the digest that is stored are passed over. What lies in a folder that could not be
@@ -59,29 +58,20 @@ def record_findings(connection: Connection, job_id: int, run_id: int, snapshot: 
     _record_problems(connection, job_id, run_id, snapshot.problems)
     tally = Tally()
     inserted: list[tuple[Any, ...]] = []
-    _add_new_folders(connection, job_id, run_id, new, inserted)
+    if new:
+        _add_new_folders(location, connection, job_id, run_id, new, inserted)
     tally.added += len(inserted)
-    ended: list[dict[str, Any]] = []
+    ended: list[tuple[int, bytes, int, int]] = []
     before = _load_files(connection, job_id, [folder.folder_id for folder, _, _ in changed])
     for folder, _, now in changed:
         _compare(folder, before.get(folder.folder_id, {}), now, job_id, run_id, tally, inserted, ended)
     if ended:
-        connection.execute(
-            update(files)
-            .where(
-                files.c.folder_id == bindparam("in_folder"),
-                files.c.name == bindparam("called"),
-                files.c.first_run_id == bindparam("since"),
-            )
-            .values(gone_run_id=run_id),
-            ended,
-        )
-    _insert_fast(connection, insert(files), inserted)
+        location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), ended)
+    if inserted:
+        location.insert_many(connection, tuple(files.c), inserted)
     if changed:
-        connection.execute(
-            update(folders).where(folders.c.id == bindparam("folder")).values(findings_digest=bindparam("digest")),
-            [{"folder": folder.folder_id, "digest": digest} for folder, digest, _ in changed],
-        )
+        digests = [(folder.folder_id, digest) for folder, digest, _ in changed]
+        location.update_many(connection, (folders.c.id,), (folders.c.findings_digest,), digests)
     return tally
 
 
@@ -139,7 +129,7 @@ def _compare(
     run_id: int,
     tally: Tally,
     inserted: list[tuple[Any, ...]],
-    ended: list[dict[str, Any]],
+    ended: list[tuple[int, bytes, int, int]],
 ) -> None:
     """Compare a folder's files with what is stored; appends the intervals that begin and those that end."""
     for name, (first_run_id, old) in before.items():
@@ -150,7 +140,7 @@ def _compare(
             continue
         elif old != (None, None):
             tally.modified += 1
-        ended.append({"in_folder": folder.folder_id, "called": name, "since": first_run_id})
+        ended.append((folder.folder_id, name, first_run_id, run_id))
         if new is not None:
             inserted.append((folder.folder_id, name, run_id, None, job_id, *new))
     for name, new in now.items():
@@ -160,6 +150,7 @@ def _compare(
 
 
 def _add_new_folders(
+    location: Location,
     connection: Connection,
     job_id: int,
     run_id: int,
@@ -167,11 +158,9 @@ def _add_new_folders(
     inserted: list[tuple[Any, ...]],
 ) -> None:
     """Insert folders in which something is found for the first time; appends their files."""
-    if not new:
-        return
     rows = [(job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
     columns = (folders.c.job_id, folders.c.path, folders.c.path_digest, folders.c.findings_digest)
-    _insert_fast(connection, insert(folders).values({column: bindparam(column.name) for column in columns}), rows)
+    location.insert_many(connection, columns, rows)
     known = _load_folders(connection, job_id)
     for listing, _ in new:
         folder_id = known[listing.path].folder_id
@@ -195,13 +184,6 @@ def _record_problems(connection: Connection, job_id: int, run_id: int, now: Iter
     ]
     if fresh:
         connection.execute(insert(problems), fresh)
-
-
-def _insert_fast(connection: Connection, statement: Insert, rows: list[tuple[Any, ...]]) -> None:
-    """Insert many rows through the driver, whose cost for each is a fifth of what it is through SQLAlchemy."""
-    sql = str(statement.compile(dialect=connection.dialect))
-    for start in range(0, len(rows), _CHUNK):
-        connection.exec_driver_sql(sql, rows[start : start + _CHUNK])
 
 
 def _stats(listing: Listing) -> Iterable[_Stat]:

@@ -90,8 +90,8 @@ def get_job(database: Database, name_or_number: str, *, removed: bool = False) -
 def find_job(database: Database, name_or_number: str, *, removed: bool = False) -> Job | None:
     """Find a job as :func:`get_job` does; None if there is none."""
     query = _QUERY if removed else _QUERY.where(jobs.c.removed_at.is_(None))
-    # A name that came from an undecodable argument can't be any job's, and could not be bound.
-    name = name_or_number.encode("utf-8", "replace").decode()
+    # A name that came from an undecodable argument can't be any job's, and could not be bound; nor one with a NUL.
+    name = name_or_number.encode("utf-8", "replace").decode().replace("\0", "?")
     with database.read() as connection:
         by_name = query.where(jobs.c.name == name).order_by(jobs.c.removed_at.is_not(None), jobs.c.removed_at.desc())
         row = connection.execute(by_name).first()

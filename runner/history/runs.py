@@ -144,7 +144,7 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
         tally = Tally()
         snapshot = ending.snapshot
         if snapshot is not None:
-            tally = record_findings(connection, job_id, run_id, snapshot)
+            tally = record_findings(database.location, connection, job_id, run_id, snapshot)
         if ending.executions:
             connection.execute(insert(executions), [_execution_columns(run_id, one) for one in ending.executions])
         if ending.differences:

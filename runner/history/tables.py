@@ -102,7 +102,16 @@ selections = Table(
     Column("ignore_case", Boolean, nullable=False),
     Column("track", String(8), nullable=False),
     Column("one_file_system", Boolean, nullable=False),
-    UniqueConstraint("patterns", "excludes", "ignore_case", "track", "one_file_system", name="uq_selections_all"),
+    # An index entry of PostgreSQL's has no room for many patterns; there the one writer at a time keeps them unique.
+    UniqueConstraint(
+        "patterns",
+        "excludes",
+        "ignore_case",
+        "track",
+        "one_file_system",
+        name="uq_selections_all",
+        info={"dialect": "sqlite"},
+    ).ddl_if(dialect="sqlite"),
 )
 
 jobs = Table(

@@ -1,13 +1,8 @@
 """The schema's version: checked at every opening, and brought up to date safely when it is behind."""
 
-import sqlite3
-from contextlib import closing, suppress
-from pathlib import Path
+from sqlalchemy import Connection, inspect
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DatabaseError
-
-from runner.history.database import Database, Location, check_path, explain, held_upgrade_lock
+from runner.history.database import Database, Location
 from runner.model.bundled import bundled
 from runner.model.errors import DatabaseUnusable
 
@@ -22,8 +17,7 @@ def open_database(location: Location) -> Database:
         DatabaseUnusable: If it can't be a database of this runner.
         HistoryError: If it can't be read.
     """
-    assert location.path is not None  # noqa: S101  SQLite has a file
-    check_path(location.path)
+    location.check()
     database = Database(location)
     try:
         if find_revision(database) != REVISIONS[-1]:
@@ -40,10 +34,10 @@ def find_revision(database: Database) -> str | None:
     Raises:
         DatabaseUnusable: If it belongs to another program or to a newer runner.
     """
-    if database.location.path is not None and not database.location.path.exists():
+    if not database.location.exists():
         return None
     with database.read() as connection:
-        tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+        tables = set(inspect(connection).get_table_names())
         if not tables:
             return None
         revision = None
@@ -59,43 +53,14 @@ def find_revision(database: Database) -> str | None:
     return str(revision)
 
 
-def upgrade(database: Database) -> Path | None:
-    """Bring the schema up to date under a lock, after a backup.
-
-    Returns:
-        The backup made before an existing database was changed; None when there was nothing to lose.
-    """
-    with held_upgrade_lock(database.location):
+def upgrade(database: Database) -> None:
+    """Bring the schema up to date, alone; SQLite's after a backup."""
+    location = database.location
+    with database.explaining(), location.upgrade_lock():
         revision = find_revision(database)  # another process may have been faster
-        if revision == REVISIONS[-1]:
-            return None
-        backup = None
-        if revision is not None:
-            assert database.location.path is not None  # noqa: S101  SQLite has a file
-            backup = database.location.path.with_name(f"{database.location.path.name}.before-{REVISIONS[-1]}")
-            backup.unlink(missing_ok=True)  # left by an upgrade that did not finish
-            copy_database(database, backup)
-        try:
-            with database.engine.connect() as connection:
-                # Rebuilding a table drops it, which with foreign keys on would delete what refers to it. Neither
-                # setting can change within a transaction.
-                driver = connection.connection.driver_connection
-                assert isinstance(driver, sqlite3.Connection)  # noqa: S101
-                driver.execute("PRAGMA journal_mode = WAL")
-                driver.execute("PRAGMA foreign_keys = OFF")
-                writing = connection.execution_options(runner_writes=True)
-                with writing.begin():
-                    _run_migrations(writing)
-                    broken = writing.exec_driver_sql("PRAGMA foreign_key_check").first()
-                    if broken is not None:
-                        raise DatabaseUnusable(
-                            f"the database {database.location} has rows that refer to nothing (table {broken[0]}); "
-                            "see `runner db check`"
-                        )
-                connection.invalidate()  # its settings are not those of the others
-        except DatabaseError as error:
-            raise explain(error.orig, database.location) from error
-        return backup
+        if revision != REVISIONS[-1]:
+            with location.migrating(database.engine, revision, REVISIONS[-1]) as connection:
+                _run_migrations(connection)
 
 
 def _run_migrations(connection: Connection) -> None:
@@ -107,27 +72,3 @@ def _run_migrations(connection: Connection) -> None:
     config.set_main_option("script_location", str(bundled("migrations")).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-
-
-def copy_database(database: Database, target: Path) -> None:
-    """Copy a database in use, consistently, into a file that does not exist yet.
-
-    Raises:
-        DatabaseUnusable: If there is something at *target* already, or it can't be written.
-    """
-    partial = target.with_name(target.name + ".partial")
-    try:
-        if target.exists():
-            raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
-        partial.unlink(missing_ok=True)  # left by a copy that was killed
-        with database.engine.connect() as connection, closing(sqlite3.connect(partial)) as copy:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)  # noqa: S101
-            driver.backup(copy)
-        partial.rename(target)
-    except (sqlite3.Error, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DatabaseUnusable(f"the backup {target} can't be written: {reason}") from error
-    finally:
-        with suppress(OSError):  # there is none, or there can be none
-            partial.unlink()

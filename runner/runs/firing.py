@@ -23,7 +23,7 @@ from runner.measure.trial import ScanTask
 from runner.measure.trials import Outcome, Progress, carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
-from runner.model.runs import Cache, Cause, Difference, Execution, Status
+from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Status
 from runner.runs.caches import cache_file
 from runner.runs.order import choose_order
 from runner.scan.root import open_root
@@ -190,14 +190,20 @@ def _abandon(database: Database, run_id: int, error: BaseException) -> None:
         _log.exception("run %d could not be recorded as interrupted", run_id)
 
 
-def recover(database: Database) -> list[int]:
-    """End, in the history, the runs and calibrations whose process is gone; returns the numbers of the runs."""
+def recover(database: Database, gone: Owner | None = None) -> list[int]:
+    """End, in the history, the runs and calibrations whose process is gone; returns the numbers of the runs.
+
+    Args:
+        database: Where they are.
+        gone: A process that is known to be gone, on whatever machine it was.
+    """
     for calibration_id, owner in list_calibrators(database).items():
         if not is_alive(owner):
             finish_calibration(database, calibration_id, None)
     ended = []
     for run_id, owner in list_owners(database).items():
-        if not is_alive(owner):
+        of_gone = gone is not None and (owner.host, owner.boot, owner.pid) == (gone.host, gone.boot, gone.pid)
+        if of_gone or not is_alive(owner):
             message = f"the process that carried it out ({owner.pid}) is gone"
             ending = Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
             if finish_run(database, run_id, ending):

@@ -42,15 +42,14 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, telling() as tell:
         tell("writing the history")
-        location = locate(given.db or str(Path(scratch, "history.db")))
-        database = open_database(location)
+        named = given.db or str(Path(scratch, "history.db"))
+        database = open_database(locate(named))
         began = time.perf_counter()
         write_history(database, n_runs=given.runs, n_jobs=given.jobs, n_files=given.files)
         database.close()
         written_s = time.perf_counter() - began
         empty = str(Path(scratch, "empty.db"))
         open_database(locate(empty)).close()
-        named = location.url.render_as_string(hide_password=False) if location.path is None else str(location.path)
         times: dict[str, list[float]] = {name: [] for name in ("start", *_QUESTIONS)}
         for number in range(given.rounds):
             tell(f"round {number + 1} of {given.rounds}")

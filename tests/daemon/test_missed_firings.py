@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import Program, Record, enlarge, freeze_trial, thaw, until
 
+from runner.history.daemons import record_daemon
 from runner.history.jobs import add_job
+from runner.history.runs import begin_run
+from runner.measure.environment import describe_environment
 from runner.model.jobs import Catchup, Job, JobSpec
+from runner.model.runs import Cause, Owner
 from runner.schedules.parse import parse_schedule
 
 MINUTE = timedelta(minutes=1)
@@ -40,6 +44,22 @@ def test_a_downtime_is_one_missed_row_and_made_up_for_as_the_job_says(
     runs = program.history("succeeded")
     assert [job.armed_at + number * 10 * MINUTE for number in made_up] == [instant(run["scheduled_at"]) for run in runs]
     assert {"catchup"} >= {run["cause"] for run in runs}
+
+
+def test_a_run_of_the_last_daemon_is_ended_even_if_its_machine_is_gone(program: Program, tree: Path) -> None:
+    job = registered(program, tree, every="10m", ago=5 * MINUTE)
+    elsewhere = Owner(host="elsewhere", boot="another", pid=1, started_s=1.0)
+    now = datetime.now(UTC)
+    with program.opened() as database:
+        record_daemon(database, elsewhere, now)
+        environment = describe_environment(job.spec.root, workers=1, start_method="fork")
+        begin_run(
+            database, job, cause=Cause.SCHEDULE, scheduled_at=now, started_at=now, environment=environment,
+            owner=elsewhere,
+        )  # fmt: skip
+    assert ["running"] == [run["status"] for run in program.history()]
+    with program.daemon():
+        assert ["interrupted"] == [run["status"] for run in program.history()]
 
 
 def test_what_is_on_record_is_not_missed_again(program: Program, tree: Path) -> None:

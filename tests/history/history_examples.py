@@ -39,8 +39,8 @@ Stat = tuple[int, int] | None
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Database]:
-    database = open_database(locate(str(path)))
+def opened(place: Path | str) -> Iterator[Database]:
+    database = open_database(locate(str(place)))
     try:
         yield database
     finally:

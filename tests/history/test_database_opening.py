@@ -141,7 +141,6 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql://me:hunter2@db/runs", "a postgresql database is not supported"),
         ("mysql+pymysql://me:hunter2@db/runs", "a mysql database is not supported"),
         ("nonsense://me:hunter2@db/runs", "a nonsense database is not supported"),
         ("postgresql://me:hunter2@db:port/runs", "can't be read"),
@@ -161,7 +160,7 @@ def test_a_path_and_its_url_are_the_same_place(tmp_path: Path, monkeypatch: pyte
     expected = locate(str(tmp_path / "x.db"))
     for text in ("x.db", "./y/../x.db", "~/x.db", "sqlite:///x.db", f"sqlite:///{tmp_path}/x.db"):
         assert expected == locate(text)
-    assert tmp_path / "~nobody-by-that-name" / "x.db" == locate("~nobody-by-that-name/x.db").path
+    assert str(tmp_path / "~nobody-by-that-name" / "x.db") == str(locate("~nobody-by-that-name/x.db"))
 
 
 def test_a_link_to_a_database_stays_a_link(tmp_path: Path) -> None:

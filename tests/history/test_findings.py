@@ -1,13 +1,10 @@
 import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
-from pathlib import Path
 
 import pytest
+from conftest import MakePlace
 from history_examples import NOW, begin, count_rows, listing, opened, play, snapshot, some_job
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -26,21 +23,6 @@ NAMES = (b"x.md", b"\xfe\n\x1b.md", b"y.txt")
 PLACES = [(folder, name) for folder in FOLDERS for name in NAMES]
 
 Stats = tuple[int | None, int | None]
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with opened(tmp_path / "history.db") as database:
-        yield database
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "history.db"
-    with opened(path) as database:
-        some_job(database, "one")
-        some_job(database, "two")
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,30 +162,25 @@ def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(steps=st.lists(STEPS, min_size=1, max_size=12))
-def test_every_run_of_any_history_can_be_rebuilt(template: Path, steps: list[Step]) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "history.db"
-        shutil.copy(template, path)
-        with opened(path) as database:
-            jobs = [some_job(database, "first"), some_job(database, "second")]
-            trees = [Tree(), Tree()]
-            expected = []
-            for step in steps:
-                tree = trees[step.tree]
-                run_id, changes = act(database, jobs[step.tree], tree, step)
-                problems = sorted(tree.problems) if step.outcome == "saved" else []
-                expected.append((run_id, expected_files(tree), changes, problems))
-            for run_id, files, changes, problems in expected:
-                run = get_run(database, run_id)
-                assert files == list(list_files(database, run.job_id, run.run_id))
-                assert changes == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
-                assert problems == [problem.path for problem in list_problems(database, run)]
-            for job in jobs:
-                own = [
-                    (run_id, files) for run_id, files, *_ in expected if get_run(database, run_id).job_id == job.job_id
-                ]
-                check_questions(database, job, [(0, []), *own])
-            assert [] == find_faults(database)
+def test_every_run_of_any_history_can_be_rebuilt(make_place: MakePlace, steps: list[Step]) -> None:
+    with make_place() as place, opened(place) as database:
+        jobs = [some_job(database, "first"), some_job(database, "second")]
+        trees = [Tree(), Tree()]
+        expected = []
+        for step in steps:
+            tree = trees[step.tree]
+            run_id, changes = act(database, jobs[step.tree], tree, step)
+            problems = sorted(tree.problems) if step.outcome == "saved" else []
+            expected.append((run_id, expected_files(tree), changes, problems))
+        for run_id, files, changes, problems in expected:
+            run = get_run(database, run_id)
+            assert files == list(list_files(database, run.job_id, run.run_id))
+            assert changes == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
+            assert problems == [problem.path for problem in list_problems(database, run)]
+        for job in jobs:
+            own = [(run_id, files) for run_id, files, *_ in expected if get_run(database, run_id).job_id == job.job_id]
+            check_questions(database, job, [(0, []), *own])
+        assert [] == find_faults(database)
 
 
 def check_questions(database: Database, job: Job, states: list[tuple[int, list[FoundFile]]]) -> None:

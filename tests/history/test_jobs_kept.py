@@ -1,10 +1,8 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-from history_examples import NOW, count_rows, listing, opened, play, snapshot, some_job
+from history_examples import NOW, count_rows, listing, play, snapshot, some_job
 
 from runner.history.contents import list_files
 from runner.history.database import Database
@@ -42,13 +40,10 @@ EVERYTHING = JobSpec(
 )
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with opened(tmp_path / "history.db") as database:
-        yield database
+MANY = Selection(excludes=tuple(f"{number:x}-\udcff'\n" for number in range(9_999)))
 
 
-@pytest.mark.parametrize("spec", [EVERYTHING, JobSpec(name="plain", root=b"/")])
+@pytest.mark.parametrize("spec", [EVERYTHING, JobSpec(name="n" * 2_000, root=b"/" * 9_999, selection=MANY)])
 def test_a_job_is_given_back_as_it_was_chosen(database: Database, spec: JobSpec) -> None:
     job = add_job(database, spec, NOW)
     assert Job(job_id=1, spec=spec, created_at=NOW, armed_at=NOW) == job

@@ -1,5 +1,4 @@
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -62,10 +61,13 @@ EXECUTIONS = (
 )
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with opened(tmp_path / "history.db") as database:
-        yield database
+REFUSE_INSERTS = {
+    "sqlite": ["CREATE TRIGGER no_more BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no more'); END"],
+    "postgresql": [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no more''; END'",
+        "CREATE TRIGGER no_more BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
+}
 
 
 def ending(status: Status = Status.SUCCEEDED) -> Ending:
@@ -171,9 +173,8 @@ def test_a_run_that_fails_to_be_saved_leaves_nothing_but_itself(database: Databa
     run_id = begin(database, job)
     before = count_rows(database, *tables)
     with database.write() as connection:
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no more'); END"
-        )
+        for statement in REFUSE_INSERTS[connection.dialect.name]:
+            connection.exec_driver_sql(statement.format(table=table))
     found = snapshot(listing(b"", [b"y", b"z"]), listing(b"a", [b"1"]), unreadable=[b"neither"])
     whole = replace(
         ending(), executions=EXECUTIONS, snapshot=found, differences=[Difference(path=b"x", found_by=("pool",))]
@@ -185,7 +186,7 @@ def test_a_run_that_fails_to_be_saved_leaves_nothing_but_itself(database: Databa
     assert (Status.RUNNING, None, None) == (run.status, run.finished_at, run.files)
     assert [b"x", b"y"] == [file.path for file in list_files(database, run.job_id, run.run_id)]
     with database.write() as connection:
-        connection.exec_driver_sql("DROP TRIGGER full")
+        connection.exec_driver_sql("DROP TRIGGER no_more" + f" ON {table}" * (connection.dialect.name == "postgresql"))
     assert finish_run(database, run_id, whole)
     assert [b"y", b"z", b"a/1"] == [file.path for file in list_files(database, job.job_id, run_id)]
     assert [] == find_faults(database)
@@ -229,7 +230,7 @@ def test_an_error_about_a_busy_job_survives_pickling() -> None:
 
 def test_the_database_itself_refuses_a_second_running_run(database: Database) -> None:
     begin(database, some_job(database))
-    with pytest.raises(HistoryError, match="UNIQUE"), database.write() as connection:
+    with pytest.raises(HistoryError, match=r"(?i)unique"), database.write() as connection:
         connection.exec_driver_sql(
             "INSERT INTO runs (job_id, selection_id, cause, status) VALUES (1, 1, 'manual', 'running')"
         )
@@ -334,12 +335,13 @@ def test_the_last_runs_are_those_that_were_carried_out(database: Database) -> No
     assert {first.job_id: expected, second.job_id: going} == list_last_runs(database)
 
 
-def test_reading_changes_nothing(database: Database, tmp_path: Path) -> None:
-    job = some_job(database)
-    run = play(database, job, snapshot(listing(b"", [b"x"])))
-    before = contents(tmp_path)["history.db-wal"]
-    list(list_files(database, run.job_id, run.run_id))
-    list_runs(database, job=job)
-    list_last_runs(database)
-    find_faults(database)
-    assert before == contents(tmp_path)["history.db-wal"]
+def test_reading_changes_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path / "history.db") as database:
+        job = some_job(database)
+        run = play(database, job, snapshot(listing(b"", [b"x"])))
+        before = contents(tmp_path)["history.db-wal"]
+        list(list_files(database, run.job_id, run.run_id))
+        list_runs(database, job=job)
+        list_last_runs(database)
+        find_faults(database)
+        assert before == contents(tmp_path)["history.db-wal"]

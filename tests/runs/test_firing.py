@@ -200,7 +200,7 @@ def test_an_unreadable_folder_makes_a_run_partial_and_its_files_unknown(
     expected = files_of(database, run(database, job))
     (root / "a").chmod(0)
     program = FIRE + "print(fire(database, job, cause=Cause.MANUAL))"
-    command = [sys.executable, "-c", OBEY, "-c", program, str(database.location.path)]
+    command = [sys.executable, "-c", OBEY, "-c", program, str(database.location)]
     run_id = int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     (root / "a").chmod(0o755)
     partial = get_run(database, run_id)
@@ -318,7 +318,7 @@ def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":
         "fire(database, job, cause=Cause.MANUAL, watching=Watching(on_strategy=hold))\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(database.location.path)],
+        [sys.executable, "-c", program, str(database.location)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -422,7 +422,7 @@ def test_a_process_killed_in_a_run_leaves_no_process_and_loses_no_file(
         + "fire(database, job, cause=Cause.MANUAL, watching=Watching(on_progress=lambda _: print('on', flush=True)))\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(database.location.path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(database.location)], stdout=subprocess.PIPE, text=True
     )
     with process:
         assert process.stdout is not None

@@ -1,0 +1,246 @@
+"""A history in a PostgreSQL database."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from runner.model.errors import DatabaseUnusable, HistoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+# Parameters of a URL that say where a database is; of the others, some are secret.
+_SHOWN = frozenset({"host", "port", "service", "options"})
+# A server that does not answer at all is waited for no longer than this.
+_CONNECT_TIMEOUT_S = 15
+# Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
+_WRITES_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"runw", "big"))
+_DAEMON_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"rund", "big"))
+_CHUNK = 10_000
+# admin_shutdown, crash_shutdown, cannot_connect_now.
+_SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
+# What the driver's errors begin with while there is no connection yet; the rest may be in the server's language.
+_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
+# The server would else keep the locks of a machine that has gone for hours.
+_KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+_OWN_RELATIONS = "FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PostgresqlDatabase:
+    """Where a PostgreSQL database is.
+
+    Attributes:
+        url: Its SQLAlchemy URL, secrets included.
+    """
+
+    url: URL = field(repr=False)
+
+    def __str__(self) -> str:
+        url = self.url
+        shown = {name: value for name, value in url.query.items() if name in _SHOWN}
+        return URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
+
+    def check(self) -> None:
+        """Nothing is known before the server is asked."""
+
+    def exists(self) -> bool:
+        """Whether there is anything to be opened: the server creates no database by being asked for one."""
+        return True
+
+    def make_engine(self, busy_timeout_s: float) -> Engine:
+        """Make an engine whose writing transactions wait for each other from their beginning.
+
+        Raises:
+            DatabaseUnusable: If the driver is missing, or can't read the URL.
+        """
+        defaults = {"connect_timeout": _CONNECT_TIMEOUT_S, "fallback_application_name": "runner"}
+        try:
+            engine = create_engine(
+                self.url.set(drivername="postgresql+psycopg"),
+                connect_args={
+                    **{name: value for name, value in defaults.items() if name not in self.url.query},
+                    "client_encoding": "utf8",
+                },
+                use_native_hstore=False,
+                pool_pre_ping=True,  # a run may take longer than a connection lives
+            )
+        except ImportError:
+            raise DatabaseUnusable(
+                f"the database {self} needs a driver that is not installed; "
+                "install it with `pip install 'runner[postgresql]'`"
+            ) from None
+
+        def prepare(connection: "psycopg.Connection", _record: Any) -> None:
+            settings = {"lock_timeout": f"{round(busy_timeout_s * 1000)}", **_KEEPALIVES}
+            chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+            connection.autocommit = True  # or a transaction that is rolled back would take them along
+            connection.execute(f"SELECT {chosen}")
+            connection.execute(
+                "SELECT set_config(name, 'on', false) FROM pg_settings "
+                "WHERE name = 'synchronous_commit' AND setting = 'off'"
+            )
+            connection.autocommit = False
+
+        event.listen(engine, "connect", prepare)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
+        """Say in one line what a driver's error means for a person."""
+        import psycopg
+
+        # Of several addresses that were tried, the first; what is said before its reason stands in the URL.
+        line = (str(error).splitlines() or [""])[0]
+        reason = line.rpartition(" failed: ")[2]
+        where = f"the database {self}"
+        match getattr(error, "sqlstate", None):
+            case "55P03":
+                return HistoryError(f"{where} is locked by another program; try again when that has finished")
+            case "53100":
+                return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
+            case "42501" | "25006":
+                return DatabaseUnusable(f"{where} can't be written: {reason}; ask for the right to, or choose another")
+            case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
+                return DatabaseUnusable(f"{where} can't be reached: {reason}; start its server, or choose another")
+            case None if line.startswith(_CONNECTING) or isinstance(error, psycopg.ProgrammingError):
+                reason = reason.removeprefix("FATAL:").strip()
+                return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")
+            case state if state in _SHUT_DOWN or (not state and isinstance(error, psycopg.OperationalError)):
+                return HistoryError(f"{where} can't be reached any more: {reason}; try again when its server is back")
+            case _:
+                return HistoryError(f"{where} can't be used: {reason}")
+
+    def upgrade_lock(self) -> AbstractContextManager[object]:
+        """Lock nothing: a writing transaction is alone, and Alembic asks for the revision within it."""
+        return nullcontext()
+
+    @contextmanager
+    def migrating(self, engine: Engine, _revision: str | None, _newest: str) -> "Iterator[Connection]":
+        """Give a transaction for migrations; there is no backup, as a failed one leaves everything as it was."""
+        with engine.connect() as connection:
+            writing = connection.execution_options(runner_writes=True)
+            with writing.begin():
+                yield writing
+
+    def insert_many(
+        self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Insert rows by COPY, at a tenth of what INSERT costs.
+
+        Raises:
+            HistoryError: If they can't be.
+        """
+        import psycopg
+
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)  # noqa: S101  the engine is PostgreSQL's
+        names = ", ".join(column.name for column in columns)
+        try:
+            with driver.cursor() as cursor, cursor.copy(f"COPY {columns[0].table} ({names}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except psycopg.Error as error:
+            raise self.explain(error) from error
+
+    def update_many(
+        self,
+        connection: Connection,
+        keys: Sequence[Column[Any]],
+        changed: Sequence[Column[Any]],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Change columns of the rows that have these keys; each of *rows* gives the keys, then what they get.
+
+        They go there as arrays, at a third of what a statement for each costs.
+        """
+        columns = (*keys, *changed)
+        names = ", ".join(f"given_{column.name}" for column in columns)
+        arrays = ", ".join(f"%s::{column.type.compile(connection.dialect)}[]" for column in columns)
+        new = ", ".join(f"{column.name} = given_{column.name}" for column in changed)
+        same = " AND ".join(f"{column.name} = given_{column.name}" for column in keys)
+        sql = f"UPDATE {keys[0].table} SET {new} FROM unnest({arrays}) AS given ({names}) WHERE {same}"  # noqa: S608
+        for start in range(0, len(rows), _CHUNK):
+            connection.exec_driver_sql(sql, tuple(map(list, zip(*rows[start : start + _CHUNK], strict=True))))
+
+    def size_bytes(self, connection: Connection) -> int:
+        """Tell how large the tables are, with their indexes."""
+        sizes = f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) {_OWN_RELATIONS}"
+        return int(connection.exec_driver_sql(sizes).scalar_one())
+
+    def compact(self, engine: Engine) -> None:
+        """Give the room that was freed back to the file system; others wait meanwhile."""
+        with engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
+            names = alone.exec_driver_sql(f"SELECT quote_ident(relname) {_OWN_RELATIONS}").scalars().all()
+            alone.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(names)}")
+
+    def find_damage(self, _connection: Connection) -> list[str]:
+        """Find nothing: the server keeps references itself, and has tools of its own for its pages."""
+        return []
+
+    def copy(self, _engine: Engine, _target: Path) -> None:
+        """Refuse.
+
+        Raises:
+            DatabaseUnusable: Always; the server has a tool of its own.
+        """
+        raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{self}'")
+
+    def daemon_lock(self, engine: Engine) -> "_SessionLock":
+        """Give the lock of the daemon, which the server releases when the connection ends."""
+        return _SessionLock(engine)
+
+
+class _SessionLock:
+    """An advisory lock on a connection of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def hold(self) -> bool:
+        """Take it, or make sure that it is still held: a server that was restarted has forgotten it.
+
+        Returns:
+            Whether it is; if not, another process has it.
+        """
+        if self._connection is not None:
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+            except DBAPIError:
+                self.release()
+            else:
+                return True
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
+        self._connection = connection
+        connection.detach()  # back in the pool, it would hold the lock for nobody
+        if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{_DAEMON_LOCK}").scalar_one():
+            return True
+        self.release()
+        return False
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._connection is not None:
+            with suppress(DBAPIError):  # it is gone, and the lock with it
+                self._connection.close()
+            self._connection = None
+
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("runner_alone", False):
+        return
+    if options.get("runner_writes", False):
+        # What a statement sees was committed before it began, and nobody else commits from here on.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{_WRITES_LOCK}")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

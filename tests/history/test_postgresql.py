@@ -1,0 +1,195 @@
+"""What is PostgreSQL's own: what can't be opened, who waits for whom, and what is refused."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from history_examples import contents, listing, opened, play, snapshot, some_job
+from postgresql_server import PostgresqlServer, running_server
+from sqlalchemy import Connection
+
+from runner.history import database as database_module
+from runner.history.care import copy_database
+from runner.history.database import Database, locate
+from runner.history.jobs import list_jobs
+from runner.history.upgrade import REVISIONS, open_database
+from runner.model.errors import DatabaseUnusable, HistoryError
+
+OPEN = (
+    "import sys, alembic.command; from runner.history.database import locate\n"
+    "from runner.history.upgrade import open_database\n"
+    "print('ready', flush=True); sys.stdin.read()\n"
+    "open_database(locate(sys.argv[1])).close(); print('opened')"
+)
+
+
+@pytest.fixture
+def url(postgresql: PostgresqlServer) -> Iterator[str]:
+    """Name an empty history."""
+    with postgresql.fresh("kept") as name:
+        yield postgresql.url(name)
+
+
+@pytest.fixture
+def empty(postgresql: PostgresqlServer) -> Iterator[str]:
+    """Name a database without a history."""
+    with postgresql.fresh() as name:
+        yield postgresql.url(name)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with opened(url) as database:
+        yield database
+
+
+def refusal(url: str, error: type[HistoryError] = DatabaseUnusable) -> str:
+    """Open what can't be opened; returns the line that says so."""
+    with pytest.raises(error) as caught:
+        open_database(locate(url))
+    message = str(caught.value)
+    assert message.isprintable()
+    assert "hunter2" not in message
+    return message
+
+
+def test_a_url_is_shown_without_its_secrets() -> None:
+    url = "postgresql+psycopg://me:hunter2@db.example:5433/runs?sslpassword=hunter2&password=hunter2&sslmode=require"
+    location = locate(url)
+    assert "postgresql://me@db.example:5433/runs" == str(location)
+    assert "hunter2" not in repr(location)
+    socket = "postgresql:///runs?host=%2Ftmp%2Fx&options=-csearch_path%3Da"
+    assert locate(socket) == locate(str(locate(socket)))
+
+
+def test_what_does_not_answer_is_said_to_be_out_of_reach(tmp_path: Path) -> None:
+    said = refusal(f"postgresql://me:hunter2@/runs?host={tmp_path}", HistoryError)
+    assert "can't be reached: No such file or directory; start its server" in said
+    assert "can't be reached: Connection refused" in refusal("postgresql://me:hunter2@127.0.0.1:1/runs", HistoryError)
+
+
+def test_who_is_refused_by_the_server_is_told_why(postgresql: PostgresqlServer, url: str) -> None:
+    postgresql.do("CREATE ROLE locked LOGIN PASSWORD 'right'", "CREATE ROLE guest LOGIN")
+    name = locate(url).url.database  # type: ignore[attr-defined]
+    said = refusal(postgresql.url(name, "locked:hunter2"))
+    assert 'can\'t be opened: password authentication failed for user "locked"; check its URL' in said
+    assert 'database "nowhere" does not exist' in refusal(postgresql.url("nowhere"))
+    assert 'role "nobody-here" does not exist' in refusal(postgresql.url(name, "nobody-here:hunter2"))
+    assert "can't be written: permission denied" in refusal(postgresql.url(name, "guest"))
+    with postgresql.fresh() as bare:
+        assert "can't be written: permission denied for schema public" in refusal(postgresql.url(bare, "guest"))
+    assert "can't be opened: invalid" in refusal(f"{url}&nonsense=hunter2")
+
+
+def test_a_missing_driver_is_named_with_its_cure(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    said = refusal(url)
+    assert said.endswith("needs a driver that is not installed; install it with `pip install 'runner[postgresql]'`")
+
+
+def test_a_database_of_another_program_or_a_newer_runner_is_refused(postgresql: PostgresqlServer, url: str) -> None:
+    with postgresql.fresh() as name:
+        postgresql.do("CREATE TABLE cookies (id int)", name=name)
+        assert "belongs to another program" in refusal(postgresql.url(name))
+    with opened(url) as database, database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert "is from a newer runner (schema 9999); upgrade runner" in refusal(url)
+
+
+def test_processes_that_open_a_fresh_database_at_once_find_one_schema(empty: str) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", OPEN, empty], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+    assert ["opened\n"] * 4 == [process.communicate("")[0] for process in processes]
+    with opened(empty) as database, database.read() as connection:
+        assert [(REVISIONS[-1],)] == connection.exec_driver_sql("SELECT version_num FROM alembic_version").all()
+        assert [(1, 0)] == connection.exec_driver_sql("SELECT * FROM state").all()
+
+
+def test_a_migration_that_fails_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(connection: Connection) -> None:
+        connection.exec_driver_sql("CREATE TABLE runs (id int)")
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runner.history.upgrade._run_migrations", break_off)
+        with pytest.raises(ZeroDivisionError):
+            open_database(locate(empty))
+    with opened(empty) as database:
+        assert [] == list_jobs(database)
+
+
+def test_two_schemas_of_a_database_are_two_histories(empty: str) -> None:
+    with opened(empty) as database, database.write() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA other")
+    with opened(empty) as one, opened(f"{empty}&options=-csearch_path%3Dother") as other:
+        some_job(one)
+        assert [] == list_jobs(other)
+        with one.write(), other.write():
+            pass
+        locks = [each.location.daemon_lock(each.engine) for each in (one, other)]
+        assert [True, True] == [lock.hold() for lock in locks]
+        for lock in locks:
+            lock.release()
+
+
+def test_a_reader_sees_one_state_and_a_second_writer_waits(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_S", 0.05)
+    with opened(url) as database:
+        some_job(database, "first")
+        with database.read() as reading:
+            count = "SELECT count(*) FROM jobs"
+            assert 1 == reading.exec_driver_sql(count).scalar_one()
+            some_job(database, "second")
+            assert 1 == reading.exec_driver_sql(count).scalar_one()
+        # Locked from its beginning, not from its first statement: what is read before writing can't be outdated.
+        with database.write(), pytest.raises(HistoryError, match="locked by another program"), database.write():
+            pytest.fail("two wrote at once")
+        with pytest.raises(DatabaseUnusable, match="read-only"), database.read() as connection:
+            connection.exec_driver_sql("DELETE FROM jobs")
+        assert 2 == len(list_jobs(database))
+
+
+def test_what_is_written_is_durable_even_where_the_server_would_not_mind(
+    postgresql: PostgresqlServer, url: str
+) -> None:
+    name = locate(url).url.database  # type: ignore[attr-defined]
+    for chosen, expected in {"off": "on", "remote_apply": "remote_apply"}.items():
+        postgresql.do(f"ALTER DATABASE {name} SET synchronous_commit = {chosen}")
+        with opened(url) as database, database.write() as connection:
+            assert expected == connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+            assert "15s" == connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
+
+
+def test_a_backup_is_left_to_the_servers_own_tool(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnusable, match=re.escape(f"pg_dump --file=FILE '{database.location}'")):
+        copy_database(database, tmp_path / "copy")
+    assert {} == contents(tmp_path)
+
+
+def test_a_server_that_was_restarted_is_connected_to_again_and_the_lock_taken_anew() -> None:
+    with running_server() as server, opened(server.url("postgres")) as database:
+        locks = [database.location.daemon_lock(database.engine) for _ in range(2)]
+        assert [True, False] == [lock.hold() for lock in locks]
+        assert locks[0].hold()
+        server.stop()
+        with pytest.raises(HistoryError, match="can't be reached"):
+            list_jobs(database)
+        with pytest.raises(HistoryError, match="can't be reached"), database.explaining():
+            locks[0].hold()
+        server.start()
+        play(database, some_job(database), snapshot(listing(b"", [b"x"])))
+        assert [True, False] == [lock.hold() for lock in locks]
+        server.stop()
+        server.start()
+        assert [True, False] == [lock.hold() for lock in reversed(locks)]
+        locks[1].release()
+        assert locks[0].hold()
+        locks[0].release()

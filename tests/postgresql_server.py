@@ -1,0 +1,139 @@
+"""A real PostgreSQL server for the tests, where one is installed: in a scratch folder, reached by a socket in it."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+# A role with a password, beside the one that needs none.
+_ACCESS = "local all locked scram-sha-256\nlocal all all trust\n"
+# The cluster is thrown away, so nothing of it has to reach the disk.
+_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_wal_senders": "0",
+    "wal_level": "minimal",
+    "shared_buffers": "32MB",
+}
+
+
+@dataclass
+class PostgresqlServer:
+    """A server that runs.
+
+    Attributes:
+        folder: Where its socket and its files are.
+        binaries: Where its programs are.
+        owner: Who runs it.
+    """
+
+    folder: Path
+    binaries: Path
+    owner: str
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def url(self, name: str, user: str = "runner") -> str:
+        """Name a database; *user* may have a password."""
+        return f"postgresql://{user}@/{name}?host={self.folder}"
+
+    def do(self, *statements: str, name: str = "postgres") -> None:
+        """Carry out statements as the server's superuser, each by itself."""
+        import psycopg
+
+        with psycopg.connect(host=str(self.folder), user="runner", dbname=name, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    @contextmanager
+    def fresh(self, template: str = "template0") -> Iterator[str]:
+        """Make a database, and drop it in the end; gives its name."""
+        name = f"fresh{next(self._numbers)}"
+        self.do(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield name
+        finally:
+            self.do(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = " ".join(f"-c {name}='{value}'" for name, value in _SETTINGS.items())
+        options += f" -c unix_socket_directories='{self.folder}'"
+        log = self.folder / "log"
+        self.call(
+            "pg_ctl", "start", "--wait", f"--pgdata={self.folder / 'data'}", f"--log={log}", f"--options={options}"
+        )
+
+    def stop(self) -> None:
+        """Stop it at once, whoever is connected."""
+        self.call("pg_ctl", "stop", "--wait", "--mode=immediate", f"--pgdata={self.folder / 'data'}")
+
+    def call(self, program: str, *arguments: str) -> str:
+        """Run one of its programs as its owner, in a folder that the owner may enter."""
+        command = [str(self.binaries / program), *arguments]
+        user = self.owner if os.geteuid() == 0 else None
+        group = pwd.getpwnam(self.owner).pw_gid if user else None
+        # What a server leaves open would keep a pipe from ever ending.
+        with tempfile.TemporaryFile() as out:
+            done = subprocess.run(
+                command, check=False, cwd=self.folder, user=user, group=group, extra_groups=[] if user else None,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            out.seek(0)
+            said = out.read().decode()
+        assert 0 == done.returncode, said
+        return said
+
+
+@contextmanager
+def running_server() -> Iterator[PostgresqlServer]:
+    """Run a server of its own meanwhile; skips the test where none is installed."""
+    binaries = _find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server is not installed")
+    pytest.importorskip("psycopg", reason="PostgreSQL's driver is not installed")
+    owner = next(name for name in ("postgres", "nobody") if _is_user(name))
+    # pytest's own folders are closed to others than their owner, and the path of a socket has at most 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="runner-", dir="/tmp"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, owner)
+    server = PostgresqlServer(folder, binaries, owner)
+    try:
+        server.call(
+            "initdb", "--username=runner", "--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8",
+            f"--pgdata={folder / 'data'}",
+        )  # fmt: skip
+        (folder / "data" / "pg_hba.conf").write_text(_ACCESS)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _find_binaries() -> Path | None:
+    """Find the folder of a server's programs; Debian keeps it off the path."""
+    newest_last = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    for folder in (*map(Path, os.get_exec_path()), *reversed(newest_last)):
+        if all(os.access(folder / program, os.X_OK) for program in ("initdb", "pg_ctl", "postgres")):
+            return folder
+    return None
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
