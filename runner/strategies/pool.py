@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import marshal
+import math
 import multiprocessing
 import multiprocessing.pool
 import os
@@ -70,11 +71,11 @@ class Pool:
             initargs=(request.root, request.selection, walker.identity, hunger),
         )
         try:
-            found, ready = _gather(crew, request.workers, hunger, report)
+            found, first_at = _gather(crew, request.workers, hunger, report)
             walker.check_root()
         finally:
             walker.close()
-        return Scan(found, startup_s=max(0.0, ready - began), end=crew.end)
+        return Scan(found, startup_s=max(0.0, first_at - began), end=crew.end)
 
 
 class _Pool(multiprocessing.pool.Pool):
@@ -208,8 +209,8 @@ def _exit_code(worker: BaseProcess) -> int | None:
 
 
 def _gather(crew: Crew, workers: int, hunger: Semaphore, report: Report) -> tuple[Found, float]:
-    """Let the whole tree be read; returns it and when the last worker became ready, by ``time.perf_counter``."""
-    ready = 0.0
+    """Let the whole tree be read; returns it and when the first worker began to, by ``time.perf_counter``."""
+    began = math.inf
     tally = _Tally()
     shares = [[b""]]
     busy = 0
@@ -217,16 +218,16 @@ def _gather(crew: Crew, workers: int, hunger: Semaphore, report: Report) -> tupl
         busy += _hand_out(shares, workers - busy, crew)
         for _ in range(workers - busy):
             hunger.release()
-        encoded, problems, rest, counts, ready_at = marshal.loads(crew.result())  # noqa: S302  from an own worker
+        encoded, problems, rest, counts, began_at = marshal.loads(crew.result())  # noqa: S302  from an own worker
         busy -= 1
         while hunger.acquire(block=False):  # whoever was to hear it had finished already
             pass
-        ready = max(ready, ready_at)
+        began = min(began, began_at)
         tally.add(encoded, problems, counts)
         report(*counts)
         if rest:
             shares.append(rest)
-    return tally.found(), ready
+    return tally.found(), began
 
 
 def _hand_out(shares: list[list[bytes]], idle: int, crew: Crew) -> int:
@@ -276,28 +277,28 @@ _assignment: tuple[bytes, Selecting] | None = None
 _identity = (0, 0)
 _hungry: Callable[[], bool] = bool
 _walker: Walker | None = None
-_ready_at = 0.0
+_began_at = 0.0
 
 
 def _prepare(root: bytes, selection: Selecting, identity: tuple[int, int], hunger: Semaphore) -> None:
     """Remember the tree; it is opened by the first task, where an error reaches the parent."""
-    global _assignment, _identity, _hungry, _ready_at  # noqa: PLW0603  a pool gives its workers no other place
+    global _assignment, _identity, _hungry  # noqa: PLW0603  a pool gives its workers no other place
     _assignment = (root, selection)
     _identity = identity
     _hungry = partial(hunger.acquire, block=False)
-    _ready_at = time.perf_counter()
 
 
 def _read_share(starts: list[bytes]) -> bytes:
     """Read some subtrees, in a worker, until another one is idle and wants what is left."""
-    global _walker  # noqa: PLW0603  likewise
+    global _began_at, _walker  # noqa: PLW0603  likewise
     assert _assignment is not None  # noqa: S101  the initializer ran first
     if _walker is None:
+        _began_at = time.perf_counter()
         _walker = Walker(*_assignment)
         if _walker.identity != _identity:
             raise ScanError(f"the root {os.fsdecode(_assignment[0])!r} was replaced while it was scanned; run it again")
     part = _walker.read(starts, _no_report, until=_until)
-    return marshal.dumps((part.encode(), part.problems, part.rest, part.count(), _ready_at))
+    return marshal.dumps((part.encode(), part.problems, part.rest, part.count(), _began_at))
 
 
 def _until(spent: int, waiting: int) -> bool:

@@ -13,7 +13,7 @@ from runner.strategies.pool import Pool
 
 
 def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_assignment", "_identity", "_hungry", "_walker", "_ready_at"):
+    for name in ("_assignment", "_identity", "_hungry", "_walker", "_began_at"):
         monkeypatch.setattr(pool, name, getattr(pool, name))
     pool._prepare(os.fsencode(tmp_path), Selection(), (0, 0), get_context("fork").Semaphore(0))
     with pytest.raises(ScanError, match="was replaced while it was scanned"):
