@@ -6,6 +6,10 @@ import errno
 import os
 from collections import deque
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # The most folders held open while their subfolders wait to be read. Listing a folder takes two descriptors more, and
 # the rest of the process needs some too, so no more than a quarter of those allowed are held.
 MAX_OPEN = 128
@@ -51,19 +55,20 @@ class Waiting:
         self._root = Folder(None, b"", root_fd)
         self.folders: deque[tuple[Folder, bytes]] = deque()
         self._parents: dict[tuple[Folder, bytes], Folder] = {}
-        self._last = b"", self._root
         self._open: deque[Folder] = deque()
         allowed = os.sysconf("SC_OPEN_MAX")
         self._max_open = MAX_OPEN if allowed < 0 else min(MAX_OPEN, max(1, allowed // 4))
 
-    def add_start(self, path: bytes) -> None:
-        """Add a folder by its path, sharing the parents of earlier ones."""
-        head, _, name = path.rpartition(b"/")
-        if head != self._last[0]:  # most starts lie beside the one before
-            self._last = head, self._find_parent(head)
-        parent = self._last[1]
-        parent.waiting += 1
-        self.folders.append((parent, name))
+    def add_starts(self, paths: Iterable[bytes]) -> None:
+        """Add folders by their paths, which share their parents."""
+        last, parent = b"", self._root
+        add = self.folders.append
+        for path in paths:
+            head, _, name = path.rpartition(b"/")
+            if head != last:  # most starts lie beside the one before
+                last, parent = head, self._find_parent(head)
+            parent.waiting += 1
+            add((parent, name))
 
     def _find_parent(self, path: bytes) -> Folder:
         folder = self._root

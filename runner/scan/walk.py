@@ -10,8 +10,8 @@ import errno
 import os
 from array import array
 from functools import partial
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, compress
+from operator import attrgetter, methodcaller, not_
 
 from runner.model.errors import ScanError
 from runner.scan.filesystems import devices_counting_subfolders
@@ -23,7 +23,7 @@ from runner.scan.root import open_root, root_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from runner.scan.held import Folder
     from runner.scan.query import Selecting
@@ -38,6 +38,8 @@ _FOLDER_COST, _STAT_COST = 50, 8
 _REPORT_EVERY = 64
 
 _size_and_time = attrgetter("st_size", "st_mtime_ns")
+_name = attrgetter("name")
+_is_folder = methodcaller("is_dir", follow_symlinks=False)
 # Of a file's mode; the module that names them takes as long to import as a hundred files to stat.
 _KIND, _FOLDER = 0o170000, 0o040000
 
@@ -116,8 +118,7 @@ class Walker:
         """
         waiting = Waiting(self.fd)
         try:
-            for start in starts:
-                waiting.add_start(start)
+            waiting.add_starts(starts)
             return self._read(waiting, report, until, descend=descend, depth_first=depth_first)
         except OSError as error:
             raise ScanError(f"the scan ran short: {error.strerror}; raise the limit or run fewer at a time") from error
@@ -251,20 +252,18 @@ def _list_names(fd: int) -> list[bytes]:
 
 def _tell_apart(fd: int) -> tuple[list[bytes], list[bytes]]:
     """List an open folder: what is no folder, and what is."""
-    others: list[bytes] = []
-    folders: list[bytes] = []
     try:
         os.fchdir(fd)
     except PermissionError:
         with os.scandir(fd) as iterator:
-            for entry in iterator:
-                name = os.fsencode(entry.name)
-                (folders if entry.is_dir(follow_symlinks=False) else others).append(name)
+            entries: list[os.DirEntry[Any]] = list(iterator)
+        names = [os.fsencode(entry.name) for entry in entries]
     else:
-        with os.scandir(b".") as entries:
-            for each in entries:
-                (folders if each.is_dir(follow_symlinks=False) else others).append(each.name)
-    return others, folders
+        with os.scandir(b".") as listed:
+            entries = list(listed)
+        names = list(map(_name, entries))
+    are_folders = list(map(_is_folder, entries))
+    return list(compress(names, map(not_, are_folders))), list(compress(names, are_folders))
 
 
 def _below(parent: Folder, name: bytes) -> bytes:

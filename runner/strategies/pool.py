@@ -241,7 +241,8 @@ def _hand_out(shares: list[list[bytes]], idle: int, crew: Crew) -> int:
         shares += [largest[::2], largest[1::2]]
     given = min(idle, len(shares))
     for _ in range(given):
-        crew.submit(_read_share, shares.pop())
+        # One piece, since thousands of small ones cost more to pickle than their folders to open.
+        crew.submit(_read_share, b"\0".join(shares.pop()))
     return given
 
 
@@ -288,7 +289,7 @@ def _prepare(root: bytes, selection: Selecting, identity: tuple[int, int], hunge
     _hungry = partial(hunger.acquire, block=False)
 
 
-def _read_share(starts: list[bytes]) -> bytes:
+def _read_share(starts: bytes) -> bytes:
     """Read some subtrees, in a worker, until another one is idle and wants what is left."""
     global _began_at, _walker  # noqa: PLW0603  likewise
     assert _assignment is not None  # noqa: S101  the initializer ran first
@@ -297,7 +298,7 @@ def _read_share(starts: list[bytes]) -> bytes:
         _walker = Walker(*_assignment)
         if _walker.identity != _identity:
             raise ScanError(f"the root {os.fsdecode(_assignment[0])!r} was replaced while it was scanned; run it again")
-    part = _walker.read(starts, _no_report, until=_until)
+    part = _walker.read(starts.split(b"\0"), _no_report, until=_until)
     return marshal.dumps((part.encode(), part.problems, part.rest, part.count(), _began_at))
 
 

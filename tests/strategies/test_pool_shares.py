@@ -17,7 +17,7 @@ def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypa
         monkeypatch.setattr(pool, name, getattr(pool, name))
     pool._prepare(os.fsencode(tmp_path), Selection(), (0, 0), get_context("fork").Semaphore(0))
     with pytest.raises(ScanError, match="was replaced while it was scanned"):
-        pool._read_share([b""])
+        pool._read_share(b"")
 
 
 @pytest.mark.parametrize("limit", ["_TASK_WORK", "_LEAST_WORK"])
