@@ -36,6 +36,8 @@ class Folder:
 
     def prefix(self) -> bytes:
         """Give its path with a slash behind it; empty for the root."""
+        if self.parent is None:
+            return b""
         names = [b""]
         folder = self
         while folder.parent is not None:
