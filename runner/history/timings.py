@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select
 
 from runner.history.database import Database
-from runner.history.tables import acknowledgements, environments, executions, runs
-from runner.model.runs import Environment, Status
+from runner.history.tables import acknowledgements, executions, runs
+from runner.model.runs import Status
 from runner.model.timings import Counts, Timing
 
 # Executions that were carried out to their end.
@@ -67,17 +67,6 @@ def list_counts(
         query = query.where(runs.c.started_at < until)
     with database.read() as connection:
         return [Counts._make(row) for row in connection.execute(query).all()]
-
-
-def get_environments(database: Database, environment_ids: Sequence[int]) -> dict[int, Environment]:
-    """Get environments by their numbers."""
-    names = [column for column in environments.c if column.name != "id"]
-    query = select(environments.c.id, *names).where(environments.c.id.in_(set(environment_ids)))
-    with database.read() as connection:
-        return {
-            row[0]: Environment(**{column.name: value for column, value in zip(names, row[1:], strict=True)})
-            for row in connection.execute(query)
-        }
 
 
 def list_acknowledged(database: Database, job_id: int, environment_id: int, metric: str) -> dict[str, int]:

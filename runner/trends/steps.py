@@ -86,20 +86,6 @@ def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
     ]
 
 
-def levels(values: Sequence[float], steps: Sequence[Step]) -> list[float]:
-    """Give for each run the level it belongs to: the median of the runs between two steps.
-
-    Args:
-        values: The series that was searched; shape (n,).
-        steps: What was found in it, in run order.
-
-    Returns:
-        Levels in the unit of *values*; shape (n,).
-    """
-    ends = pairwise([0, *(step.index for step in steps), len(values)])
-    return [median(values[start:end]) for start, end in ends for _ in range(start, end)]
-
-
 def _ratios(values: Sequence[float], found: Explanation, confidence: float) -> dict[int, Interval]:
     """Estimate each step beside all the others, with Student's interval under every noise that is likely enough."""
     n = len(values)
