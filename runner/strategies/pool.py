@@ -61,8 +61,9 @@ class Pool:
         began = time.perf_counter()
         walker = Walker(request.root, request.selection)
         try:
-            # The root is read before there is a pool: with threads beside it a process lists a sixth more slowly.
-            top = walker.read([b""], report, descend=False)
+            # Down to where the tree branches it is read before there is a pool: there is nothing to share yet, and with
+            # threads beside it a process lists a sixth more slowly.
+            top = walker.read([b""], report, until=_branches)
             tally = _Tally()
             tally.add(top.encode(), top.problems, top.count())
             if not top.rest:
@@ -307,6 +308,11 @@ def _read_share(starts: bytes) -> bytes:
             raise ScanError(f"the root {os.fsdecode(_assignment[0])!r} was replaced while it was scanned; run it again")
     part = _walker.read(starts.split(b"\0"), _no_report, until=_until)
     return marshal.dumps((part.encode(), part.problems, part.rest, part.count(), _began_at))
+
+
+def _branches(_spent: int, waiting: int) -> bool:
+    """Tell whether there is something to share."""
+    return waiting > 1
 
 
 def _until(spent: int, waiting: int) -> bool:
