@@ -95,12 +95,11 @@ class Waiting:
 
     def paths(self) -> list[bytes]:
         """Give the paths of all that wait."""
-        prefixes: dict[int, bytes] = {}
+        last, prefix = self._root, b""
         paths = []
         for folder, name in self.folders:
-            prefix = prefixes.get(id(folder))
-            if prefix is None:
-                prefix = prefixes[id(folder)] = folder.prefix()
+            if folder is not last:  # most wait beside the one before
+                last, prefix = folder, folder.prefix()
             paths.append(prefix + name)
         return paths
 

@@ -11,7 +11,7 @@ import os
 from array import array
 from functools import partial
 from itertools import chain, compress
-from operator import attrgetter, methodcaller, not_
+from operator import attrgetter, not_
 
 from runner.model.errors import ScanError
 from runner.scan.filesystems import devices_counting_subfolders
@@ -39,7 +39,6 @@ _REPORT_EVERY = 64
 
 _size_and_time = attrgetter("st_size", "st_mtime_ns")
 _name = attrgetter("name")
-_is_folder = methodcaller("is_dir", follow_symlinks=False)
 # Of a file's mode; the module that names them takes as long to import as a hundred files to stat.
 _KIND, _FOLDER = 0o170000, 0o040000
 
@@ -262,7 +261,7 @@ def _tell_apart(fd: int) -> tuple[list[bytes], list[bytes]]:
         with os.scandir(b".") as listed:
             entries = list(listed)
         names = list(map(_name, entries))
-    are_folders = list(map(_is_folder, entries))
+    are_folders = [entry.is_dir(follow_symlinks=False) for entry in entries]
     return list(compress(names, map(not_, are_folders))), list(compress(names, are_folders))
 
 
