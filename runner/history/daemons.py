@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from runner.history.database import Database
-from runner.history.tables import daemons, runs
-from runner.model.runs import Owner, Status
+from runner.history.tables import daemons, jobs
+from runner.model.runs import Owner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,11 +66,7 @@ def find_daemon(database: Database) -> DaemonRecord | None:
 
 
 def accounted_until(database: Database) -> dict[int, datetime]:
-    """Give for each job the instant up to which its fire times have a record, carried out or not.
-
-    A missed row stands for every fire time from its first to the instant at which it was written.
-    """
-    covered = case((runs.c.status == Status.MISSED.value, runs.c.finished_at), else_=runs.c.scheduled_at)
-    query = select(runs.c.job_id, func.max(covered)).where(runs.c.scheduled_at.is_not(None)).group_by(runs.c.job_id)
+    """Give for each job that ever fired the instant up to which its fire times have a record, carried out or not."""
+    query = select(jobs.c.id, jobs.c.accounted_at).where(jobs.c.accounted_at.is_not(None))
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query)}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Label, Row, Table, insert, select, update
 from runner.history.database import Database
 from runner.history.tables import jobs, selections, state
 from runner.model.errors import UsageError
-from runner.model.jobs import Catchup, Job, JobSpec, Schedule, ScheduleKind, Selection, Track
+from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection, Track
 
 
 def selection_columns() -> list[Label[Any]]:
@@ -152,6 +152,9 @@ def _columns(connection: Connection, spec: JobSpec) -> dict[str, Any]:
         "workers": spec.workers,
         "timeout_s": spec.timeout_s,
         "full_every_s": spec.full_every_s,
+        "retries": spec.retries,
+        "retry_delay_s": spec.retry_delay_s,
+        "notify": json.dumps([[notify.event.value, *notify.command] for notify in spec.notify]),
         "schedule_kind": schedule.kind.value if schedule else None,
         "schedule_expression": schedule.expression if schedule else None,
         "schedule_timezone": schedule.timezone if schedule else None,
@@ -180,6 +183,9 @@ def _job(row: Row[Any]) -> Job:
         workers=row.workers,
         timeout_s=row.timeout_s,
         full_every_s=row.full_every_s,
+        retries=row.retries,
+        retry_delay_s=row.retry_delay_s,
+        notify=tuple(Notify(Event(event), tuple(command)) for event, *command in json.loads(row.notify)),
         schedule=schedule,
         catchup=Catchup(row.catchup),
         paused=row.paused,

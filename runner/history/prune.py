@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, case, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select
 
 from runner.history.database import Database
 from runner.history.tables import files, folders, jobs, problems, runs
@@ -58,8 +58,8 @@ def prune(
 ) -> Pruned:
     """Remove the runs that are not to be kept, and every state of a file that only they saw.
 
-    What a job needs to go on is kept in any case: its last saved run, the row up to which its fire times are accounted
-    for, and what is going on. At any moment the remaining runs answer as before.
+    What a job needs to go on is kept in any case: its last saved run, its newest row, and what is going on. At any
+    moment the remaining runs answer as before.
 
     Args:
         database: Where they are.
@@ -92,11 +92,9 @@ def _job_ids(connection: Connection, job_id: int | None) -> list[int]:
 
 def _prunable(connection: Connection, job_id: int, retention: Retention) -> list[ColumnElement[bool]]:
     own = runs.c.job_id == job_id
-    accounted = case((runs.c.status == Status.MISSED.value, runs.c.finished_at), else_=runs.c.scheduled_at)
     needed = [
         select(func.max(runs.c.id)).where(own),
         select(func.max(runs.c.id)).where(own, runs.c.files.is_not(None)),
-        select(runs.c.id).where(own, runs.c.scheduled_at.is_not(None)).order_by(accounted.desc()).limit(1),
     ]
     kept = {connection.execute(query).scalar() for query in needed} - {None}
     conditions = [own, runs.c.status != Status.RUNNING.value, runs.c.id.not_in(kept)]

@@ -72,6 +72,7 @@ def begin_run(
     environment: Environment,
     owner: Owner,
     at_once: int = 1,
+    attempt: int = 1,
 ) -> int:
     """Begin a run; returns its number.
 
@@ -84,10 +85,12 @@ def begin_run(
         environment: Where it takes place.
         owner: Who carries it out.
         at_once: How many runs may go on in this database: a measurement beside another is no measurement.
+        attempt: Which attempt it is.
 
     Raises:
         Busy: If a run of the same job is going on, or as many of others as may.
     """
+    fired = cause is Cause.SCHEDULE and attempt == 1 and scheduled_at is not None
     with database.write() as connection:
         refuse_beside_another(connection, job_id=job.job_id, at_once=at_once)
         values = {
@@ -102,8 +105,18 @@ def begin_run(
             "owner_boot": owner.boot,
             "owner_pid": owner.pid,
             "owner_started_s": owner.started_s,
+            "attempt": attempt,
+            "lateness_s": (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None,
         }
+        _account(connection, job, scheduled_at)
         return insert_row(connection, runs, values)
+
+
+def _account(connection: Connection, job: Job, until: datetime | None) -> None:
+    """Note up to when the fire times of a job have a record."""
+    if until is not None:
+        earlier = or_(jobs.c.accounted_at.is_(None), jobs.c.accounted_at < until)
+        connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(accounted_at=until))
 
 
 def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once: int) -> None:
@@ -212,6 +225,8 @@ def record_not_run(
             "missed": missed,
             "message": message,
         }
+        # A missed row stands for every fire time from its first to when it is written.
+        _account(connection, job, now if status is Status.MISSED else scheduled_at)
         return insert_row(connection, runs, values)
 
 
@@ -398,6 +413,8 @@ def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
         problems=row.problems,
         differences=row.differences,
         missed=row.missed,
+        attempt=row.attempt,
+        lateness_s=row.lateness_s,
         message=row.message,
         executions=tuple(of_run),
         environment=environment,

@@ -137,6 +137,11 @@ jobs = Table(
     # A digest of all that the last saved run found and could not read: an equal one says that nothing has changed.
     Column("findings_digest", LargeBinary(16)),
     Column("full_every_s", Integer, nullable=False, server_default=text("86400")),
+    Column("retries", Integer, nullable=False, server_default=text("0")),
+    Column("retry_delay_s", Integer, nullable=False, server_default=text("60")),
+    Column("notify", Text, nullable=False, server_default=text("'[]'")),  # JSON array of event and arguments
+    # Up to when every fire time has a record, carried out or not; NULL before the first.
+    Column("accounted_at", Instant),
     sqlite_autoincrement=True,
 )
 Index(
@@ -201,6 +206,10 @@ runs = Table(
     Column("owner_boot", Text),
     Column("owner_pid", Integer),
     Column("owner_started_s", Float),
+    Column("attempt", Integer, nullable=False, server_default=text("1")),
+    # From the fire time to the start; NULL for runs that no schedule fired, and for retries.
+    Column("lateness_s", Float),
+    Column("cancel_requested_at", Instant),
     sqlite_autoincrement=True,
 )
 Index("ix_runs_job", runs.c.job_id, runs.c.id)
@@ -233,6 +242,21 @@ executions = Table(
     Column("entries", Number),
     Column("message", Text),
     sqlite_with_rowid=False,
+)
+
+# Commands that were told how a run ended.
+notifications = Table(
+    "notifications",
+    metadata,
+    _number(),
+    Column("run_id", ForeignKey(runs.c.id, ondelete="CASCADE"), nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("command", Text, nullable=False),  # JSON array
+    Column("started_at", Instant, nullable=False),
+    Column("wall_s", Float, nullable=False),
+    Column("exit_code", Integer),
+    Column("message", Text),
+    Index("ix_notifications_run_id", "run_id"),
 )
 
 calibrations = Table(

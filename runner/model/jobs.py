@@ -28,6 +28,28 @@ class ScheduleKind(StrEnum):
     AT = "at"
 
 
+class Event(StrEnum):
+    """What of a run somebody may want to be told."""
+
+    FAILURE = "failure"
+    RECOVERY = "recovery"
+    CHANGE = "change"
+    SLOW = "slow"
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Whom to tell of an event.
+
+    Attributes:
+        event: What happened.
+        command: A program and its arguments, started without a shell.
+    """
+
+    event: Event
+    command: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
     """Which entries of a tree a scan finds, and what it keeps of them.
@@ -78,6 +100,9 @@ class JobSpec:
         workers: Pool workers; None for one per usable CPU.
         timeout_s: Seconds after which an execution is ended; None for never.
         full_every_s: Seconds after which an incremental strategy reads everything again.
+        retries: How many times a failed run is tried again.
+        retry_delay_s: Seconds between the end of a failed run and its next attempt.
+        notify: Who is told what.
         schedule: When it fires; None for a job that only runs by hand.
         catchup: What to do about missed fire times.
         paused: Whether its schedule is held.
@@ -90,6 +115,9 @@ class JobSpec:
     workers: int | None = None
     timeout_s: int | None = None
     full_every_s: int = 24 * 60 * 60
+    retries: int = 0
+    retry_delay_s: int = 60
+    notify: tuple[Notify, ...] = ()
     schedule: Schedule | None = None
     catchup: Catchup = Catchup.ONCE
     paused: bool = False

@@ -210,6 +210,8 @@ class Run:
         problems: Paths that could not be read.
         differences: Paths on which the strategies disagree.
         missed: Fire times that this row stands for; 0 except for missed runs.
+        attempt: 1, or more for a retry.
+        lateness_s: Seconds from the fire time to the start; None for what no schedule fired, and for retries.
         message: What there is to say about it, in one line.
         executions: In the order of their positions.
         environment: Where it ran; None if it never did.
@@ -233,6 +235,8 @@ class Run:
     problems: int = 0
     differences: int = 0
     missed: int = 0
+    attempt: int = 1
+    lateness_s: float | None = None
     message: str | None = None
     executions: tuple[Execution, ...] = ()
     environment: Environment | None = None

@@ -24,7 +24,7 @@ EXECUTION_KEYS = (
 RUN_KEYS = (
     *("run", "job", "root", "cause", "status", "scheduled_at", "started_at", "finished_at", "wall_s", "files"),
     *("directories", "added", "removed", "modified", "problems", "message", "executions", "missed", "differences"),
-    "root_base64",
+    *("root_base64", "attempt", "lateness_s"),
 )
 FILE_KEYS = ("path", "size_bytes", "modified_at", "mtime_ns", "first_run", "path_base64")
 CHANGE_KEYS = ("kind", "path", "old_size_bytes", "new_size_bytes", "path_base64")
@@ -33,7 +33,8 @@ DIFFERENCE_KEYS = ("path", "found_by", "path_base64")
 JOB_KEYS = (
     *("number", "name", "root", "schedule", "timezone", "paused", "next_at", "last_run", "last_status"),
     *("last_finished_at", "patterns", "excludes", "ignore_case", "track", "one_file_system", "strategies", "workers"),
-    *("timeout_s", "catchup", "jitter_s", "created_at", "root_base64", "full_every_s"),
+    *("timeout_s", "catchup", "jitter_s", "created_at", "root_base64", "full_every_s", "retries"),
+    *("retry_delay_s", "notify"),
 )
 
 
@@ -61,6 +62,8 @@ def run_record(run: Run) -> Record:
         "missed": run.missed,
         "differences": run.differences,
         "root_base64": root_base64,
+        "attempt": run.attempt,
+        "lateness_s": run.lateness_s,
     }
 
 
@@ -159,6 +162,9 @@ def job_record(job: Job, next_at: datetime | None = None, last_run: Run | None =
         "created_at": _instant(job.created_at),
         "root_base64": root_base64,
         "full_every_s": spec.full_every_s,
+        "retries": spec.retries,
+        "retry_delay_s": spec.retry_delay_s,
+        "notify": [{"event": one.event.value, "command": list(one.command)} for one in spec.notify],
     }
 
 

@@ -103,7 +103,5 @@ def test_what_reads_a_table_whole_is_noticed(database: Database) -> None:
     assert ["SCAN runs"] == plans(database, ask)
 
 
-def test_what_a_starting_daemon_asks_is_answered_by_groups(database: Database) -> None:
-    """It looks once at the accounts of all jobs; a covering order spares it a sort."""
-    assert accounted_until(database)
-    assert not [step for step in plans(database, accounted_until) if "TEMP B-TREE" in step]
+def test_a_starting_daemon_does_not_go_through_the_runs(database: Database) -> None:
+    assert ["SCAN jobs"] == plans(database, accounted_until)
