@@ -1,9 +1,10 @@
 """What the flags of ``schedule`` and ``edit`` choose about a job."""
 
+import shlex
 from dataclasses import dataclass, replace
 
 from runner.model.errors import UsageError
-from runner.model.jobs import Catchup, JobSpec, Selection, Track
+from runner.model.jobs import Catchup, Event, JobSpec, Notify, Selection, Track
 from runner.model.units import parse_duration
 
 
@@ -20,6 +21,9 @@ class Choices:
     workers: str | None
     timeout: str | None
     full_every: str | None
+    retries: int | None
+    retry_delay: str | None
+    notify: list[str] | None
     catchup: Catchup | None
 
     def apply(self, spec: JobSpec) -> JobSpec:
@@ -43,6 +47,9 @@ class Choices:
             workers=spec.workers if self.workers is None else _parse_workers(self.workers),
             timeout_s=spec.timeout_s if self.timeout is None else _parse_timeout(self.timeout),
             full_every_s=spec.full_every_s if self.full_every is None else parse_duration(self.full_every),
+            retries=spec.retries if self.retries is None else self.retries,
+            retry_delay_s=spec.retry_delay_s if self.retry_delay is None else parse_duration(self.retry_delay),
+            notify=tuple(map(parse_notify, filter(None, self.notify))) if self.notify else spec.notify,
             catchup=self.catchup or spec.catchup,
         )
 
@@ -64,6 +71,24 @@ def choose_selection(
         track=track or old.track,
         one_file_system=old.one_file_system if one_file_system is None else one_file_system,
     )
+
+
+def parse_notify(text: str) -> Notify:
+    """Read whom to tell of what, as in ``failure=mail -s 'a scan failed' ops``; quoted as for a shell, but without one.
+
+    Raises:
+        UsageError: If there is no such event, or no command.
+    """
+    event, equals, command = text.partition("=")
+    if event not in set(Event) or not equals:
+        raise UsageError(f"{text!r} does not begin with an event; write {'|'.join(Event)}, = and a command")
+    try:
+        arguments = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"the command {command!r} can't be read: {error}; mind the quotes") from None
+    if not arguments:
+        raise UsageError(f"{text!r} names no command; write one after the =")
+    return Notify(Event(event), arguments)
 
 
 def _parse_workers(text: str) -> int | None:

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from runner.cli.settings import Settings
+    from runner.daemon.service import Choices
     from runner.history.prune import Retention
+
+# How many of the newest runs the percentiles of lateness are taken from at most.
+_MOST_LATENESS = 10_000
 
 
 def register(app: typer.Typer) -> None:
@@ -24,23 +28,30 @@ def daemon(db: options.Db = None) -> None:
     """Fire the jobs when they are due, in the foreground, until SIGTERM or ^C.
 
     Jobs that are scheduled, changed, paused or removed meanwhile are followed within two seconds. A running run has
-    five seconds to finish when the daemon is stopped; a second signal ends it at once.
+    five seconds to finish when the daemon is stopped; a second signal ends it at once. On SIGHUP it reads the settings
+    again.
 
     [bold]Example[/bold]
 
     runner daemon
     """
+    from runner.cli.settings import load_settings
     from runner.daemon.service import Daemon
-    from runner.measure.environment import DEFAULT_START_METHOD
 
     _log_to_stderr()
-    with options.opened(db) as (database, settings):
-        Daemon(
-            database,
-            start_method=settings.start_method or DEFAULT_START_METHOD,
-            at_once=settings.runs_at_once,
-            retention=_retention(settings),
-        ).run()
+    with options.opened(db) as (database, _):
+        Daemon(database, lambda: _choices(load_settings(db))).run()
+
+
+def _choices(settings: "Settings") -> "Choices":
+    from runner.daemon.service import Choices
+    from runner.measure.environment import DEFAULT_START_METHOD
+
+    return Choices(
+        start_method=settings.start_method or DEFAULT_START_METHOD,
+        at_once=settings.runs_at_once,
+        retention=_retention(settings),
+    )
 
 
 def _retention(settings: "Settings") -> "Callable[[datetime], Retention] | None":
@@ -82,39 +93,44 @@ def _log_to_stderr() -> None:
 def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     """Tell whether a daemon is alive, what it is doing and what comes next; exits with 1 when none is.
 
+    One whose scheduler has given no sign of life for a minute does not count. The lateness of a run is the time from
+    its fire time to its start, waiting for other runs included.
+
     [bold]Example[/bold]
 
     runner status && echo alive
     """
-    from datetime import UTC, datetime
+    from datetime import UTC, datetime, timedelta
 
     from runner.cli.output import write_document, write_table
-    from runner.history.daemons import find_daemon
+    from runner.cli.upcoming import next_firing
+    from runner.history.daemons import find_daemon, state_of
     from runner.history.jobs import list_jobs
-    from runner.history.runs import list_runs
-    from runner.measure.environment import is_alive
+    from runner.history.runs import list_lateness, list_runs
     from runner.model.runs import Status
     from runner.render.status import Situation, status_record, status_view
     from runner.runs.firing import recover
-    from runner.schedules.firing import next_fire_time
 
     now = datetime.now(UTC)
     with options.opened(db) as (database, _):
         recover(database)
         known = find_daemon(database)
         running = list_runs(database, statuses=[Status.RUNNING])
-        jobs = [job for job in list_jobs(database) if job.spec.schedule is not None and not job.spec.paused]
+        jobs = list_jobs(database)
+        lateness_s = list_lateness(database, now - timedelta(days=1), _MOST_LATENESS)
         where = str(database.location)
-    coming = [
-        (at, job.spec.name)
-        for job in jobs
-        if job.spec.schedule is not None and (at := next_fire_time(job.spec.schedule, job.job_id, now)) is not None
-    ]
-    alive = known is not None and known.stopped_at is None and is_alive(known.owner)
-    situation = Situation(daemon=known, alive=alive, database=where, running=running, coming=min(coming, default=None))
+    coming = [(at, job.spec.name) for job in jobs if (at := next_firing(job, now)) is not None]
+    situation = Situation(
+        daemon=known,
+        state=None if known is None else state_of(known, now),
+        database=where,
+        running=running,
+        coming=min(coming, default=None),
+        lateness_s=lateness_s,
+    )
     if fmt == "table":
         write_table(status_view(situation, now=now))
     else:
         write_document(status_record(situation), fmt)
-    if not alive:
+    if not situation.alive:
         raise typer.Exit(1)

@@ -29,6 +29,9 @@ def edit(
     workers: options.Workers = None,
     timeout: options.Timeout = None,
     full_every: options.FullEvery = None,
+    retries: options.Retries = None,
+    retry_delay: options.RetryDelay = None,
+    notify: options.NotifyOption = None,
     db: options.Db = None,
 ) -> None:
     """Change a job; what is not named stays as it is. Patterns, excludes and strategies are replaced as a whole.
@@ -61,6 +64,9 @@ def edit(
         workers=workers,
         timeout=timeout,
         full_every=full_every,
+        retries=retries,
+        retry_delay=retry_delay,
+        notify=notify,
         catchup=catchup,
     )
     with options.opened(db) as (database, _):

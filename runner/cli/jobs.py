@@ -20,26 +20,17 @@ def jobs(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     from datetime import UTC, datetime
 
     from runner.cli.output import write_records, write_table
+    from runner.cli.upcoming import next_firing
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_last_runs
     from runner.render.records import job_record
     from runner.runs.firing import recover
-    from runner.schedules.firing import next_fire_time
 
     now = datetime.now(UTC)
     with options.opened(db) as (database, _):
         recover(database)
         last = list_last_runs(database)
-        rows = [
-            (
-                job,
-                next_fire_time(job.spec.schedule, job.job_id, now)
-                if job.spec.schedule and not job.spec.paused
-                else None,
-                last.get(job.job_id),
-            )
-            for job in list_jobs(database)
-        ]
+        rows = [(job, next_firing(job, now), last.get(job.job_id)) for job in list_jobs(database)]
     if fmt == "table":
         from runner.render.tables import jobs_table
 

@@ -12,6 +12,7 @@ import typer
 
 from runner.cli import (
     calibrate,
+    cancel,
     contents,
     daemon,
     database,
@@ -45,6 +46,7 @@ for module in (
     upcoming,
     run,
     daemon,
+    cancel,
     history,
     contents,
     trends,

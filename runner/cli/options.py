@@ -127,6 +127,24 @@ FullEvery = Annotated[
     ),
 ]
 
+Retries = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Try a failed run again, at most so often.", rich_help_panel=_HOW),
+]
+RetryDelay = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Wait so long before each retry; default 1m.", rich_help_panel=_HOW),
+]
+NotifyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="EVENT=COMMAND",
+        help="Tell a command of failure, recovery, change or slow; repeatable.",
+        rich_help_panel=_HOW,
+    ),
+]
+
 
 @contextmanager
 def opened(db: str | None) -> Iterator[tuple["Database", Settings]]:

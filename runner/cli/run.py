@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Run a job once, now. A folder that no job names becomes a job without a schedule.
 
-    Exits with 1 when the run failed, and with 130 when ^C ended it.
+    Exits with 1 when the run failed or was cancelled from elsewhere, and with 130 when ^C ended it.
 
     [bold]Examples[/bold]
 
@@ -51,7 +51,8 @@ def run(
     with options.opened(db) as (database, settings):
         job = find_or_add(database, target, lambda spec: add_job(database, spec, datetime.now(UTC)))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
-        with shown_progress(last[0].directories if last else None, Interrupt()) as watching:
+        interrupt = Interrupt()
+        with shown_progress(last[0].directories if last else None, interrupt) as watching:
             try:
                 run_id = fire(
                     database,
@@ -68,7 +69,7 @@ def run(
             typer.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled", err=True)
         else:
             show_run(database, finished, fmt)
-    if finished.status is Status.CANCELLED:
+    if interrupt.status is not None:
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:
         raise typer.Exit(1)

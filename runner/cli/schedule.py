@@ -28,6 +28,9 @@ def schedule(
     workers: options.Workers = None,
     timeout: options.Timeout = None,
     full_every: options.FullEvery = None,
+    retries: options.Retries = None,
+    retry_delay: options.RetryDelay = None,
+    notify: options.NotifyOption = None,
     db: options.Db = None,
 ) -> None:
     """Register a job that scans DIR on a timer.
@@ -65,6 +68,9 @@ def schedule(
         workers=workers,
         timeout=timeout,
         full_every=full_every,
+        retries=retries,
+        retry_delay=retry_delay,
+        notify=notify,
         catchup=catchup,
     )
     base = JobSpec(name=default_name(root) if name is None else name, root=root, schedule=plan)

@@ -1,10 +1,15 @@
 """``runner next``: the coming fire times."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner.cli import options
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from runner.model.jobs import Job
 
 
 def register(app: typer.Typer) -> None:
@@ -36,11 +41,10 @@ def upcoming(
     now = datetime.now(UTC)
     with options.opened(db) as (database, _):
         chosen = list_jobs(database) if job is None else [get_job(database, job)]
-    firing = [one for one in chosen if one.spec.schedule is not None and not one.spec.paused]
     lists = [
         [(time.at, one.spec.name, time) for time in coming(one.spec.schedule, one.job_id, now, count)]
-        for one in firing
-        if one.spec.schedule is not None
+        for one in chosen
+        if one.spec.schedule is not None and (job is not None or next_firing(one, now) is not None)
     ]
     rows = list(islice(merge(*lists, key=lambda row: row[:2]), count))
     if fmt == "table":
@@ -61,3 +65,18 @@ def upcoming(
             fmt,
             columns=columns,
         )
+
+
+def next_firing(job: "Job", now: "datetime") -> "datetime | None":
+    """Tell when a job fires next; one whose time zone is not known here is named on stderr, and the others go on."""
+    from runner.model.errors import UsageError
+    from runner.render.text import harmless
+    from runner.schedules.firing import next_fire_time
+
+    if job.spec.schedule is None or job.spec.paused:
+        return None
+    try:
+        return next_fire_time(job.spec.schedule, job.job_id, now)
+    except UsageError as error:
+        typer.echo(harmless(f"{job.spec.name} can't be fired: {error}"), err=True)
+        return None

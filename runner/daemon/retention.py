@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from runner.history.database import Database
-from runner.history.prune import Retention, prune
+from runner.history.prune import Pruned, Retention, prune
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _LOOK_S = 0.2
 
 def forget_daily(
     database: Database,
-    retention: Callable[[datetime], Retention],
+    retention: Callable[[datetime], Retention | None],
     guarded: Callable[[Callable[[], None]], None],
     stopping: Callable[[], bool],
 ) -> None:
@@ -25,13 +25,14 @@ def forget_daily(
 
     Args:
         database: Where the runs are.
-        retention: Tells what is kept at an instant.
+        retention: Tells what is kept at an instant; None when nothing is to be forgotten.
         guarded: Carries something out that must not end the daemon.
         stopping: Tells whether to stop.
     """
 
     def forget() -> None:
-        pruned = prune(database, retention(datetime.now(UTC)), stop=stopping)
+        kept = retention(datetime.now(UTC))
+        pruned = prune(database, kept, stop=stopping) if kept is not None else Pruned()
         if pruned.runs:
             _log.info("forgot %d runs and %d states of files", pruned.runs, pruned.versions)
 

@@ -4,6 +4,8 @@ The scheduler's own thread only says what is due: a job store or an executor tha
 that thread silently when the database is locked.
 """
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,10 +16,28 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.schedules.trigger import ScheduleTrigger
 
+_log = logging.getLogger(__name__)
+
 Due = Callable[[int, datetime, datetime], None]
+
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler 3 has no types
+    """A scheduler that tells when it last looked what is due.
+
+    Attributes:
+        looked_s: By ``time.monotonic``.
+    """
+
+    looked_s = 0.0
+
+    def _process_jobs(self) -> float | None:
+        wait_s: float | None = super()._process_jobs()
+        self.looked_s = time.monotonic()
+        return wait_s
 
 
 class Timetable:
@@ -29,7 +49,7 @@ class Timetable:
     """
 
     def __init__(self, due: Due) -> None:
-        self._scheduler = BackgroundScheduler(
+        self._scheduler = _Scheduler(
             timezone=UTC,
             jobstores={"default": MemoryJobStore()},
             executors={"default": _Messenger(due)},
@@ -46,9 +66,10 @@ class Timetable:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def is_alive(self) -> bool:
-        """Whether it fires: an error in a trigger would end the scheduler's thread, and nobody would be told."""
-        return self._scheduler._thread.is_alive()  # type: ignore[no-any-return]  # noqa: SLF001  no public way
+    @property
+    def looked_s(self) -> float:
+        """When it last looked what is due, by ``time.monotonic``; a thread that has ended or hangs looks no more."""
+        return self._scheduler.looked_s
 
     def wake(self) -> None:
         """Look at the clock now, which may have been set, or the machine may have slept."""
@@ -66,15 +87,22 @@ class Timetable:
             job = firing.get(job_id)
             if job is None or (job.spec.schedule, job.armed_at) != (known.spec.schedule, known.armed_at):
                 with suppress(JobLookupError):  # one that fires no more removes itself
-                    self._scheduler.remove_job(str(job_id))
+                    self._scheduler.remove_job(_key(job_id))
                 del self._jobs[job_id]
         for job_id, job in firing.items():
             if job_id not in self._jobs:
-                assert job.spec.schedule is not None  # noqa: S101  filtered above
-                trigger = ScheduleTrigger(job.spec.schedule, job_id, after(job))
-                if trigger.get_next_fire_time(None, datetime.now(UTC)) is not None:
-                    self._scheduler.add_job(_never_called, trigger, id=str(job_id))
+                try:
+                    self._add(job, after(job))
+                except UsageError as error:  # its zone is not known on this machine
+                    _log.error("%s can't be fired: %s", job.spec.name, error)
+                    continue
             self._jobs[job_id] = job
+
+    def _add(self, job: Job, after: datetime) -> None:
+        assert job.spec.schedule is not None  # noqa: S101  only those that fire are followed
+        trigger = ScheduleTrigger(job.spec.schedule, job.job_id, after)
+        if trigger.get_next_fire_time(None, datetime.now(UTC)) is not None:
+            self._scheduler.add_job(_never_called, trigger, id=_key(job.job_id))
 
     def find_job(self, job_id: int) -> Job | None:
         """Find a job that fires, as it is now."""
@@ -97,6 +125,11 @@ class _Messenger(BaseExecutor):  # type: ignore[misc]  # APScheduler 3 has no ty
 
     def _do_submit_job(self, _job: Any, _run_times: list[datetime]) -> None:
         raise AssertionError("submit_job does not call this")
+
+
+def _key(job_id: int) -> str:
+    # Of jobs that are due at the same time the job store gives the one with the lower text first.
+    return f"{job_id:019d}"
 
 
 def _never_called() -> None:

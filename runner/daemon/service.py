@@ -1,97 +1,92 @@
-"""The daemon: one loop that follows the jobs table and hands due jobs to the worker, until it is told to stop."""
+"""The daemon: one loop that follows the jobs table and hands due jobs to the workers, until it is told to stop."""
 
 import logging
 import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import takewhile
 from types import FrameType
+from typing import Any
 
 from runner.daemon.lock import held_daemon_lock
+from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, still_owed, wants_retry
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
+from runner.daemon.workers import Firing, Workers
 from runner.history.daemons import accounted_until, find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.prune import Retention
-from runner.history.runs import Busy, get_run, record_not_run
+from runner.history.runs import Busy, find_made_up, find_newest, get_run, record_not_run
 from runner.measure.environment import describe_process
-from runner.model.errors import DaemonError, HistoryError
+from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
 from runner.model.jobs import Catchup, Job
-from runner.model.runs import Cause, Owner, Status
+from runner.model.runs import Cause, Owner, Run, Status
 from runner.model.units import format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
-from runner.schedules.firing import count_fire_times, fire_times, last_fire_time, next_fire_time
+from runner.schedules.firing import count_fire_times, next_fire_time
 
 _log = logging.getLogger(__name__)
 
-# How often the jobs table's revision is read, and how often a sign of life is written.
+# How often the clock and the jobs table's revision are looked at, and how often a sign of life is written.
 _FOLLOW_S = 1.0
 _HEARTBEAT_S = 10.0
+# A scheduler that has not looked what is due for so many rounds never will again.
+_MOST_STALLED = 30
 # How long a run may go on after the daemon was told to stop.
 _GRACE_S = 5.0
 # A firing that comes later than this is treated as missed, and so is a clock set back by more followed.
 _LATE_S = 60.0
 # Fire times are whole microseconds.
 _TICK = timedelta(microseconds=1)
-# The most runs that --catchup all makes up for.
-_MAX_CATCHUP = 100
 
 
-@dataclass(slots=True, eq=False)
-class _Firing:
-    """What a job owes: a run, or several to make up for missed ones.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices:
+    """What a person chooses for a daemon, in the settings.
 
     Attributes:
-        job: The job as it was when they became due.
-        cause: Why they run.
-        times: Their fire times.
-        begun: Whether the first of them has its row in the history.
-        overlapped: Fire times that passed before that. They get their rows after it: what is recorded reaches up to
-            a job's last fire time, so a row of theirs would hide that this firing never began, if the daemon died.
-    """
-
-    job: Job
-    cause: Cause
-    times: Sequence[datetime]
-    begun: bool = False
-    overlapped: list[datetime] = field(default_factory=list)
-
-
-class Daemon:
-    """The scheduler of one database, in the foreground.
-
-    Args:
-        database: Where its jobs and their history are.
         start_method: How pool workers are started.
         at_once: How many runs may go on at the same time.
         retention: Tells which runs are kept at an instant; None when nothing is ever forgotten.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        start_method: str,
-        at_once: int,
-        retention: Callable[[datetime], Retention] | None = None,
-    ) -> None:
+    start_method: str
+    at_once: int = 1
+    retention: Callable[[datetime], Retention] | None = None
+
+
+class Daemon:
+    """The scheduler of one database, in the foreground.
+
+    All decisions are made on the thread that calls :meth:`run`; others leave it what is to be done in the inbox.
+
+    Args:
+        database: Where its jobs and their history are.
+        load: Loads what was chosen for it, now and whenever it is told to by SIGHUP.
+    """
+
+    def __init__(self, database: Database, load: Callable[[], Choices]) -> None:
         self._database = database
-        self._start_method = start_method
-        self._at_once = at_once
-        self._retention = retention
-        # What is due, from the scheduler's thread; None only wakes the loop.
-        self._inbox: queue.SimpleQueue[tuple[int, datetime, datetime] | None] = queue.SimpleQueue()
-        # What is to be run, for the workers; None ends one.
-        self._outbox: queue.SimpleQueue[_Firing | None] = queue.SimpleQueue()
-        self._timetable = Timetable(lambda job_id, first, last: self._inbox.put((job_id, first, last)))
-        self._under_way: dict[int, _Firing] = {}
-        self._lock = threading.Lock()
+        self._load = load
+        self._choices = load()
+        # What is to be done next; None only wakes the loop.
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # What could not be written into the history yet, in order.
+        self._unwritten: deque[Callable[[], object]] = deque()
+        self._writing = threading.Lock()
+        self._timetable = Timetable(lambda *due: self._inbox.put(partial(self._dispatch, *due)))
+        self._workers = Workers(
+            lambda firing, at: self._guarded(partial(self._carry_out, firing, at)),
+            lambda *skipped: self._guarded(partial(self._skip, *skipped)),
+        )
+        # The next attempt of each job whose last one failed, and when, by time.monotonic.
+        self._retries: dict[int, tuple[float, Firing]] = {}
         self._stopping_since: float | None = None
         self._stopping_by = ""
         self._at_once_now = False
@@ -100,7 +95,7 @@ class Daemon:
         self._clock_offset_s = _clock_offset_s()
 
     def run(self) -> None:
-        """Fire what is due until SIGTERM or SIGINT, which are this process's from then on.
+        """Fire what is due until SIGTERM or SIGINT, which like SIGHUP are this process's from then on.
 
         Raises:
             DaemonError: If the database has a daemon already, or gets another one while its server is restarted.
@@ -108,16 +103,18 @@ class Daemon:
         with held_daemon_lock(self._database) as hold:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
+            signal.signal(signal.SIGHUP, lambda *_: self._inbox.put(self._reload))
             before = find_daemon(self._database)
             record_daemon(self._database, self._owner, datetime.now(UTC))
-            workers = [threading.Thread(target=self._work, name=f"worker-{i}") for i in range(self._at_once)]
-            if (retention := self._retention) is not None:
-                forgetting = partial(forget_daily, self._database, retention, self._guarded, self._is_stopping)
-                workers.append(threading.Thread(target=forgetting, name="retention"))
+            retention = threading.Thread(
+                target=forget_daily,
+                args=(self._database, self._retention, self._guarded, self._is_stopping),
+                name="retention",
+            )
             try:
                 self._begin(before.owner if before is not None else None)
-                for worker in workers:
-                    worker.start()
+                self._workers.resize(self._choices.at_once)
+                retention.start()
                 self._timetable.start()
                 self._loop(hold)
                 _log.info("%s: stopping; a second signal ends a running run at once", self._stopping_by)
@@ -125,11 +122,10 @@ class Daemon:
                 # However it ends: a worker that was not told would go on for ever, and the process with it.
                 self._stop_by("an error")
                 self._timetable.stop()
-                for _ in workers:
-                    self._outbox.put(None)
-                for worker in workers:
-                    if worker.ident is not None:
-                        worker.join()
+                self._workers.stop()
+                if retention.ident is not None:
+                    retention.join()
+                self._write_down()
                 self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True))
             _log.info("stopped")
 
@@ -142,66 +138,86 @@ class Daemon:
         jobs = list_jobs(self._database)
         accounted = accounted_until(self._database)
         for job in jobs:
-            if not job.spec.paused:
-                since = max(job.armed_at, accounted.get(job.job_id, job.armed_at))
-                self._catch_up(job, since, now, "no daemon ran")
-        self._timetable.follow(jobs, lambda _job: now)
+            if job.spec.schedule is not None and not job.spec.paused:
+                try:
+                    self._take_up(job, max(job.armed_at, accounted.get(job.job_id, job.armed_at)), now)
+                except UsageError as error:  # its zone is not known on this machine; the others fire
+                    _log.error("%s can't be fired: %s", job.spec.name, error)
+        self._timetable.follow(jobs, lambda job: max(now, fires_after(job, accounted.get(job.job_id), now)))
         _log.info("started: %d jobs in %s", len(jobs), self._database.location)
 
-    def _catch_up(self, job: Job, since: datetime, until: datetime, why: str) -> None:
-        """Record the fire times with since < time <= until as one missed row, and make up for them as the job says."""
-        schedule = job.spec.schedule
-        if schedule is None:
+    def _take_up(self, job: Job, since: datetime, now: datetime) -> None:
+        """Take over what the daemon before this one has left of a job."""
+        unmade = find_made_up(self._database, job)
+        owed = still_owed(job, *unmade) if unmade is not None else []
+        if self._record_missed(job, since, now, "no daemon ran"):
+            fresh = make_up(job, since, now)
+            owed = owed + fresh if job.spec.catchup is Catchup.ALL else fresh
+        if owed:
+            self._workers.hand_over(Firing(job, Cause.CATCHUP, owed[-MAX_CATCHUP:]))
             return
-        missed = count_fire_times(schedule, job.job_id, since, until)
-        first = next_fire_time(schedule, job.job_id, since)
+        newest = find_newest(self._database, job) if job.spec.retries else None
+        if newest is not None and newest.finished_at is not None and wants_retry(job, newest):
+            self._retry_later(job, newest, delay_s=job.spec.retry_delay_s - (now - newest.finished_at).total_seconds())
+
+    def _record_missed(self, job: Job, since: datetime, until: datetime, why: str) -> bool:
+        """Record the fire times with since < time <= until as one missed row; returns whether there are any."""
+        assert job.spec.schedule is not None  # noqa: S101  only jobs that fire come here
+        missed = count_fire_times(job.spec.schedule, job.job_id, since, until)
+        first = next_fire_time(job.spec.schedule, job.job_id, since)
         if not missed or first is None:
-            return
+            return False
         message = f"{missed} fire times passed while {why}" if missed > 1 else why
         # The row stands for all fire times up to when it says it was written.
-        record_not_run(
-            self._database, job, status=Status.MISSED, scheduled_at=first, now=until, message=message, missed=missed
-        )
+        self._record(job, status=Status.MISSED, scheduled_at=first, now=until, message=message, missed=missed)
         _log.warning("%s: %s", job.spec.name, message)
-        if job.spec.catchup is Catchup.NONE:
-            return
-        if job.spec.catchup is Catchup.ALL and missed <= _MAX_CATCHUP:
-            times = list(takewhile(lambda at: at <= until, fire_times(schedule, job.job_id, since)))
-        else:
-            last = last_fire_time(schedule, job.job_id, since, until)
-            times = [last] if last is not None else []
-        self._hand_over(_Firing(job, Cause.CATCHUP, times))
+        return True
 
     def _loop(self, hold: Callable[[], None]) -> None:
         next_follow = next_heartbeat = time.monotonic()
+        stalled, looked_s = 0, 0.0
         while self._stopping_since is None:
             now = time.monotonic()
-            if now >= next_heartbeat:
-                self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
-                self._guarded(self._follow_clock)
-                next_heartbeat = now + _HEARTBEAT_S
             if now >= next_follow:
+                next_follow = now + _FOLLOW_S
+                stalled, looked_s = (
+                    (stalled + 1 if self._timetable.looked_s == looked_s else 0),
+                    self._timetable.looked_s,
+                )
+                if stalled >= _MOST_STALLED:
+                    raise RuntimeError("the scheduler has ceased to look what is due")
+                # A sign of life is one of the scheduler, without which this process is none.
+                if now >= next_heartbeat and not stalled:
+                    next_heartbeat = now + _HEARTBEAT_S
+                    self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
                 self._guarded(hold)
                 self._guarded(self._follow)
-                next_follow = now + _FOLLOW_S
-            if not self._timetable.is_alive():
-                raise RuntimeError("the scheduler's thread has ended")
+                self._guarded(self._follow_clock)
+                self._write_down()
+                self._retry_due(now)
             try:
-                due = self._inbox.get(timeout=max(0.0, next_follow - time.monotonic()))
+                action = self._inbox.get(timeout=max(0.0, next_follow - time.monotonic()))
             except queue.Empty:
                 continue
-            if due is not None:
-                job_id, first, last = due
-                self._guarded(lambda job_id=job_id, first=first, last=last: self._dispatch(job_id, first, last))  # type: ignore[misc]
+            if action is not None:
+                self._guarded(action)
 
     def _follow(self) -> None:
         revision = jobs_revision(self._database)
         if revision != self._revision:
-            accounted = accounted_until(self._database)
-            self._timetable.follow(
-                list_jobs(self._database), lambda job: max(job.armed_at, accounted.get(job.job_id, job.armed_at))
-            )
+            self._refollow(at_least=None)
             self._revision = revision
+
+    def _refollow(self, at_least: datetime | None) -> None:
+        """Take over the jobs as they are now; what fires anew does so after an instant, or after what has fired."""
+        accounted = accounted_until(self._database)
+        now = datetime.now(UTC)
+
+        def after(job: Job) -> datetime:
+            since = fires_after(job, accounted.get(job.job_id), now)
+            return since if at_least is None else max(at_least, since)
+
+        self._timetable.follow(list_jobs(self._database), after)
 
     def _follow_clock(self) -> None:
         """Look at the clock, by which the scheduler fires but does not wait: it may have been set, or have slept."""
@@ -214,7 +230,7 @@ class Daemon:
             )
             now = datetime.now(UTC)
             self._timetable.follow([], lambda _job: now)
-            self._timetable.follow(list_jobs(self._database), lambda _job: now)
+            self._refollow(at_least=now)
         self._timetable.wake()
 
     def _dispatch(self, job_id: int, first: datetime, last: datetime) -> None:
@@ -222,68 +238,71 @@ class Daemon:
         job = self._timetable.find_job(job_id)
         if job is None:  # removed or paused since it became due
             return
-        if first < last or datetime.now(UTC) - last > timedelta(seconds=_LATE_S):
-            self._catch_up(job, first - _TICK, last, "the machine or the daemon was held up")
-        else:
-            self._hand_over(_Firing(job, Cause.SCHEDULE, [last]))
+        self._retries.pop(job_id, None)  # this is the next attempt
+        if first == last and datetime.now(UTC) - last <= timedelta(seconds=_LATE_S):
+            self._workers.hand_over(Firing(job, Cause.SCHEDULE, [last]))
+            return
+        self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up")
+        if owed := make_up(job, first - _TICK, last):
+            self._workers.hand_over(Firing(job, Cause.CATCHUP, owed))
 
-    def _hand_over(self, firing: _Firing) -> None:
-        """Give a firing to the workers, unless they have one of its job already."""
-        with self._lock:
-            earlier = self._under_way.setdefault(firing.job.job_id, firing)
-            if earlier is firing:
-                self._outbox.put(firing)
-                return
-            if not earlier.begun:
-                earlier.overlapped += firing.times
-                return
-        for at in firing.times:
-            self._skip(firing.job, at, "its last run was still going")
+    def _retry_later(self, job: Job, failed: Run, delay_s: float) -> None:
+        """Let a failed run be tried again, unless the job fires before."""
+        assert failed.scheduled_at is not None  # noqa: S101  manual runs are not tried again
+        again = Firing(job, failed.cause, [failed.scheduled_at], attempt=failed.attempt + 1)
+        self._retries[job.job_id] = time.monotonic() + delay_s, again
+
+    def _retry_due(self, now_s: float) -> None:
+        for job_id, (at_s, firing) in list(self._retries.items()):
+            # While the failed run is still being wound up, its retry would be taken for one that overlaps it.
+            if now_s >= at_s and not self._workers.is_under_way(job_id):
+                del self._retries[job_id]
+                self._workers.hand_over(firing)
 
     def _skip(self, job: Job, at: datetime, message: str) -> None:
-        record_not_run(
-            self._database, job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message
-        )
+        self._record(job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message)
         _log.warning("%s: the firing at %s was skipped: %s", job.spec.name, format_instant(at), message)
 
-    def _work(self) -> None:
-        """Carry out what is due, one run after another, on a thread of its own."""
-        while (firing := self._outbox.get()) is not None:
-            for at in firing.times:
-                # What never begins for that is recorded as missed by the next daemon.
-                if self._stopping_since is None:
-                    self._guarded(lambda firing=firing, at=at: self._carry_out(firing, at))  # type: ignore[misc]
-            if self._stopping_since is None:
-                self._note_begun(firing)
-            with self._lock:
-                del self._under_way[firing.job.job_id]
+    def _record(self, job: Job, **row: Any) -> None:
+        """Write what did not happen into the history, now or as soon as that can be written."""
+        self._unwritten.append(partial(record_not_run, self._database, job, **row))
+        self._write_down()
 
-    def _note_begun(self, firing: _Firing) -> None:
-        """Give the fire times that passed while a firing waited for other runs their rows."""
-        with self._lock:
-            firing.begun = True
-            overlapped, firing.overlapped = firing.overlapped, []
-        for at in overlapped:
-            self._guarded(lambda at=at: self._skip(firing.job, at, "the firing before it still waited for other runs"))  # type: ignore[misc]
+    def _write_down(self) -> None:
+        with self._writing:
+            while self._unwritten:
+                try:
+                    self._unwritten[0]()
+                except HistoryError as error:
+                    _log.error("%s", error)
+                    return
+                self._unwritten.popleft()
 
-    def _carry_out(self, firing: _Firing, at: datetime) -> None:
+    def _carry_out(self, firing: Firing, at: datetime) -> None:
+        """Carry out one run, on a worker's thread."""
         job = self._timetable.find_job(firing.job.job_id)
         if job is None:  # removed or paused while it waited
             return
+        choices = self._choices
         try:
             run_id = fire(
                 self._database,
                 job,
                 cause=firing.cause,
                 scheduled_at=at,
-                start_method=self._start_method,
-                at_once=self._at_once,
+                start_method=choices.start_method,
+                at_once=choices.at_once,
+                attempt=firing.attempt,
                 watching=Watching(
-                    stop=self._should_stop, on_strategy=lambda _strategy, _position: self._note_begun(firing)
+                    stop=self._should_stop,
+                    on_strategy=lambda _strategy, _position: self._workers.note_begun(firing),
+                    on_wait=lambda reason: _log.info("%s: %s", job.spec.name, reason),
+                    patient=True,
                 ),
             )
         except Busy as busy:  # a person is running it by hand
-            self._skip(job, at, str(busy))
+            if firing.attempt == 1:
+                self._skip(job, at, str(busy))
             return
         except Stopped:
             return
@@ -296,6 +315,22 @@ class Daemon:
             format_seconds(run.wall_s),
             f": {run.message}" if run.message else "",
         )
+        if wants_retry(job, run):
+            self._inbox.put(partial(self._retry_later, job, run, job.spec.retry_delay_s))
+
+    def _reload(self) -> None:
+        """Read the settings again."""
+        try:
+            self._choices = self._load()
+        except RunnerError as error:
+            _log.error("the settings stay as they were: %s", error)
+            return
+        self._workers.resize(self._choices.at_once)
+        _log.info("SIGHUP: the settings were read again")
+
+    def _retention(self, now: datetime) -> Retention | None:
+        retention = self._choices.retention
+        return retention(now) if retention is not None else None
 
     def _is_stopping(self) -> bool:
         return self._stopping_since is not None

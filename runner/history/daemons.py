@@ -2,12 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import delete, insert, select, update
 
 from runner.history.database import Database
 from runner.history.tables import daemons, jobs
+from runner.measure.environment import is_alive
 from runner.model.runs import Owner
+
+# It is given every ten seconds, but not while another program locks the database.
+_SILENT_S = 60.0
+
+
+class DaemonState(StrEnum):
+    """How a daemon is, as far as can be told from outside."""
+
+    ALIVE = "alive"
+    SILENT = "silent"
+    STOPPED = "stopped"
+    DIED = "died"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +39,20 @@ class DaemonRecord:
     started_at: datetime
     heartbeat_at: datetime
     stopped_at: datetime | None
+
+
+def state_of(daemon: DaemonRecord, now: datetime) -> DaemonState:
+    """Tell how a daemon is.
+
+    A process that lives but whose scheduler gives no sign of life is silent; of one on another machine nothing else is
+    known.
+    """
+    if daemon.stopped_at is not None:
+        return DaemonState.STOPPED
+    if not is_alive(daemon.owner):
+        return DaemonState.DIED
+    silent = (now - daemon.heartbeat_at).total_seconds() > _SILENT_S
+    return DaemonState.SILENT if silent else DaemonState.ALIVE
 
 
 def record_daemon(database: Database, owner: Owner, now: datetime) -> None:

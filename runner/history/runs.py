@@ -21,6 +21,18 @@ from runner.scan.snapshot import Snapshot
 # More differing paths than a person will read; their number is kept in full.
 _MAX_DIFFERENCES = 1_000
 
+# How it is said that a run is over.
+_ENDED = {
+    Status.SUCCEEDED: "has succeeded",
+    Status.PARTIAL: "has finished in part",
+    Status.FAILED: "has failed",
+    Status.TIMED_OUT: "has timed out",
+    Status.CANCELLED: "was cancelled",
+    Status.INTERRUPTED: "was interrupted",
+    Status.MISSED: "was missed",
+    Status.SKIPPED: "was skipped",
+}
+
 _QUERY = (
     select(runs, jobs.c.name, jobs.c.root, *(column.label(f"in_{column.name}") for column in environments.c))
     .join_from(runs, jobs, runs.c.job_id == jobs.c.id)
@@ -228,6 +240,71 @@ def record_not_run(
         # A missed row stands for every fire time from its first to when it is written.
         _account(connection, job, now if status is Status.MISSED else scheduled_at)
         return insert_row(connection, runs, values)
+
+
+def request_cancel(database: Database, run_id: int, now: datetime) -> None:
+    """Ask whoever carries out a run to end it, wherever that process is.
+
+    Raises:
+        UsageError: If there is no such run, or it is not going on.
+    """
+    with database.write() as connection:
+        query = select(runs.c.status).where(runs.c.id == run_id)
+        status = connection.execute(query).scalar() if 0 < run_id < 2**63 else None
+        if status is None:
+            raise UsageError(f"there is no run {run_id}; see `runner history`")
+        if status != Status.RUNNING.value:
+            raise UsageError(f"run {run_id} is not going on: it {_ENDED[Status(status)]}; see `runner status`")
+        asked = update(runs).where(runs.c.id == run_id, runs.c.cancel_requested_at.is_(None))
+        connection.execute(asked.values(cancel_requested_at=now))
+
+
+def is_cancel_requested(database: Database, run_id: int) -> bool:
+    """Whether somebody has asked to end a run."""
+    with database.read() as connection:
+        asked = connection.execute(select(runs.c.cancel_requested_at).where(runs.c.id == run_id)).scalar()
+    return asked is not None
+
+
+def find_newest(database: Database, job: Job) -> Run | None:
+    """Find the newest row of a job, whether it was carried out or not; None if there is none."""
+    found = _runs(database, _QUERY.where(runs.c.job_id == job.job_id).order_by(runs.c.id.desc()).limit(1))
+    return found[0] if found else None
+
+
+def find_made_up(database: Database, job: Job) -> tuple[Run, int] | None:
+    """Find the newest missed row of a job, and how many runs have made up for it since; None if it is settled.
+
+    It is settled once the job has run for any other cause.
+    """
+    begun = 0
+    with database.read() as connection:
+        query = select(runs.c.id, runs.c.cause, runs.c.status, runs.c.attempt).where(runs.c.job_id == job.job_id)
+        for row in connection.execute(query.order_by(runs.c.id.desc())):
+            if row.status == Status.MISSED.value:
+                break
+            if row.status == Status.SKIPPED.value:
+                continue
+            if row.cause != Cause.CATCHUP.value:
+                return None
+            begun += row.attempt == 1
+        else:
+            return None
+    return get_run(database, row.id), begun
+
+
+def list_lateness(database: Database, since: datetime, limit: int) -> list[float]:
+    """List by how many seconds the last scheduled runs were late, of those that started since an instant.
+
+    Args:
+        database: Where they are kept.
+        since: The earliest start.
+        limit: How many of the newest rows are looked at.
+    """
+    newest = select(runs.c.started_at, runs.c.lateness_s).order_by(runs.c.id.desc()).limit(limit).subquery()
+    query = select(newest.c.lateness_s).where(newest.c.lateness_s.is_not(None), newest.c.started_at >= since)
+    with database.read() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def list_owners(database: Database) -> dict[int, Owner]:

@@ -1,14 +1,15 @@
 """What ``status`` tells about the daemon."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from rich.console import RenderableType
 
-from runner.history.daemons import DaemonRecord
+from runner.history.daemons import DaemonRecord, DaemonState
 from runner.model.runs import Run
-from runner.model.units import format_instant
+from runner.model.units import format_instant, format_seconds
 from runner.render.grid import Cell
 from runner.render.records import Record
 from runner.render.tables import key_values, relative
@@ -21,17 +22,24 @@ class Situation:
 
     Attributes:
         daemon: The daemon that runs, or the last one that did.
-        alive: Whether it runs.
+        state: How it is; None if there has never been one.
         database: Where the database is.
         running: The runs that are going on.
         coming: The next fire time and its job's name.
+        lateness_s: By how many seconds the scheduled runs of the last day started after their fire times.
     """
 
     daemon: DaemonRecord | None
-    alive: bool
+    state: DaemonState | None
     database: str
     running: Sequence[Run]
     coming: tuple[datetime, str] | None
+    lateness_s: Sequence[float]
+
+    @property
+    def alive(self) -> bool:
+        """Whether it fires."""
+        return self.state is DaemonState.ALIVE
 
 
 def status_record(situation: Situation) -> Record:
@@ -39,6 +47,7 @@ def status_record(situation: Situation) -> Record:
     daemon, coming = situation.daemon, situation.coming
     return {
         "alive": situation.alive,
+        "state": situation.state,
         "database": situation.database,
         "host": daemon.owner.host if daemon else None,
         "pid": daemon.owner.pid if daemon else None,
@@ -48,6 +57,7 @@ def status_record(situation: Situation) -> Record:
         "running": [run.run_id for run in situation.running],
         "next_job": coming[1] if coming else None,
         "next_at": format_instant(coming[0]) if coming else None,
+        "lateness_s": _percentiles(situation.lateness_s),
     }
 
 
@@ -58,6 +68,11 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
         state = Cell("none has run yet; start one with `runner daemon`", "yellow")
     elif situation.alive:
         state = Cell(f"alive: process {daemon.owner.pid} on {daemon.owner.host}", "green")
+    elif situation.state is DaemonState.SILENT:
+        last = relative(daemon.heartbeat_at, now)
+        state = Cell(
+            f"silent: process {daemon.owner.pid} on {daemon.owner.host} gave its last sign of life {last}", "red"
+        )
     elif daemon.stopped_at is not None:
         state = Cell(f"not running: stopped {relative(daemon.stopped_at, now)}", "yellow")
     else:
@@ -69,5 +84,17 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     pairs += [("running", going)]
     if coming is not None:
         pairs.append(("next", f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"))
+    if late := _percentiles(situation.lateness_s):
+        shown = ", ".join(f"{name} {format_seconds(late[name])}" for name in ("p50", "p95", "p99", "max"))
+        pairs.append(("lateness", f"{shown} of {late['count']} firings within a day"))
     pairs.append(("database", printable(situation.database)))
     return key_values(pairs)
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
+    """Give the number of values, their percentiles, each a value that occurred, and the largest; None without any."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    nearest = {f"p{percent}": ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in (50, 95, 99)}
+    return {"count": len(ordered), **nearest, "max": ordered[-1]}

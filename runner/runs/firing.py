@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from runner.history.calibrations import finish_calibration, list_calibrators
 from runner.history.database import Database
-from runner.history.runs import Busy, Ending, begin_run, finish_run, list_first_strategies, list_owners
+from runner.history.runs import (
+    Busy,
+    Ending,
+    begin_run,
+    finish_run,
+    is_cancel_requested,
+    list_first_strategies,
+    list_owners,
+)
 from runner.measure.environment import (
     DEFAULT_START_METHOD,
     describe_environment,
@@ -41,6 +49,11 @@ _LOOK_BACK = 10
 
 # How often a run that has to wait for another one looks whether that has finished.
 _WAIT_S = 0.2
+# How often it is looked whether somebody has asked to cancel a run.
+_ASKED_S = 0.5
+# How often a database that can't be used is tried again, and how long for findings to be saved.
+_AGAIN_S = 1.0
+_SAVE_S = 60.0
 
 # From best to worst; a run is as good as its worst execution.
 _SEVERITY = (
@@ -61,13 +74,15 @@ class Watching:
         stop: Asked several times a second; a status ends the run, which is then recorded with it.
         on_strategy: Told which strategy begins, and its position.
         on_progress: Told several times a second how far it has come.
-        on_wait: Told once for whom the run has to wait.
+        on_wait: Told for what the run has to wait, once for each reason.
+        patient: Whether to wait for a database that can't be used for now, rather than give up.
     """
 
     stop: Callable[[], Status | None] = lambda: None
     on_strategy: Callable[[str, int], None] = lambda _strategy, _position: None
     on_progress: Callable[[Progress], None] | None = None
     on_wait: Callable[[str], None] = lambda _message: None
+    patient: bool = False
 
 
 class Stopped(RunnerError):
@@ -82,6 +97,7 @@ def fire(
     scheduled_at: datetime | None = None,
     start_method: str = DEFAULT_START_METHOD,
     at_once: int = 1,
+    attempt: int = 1,
     watching: Watching | None = None,
     random: Random | None = None,
 ) -> int:
@@ -94,6 +110,7 @@ def fire(
         scheduled_at: Its fire time; None for a manual run.
         start_method: How pool workers are started.
         at_once: How many runs may go on in this database.
+        attempt: 1, or more for a retry.
         watching: Who follows it; None for nobody.
         random: Where chance comes from; None for the system's.
 
@@ -120,10 +137,12 @@ def fire(
             environment=environment,
             owner=owner,
             at_once=at_once,
+            attempt=attempt,
         )
 
     run_id = take_turn(database, begin, watching, what=f"the run of {job.spec.name!r}", job_id=job.job_id)
     began = time.monotonic()
+    watching = replace(watching, stop=_cancellable(database, run_id, watching.stop))
     request = ScanRequest(
         root=job.spec.root,
         selection=job.spec.selection,
@@ -137,7 +156,7 @@ def fire(
         order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
         root_error = _check_root(job.spec.root)
         executed = [] if root_error else _execute(order, request, job, watching)
-        finish_run(database, run_id, _conclude(executed, root_error, time.monotonic() - began))
+        _save(database, run_id, _conclude(executed, root_error, time.monotonic() - began), watching)
     except BaseException as error:
         _abandon(database, run_id, error)
         raise
@@ -163,28 +182,75 @@ def take_turn(
         Busy: If a run of the same job is going on.
         Stopped: If it was stopped while it waited.
     """
-    waited = False
+    told = ""
     while True:
         try:
-            return begin()
-        except Busy as busy:
-            if recover(database):
-                continue
-            if busy.job_id == job_id is not None:
+            try:
+                return begin()
+            except Busy as busy:
+                if recover(database):
+                    continue
+                if busy.job_id == job_id is not None:
+                    raise
+                reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
+        except HistoryError as error:
+            if not watching.patient:
                 raise
-            if not waited:
-                watching.on_wait(str(busy).partition(";")[0] + "; waiting until it has finished")
-                waited = True
-            if watching.stop() is not None:
-                raise Stopped(f"{what} was stopped before it began") from None
-            time.sleep(_WAIT_S)
+            reason, pause_s = str(error), _AGAIN_S
+        if reason != told:
+            watching.on_wait(reason)
+            told = reason
+        if watching.stop() is not None:
+            raise Stopped(f"{what} was stopped before it began")
+        time.sleep(pause_s)
+
+
+def _cancellable(database: Database, run_id: int, stop: Callable[[], Status | None]) -> Callable[[], Status | None]:
+    """Let a run be stopped by whoever watches it, and by a request in the database."""
+    next_look_s = 0.0
+
+    def look() -> Status | None:
+        nonlocal next_look_s
+        status = stop()
+        if status is not None or time.monotonic() < next_look_s:
+            return status
+        next_look_s = time.monotonic() + _ASKED_S
+        try:
+            return Status.CANCELLED if is_cancel_requested(database, run_id) else None
+        except HistoryError as error:  # a database that can't be read now is no reason to stop
+            _log.debug("%s", error)
+            return None
+
+    return look
+
+
+def _save(database: Database, run_id: int, ending: Ending, watching: Watching) -> None:
+    """Save how a run ended, with patience: what was found is kept for a while, that there was a run for ever."""
+    give_up_s = time.monotonic() + _SAVE_S
+    told = ""
+    while True:
+        try:
+            finish_run(database, run_id, ending)
+        except HistoryError as error:
+            if not watching.patient or watching.stop() is Status.INTERRUPTED:
+                raise
+            if str(error) != told:
+                told = str(error)
+                watching.on_wait(told)
+            if time.monotonic() > give_up_s and ending.snapshot is not None:
+                message = f"what it found could not be saved: {error}"
+                ending = replace(ending, status=Status.FAILED, snapshot=None, differences=(), message=message)
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _abandon(database: Database, run_id: int, error: BaseException) -> None:
     """End a run that an error stopped: its process may go on, and nobody else would end it."""
     message = f"stopped by an error: {error}" if isinstance(error, RunnerError) else "runner was stopped by an error"
+    status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
     try:
-        finish_run(database, run_id, Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
+        finish_run(database, run_id, Ending(status=status, finished_at=datetime.now(UTC), message=message))
     except HistoryError:
         # The error that stopped it says more. Until this process ends, the run stays as running.
         _log.exception("run %d could not be recorded as interrupted", run_id)

@@ -15,6 +15,7 @@ from runner.scan.root import open_root
 from runner.strategies import STRATEGIES
 
 _MAX_NAME = 100
+_MAX_RETRIES = 100
 # A name taken from a folder is cut to this, so that there is room for a prefix and a number.
 _MAX_FOLDER_NAME = 80
 
@@ -34,6 +35,8 @@ def check_spec(spec: JobSpec) -> JobSpec:
             raise UsageError(f"there is no strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")
     if len(set(spec.strategies)) < len(spec.strategies):
         raise UsageError("a strategy is named twice; name each once")
+    if not 0 <= spec.retries <= _MAX_RETRIES:
+        raise UsageError(f"{spec.retries} retries can't be had; choose from 0 to {_MAX_RETRIES}")
     most = max(64, 4 * usable_cpus())
     if spec.workers is not None and not 1 <= spec.workers <= most:
         raise UsageError(f"{spec.workers} workers can't be used; choose from 1 to {most}")

@@ -9,7 +9,7 @@ from conftest import until
 
 from runner.daemon import service
 from runner.daemon.scheduler import Timetable
-from runner.daemon.service import Daemon
+from runner.daemon.service import Choices, Daemon
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job
 from runner.history.upgrade import open_database
@@ -69,11 +69,13 @@ def test_a_job_that_has_fired_for_the_last_time_can_be_removed(
 
 def test_an_error_in_a_trigger_does_not_pass_unnoticed(timetable: Timetable, monkeypatch: pytest.MonkeyPatch) -> None:
     timetable.follow([make_job(1, every="1s", anchor=datetime.now(UTC))], lambda job: job.armed_at)
-    assert timetable.is_alive()
     monkeypatch.setattr(trigger, "next_fire_time", lambda *_: 1 // 0)
     # What ends the thread is printed by Python's own hook, which pytest would take for a failure.
     monkeypatch.setattr("threading.excepthook", lambda _told: None)
-    until(lambda: not timetable.is_alive(), "the end of the scheduler's thread")
+    until(lambda: not timetable._scheduler._thread.is_alive(), "the end of the scheduler's thread")
+    looked_s = timetable.looked_s
+    timetable.wake()
+    assert looked_s == timetable.looked_s
 
 
 def test_a_timetable_that_never_started_can_be_stopped() -> None:
@@ -92,16 +94,19 @@ def test_a_clock_set_back_by_hours_is_followed(database: Database, monkeypatch: 
     add_job(database, job.spec, job.armed_at)
     offset_s = service._clock_offset_s()
     monkeypatch.setattr(service, "_clock_offset_s", lambda: offset_s + 3 * 3600)
-    daemon = Daemon(database, start_method="fork", at_once=1)
+    daemon = Daemon(database, lambda: Choices(start_method="fork"))
+    told: list[tuple[int, datetime, datetime]] = []
+    monkeypatch.setattr(daemon, "_dispatch", lambda *due: told.append(due))
     # As the clock was three hours ahead, everything up to then has fired.
     ahead = datetime.now(UTC) + timedelta(hours=3)
     daemon._timetable.start()
     daemon._timetable.follow([job], lambda _job: ahead)
-    monkeypatch.undo()
+    monkeypatch.setattr(service, "_clock_offset_s", lambda: offset_s)
     try:
         daemon._follow_clock()
-        told = daemon._inbox.get(timeout=5)
+        action = daemon._inbox.get(timeout=5)
     finally:
         daemon._timetable.stop()
-    assert told is not None
-    assert told[1] < ahead - timedelta(hours=2)
+    assert action is not None
+    action()
+    assert told[0][1] < ahead - timedelta(hours=2)

@@ -277,7 +277,7 @@ def test_an_error_on_the_way_leaves_no_run_going_on(database: Database, job: Job
 
     with pytest.raises(ZeroDivisionError):
         run(database, job, Watching(on_strategy=fail))
-    assert [Status.INTERRUPTED] == [one.status for one in list_runs(database)]
+    assert [Status.FAILED] == [one.status for one in list_runs(database)]
     assert Status.SUCCEEDED == run(database, job).status
 
 
@@ -289,7 +289,7 @@ def test_a_run_whose_findings_cannot_be_saved_does_not_stay_going_on(database: D
     with pytest.raises(HistoryError, match="no more"):
         run(database, job)
     ended = list_runs(database)[0]
-    assert (Status.INTERRUPTED, None) == (ended.status, ended.files)
+    assert (Status.FAILED, None) == (ended.status, ended.files)
     assert ended.message is not None
     assert "no more" in ended.message
     with database.write() as connection:
@@ -306,7 +306,7 @@ def test_an_error_before_the_first_execution_leaves_no_run_going_on(
     monkeypatch.setattr(firing, "list_first_strategies", fail)
     with pytest.raises(HistoryError, match="can't be read"):
         run(database, job)
-    assert [Status.INTERRUPTED] == [one.status for one in list_runs(database)]
+    assert [Status.FAILED] == [one.status for one in list_runs(database)]
 
 
 def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":

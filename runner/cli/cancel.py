@@ -1,0 +1,34 @@
+"""``runner cancel``: stops a running run."""
+
+from typing import Annotated
+
+import typer
+
+from runner.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=options.RUNNING)(cancel)
+
+
+def cancel(
+    run: Annotated[int, typer.Argument(metavar="RUN", help="The run's number.", show_default=False)],
+    db: options.Db = None,
+) -> None:
+    """Stop a running run, whoever carries it out; nothing of what it found is kept.
+
+    [bold]Example[/bold]
+
+    runner cancel 12
+    """
+    from runner.model.runs import Status
+    from runner.runs.cancelling import cancel as cancel_run
+
+    with options.opened(db) as (database, _):
+        ended = cancel_run(database, run)
+    if ended.status is Status.CANCELLED:
+        typer.echo(f"run {run} of {ended.job!r} was cancelled", err=True)
+    else:
+        typer.echo(f"run {run} of {ended.job!r} ended before it could be cancelled: {ended.status.value}", err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,108 @@
+"""The threads that carry out what is due, one firing of a job at a time."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from runner.model.jobs import Job
+from runner.model.runs import Cause
+
+
+@dataclass(slots=True, eq=False)
+class Firing:
+    """What a job owes: a run, or several to make up for missed ones.
+
+    Attributes:
+        job: The job as it was when they became due.
+        cause: Why they run.
+        times: Their fire times.
+        attempt: 1, or more for a retry.
+        begun: Whether the first of them has its row in the history.
+        overlapped: Fire times that passed before that. They get their rows after it: what is recorded reaches up to
+            a job's last fire time, so a row of theirs would hide that this firing never began, if the daemon died.
+    """
+
+    job: Job
+    cause: Cause
+    times: Sequence[datetime]
+    attempt: int = 1
+    begun: bool = False
+    overlapped: list[datetime] = field(default_factory=list)
+
+
+class Workers:
+    """Carries out firings in the order in which they became due, and never two of one job at once.
+
+    Args:
+        carry_out: Carries out a firing's run for one of its fire times; must not raise.
+        skip: Records that a fire time of a job passed for a reason; must not raise.
+    """
+
+    def __init__(
+        self, carry_out: Callable[[Firing, datetime], None], skip: Callable[[Job, datetime, str], None]
+    ) -> None:
+        self._carry_out = carry_out
+        self._skip = skip
+        # What is to be run; None ends one thread.
+        self._waiting: queue.SimpleQueue[Firing | None] = queue.SimpleQueue()
+        self._under_way: dict[int, Firing] = {}
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._wanted = 0
+        self._stopping = False
+
+    def resize(self, wanted: int) -> None:
+        """Let so many runs go on at the same time from now on; what is going on is not ended for it."""
+        for _ in range(self._wanted, wanted):
+            thread = threading.Thread(target=self._work, name="worker")
+            self._threads.append(thread)
+            thread.start()
+        for _ in range(wanted, self._wanted):
+            self._waiting.put(None)
+        self._wanted = wanted
+
+    def stop(self) -> None:
+        """Begin nothing more, and wait until what is going on has ended."""
+        self._stopping = True
+        self.resize(0)
+        for thread in self._threads:
+            thread.join()
+
+    def hand_over(self, firing: Firing) -> None:
+        """Let a firing be carried out, unless one of its job is already."""
+        with self._lock:
+            earlier = self._under_way.setdefault(firing.job.job_id, firing)
+            if earlier is firing:
+                self._waiting.put(firing)
+                return
+            if not earlier.begun:
+                earlier.overlapped += firing.times
+                return
+        for at in firing.times:
+            self._skip(firing.job, at, "its last run was still going")
+
+    def is_under_way(self, job_id: int) -> bool:
+        """Whether a firing of a job waits or is carried out."""
+        with self._lock:
+            return job_id in self._under_way
+
+    def note_begun(self, firing: Firing) -> None:
+        """Give the fire times that passed while a firing waited for other runs their rows."""
+        with self._lock:
+            firing.begun = True
+            overlapped, firing.overlapped = firing.overlapped, []
+        for at in overlapped:
+            self._skip(firing.job, at, "the firing before it still waited for other runs")
+
+    def _work(self) -> None:
+        while (firing := self._waiting.get()) is not None:
+            for at in firing.times:
+                # What never begins for that is recorded as missed by the next daemon.
+                if not self._stopping:
+                    self._carry_out(firing, at)
+            if not self._stopping:
+                self.note_begun(firing)
+            with self._lock:
+                del self._under_way[firing.job.job_id]

@@ -1,0 +1,217 @@
+"""What a daemon does about runs that fail, are cancelled, or could not be recorded."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from conftest import Program, Record, enlarge, freeze_trial, gone, until
+
+from runner.history.database import Database
+from runner.history.jobs import add_job
+from runner.history.runs import find_made_up, record_not_run
+from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
+from runner.model.runs import Status
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def attempts(program: Program) -> list[Record]:
+    return [run for run in program.history() if run["status"] != "missed"]
+
+
+def test_a_failed_run_is_tried_again_as_often_as_chosen_and_each_attempt_is_kept(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--retries", "2", "--retry-delay", "1s")
+    moved = tree.rename(tree.with_name("elsewhere"))
+    fire_soon(program)
+    with program.daemon():
+        until(lambda: len(attempts(program)) == 3, "three attempts")
+        until(lambda: not program.history("running"), "their end")
+        waited = datetime.now(UTC) + timedelta(seconds=2.5)
+        until(lambda: datetime.now(UTC) > waited, "a fourth")
+    runs = attempts(program)
+    assert [1, 2, 3] == [run["attempt"] for run in runs]
+    assert ["failed"] * 3 == [run["status"] for run in runs]
+    assert 1 == len({(run["scheduled_at"], run["cause"]) for run in runs})
+    for before, after in pairwise(runs):
+        assert timedelta(seconds=1) <= instant(after["started_at"]) - instant(before["finished_at"])
+    moved.rename(tree)
+
+
+def test_a_retry_that_succeeds_is_the_last_and_is_no_late_firing(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--retries", "5", "--retry-delay", "1s")
+    moved = tree.rename(tree.with_name("elsewhere"))
+    fire_soon(program)
+    with program.daemon():
+        until(lambda: program.history("failed"), "a failure")
+        moved.rename(tree)
+        until(lambda: program.history("succeeded"), "a success")
+        waited = datetime.now(UTC) + timedelta(seconds=2.5)
+        until(lambda: datetime.now(UTC) > waited, "another attempt")
+    *failed, succeeded = attempts(program)
+    assert {"failed"} == {run["status"] for run in failed}
+    assert ("succeeded", len(failed) + 1) == (succeeded["status"], succeeded["attempt"])
+    assert None is succeeded["lateness_s"]
+
+
+def test_a_retry_that_was_owed_when_the_daemon_died_is_made(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "3s")
+    moved = tree.rename(tree.with_name("elsewhere"))
+    fire_soon(program)
+    with program.daemon() as daemon:
+        until(lambda: program.history("failed"), "a failure")
+        daemon.process.kill()
+        daemon.process.wait()
+    moved.rename(tree)
+    with program.daemon():
+        until(lambda: program.history("succeeded"), "the retry")
+    first, second = attempts(program)
+    assert timedelta(seconds=3) <= instant(second["started_at"]) - instant(first["finished_at"])
+    assert ("failed", 1, "succeeded", 2) == (first["status"], first["attempt"], second["status"], second["attempt"])
+
+
+def fire_soon(program: Program) -> None:
+    """Let the only job, which fires every hour, have been registered an hour ago but for a second."""
+    with closing(sqlite3.connect(program.database)) as connection:
+        then = (datetime.now(UTC) - timedelta(hours=1, seconds=-1.5)).replace(tzinfo=None)
+        connection.execute(
+            "UPDATE jobs SET schedule_anchor_at = ?, armed_at = ?, created_at = ?", [then.isoformat(" ")] * 3
+        )
+        connection.commit()
+
+
+def test_a_running_run_is_cancelled_from_another_process(program: Program, tree: Path) -> None:
+    program.out("schedule", enlarge(tree), "--every", "1s", "--retries", "3", "--retry-delay", "1h")
+    with program.daemon() as daemon:
+        trial = daemon.freeze_trial()
+        (running,) = until(lambda: program.history("running"), "its row")
+        done = program.call("cancel", str(running["run"]))
+        assert (0, b"") == (done.returncode, done.stdout), done.stderr
+        assert b"was cancelled" in done.stderr
+        until(lambda: gone([trial]), "the end of its trial")
+        cancelled = next(run for run in program.history() if run["run"] == running["run"])
+        assert ("cancelled", None) == (cancelled["status"], cancelled["files"])
+        until(lambda: program.history("succeeded"), "the next firing")
+        assert [1] == sorted({run["attempt"] for run in attempts(program)})
+
+
+def test_a_run_by_hand_can_be_cancelled_from_elsewhere(program: Program, tree: Path) -> None:
+    with program.start("run", enlarge(tree), stderr=subprocess.PIPE) as process:
+        freeze_trial(process.pid)
+        (running,) = until(lambda: program.history("running"), "its row")
+        assert 0 == program.call("cancel", str(running["run"])).returncode
+        assert 1 == process.wait(10)
+        assert process.stderr is not None
+        assert b"cancelled" in process.stderr.read()
+
+
+@pytest.mark.parametrize("number", ["7", "0", "-3", "99999999999999999999"])
+def test_what_is_not_running_is_not_cancelled(program: Program, tree: Path, number: str) -> None:
+    program.out("run", tree)
+    before = program.history()
+    for given in (number, "1"):
+        done = program.quick("cancel", "--", given)
+        assert (2, 1) == (done.returncode, done.stderr.count(b"\n")), done.stderr
+    assert before == program.history()
+
+
+def test_a_firing_waits_for_a_database_that_another_program_locks(program: Program, tree: Path) -> None:
+    """It is neither lost nor doubled, and neither are those that pass meanwhile."""
+    program.out("schedule", tree, "--every", "1s")
+    with program.daemon() as daemon:
+        until(lambda: program.history("succeeded"), "a run")
+        with closing(sqlite3.connect(program.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            before = len(program.history())
+            until(lambda: "is locked" in daemon.said(), "the daemon to notice", 30)
+            assert before >= len(program.history()) - 1
+            other.execute("ROLLBACK")
+        until(lambda: len(program.history("succeeded")) > before + 2, "more runs")
+        assert 0 == daemon.stop()
+    assert_accounted(program)
+
+
+def assert_accounted(program: Program) -> None:
+    """Make sure that each fire time of the only job, one a second, has one record."""
+    anchor = instant(program.json("jobs")[0]["created_at"])
+    told: list[int] = []
+    for run in program.history():
+        first = round((instant(run["scheduled_at"]) - anchor).total_seconds())
+        told += range(first, first + (run["missed"] or 1)) if run["cause"] == "schedule" else []
+    assert list(range(1, max(told) + 1)) == sorted(told)
+
+
+def test_sighup_reads_the_settings_again_and_a_bad_file_changes_nothing(program: Program, tree: Path) -> None:
+    settings = program.folder / "settings.toml"
+    settings.write_text("runs_at_once = 1\n")
+    program.environment["RUNNER_SETTINGS"] = str(settings)
+    program.out("schedule", enlarge(tree), "--every", "1s", "--name", "one")
+    program.out("schedule", tree, "--every", "1s", "--name", "two")
+
+    with program.daemon() as daemon:
+        frozen = daemon.freeze_trial()
+        settings.write_text("runs_at_once = many\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: "stay as they were" in daemon.said(), "the refusal")
+        settings.write_text("runs_at_once = 2\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: "read again" in daemon.said(), "the new settings")
+        until(
+            lambda: len(program.history("running")) == 2 or program.history("succeeded"), "a run beside the frozen one"
+        )
+        os.killpg(frozen.pid, signal.SIGCONT)
+        assert 0 == daemon.stop()
+
+
+def test_catchup_that_was_queued_when_the_daemon_died_is_made(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--catchup", "all")
+    with closing(sqlite3.connect(program.database)) as connection:
+        then = (datetime.now(UTC) - timedelta(hours=3, minutes=30)).replace(tzinfo=None).isoformat(" ")
+        connection.execute("UPDATE jobs SET schedule_anchor_at = ?, armed_at = ?, created_at = ?", [then] * 3)
+        connection.commit()
+    enlarge(tree)
+    with program.daemon() as daemon:
+        daemon.freeze_trial()
+        until(lambda: program.history("running"), "the first run that makes up")
+        daemon.process.kill()
+        daemon.process.wait()
+    with program.daemon():
+        until(lambda: len(program.history("succeeded")) == 2, "the other two")
+    runs = program.history()
+    assert ["missed", "interrupted", "succeeded", "succeeded"] == [run["status"] for run in runs]
+    assert 3 == len({run["scheduled_at"] for run in runs[1:]})
+    with program.daemon() as daemon:
+        assert 0 == daemon.stop()
+    assert 4 == len(program.history())
+
+
+def test_what_has_been_made_up_is_counted(database: Database) -> None:
+    now = datetime.now(UTC)
+    job = add_job(database, JobSpec(name="docs", root=b"/", catchup=Catchup.ALL), now)
+    assert None is find_made_up(database, job)
+    missed = record_not_run(database, job, status=Status.MISSED, scheduled_at=now, now=now, message="", missed=3)
+    record_not_run(database, job, status=Status.SKIPPED, scheduled_at=now, now=now, message="")
+    found = find_made_up(database, job)
+    assert found is not None
+    assert (missed, 0) == (found[0].run_id, found[1])
+
+
+def test_a_job_whose_zone_is_unknown_here_does_not_keep_the_others_from_firing(program: Program, tree: Path) -> None:
+    now = datetime.now(UTC)
+    lost = Schedule(kind=ScheduleKind.CRON, expression="* * * * *", timezone="Atlantis/Center", anchor_at=now)
+    with program.opened() as database:
+        add_job(database, JobSpec(name="lost", root=os.fsencode(tree), schedule=lost), now)
+    program.out("schedule", tree, "--every", "1s", "--name", "found")
+    with program.daemon() as daemon:
+        until(lambda: program.history("succeeded"), "a run of the other")
+        assert "lost can't be fired" in daemon.said()
+        assert b"found" in program.call("status").stdout
+        assert ["lost", "found"] == [job["name"] for job in program.json("jobs")]
+    assert {"found"} == {run["job"] for run in program.history()}
