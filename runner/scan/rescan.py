@@ -145,15 +145,47 @@ class Rescan:
             report,
             descend=False,
         )
-        whole = Part()
         below: dict[bytes, set[bytes]] = {}
         for path in again.rest:
             folder, _, name = path.rpartition(b"/")
             below.setdefault(folder, set()).add(name)
+        if self._same_folders(again, below):
+            return self._patch(again, report)
+        whole = Part()
         rows = self._assemble(whole, again, below, report)
         added = [path + b"/" + name if path else name for path in rows for name in sorted(below.get(path, ()))]
         if added:
             _append(whole, self._walker.read(added, report), rows)
+        return whole
+
+    def _same_folders(self, again: Part, below: dict[bytes, set[bytes]]) -> bool:
+        """Whether the tree has the folders that it had, all of which could be read."""
+        if len(again.names) < len(self._changed) or again.problems or self._old.problems or self._old.unread:
+            return False
+        if _GONE in self._looks:
+            return False
+        known: dict[int, set[bytes]] = {number: set() for number in self._changed}
+        for name, (parent, _) in zip(self._old.names, PLACE.iter_unpack(self._old.places), strict=True):
+            if parent in known:
+                known[parent].add(name)
+        return all(below.get(self._paths[number], set()) == names for number, names in known.items())
+
+    def _patch(self, again: Part, report: Report) -> Part:
+        """Put what was read again in the place of what was there before; the cost is that of what has changed."""
+        old, whole = self._old, Part()
+        whole.names, whole.found, whole.stats = old.names, list(old.found), list(self._stats)
+        whole.places, whole.stamps = bytearray(old.places), bytearray(old.stamps)
+        row_of = {path: row for row, path in enumerate(again.names)}
+        for number in self._changed:
+            row = row_of[self._paths[number]]
+            whole.found[number], whole.stats[number] = again.found[row], again.stats[row]
+            parent, _ = PLACE.unpack_from(old.places, number * PLACE.size)
+            _, entries = PLACE.unpack_from(again.places, row * PLACE.size)
+            PLACE.pack_into(whole.places, number * PLACE.size, parent, entries)
+            span = slice(number * STAMPS.size, (number + 1) * STAMPS.size)
+            whole.stamps[span] = again.stamps[row * STAMPS.size : (row + 1) * STAMPS.size]
+        directories, entries, files = (all_of - read for all_of, read in zip(whole.count(), again.count(), strict=True))
+        report(directories, entries, files)
         return whole
 
     def _assemble(self, whole: Part, again: Part, below: dict[bytes, set[bytes]], report: Report) -> dict[bytes, int]:
