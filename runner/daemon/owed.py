@@ -8,7 +8,7 @@ from runner.model.runs import Cause, Run, Status
 from runner.schedules.cron import load_cron
 from runner.schedules.firing import count_fire_times, fire_times, last_fire_time
 
-# The most runs that --catchup all makes up for; after a longer gap it makes up once.
+# The most runs that --catchup all makes up for, the newest ones.
 MAX_CATCHUP = 100
 # Steps of the clock below this are corrections of a clock that was wrong, in which what has fired does not fire again,
 # as in Debian's cron.
@@ -20,8 +20,16 @@ def make_up(job: Job, since: datetime, until: datetime) -> list[datetime]:
     schedule = job.spec.schedule
     if schedule is None or job.spec.catchup is Catchup.NONE:
         return []
-    if job.spec.catchup is Catchup.ALL and count_fire_times(schedule, job.job_id, since, until) <= MAX_CATCHUP:
-        return list(takewhile(lambda at: at <= until, fire_times(schedule, job.job_id, since)))
+    if job.spec.catchup is Catchup.ALL:
+        low, high = since, until
+        # Where the newest of them begin is sought by halving: there may be millions before.
+        while count_fire_times(schedule, job.job_id, low, until) > MAX_CATCHUP:
+            middle = low + (high - low) / 2
+            if count_fire_times(schedule, job.job_id, middle, until) < MAX_CATCHUP:
+                high = middle
+            else:
+                low = middle
+        return list(takewhile(lambda at: at <= until, fire_times(schedule, job.job_id, low)))
     last = last_fire_time(schedule, job.job_id, since, until)
     return [last] if last is not None else []
 
