@@ -109,7 +109,9 @@ class PostgresqlDatabase:
             case "42501" | "25006":
                 return DatabaseUnusable(f"{where} can't be written: {reason}; ask for the right to, or choose another")
             case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
-                return DatabaseUnusable(f"{where} can't be reached: {reason}; start its server, or choose another")
+                # A name that nobody knows is more likely wrong than a server that does not answer.
+                refusal = DatabaseUnusable if line.startswith("failed to resolve") else HistoryError
+                return refusal(f"{where} can't be reached: {reason}; start its server, or choose another")
             case None if line.startswith(_CONNECTING) or isinstance(error, psycopg.ProgrammingError):
                 reason = reason.removeprefix("FATAL:").strip()
                 return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")
