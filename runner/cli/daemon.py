@@ -1,5 +1,6 @@
 """``runner daemon`` and ``runner status``."""
 
+import os
 from typing import TYPE_CHECKING
 
 import typer
@@ -37,10 +38,12 @@ def daemon(db: options.Db = None) -> None:
     """
     from runner.cli.settings import load_settings
     from runner.daemon.service import Daemon
+    from runner.daemon.supervisor import Supervisor
 
     _log_to_stderr()
+    supervisor = Supervisor.take(os.environ)
     with options.opened(db) as (database, _):
-        Daemon(database, lambda: _choices(load_settings(db))).run()
+        Daemon(database, lambda: _choices(load_settings(db)), supervisor).run()
 
 
 def _choices(settings: "Settings") -> "Choices":

@@ -25,6 +25,7 @@ from runner.cli import (
     run,
     sample,
     schedule,
+    service,
     trends,
     upcoming,
 )
@@ -47,6 +48,7 @@ for module in (
     run,
     daemon,
     cancel,
+    service,
     history,
     contents,
     trends,

@@ -17,6 +17,7 @@ from runner.daemon.lock import held_daemon_lock
 from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, still_owed, wants_retry
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
+from runner.daemon.supervisor import Supervisor
 from runner.daemon.workers import Firing, Workers
 from runner.history.daemons import accounted_until, find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
@@ -69,12 +70,14 @@ class Daemon:
     Args:
         database: Where its jobs and their history are.
         load: Loads what was chosen for it, now and whenever it is told to by SIGHUP.
+        supervisor: Whom it tells how it is; None for nobody.
     """
 
-    def __init__(self, database: Database, load: Callable[[], Choices]) -> None:
+    def __init__(self, database: Database, load: Callable[[], Choices], supervisor: Supervisor | None = None) -> None:
         self._database = database
         self._load = load
         self._choices = load()
+        self._supervisor = supervisor or Supervisor()
         # What is to be done next; None only wakes the loop.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # What could not be written into the history yet, in order.
@@ -116,11 +119,13 @@ class Daemon:
                 self._workers.resize(self._choices.at_once)
                 retention.start()
                 self._timetable.start()
+                self._supervisor.ready()
                 self._loop(hold)
                 _log.info("%s: stopping; a second signal ends a running run at once", self._stopping_by)
             finally:
                 # However it ends: a worker that was not told would go on for ever, and the process with it.
                 self._stop_by("an error")
+                self._supervisor.stopping()
                 self._timetable.stop()
                 self._workers.stop()
                 if retention.ident is not None:
@@ -187,6 +192,9 @@ class Daemon:
                 if stalled >= _MOST_STALLED:
                     raise RuntimeError("the scheduler has ceased to look what is due")
                 # A sign of life is one of the scheduler, without which this process is none.
+                if not stalled:
+                    self._supervisor.alive()
+                    self._supervisor.status(self._doing())
                 if now >= next_heartbeat and not stalled:
                     next_heartbeat = now + _HEARTBEAT_S
                     self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
@@ -320,17 +328,23 @@ class Daemon:
 
     def _reload(self) -> None:
         """Read the settings again."""
+        self._supervisor.reloading()
         try:
             self._choices = self._load()
         except RunnerError as error:
             _log.error("the settings stay as they were: %s", error)
-            return
-        self._workers.resize(self._choices.at_once)
-        _log.info("SIGHUP: the settings were read again")
+        else:
+            self._workers.resize(self._choices.at_once)
+            _log.info("SIGHUP: the settings were read again")
+        self._supervisor.ready()
 
     def _retention(self, now: datetime) -> Retention | None:
         retention = self._choices.retention
         return retention(now) if retention is not None else None
+
+    def _doing(self) -> str:
+        names = self._workers.names()
+        return f"{len(names)} runs due: {', '.join(names[:5])}" if names else "waiting for the next fire time"
 
     def _is_stopping(self) -> bool:
         return self._stopping_since is not None

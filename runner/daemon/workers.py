@@ -83,6 +83,11 @@ class Workers:
         for at in firing.times:
             self._skip(firing.job, at, "its last run was still going")
 
+    def names(self) -> list[str]:
+        """Give the names of the jobs that run, or wait for a worker."""
+        with self._lock:
+            return [firing.job.spec.name for firing in self._under_way.values()]
+
     def is_under_way(self, job_id: int) -> bool:
         """Whether a firing of a job waits or is carried out."""
         with self._lock:

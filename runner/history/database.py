@@ -31,6 +31,18 @@ class DaemonLock(Protocol):
 class Location(Protocol):
     """Where a database is, and all that depends on its kind. Its text names it to a person, without secrets."""
 
+    def address(self) -> str:
+        """Give what names it from any folder, as ``--db`` takes it, to be kept where everybody can read it.
+
+        Raises:
+            DatabaseUnusable: If a secret is part of that.
+        """
+        ...
+
+    def serves(self) -> bool:
+        """Whether it is a server, which may be down while nothing is wrong with its address."""
+        ...
+
     def check(self) -> None:
         """Refuse what can't be a database, before anything is created.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Parameters of a URL that say where a database is; of the others, some are secret.
 _SHOWN = frozenset({"host", "port", "service", "options"})
+_SECRET = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
 # A server that does not answer at all is waited for no longer than this.
 _CONNECT_TIMEOUT_S = 15
 # Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
@@ -47,6 +48,23 @@ class PostgresqlDatabase:
         url = self.url
         shown = {name: value for name, value in url.query.items() if name in _SHOWN}
         return URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
+
+    def address(self) -> str:
+        """Give its URL.
+
+        Raises:
+            DatabaseUnusable: If there is a password in it.
+        """
+        if self.url.password is not None or _SECRET & self.url.query.keys():
+            raise DatabaseUnusable(
+                f"the URL of the database {self} holds a password, which everybody on this machine could read there; "
+                "keep the password in ~/.pgpass, or the URL as `db` in the settings file"
+            )
+        return self.url.render_as_string()
+
+    def serves(self) -> bool:
+        """Whether it is a server."""
+        return True
 
     def check(self) -> None:
         """Nothing is known before the server is asked."""
@@ -109,7 +127,9 @@ class PostgresqlDatabase:
             case "42501" | "25006":
                 return DatabaseUnusable(f"{where} can't be written: {reason}; ask for the right to, or choose another")
             case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
-                return DatabaseUnusable(f"{where} can't be reached: {reason}; start its server, or choose another")
+                # A name that nobody knows is more likely wrong than a server that does not answer.
+                refusal = DatabaseUnusable if line.startswith("failed to resolve") else HistoryError
+                return refusal(f"{where} can't be reached: {reason}; start its server, or choose another")
             case None if line.startswith(_CONNECTING) or isinstance(error, psycopg.ProgrammingError):
                 reason = reason.removeprefix("FATAL:").strip()
                 return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")

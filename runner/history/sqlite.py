@@ -36,6 +36,14 @@ class SqliteFile:
     def __str__(self) -> str:
         return str(self.path)
 
+    def address(self) -> str:
+        """Give its path."""
+        return str(self.path)
+
+    def serves(self) -> bool:
+        """Whether it is a server: a file is there or not."""
+        return False
+
     def check(self) -> None:
         """Refuse a path at which there can be no SQLite database, before anything is created.
 

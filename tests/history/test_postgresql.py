@@ -69,6 +69,9 @@ def test_what_does_not_answer_is_said_to_be_out_of_reach(tmp_path: Path) -> None
     said = refusal(f"postgresql://me:hunter2@/runs?host={tmp_path}", HistoryError)
     assert "can't be reached: No such file or directory; start its server" in said
     assert "can't be reached: Connection refused" in refusal("postgresql://me:hunter2@127.0.0.1:1/runs", HistoryError)
+    with pytest.raises(HistoryError) as caught:
+        open_database(locate(f"postgresql:///runs?host={tmp_path}"))
+    assert 1 == caught.value.exit_code  # nothing is wrong with the URL: whoever looks after the daemon tries again
 
 
 def test_who_is_refused_by_the_server_is_told_why(postgresql: PostgresqlServer, url: str) -> None:

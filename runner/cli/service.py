@@ -1,0 +1,178 @@
+"""``runner service``: leaves the daemon to systemd or launchd."""
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from runner.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runner.daemon.installing import Kind, Service
+
+_app = typer.Typer(name="service", help="Leave the daemon to systemd or launchd, which start it with the machine.")
+
+# What decides where runner finds settings, database and caches: a manager does not have it from the user's shell.
+_PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+
+System = Annotated[
+    bool | None,
+    typer.Option(
+        "--system/--user", help="A service of the machine, or a user's own; root's default is the machine's.",
+        show_default=False,
+    ),
+]  # fmt: skip
+KindName = Annotated[
+    Literal["systemd", "launchd"] | None,
+    typer.Option("--kind", help="The service manager; else this platform's.", show_default=False),
+]
+Account = Annotated[
+    str | None,
+    typer.Option(
+        "--user-account",
+        metavar="NAME",
+        help="Whom a service of the machine runs as; else whoever calls, also through sudo.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for name, command in (("print", show), ("install", install)):
+        _app.command(name)(command)
+    app.add_typer(_app, rich_help_panel=options.RUNNING)
+
+
+def show(
+    system: System = None,
+    kind: KindName = None,
+    user_account: Account = None,
+    db: options.Db = None,
+) -> None:
+    """Write the unit of systemd, or the property list of launchd, to stdout.
+
+    The database is part of it when it is named by --db or RUNNER_DB; else the daemon looks where every command does.
+
+    [bold]Example[/bold]
+
+    runner service print --system --user-account backup
+    """
+    _, _, content = _described(kind, system=system, account=user_account, db=db)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+
+
+def install(
+    system: System = None,
+    kind: KindName = None,
+    user_account: Account = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that differs.")] = False,  # noqa: FBT002
+    db: options.Db = None,
+) -> None:
+    """Put that file where the service manager looks for it, and say by which commands it is enabled.
+
+    [bold]Example[/bold]
+
+    runner service install --user
+    """
+    from runner.daemon.installing import service_path, write_service
+
+    chosen, service, content = _described(kind, system=system, account=user_account, db=db)
+    path = service_path(chosen, system=service.account is not None)
+    replaced = write_service(path, content, force=force)
+    sys.stdout.write(f"{path}\n")
+    for line in _advice(chosen, service, path, replaced=replaced):
+        typer.echo(line, err=True)
+
+
+def _described(
+    name: str | None, *, system: bool | None, account: str | None, db: str | None
+) -> "tuple[Kind, Service, bytes]":
+    from runner.daemon.installing import Kind
+    from runner.daemon.launchd import launchd_plist
+    from runner.daemon.systemd import systemd_unit
+
+    kind = Kind(name or ("launchd" if sys.platform == "darwin" else "systemd"))
+    service = _service(system=os.geteuid() == 0 if system is None else system, account=account, db=db)
+    return kind, service, systemd_unit(service) if kind is Kind.SYSTEMD else launchd_plist(service)
+
+
+def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
+    """Describe the daemon of this installation as a service."""
+    from pathlib import Path
+
+    from runner.cli.settings import load_settings
+    from runner.daemon.installing import Service
+    from runner.history.database import locate
+    from runner.model.errors import UsageError
+
+    if account is not None and not system:
+        raise UsageError("a user's own service runs as that user; leave --user-account out, or choose --system")
+    command, environment = [*_program(), "daemon"], {}
+    if settings := os.environ.get("RUNNER_SETTINGS"):
+        environment["RUNNER_SETTINGS"] = os.path.abspath(settings)  # noqa: PTH100  links stay as they were named
+    named = db is not None or bool(os.environ.get("RUNNER_DB"))
+    # The settings of whoever calls need not be those of the account that a service of the machine runs as.
+    location = locate(load_settings(db).db) if named or not system else None
+    if named and location is not None:
+        command += ["--db", location.address()]
+    server = location is not None and location.serves()
+    if not system:
+        environment |= {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
+        return Service(command=command, environment=environment, account=None, home=Path.home(), server=server)
+    runs_as, home = _account(account)
+    return Service(command=command, environment=environment, account=runs_as, home=home, server=server)
+
+
+def _program() -> list[str]:
+    """Give the absolute path of this installation's program, or what starts it where it has none."""
+    started_as = os.path.abspath(sys.argv[0])  # noqa: PTH100  a link stays as it was named
+    if not started_as.endswith(".py") and os.path.isfile(started_as) and os.access(started_as, os.X_OK):  # noqa: PTH113
+        return [started_as]
+    # -P: whatever is called runner in the folder it is started from is not this.
+    return [sys.executable, "-P", "-m", "runner"]
+
+
+def _account(name: str | None) -> "tuple[str, Path]":
+    """Give whom a service of the machine runs as, and their home folder."""
+    import pwd
+    from pathlib import Path
+
+    from runner.model.errors import UsageError
+
+    # Whoever says sudo has scheduled their jobs as themselves.
+    name = name or (os.environ.get("SUDO_USER") if os.geteuid() == 0 else None)
+    try:
+        entry = pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise UsageError(
+            f"there is no account {name or os.geteuid()!r} on this machine; name one by --user-account"
+        ) from None
+    return entry.pw_name, Path(entry.pw_dir)
+
+
+def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -> list[str]:
+    """Say by which commands the service is started, now and with the machine."""
+    from runner.daemon.installing import LABEL
+
+    own = service.account is None
+    if kind == "launchd":
+        domain = "gui/$(id -u)" if own else "system"
+        lines = [f"launchctl bootout {domain}/{LABEL}"] if replaced else []
+        lines.append(f"launchctl bootstrap {domain} {shlex.quote(str(path))}")
+    else:
+        manager = "systemctl --user" if own else "systemctl"
+        enable = "enable runner && {0} restart runner" if replaced else "enable --now runner"
+        lines = [f"{manager} daemon-reload && {manager} {enable.format(manager)}"]
+    if not own:
+        lines = [f"It will run as {service.account}. Start it, now and with the machine:", *lines]
+    else:
+        lines = ["Start it, now and whenever you log in:", *lines]
+        if kind == "systemd":
+            lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
+    return lines

@@ -1,0 +1,97 @@
+"""A service's file: where a service manager looks for it, and how it gets there."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from runner.model.errors import UsageError
+
+_SYSTEM_UNITS = Path("/etc/systemd/system")
+_SYSTEM_DAEMONS = Path("/Library/LaunchDaemons")
+
+LABEL = "runner.daemon"
+
+
+class Kind(StrEnum):
+    """A service manager."""
+
+    SYSTEMD = "systemd"
+    LAUNCHD = "launchd"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """The daemon as a service manager starts it.
+
+    Attributes:
+        command: The program's absolute path and its arguments.
+        environment: What it finds in its environment besides what the manager puts there.
+        account: Whom it runs as when it is the system's; None when it is a user's own.
+        home: The home folder of whom it runs as.
+        server: Whether its database is known to be a server's.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    account: str | None
+    home: Path
+    server: bool = False
+
+
+def service_path(kind: Kind, *, system: bool) -> Path:
+    """Tell where a service's file belongs."""
+    if kind is Kind.LAUNCHD:
+        return (_SYSTEM_DAEMONS if system else Path.home() / "Library/LaunchAgents") / f"{LABEL}.plist"
+    if system:
+        return _SYSTEM_UNITS / "runner.service"
+    configuration = os.environ.get("XDG_CONFIG_HOME", "")
+    # The specification has what is not absolute ignored.
+    folder = Path(configuration) if os.path.isabs(configuration) else Path.home() / ".config"  # noqa: PTH117
+    return folder / "systemd/user/runner.service"
+
+
+def write_service(path: Path, content: bytes, *, force: bool) -> bool:
+    """Put a service's file in its place, whole or not at all, unless it is there already.
+
+    Args:
+        path: Its place.
+        content: What is to be in it.
+        force: Whether another file may be replaced.
+
+    Returns:
+        Whether another file was replaced.
+
+    Raises:
+        UsageError: If there is another file and it may not be, or this one can't be written.
+    """
+    try:
+        there = os.path.lexists(path)
+        if there and path.exists() and path.read_bytes() == content:
+            return False
+        if there and not force:
+            raise UsageError(f"{path} is there already and differs; look at it, then replace it with --force")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise UsageError(
+            f"the service's file {path} can't be written: {error.strerror}; "
+            "write it as somebody who may, or take what `runner service print` writes"
+        ) from error
+    return there
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(descriptor, 0o644)  # as managers want it, whatever the umask
+            os.fsync(descriptor)
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        os.unlink(name)  # noqa: PTH108
+        raise

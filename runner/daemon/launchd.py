@@ -1,0 +1,37 @@
+"""The daemon as a job of launchd, the system's or a user's own."""
+
+import plistlib
+
+from runner.daemon.installing import LABEL, Service
+from runner.model.errors import UsageError
+
+
+def launchd_plist(service: Service) -> bytes:
+    """Write the property list of a service; see launchd.plist(5).
+
+    Raises:
+        UsageError: If XML has no way to express it.
+    """
+    for text in (*service.command, *service.environment.values()):
+        if not text.isprintable():
+            raise UsageError(f"{text!r} can't be written into a property list; choose another place for it")
+    log = str(service.home / "Library/Logs/runner.log")
+    job = {
+        "Label": LABEL,
+        "ProgramArguments": list(service.command),
+        "RunAtLoad": True,
+        # It can't tell wrong settings from other failures, so it tries again, but not too often.
+        "KeepAlive": {"SuccessfulExit": False},
+        "ThrottleInterval": 30,
+        # Others are slowed down, and a measurement of that is none.
+        "ProcessType": "Interactive",
+        # The daemon's own five seconds for a run, and time to record.
+        "ExitTimeOut": 60,
+        "StandardOutPath": log,
+        "StandardErrorPath": log,
+    }
+    if service.environment:
+        job["EnvironmentVariables"] = dict(service.environment)
+    if service.account is not None:
+        job["UserName"] = service.account
+    return plistlib.dumps(job, sort_keys=False)

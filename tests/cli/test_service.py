@@ -1,0 +1,203 @@
+"""``runner service``: what it writes, where to, and what it refuses."""
+
+import os
+import plistlib
+import pwd
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Program
+
+from runner.daemon import installing
+
+
+@pytest.fixture
+def home(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a home of its own to the program, and folders of the machine below it; no database is named."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "RUNNER_DB"):
+        program.environment.pop(name, None)
+    program.environment.pop("SUDO_USER", None)
+    program.environment["HOME"] = str(folder)
+    monkeypatch.setattr(installing, "_SYSTEM_UNITS", tmp_path / "etc/systemd/system")
+    monkeypatch.setattr(installing, "_SYSTEM_DAEMONS", tmp_path / "Library/LaunchDaemons")
+    return folder
+
+
+def refused(program: Program, *arguments: str) -> str:
+    """Call what must be refused in one line, with nothing changed; gives the line."""
+    before = sorted(program.folder.rglob("*"))
+    done = program.quick("service", *arguments)
+    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+    assert done.stderr.startswith(b"runner: ")
+    assert before == sorted(program.folder.rglob("*"))
+    return done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (["--user", "--kind", "systemd"], "home/.config/systemd/user/runner.service"),
+        (["--system", "--kind", "systemd"], "etc/systemd/system/runner.service"),
+        (["--user", "--kind", "launchd"], "home/Library/LaunchAgents/runner.daemon.plist"),
+        (["--system", "--kind", "launchd"], "Library/LaunchDaemons/runner.daemon.plist"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+@pytest.mark.usefixtures("home")
+def test_what_is_printed_is_installed_where_the_manager_looks(
+    program: Program, tmp_path: Path, arguments: list[str], place: str
+) -> None:
+    printed = program.out("service", "print", *arguments)
+    done = program.quick("service", "install", *arguments)
+    path = tmp_path / place
+    assert (0, f"{path}\n") == (done.returncode, done.stdout.decode())
+    assert printed == path.read_text()
+    assert 0o644 == stat.S_IMODE(path.stat().st_mode)
+    assert [path] == list(path.parent.iterdir())
+    assert b"It will run as " in done.stderr if "--system" in arguments else b"log in" in done.stderr
+
+
+def test_the_configuration_folder_is_honoured_if_it_is_absolute(program: Program, home: Path, tmp_path: Path) -> None:
+    program.environment["XDG_CONFIG_HOME"] = str(tmp_path / "elsewhere")
+    path = program.out("service", "install", "--user", "--kind", "systemd").strip()
+    assert f"{tmp_path}/elsewhere/systemd/user/runner.service" == path
+    assert f"Environment=XDG_CONFIG_HOME={tmp_path / 'elsewhere'}\n" in Path(path).read_text()
+    program.environment["XDG_CONFIG_HOME"] = "elsewhere"
+    path = program.out("service", "install", "--user", "--kind", "systemd").strip()
+    assert f"{home}/.config/systemd/user/runner.service" == path
+
+
+@pytest.mark.usefixtures("home")
+def test_a_file_that_differs_stays_unless_it_may_be_replaced(program: Program) -> None:
+    install = ["install", "--user", "--kind", "systemd"]
+    path = Path(program.out("service", *install).strip())
+    wanted, number = path.read_bytes(), path.stat().st_ino
+    assert 0 == program.quick("service", *install).returncode
+    assert number == path.stat().st_ino  # the same is left alone
+    path.write_text("mine\n")
+    assert "--force" in refused(program, *install)
+    assert "mine\n" == path.read_text()
+    done = program.quick("service", *install, "--force")
+    assert 0 == done.returncode
+    assert b"systemctl --user daemon-reload && systemctl --user enable runner" in done.stderr
+    assert b"systemctl --user restart runner" in done.stderr
+    assert wanted == path.read_bytes()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_unit_that_is_masked_or_linked_to_nothing_is_another_file(program: Program) -> None:
+    install = ["install", "--user", "--kind", "systemd"]
+    path = Path(program.out("service", *install).strip())
+    for target in ("/dev/null", "/nowhere"):
+        path.unlink()
+        path.symlink_to(target)
+        assert "--force" in refused(program, *install)
+        assert target == str(path.readlink())
+
+
+def test_what_can_not_be_written_is_refused(program: Program, home: Path) -> None:
+    (home / ".config").mkdir()
+    (home / ".config/systemd").write_text("not a folder")
+    program.out("db", "path")  # which makes the folder of the database
+    assert "can't be written" in refused(program, "install", "--user", "--kind", "systemd")
+    (home / "Library/LaunchAgents/runner.daemon.plist").mkdir(parents=True)
+    assert "can't be written" in refused(program, "install", "--user", "--kind", "launchd", "--force")
+
+
+@pytest.mark.usefixtures("home")
+def test_the_commands_that_enable_it_are_told(program: Program) -> None:
+    own = program.quick("service", "install", "--user", "--kind", "systemd").stderr.decode()
+    assert "systemctl --user daemon-reload && systemctl --user enable --now runner\n" in own
+    assert "loginctl enable-linger\n" in own
+    machine = program.quick("service", "install", "--system", "--kind", "systemd").stderr.decode()
+    assert "systemctl daemon-reload && systemctl enable --now runner\n" in machine
+    assert "linger" not in machine
+    assert "launchctl bootstrap gui/$(id -u) /" in (
+        program.quick("service", "install", "--user", "--kind", "launchd").stderr.decode()
+    )
+
+
+def exec_start(unit: str) -> str:
+    """Give the command of a unit."""
+    (line,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
+    return line.removeprefix("ExecStart=")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_database_is_part_of_it_when_it_is_named(program: Program, tmp_path: Path) -> None:
+    show = ["service", "print", "--user", "--kind", "systemd"]
+    assert exec_start(program.out(*show)).endswith(" daemon")
+    assert exec_start(program.out(*show, "--db", "a.db")).endswith(f" daemon --db {tmp_path}/a.db")
+    assert exec_start(program.out("--db", "b.db", *show)).endswith(f" daemon --db {tmp_path}/b.db")
+    program.environment["RUNNER_DB"] = "c d.db"
+    assert exec_start(program.out(*show)).endswith(f' daemon --db "{tmp_path}/c d.db"')
+    program.environment["RUNNER_DB"] = "postgresql://me@db.example/history?options=-csearch_path%3Dscans"
+    assert "search_path%%3Dscans" in exec_start(program.out(*show))
+
+
+@pytest.mark.usefixtures("home")
+def test_a_settings_file_that_is_named_is_part_of_it_and_tells_of_a_server(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("db = 'postgresql://me:hunter2@db.example/history'\n")
+    program.environment["RUNNER_SETTINGS"] = "settings.toml"
+    unit = program.out("service", "print", "--user", "--kind", "systemd")
+    assert f"Environment=RUNNER_SETTINGS={tmp_path}/settings.toml\n" in unit
+    assert "hunter2" not in unit
+    assert "RestartPreventExitStatus" not in unit
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("place", ["//me:hunter2@db.example/runs", "//me@db.example/runs?password=hunter2"])
+def test_a_password_is_not_written_where_everybody_can_read_it(program: Program, place: str) -> None:
+    for arguments in (["print", "--user"], ["install", "--user"], ["install", "--system"]):
+        said = refused(program, *arguments, "--db", f"postgresql:{place}")
+        assert "hunter2" not in said
+        assert "~/.pgpass" in said
+        assert "settings file" in said
+
+
+@pytest.mark.usefixtures("home")
+def test_a_service_of_the_machine_runs_as_whoever_asked_for_it(program: Program) -> None:
+    show = ["service", "print", "--system", "--kind", "systemd"]
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"\nUser={me}\n" in program.out(*show)
+    assert "\nUser=nobody\n" in program.out(*show, "--user-account", "nobody")
+    program.environment["SUDO_USER"] = "nobody"
+    assert f"\nUser={'nobody' if os.geteuid() == 0 else me}\n" in program.out(*show)
+    assert "no account 'no-one-at-all'" in refused(program, "print", "--system", "--user-account", "no-one-at-all")
+    assert "--system" in refused(program, "print", "--user", "--user-account", "nobody")
+
+
+@pytest.mark.usefixtures("home")
+def test_it_is_the_machines_for_root_and_a_users_own_for_others(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for uid, target in ((0, "multi-user"), (pwd.getpwnam("nobody").pw_uid, "default")):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        assert f"\nWantedBy={target}.target\n" in program.out("service", "print", "--kind", "systemd")
+
+
+@pytest.mark.usefixtures("home")
+def test_the_program_is_named_by_its_absolute_path(program: Program, tmp_path: Path) -> None:
+    show = ["service", "print", "--user", "--kind", "systemd"]
+    assert f"{sys.executable} -P -m runner daemon" == exec_start(program.out(*show))
+    (tmp_path / "runner").write_text("#!/bin/sh\n")  # as which a call from its folder is started
+    (tmp_path / "runner").chmod(0o755)
+    assert f"{tmp_path}/runner daemon" == exec_start(program.out(*show))
+
+
+def test_a_property_list_says_what_launchd_does(program: Program, home: Path) -> None:
+    program.environment["RUNNER_DB"] = "a & b.db"
+    own = plistlib.loads(program.out("service", "print", "--user", "--kind", "launchd").encode())
+    assert ["daemon", "--db", f"{program.folder}/a & b.db"] == own["ProgramArguments"][-3:]
+    assert [True, {"SuccessfulExit": False}, "Interactive", 60] == [
+        own[key] for key in ("RunAtLoad", "KeepAlive", "ProcessType", "ExitTimeOut")
+    ]
+    assert f"{home}/Library/Logs/runner.log" == own["StandardErrorPath"]
+    assert "UserName" not in own
+    machine = program.out("service", "print", "--system", "--kind", "launchd", "--user-account", "nobody")
+    assert "nobody" == plistlib.loads(machine.encode())["UserName"]
+    assert "property list" in refused(program, "print", "--user", "--kind", "launchd", "--db", "a\x01b")
