@@ -16,6 +16,23 @@ UPDATE jobs SET accounted_at = (
 )
 """
 
+RUN_HISTORY = """
+CREATE VIEW run_history AS
+SELECT
+    runs.id AS run, runs.job_id AS job_id, jobs.name AS job, jobs.root AS root, runs.cause AS cause,
+    runs.status AS status, runs.attempt AS attempt, runs.scheduled_at AS scheduled_at,
+    runs.started_at AS started_at, runs.lateness_s AS lateness_s, runs.finished_at AS finished_at,
+    runs.wall_s AS wall_s, runs.files AS files, runs.directories AS directories,
+    runs.added AS added, runs.removed AS removed, runs.modified AS modified, runs.problems AS problems,
+    runs.differences AS differences, runs.missed AS missed, runs.message AS message,
+    environments.id AS environment_id, environments.host AS host, environments.system AS system,
+    environments.machine AS machine, environments.python AS python, environments.cpus AS cpus,
+    environments.filesystem AS filesystem, environments.runner_version AS runner_version
+FROM runs
+JOIN jobs ON jobs.id = runs.job_id
+LEFT JOIN environments ON environments.id = runs.environment_id
+"""
+
 
 def upgrade() -> None:
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -42,3 +59,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notifications")),
     )
     op.create_index(op.f("ix_notifications_run_id"), "notifications", ["run_id"])
+    op.execute("DROP VIEW run_history")
+    op.execute(RUN_HISTORY)
