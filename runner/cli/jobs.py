@@ -1,22 +1,45 @@
-"""``runner jobs``: the jobs, when each fires next, how its last run ended."""
+"""``runner jobs``: the jobs, when each fires next, how its last run ended; and jobs as a file."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from runner.cli import options
 
+_app = typer.Typer(name="jobs", invoke_without_command=True)
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command(rich_help_panel=options.JOBS)(jobs)
+    _app.callback()(jobs)
+    for command in (export, apply):
+        _app.command()(command)
+    app.add_typer(_app, rich_help_panel=options.JOBS)
 
 
-def jobs(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
-    """List the jobs, when each fires next and how its last run ended.
+def jobs(context: typer.Context, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
+    """List the jobs, when each fires next and how its last run ended; or write and read them as a file.
 
     [bold]Example[/bold]
 
     runner jobs --format json
     """
+    from runner.cli.settings import load_settings
+    from runner.model.errors import UsageError
+
+    if context.invoked_subcommand is None:
+        _list_jobs(fmt, db)
+    elif fmt != "table":
+        raise UsageError(f"--format is for the list; write what is for {context.invoked_subcommand} after it")
+    elif db is not None:
+        load_settings(db)  # refuses what can't be meant
+        os.environ["RUNNER_DB"] = db  # as the option of the program itself does
+
+
+def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
     from datetime import UTC, datetime
 
     from runner.cli.output import write_records, write_table
@@ -37,3 +60,67 @@ def jobs(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
         write_table(jobs_table(rows, now=now))
     else:
         write_records((job_record(*row) for row in rows), fmt, columns=())
+
+
+def export(db: options.Db = None) -> None:
+    """Write all jobs as TOML, to be kept under version control, edited, and applied to this or another database.
+
+    [bold]Example[/bold]
+
+    runner jobs export > jobs.toml
+    """
+    from runner.history.jobs import list_jobs
+    from runner.runs.jobsfile import write_jobs
+
+    with options.opened(db) as (database, _):
+        text = write_jobs(job.spec for job in list_jobs(database))
+    # TOML is UTF-8 whatever the locale says.
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def apply(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote, or - for stdin.", show_default=False)],
+    prune: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--prune", help="Remove the jobs that the file does not name; their history stays.")
+    ] = False,
+    dry_run: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--dry-run", help="Only show what would be changed.")
+    ] = False,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
+    """Make the jobs what FILE says, all at once or not at all, and show what is changed.
+
+    A key that is left out means its default. Relative roots are relative to the file's folder.
+
+    Jobs are known by their names: one by another name is another job. `runner edit JOB --name` renames one.
+
+    A running daemon follows within two seconds.
+
+    [bold]Examples[/bold]
+
+    runner jobs apply jobs.toml --dry-run
+
+    runner jobs apply jobs.toml --prune
+    """
+    from datetime import UTC, datetime
+
+    from runner.cli.output import write_lines, write_records
+    from runner.render.applied import OUTCOME_KEYS, outcome_lines, outcome_record
+    from runner.runs.applying import apply_jobs
+    from runner.runs.jobsfile import load_jobs, read_jobs
+
+    now = datetime.now(UTC)
+    if file == "-":
+        wanted = read_jobs("stdin", sys.stdin.buffer.read(), os.fsencode(Path.cwd()), now)
+    else:
+        wanted = load_jobs(file, now)
+    with options.opened(db) as (database, _):
+        outcomes = apply_jobs(database, wanted, prune=prune, dry_run=dry_run, now=now)
+    if fmt == "table":
+        write_lines(outcome_lines(outcomes))
+    else:
+        write_records(map(outcome_record, outcomes), fmt, columns=OUTCOME_KEYS)
+    if dry_run:
+        typer.echo("nothing was changed: this was a dry run", err=True)

@@ -8,6 +8,7 @@ from runner.cli.options import FormatName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from runner.render.records import Record
 
@@ -19,6 +20,15 @@ def write_table(*tables: "RenderableType") -> None:
     console = make_console()
     for table in tables:
         console.print(table, soft_wrap=False)
+
+
+def write_lines(lines: Iterable["Text"]) -> None:
+    """Write lines for people, each whole: a terminal folds what is too long for it."""
+    from runner.render.console import make_console
+
+    console = make_console()
+    for line in lines:
+        console.print(line, soft_wrap=True)
 
 
 def write_records(records: Iterable["Record"], fmt: FormatName, *, columns: Sequence[str]) -> None:

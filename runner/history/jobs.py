@@ -1,7 +1,8 @@
 """Jobs as they are remembered: registered, changed, found again, removed."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,11 +29,9 @@ def add_job(database: Database, spec: JobSpec, now: datetime) -> Job:
         UsageError: If its name is taken.
     """
     with database.write() as connection:
-        _refuse_taken_name(connection, spec.name, but=None)
-        values = {**_columns(connection, spec), "created_at": now, "armed_at": now}
-        job_id = insert_row(connection, jobs, values)
+        job = _add(connection, spec, now)
         _note_change(connection)
-    return Job(job_id=job_id, spec=spec, created_at=now, armed_at=now)
+    return job
 
 
 def change_job(database: Database, job: Job, spec: JobSpec, now: datetime) -> Job:
@@ -41,33 +40,64 @@ def change_job(database: Database, job: Job, spec: JobSpec, now: datetime) -> Jo
     Raises:
         UsageError: If its new name is taken, or it has been removed meanwhile.
     """
-    rearmed = spec.schedule != job.spec.schedule or (job.spec.paused and not spec.paused)
-    armed_at = now if rearmed else job.armed_at
     with database.write() as connection:
-        _refuse_taken_name(connection, spec.name, but=job.job_id)
-        values = {**_columns(connection, spec), "armed_at": armed_at}
-        changed = connection.execute(
-            update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None)).values(values)
-        )
-        if not changed.rowcount:
-            raise UsageError(f"the job {job.spec.name!r} has been removed; see `runner jobs`")
+        changed = _change(connection, job, spec, now)
         _note_change(connection)
-    return replace(job, spec=spec, armed_at=armed_at)
+    return changed
 
 
 def remove_job(database: Database, job: Job, now: datetime) -> None:
     """Remove a job; its history stays, and its name is free again."""
     with database.write() as connection:
-        still_there = update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None))
-        connection.execute(still_there.values(removed_at=now))
+        _remove(connection, job, now)
         _note_change(connection)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Revision:
+    """What is to become of the jobs, all at once.
+
+    Attributes:
+        added: New ones.
+        changed: Present ones, each with what is now chosen for it.
+        removed: Present ones that go.
+    """
+
+    added: Sequence[JobSpec] = ()
+    changed: Sequence[tuple[Job, JobSpec]] = ()
+    removed: Sequence[Job] = ()
+
+
+def revise_jobs(database: Database, decide: Callable[[list[Job]], Revision], now: datetime) -> list[Job]:
+    """Let somebody decide over all jobs while nobody else can change them, and do what is decided, or nothing.
+
+    Args:
+        database: Where they are kept.
+        decide: Is given the jobs that are not removed; whatever it raises leaves all of them as they were.
+        now: From when new and changed schedules count.
+
+    Returns:
+        The jobs that were added.
+
+    Raises:
+        UsageError: If a name is taken.
+    """
+    with database.write() as connection:
+        revision = decide(_list(connection))
+        for job in revision.removed:
+            _remove(connection, job, now)
+        for job, spec in revision.changed:
+            _change(connection, job, spec, now)
+        added = [_add(connection, spec, now) for spec in revision.added]
+        if revision.removed or revision.changed or added:
+            _note_change(connection)
+    return added
 
 
 def list_jobs(database: Database) -> list[Job]:
     """List the jobs that are not removed, in the order of their numbers."""
     with database.read() as connection:
-        rows = connection.execute(_QUERY.where(jobs.c.removed_at.is_(None)).order_by(jobs.c.id))
-        return [_job(row) for row in rows]
+        return _list(connection)
 
 
 def get_job(database: Database, name_or_number: str, *, removed: bool = False) -> Job:
@@ -140,6 +170,34 @@ def insert_row(connection: Connection, table: Table, values: dict[str, Any]) -> 
     key = connection.execute(insert(table).values(values)).inserted_primary_key
     assert key is not None  # noqa: S101  a row was inserted
     return int(key[0])
+
+
+def _list(connection: Connection) -> list[Job]:
+    return [_job(row) for row in connection.execute(_QUERY.where(jobs.c.removed_at.is_(None)).order_by(jobs.c.id))]
+
+
+def _add(connection: Connection, spec: JobSpec, now: datetime) -> Job:
+    _refuse_taken_name(connection, spec.name, but=None)
+    job_id = insert_row(connection, jobs, {**_columns(connection, spec), "created_at": now, "armed_at": now})
+    return Job(job_id=job_id, spec=spec, created_at=now, armed_at=now)
+
+
+def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> Job:
+    rearmed = spec.schedule != job.spec.schedule or (job.spec.paused and not spec.paused)
+    armed_at = now if rearmed else job.armed_at
+    _refuse_taken_name(connection, spec.name, but=job.job_id)
+    values = {**_columns(connection, spec), "armed_at": armed_at}
+    changed = connection.execute(
+        update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None)).values(values)
+    )
+    if not changed.rowcount:
+        raise UsageError(f"the job {job.spec.name!r} has been removed; see `runner jobs`")
+    return replace(job, spec=spec, armed_at=armed_at)
+
+
+def _remove(connection: Connection, job: Job, now: datetime) -> None:
+    still_there = update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None))
+    connection.execute(still_there.values(removed_at=now))
 
 
 def _columns(connection: Connection, spec: JobSpec) -> dict[str, Any]:

@@ -1,15 +1,13 @@
 """Reads recipes from TOML, strictly: whatever a recipe says wrongly is told by its file and key."""
 
-import reprlib
 import tomllib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from runner.model.bundled import bundled
 from runner.model.errors import UsageError
+from runner.model.toml import Table
 from runner.samples.recipe import (
     MOST_FOLDERS,
     PLACEHOLDER,
@@ -70,34 +68,11 @@ def _read(path: Path) -> Recipe:
     return _recipe(path.stem, _Table(f"recipe {str(path)!r}: ", entries))
 
 
-class _Table:
-    """A table of a recipe whose keys are taken out one by one, each checked; what is left over is unknown.
-
-    Attributes:
-        where: The file and the table, as error messages begin.
-        entries: What has not been taken yet.
-    """
-
-    def __init__(self, where: str, entries: Mapping[str, Any]) -> None:
-        self.where = where
-        self.entries = dict(entries)
-
-    def wrong(self, key: str, expected: str, value: object) -> UsageError:
-        # Python refuses to print an integer beyond 4300 digits, which TOML can hold in hexadecimal.
-        shown = "a huge number" if isinstance(value, int) and abs(value) >= 2**63 else reprlib.repr(value)
-        return UsageError(f"{self.where}{key} must be {expected}, not {shown}")
-
-    def need(self, key: str) -> Any:
-        if key not in self.entries:
-            raise UsageError(f"{self.where}the key {key} is missing; add it")
-        return self.entries.pop(key)
-
-    def finish(self) -> None:
-        if self.entries:
-            raise UsageError(f"{self.where}unknown key {next(iter(self.entries))!r}; correct or remove it")
+class _Table(Table):
+    """A table of a recipe."""
 
     def whole(self, key: str, least: int, most: int, default: int | None = None) -> int:
-        value = self.need(key) if default is None else self.entries.pop(key, default)
+        value = self.need(key) if default is None else self.take(key, default)
         if type(value) is not int or not least <= value <= most:
             raise self.wrong(key, f"a whole number from {least} to {most}", value)
         return value
@@ -126,7 +101,7 @@ class _Table:
         return value
 
     def text(self, key: str) -> str:
-        value = self.entries.pop(key, "")
+        value = self.take(key, "")
         if not isinstance(value, str):
             raise self.wrong(key, "text", value)
         for placeholder in PLACEHOLDER.finditer(value):
@@ -141,7 +116,7 @@ class _Table:
         return value
 
     def tables(self, key: str, *, required: bool) -> list["_Table"]:
-        value = self.need(key) if required else self.entries.pop(key, [])
+        value = self.need(key) if required else self.take(key, [])
         if not isinstance(value, list) or any(not isinstance(part, dict) for part in value) or (required and not value):
             raise self.wrong(key, f"written as [[{key}]] tables", value)
         return [_Table(f"{self.where}[[{key}]] number {n}: ", part) for n, part in enumerate(value, start=1)]

@@ -36,6 +36,22 @@ def parse_schedule(
     Raises:
         UsageError: If not exactly one of *every*, *cron* and *at* is given, or anything given is wrong.
     """
+    schedule = parse_kept_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
+    if at is not None and datetime.fromisoformat(schedule.expression) <= now:
+        raise UsageError(f"{at!r} is past, it was {schedule.expression}; give an instant still to come")
+    return schedule
+
+
+def parse_kept_schedule(
+    *,
+    every: str | None = None,
+    cron: str | None = None,
+    at: str | None = None,
+    timezone: str | None = None,
+    jitter: str | None = None,
+    now: datetime,
+) -> Schedule:
+    """Read a schedule as :func:`parse_schedule` does, but one that may have been written long ago: *at* may be past."""
     kind, text = _choose_one({ScheduleKind.EVERY: every, ScheduleKind.CRON: cron, ScheduleKind.AT: at})
     zone = timezone if timezone is not None else _local_zone_name()
     load_zone(zone)
@@ -90,8 +106,6 @@ def _parse_at(text: str, zone: str, now: datetime) -> datetime:
         instant = written.astimezone(UTC) if written.tzinfo else _resolve(written, zone)
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is not an instant; write it like 2026-11-22T10:00 or 2026-11-22T10:00Z") from None
-    if instant <= now:
-        raise UsageError(f"{text!r} is past, it was {format_instant(instant)}; give an instant still to come")
     if (instant - now).total_seconds() > LONGEST_DURATION_S:
         raise UsageError(f"{text!r} lies more than a century ahead; give an earlier instant")
     return instant

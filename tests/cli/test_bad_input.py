@@ -57,6 +57,17 @@ OTHERS = [
     "--bogus",
     "db",
     "db bogus",
+    "jobs bogus",
+    "jobs --format xml",
+    "jobs --format json export",
+    "jobs --db . export",
+    "jobs export --format json",
+    "jobs apply",
+    "jobs apply missing.toml",
+    "jobs apply .",
+    "jobs apply file",
+    "jobs apply wrong.toml --prune",
+    "jobs apply wrong.toml --dry-run --format json",
     "calibrate",
     "trends",
     "trends nothing",
@@ -133,6 +144,7 @@ OTHERS = [
 def known(program: Program, tree: Path) -> Program:
     """Give a database with the jobs docs, which has one run, and other, which has none; and files to go wrong with."""
     (program.folder / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
+    (program.folder / "wrong.toml").write_text("[jobs.new]\nroot = 'docs'\n[jobs.docs]\nroot = 'missing'\n")
     program.out("schedule", tree, "--every", "1h", "--strategy", "sequential")
     program.out("schedule", tree, "--every", "1h", "--name", "other")
     program.out("run", "docs")

@@ -14,16 +14,17 @@ README = Path(__file__).parents[2] / "README.md"
 
 def all_commands() -> list[str]:
     group = typer.main.get_command(app)
-    names = []
+    names: list[str] = []
     for name, command in group.commands.items():  # type: ignore[attr-defined]
-        names += [f"{name} {inner}" for inner in getattr(command, "commands", {})] or [name]
+        inner = [f"{name} {inner}" for inner in getattr(command, "commands", {})]
+        names += inner if inner and not command.invoke_without_command else [name, *inner]
     return names
 
 
 def test_the_commands_are_those_of_the_design() -> None:
     expected = (
         "schedule jobs edit pause resume remove next run daemon status history show files changes trends regressions "
-        "calibrate prune sample lesson demo db.path db.upgrade db.check db.backup"
+        "calibrate prune sample lesson demo db.path db.upgrade db.check db.backup jobs.export jobs.apply"
     )
     assert {name.replace(".", " ") for name in expected.split()} <= set(all_commands())
 

@@ -1,6 +1,7 @@
 """The real program with its history on a server, from the first command to the last."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,25 @@ def test_the_database_is_looked_after(program: Program, tree: Path) -> None:
     assert b"pg_dump" in refused.stderr
     assert [2] == [run["run"] for run in program.history()]
     assert "hunter2" not in where + refused.stderr.decode()
+
+
+def test_jobs_are_kept_as_a_file(program: Program, tree: Path) -> None:
+    odd = os.fsencode(tree) + b"/caf\xe9"
+    os.mkdir(odd)  # noqa: PTH102  bytes
+    program.out("schedule", tree, "--every", "1h", "--jitter", "5m")
+    program.out("schedule", odd, "--cron", "@daily", "--pattern", b"\xff*", "--name", "odd")
+    file = program.folder / "jobs.toml"
+    file.write_text(program.out("jobs", "export"))
+    before = program.json("jobs")
+    assert "unchanged docs\nunchanged odd\n" == program.out("jobs", "apply", file, "--prune")
+    assert before == program.json("jobs")
+    program.out("remove", "odd")
+    program.out("edit", "docs", "--every", "2h")
+    assert "changed docs: every 2h → 1h\nadded odd\n" == re.sub(", anchor .*", "", program.out("jobs", "apply", file))
+    assert file.read_text() == program.out("jobs", "export")
+    file.write_text(file.read_text() + "colour = 1\n")
+    refused = program.quick("jobs", "apply", file)
+    assert (2, b"", 1) == (refused.returncode, refused.stdout, refused.stderr.count(b"\n"))
 
 
 def test_a_daemon_whose_place_was_taken_ends(program: Program) -> None:

@@ -31,6 +31,8 @@ def test_every_command_of_the_readme_runs(program: Program, subtests: pytest.Sub
     for words in readme_commands()[part]:
         with subtests.test(" ".join(words)):
             name, *arguments = words[1:]
+            target = program.folder / arguments.pop() if ">" in arguments else None
+            arguments = [argument for argument in arguments if argument != ">"]
             if name in ELSEWHERE:
                 assert ELSEWHERE[name] in tested
                 continue
@@ -39,6 +41,8 @@ def test_every_command_of_the_readme_runs(program: Program, subtests: pytest.Sub
             done = program.quick(name, *arguments)
             expected = 1 if name == "status" else 0  # no daemon runs here
             assert expected == done.returncode, done.stderr.decode()
+            if target is not None:
+                target.write_bytes(done.stdout)
             if name == "schedule":
                 program.out("run", str(program.json("jobs")[-1]["number"]))  # as the daemon would
 

@@ -1,0 +1,167 @@
+"""Makes the jobs what a file wants them to be: all of them or, if anything in it can't be, none."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from runner.history.database import Database
+from runner.history.jobs import Revision, list_jobs, revise_jobs
+from runner.model.errors import UsageError
+from runner.model.jobs import Job, JobSpec, ScheduleKind
+from runner.runs.caches import forget
+from runner.runs.jobsfile import JobsFile, Wanted, entries_of
+from runner.runs.registering import check_root
+
+
+class Fate(StrEnum):
+    """What becomes of a job."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rewritten:
+    """A key that says something else.
+
+    Attributes:
+        key: As the file has it.
+        old: What a file would have said before, defaults included; None for nothing.
+        new: What it says now.
+    """
+
+    key: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of a job, or would.
+
+    Attributes:
+        name: The job's.
+        fate: Which of the five.
+        job_id: Its number; None for one that would be added.
+        rewritten: What is changed about it.
+        never_fires: Whether it got an instant to fire at that is past.
+    """
+
+    name: str
+    fate: Fate
+    job_id: int | None
+    rewritten: tuple[Rewritten, ...] = ()
+    never_fires: bool = False
+
+
+def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool, now: datetime) -> list[Outcome]:
+    """Add and change the jobs that a file names, in one transaction.
+
+    A job that is so already is not touched, nor is a schedule that stays: it goes on counting as it did.
+
+    Args:
+        database: Where the jobs are.
+        file: What is wanted.
+        prune: Whether jobs that it does not name are removed; their history stays.
+        dry_run: Whether only to tell what would be done.
+        now: From when new and changed schedules count.
+
+    Returns:
+        What became of the jobs: those of the file in its order, then the others.
+
+    Raises:
+        UsageError: If a root that is new to its job can't be scanned, or everything would be pruned by a file that
+            does not speak of jobs; nothing is changed then.
+    """
+    if prune and not file.is_about_jobs:
+        raise UsageError(
+            f"{file.document.name}: it names no job, and --prune would remove them all; write [jobs] if that is meant"
+        )
+    # Before the transaction, since a file system may let one wait.
+    unusable = _unusable_roots(file)
+    outcomes: list[Outcome] = []
+
+    def decide(jobs: Sequence[Job]) -> Revision:
+        present = {job.spec.name: job for job in jobs}
+        specs = [_meet(wanted, present.get(wanted.spec.name)) for wanted in file.jobs]
+        for wanted, spec in zip(file.jobs, specs, strict=True):
+            old = present.get(spec.name)
+            if spec.name in unusable and (old is None or old.spec.root != spec.root):
+                raise UsageError(f"{file.place(spec.name, 'root')}{unusable[spec.name]}")
+            outcomes.append(_outcome(spec, old, now, anchored=wanted.anchored))
+        named = {spec.name for spec in specs}
+        others = [job for job in jobs if job.spec.name not in named]
+        fate = Fate.REMOVED if prune else Fate.LEFT
+        outcomes.extend(Outcome(name=job.spec.name, fate=fate, job_id=job.job_id) for job in others)
+        return Revision(
+            added=[spec for spec in specs if spec.name not in present],
+            changed=[
+                (present[spec.name], spec) for spec in specs if spec.name in present and present[spec.name].spec != spec
+            ],
+            removed=others if prune else [],
+        )
+
+    if dry_run:
+        decide(list_jobs(database))
+        return outcomes
+    removed: list[Job] = []
+
+    def decide_and_note(jobs: list[Job]) -> Revision:
+        revision = decide(jobs)
+        removed.extend(revision.removed)
+        return revision
+
+    numbers = {job.spec.name: job.job_id for job in revise_jobs(database, decide_and_note, now)}
+    for job in removed:
+        forget(database, job)
+    return [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
+
+
+def _unusable_roots(file: JobsFile) -> Mapping[str, UsageError]:
+    unusable = {}
+    for wanted in file.jobs:
+        try:
+            check_root(os.fsdecode(wanted.spec.root))
+        except UsageError as error:
+            unusable[wanted.spec.name] = error
+    return unusable
+
+
+def _meet(wanted: Wanted, old: Job | None) -> JobSpec:
+    """Let a schedule that stays what it is, or only moves its zone or jitter, count from where it did."""
+    spec = wanted.spec
+    before = old.spec.schedule if old is not None else None
+    if spec.schedule is None or before is None or wanted.anchored:
+        return spec
+    if (spec.schedule.kind, spec.schedule.expression) != (before.kind, before.expression):
+        return spec
+    return replace(spec, schedule=replace(spec.schedule, anchor_at=before.anchor_at))
+
+
+def _outcome(spec: JobSpec, old: Job | None, now: datetime, *, anchored: bool) -> Outcome:
+    if old is not None and old.spec == spec:
+        return Outcome(name=spec.name, fate=Fate.UNCHANGED, job_id=old.job_id)
+    never_fires = _is_past(spec, now) and (old is None or old.spec.schedule != spec.schedule)
+    if old is None:
+        return Outcome(name=spec.name, fate=Fate.ADDED, job_id=None, never_fires=never_fires)
+    before, after = entries_of(old.spec), entries_of(spec)
+    rewritten = tuple(
+        Rewritten(key=key, old=before[key], new=after[key])
+        for key in after
+        # Another interval counts anew, which goes without saying unless the file says it.
+        if before[key] != after[key] and (key != "anchor" or anchored or before["every"] == after["every"])
+    )
+    return Outcome(name=spec.name, fate=Fate.CHANGED, job_id=old.job_id, rewritten=rewritten, never_fires=never_fires)
+
+
+def _is_past(spec: JobSpec, now: datetime) -> bool:
+    schedule = spec.schedule
+    if schedule is None or schedule.kind is not ScheduleKind.AT:
+        return False
+    return datetime.fromisoformat(schedule.expression) <= now
