@@ -14,6 +14,7 @@ from runner.scan.snapshot import Listing, Snapshot, found_names, unpack_stats
 
 # More folders than this at once are looked up by reading all of the job's files.
 _FEW = 500
+_PART = 10_000
 
 # Size in bytes and modification time in nanoseconds; None where not known.
 _Stat = tuple[int | None, int | None]
@@ -93,9 +94,11 @@ def _load_files(
     wanted = set(folder_ids)
     by_folder: dict[int, dict[bytes, tuple[int, _Stat]]] = {}
     if wanted:
-        for folder_id, name, first_run_id, size_bytes, mtime_ns in connection.execute(query):
-            if folder_id in wanted:
-                by_folder.setdefault(folder_id, {})[name] = (first_run_id, (size_bytes, mtime_ns))
+        # In parts: row by row costs twice as much, and all at once twice the memory.
+        for part in connection.execute(query).partitions(_PART):
+            for folder_id, name, first_run_id, size_bytes, mtime_ns in part:
+                if folder_id in wanted:
+                    by_folder.setdefault(folder_id, {})[name] = (first_run_id, (size_bytes, mtime_ns))
     return by_folder
 
 

@@ -316,6 +316,20 @@ def test_many_changed_folders_are_compared_like_few(database: Database, folders:
     assert 2 * folders == len(paths_of(database, run))
 
 
+@pytest.mark.parametrize("count", [1_000, 1_001])
+def test_many_changed_files_are_kept_like_few(database: Database, count: int) -> None:
+    odd = [b"\\", b"\t", b"\\.", b"\\N", b"\n", b"\xff", b"'"]
+    names = [*odd, *(b"%d.md" % number for number in range(count - len(odd)))]
+    job = some_job(database)
+    first = play(database, job, snapshot(listing(b"a", dict.fromkeys(names, (1, 1))), listing(b"b", {b"x": (1, 1)})))
+    second = play(database, job, snapshot(listing(b"a", dict.fromkeys(names, (2, 2))), listing(b"b", {b"x": (1, 1)})))
+    assert (0, 0, count) == (second.added, second.removed, second.modified)
+    for run, size_bytes in ((first, 1), (second, 2)):
+        found = {file.path: file.size_bytes for file in list_files(database, job.job_id, run.run_id)}
+        assert {b"b/x": 1} | {b"a/" + name: size_bytes for name in names} == found
+    assert [] == find_faults(database)
+
+
 def test_a_problem_that_stays_is_kept_once_and_with_its_text(database: Database) -> None:
     job = some_job(database)
     runs = [play(database, job, snapshot(listing(b"", []), unreadable=[b"\xff"])) for _ in range(3)]

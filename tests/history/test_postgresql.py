@@ -15,6 +15,7 @@ from runner.history import database as database_module
 from runner.history.care import copy_database
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
+from runner.history.tables import files
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.errors import DatabaseUnusable, HistoryError
 
@@ -196,3 +197,16 @@ def test_a_server_that_was_restarted_is_connected_to_again_and_the_lock_taken_an
         locks[1].release()
         assert locks[0].hold()
         locks[0].release()
+
+
+def test_however_many_files_changed_the_table_is_read_once(url: str) -> None:
+    names = [b"%d.md" % number for number in range(25_000)]
+    with opened(url) as database:
+        job = some_job(database)
+        play(database, job, snapshot(listing(b"", dict.fromkeys(names, (1, 1)))))
+        rows = [(1, name, 1, 2) for name in names]
+        with database.write() as connection:
+            database.location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), rows)
+            counted = "SELECT seq_scan, n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'files'"
+            scans, updated = connection.exec_driver_sql(counted).one()
+        assert (len(names), True) == (updated, scans <= 1)
