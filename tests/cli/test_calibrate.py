@@ -1,10 +1,17 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
 from conftest import Program
+
+
+@pytest.fixture
+def program(tmp_path: Path, place: str) -> Program:
+    """Give the real program with an empty history, of each kind of database."""
+    return Program(folder=tmp_path, environment={**os.environ, "RUNNER_DB": place})
 
 
 @pytest.fixture

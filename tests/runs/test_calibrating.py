@@ -1,5 +1,4 @@
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -13,10 +12,9 @@ from runner.history.calibrations import (
     get_calibration,
     list_calibrators,
 )
-from runner.history.database import Database, locate
+from runner.history.database import Database
 from runner.history.jobs import add_job
 from runner.history.runs import Busy, begin_run
-from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.calibration import Calibration, Question
 from runner.model.errors import ScanError
@@ -29,13 +27,6 @@ from runner.scan.walk import Walker
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NAMES = Selection(track=Track.NAMES)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(locate(str(tmp_path / "history.db")))
-    yield database
-    database.close()
 
 
 @pytest.fixture
