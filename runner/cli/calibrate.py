@@ -70,8 +70,8 @@ def calibrate(
         one_file_system=one_file_system,
     )
     selection = check_selection(chosen)
-    with options.opened(db) as (database, settings):
-        root = check_root(directory)
+    root = check_root(directory)
+    with options.opened(db, creating=not last) as (database, settings):
         if last:
             calibration = find_last_calibration(database, root)
             if calibration is None:

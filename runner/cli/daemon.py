@@ -42,7 +42,7 @@ def daemon(db: options.Db = None) -> None:
 
     _log_to_stderr()
     supervisor = Supervisor.take(os.environ)
-    with options.opened(db) as (database, _):
+    with options.opened(db, creating=True) as (database, _):
         Daemon(database, lambda: _choices(load_settings(db)), supervisor).run()
 
 

@@ -40,7 +40,7 @@ def upgrade(db: options.Db = None) -> None:
     """
     from runner.history.upgrade import REVISIONS
 
-    with options.opened(db) as (database, _):
+    with options.opened(db, creating=True) as (database, _):
         sys.stdout.write(f"{database.location} has the schema {REVISIONS[-1]}, the newest\n")
 
 

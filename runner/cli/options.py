@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from runner.cli.settings import Settings, load_settings
+from runner.cli.settings import Settings, default_database, load_settings
 from runner.model.jobs import Catchup, Track
 
 if TYPE_CHECKING:
@@ -147,13 +147,17 @@ NotifyOption = Annotated[
 
 
 @contextmanager
-def opened(db: str | None) -> Iterator[tuple["Database", Settings]]:
-    """Open the database that flags, environment and settings name."""
+def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Database", Settings]]:
+    """Open the database that flags, environment and settings name.
+
+    A database that somebody named and that is not there is a slip of the pen, unless the command is one that begins a
+    history. The default one is there as soon as anybody asks: a newcomer's history is empty, not wrong.
+    """
     from runner.history.database import locate
     from runner.history.upgrade import open_database
 
     settings = load_settings(db)
-    database = open_database(locate(settings.db))
+    database = open_database(locate(settings.db), creating=creating or settings.db == str(default_database()))
     try:
         yield database, settings
     finally:

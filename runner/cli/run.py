@@ -46,9 +46,9 @@ def run(
     from runner.model.errors import ScanError
     from runner.model.runs import Cause, Status
     from runner.runs.firing import fire
-    from runner.runs.registering import find_or_add
+    from runner.runs.registering import find_or_add, names_folder
 
-    with options.opened(db) as (database, settings):
+    with options.opened(db, creating=names_folder(target)) as (database, settings):
         job = find_or_add(database, target, lambda spec: add_job(database, spec, datetime.now(UTC)))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt()

@@ -75,7 +75,7 @@ def schedule(
     )
     base = JobSpec(name=default_name(root) if name is None else name, root=root, schedule=plan)
     spec = check_spec(choices.apply(base))
-    with options.opened(db) as (database, _):
+    with options.opened(db, creating=True) as (database, _):
         job = add_job(database, spec, now)
     first = next_fire_time(plan, job.job_id, now)
     typer.echo(

@@ -46,7 +46,7 @@ def load_settings(db: str | None = None) -> Settings:
     given = _read(settings_path())
     chosen = db or os.environ.get("RUNNER_DB") or given.pop("db", None)
     given.pop("db", None)
-    return Settings(db=chosen or str(_default_database()), **given)
+    return Settings(db=chosen or str(_with_folder(default_database())), **given)
 
 
 def settings_path() -> Path:
@@ -57,15 +57,20 @@ def settings_path() -> Path:
     return Path(named) if named else platformdirs.user_config_path("runner") / "settings.toml"
 
 
-def _default_database() -> Path:
+def default_database() -> Path:
+    """Tell where the database is that nobody has to name."""
     import platformdirs
 
-    folder = platformdirs.user_data_path("runner")
+    return platformdirs.user_data_path("runner") / "runner.db"
+
+
+def _with_folder(path: Path) -> Path:
+    folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"the folder {folder} can't be made: {error.strerror}; choose a database with --db") from error
-    return folder / "runner.db"
+    return path
 
 
 def _read(path: Path) -> dict[str, Any]:

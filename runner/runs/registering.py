@@ -76,6 +76,12 @@ def default_name(root: bytes) -> str:
     return f"job-{name}" if name.isdigit() else name or "root"
 
 
+def names_folder(target: str) -> bool:
+    """Whether a person who writes this may mean a folder and not only a job."""
+    # os.path answers where pathlib raises: for a name that is too long to be one.
+    return "/" in target or os.path.exists(target)  # noqa: PTH110
+
+
 def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) -> Job:
     """Find the job that a person means by a name, a number or a folder; a folder without one gets a job.
 
@@ -85,8 +91,7 @@ def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) 
     job = find_job(database, target)
     if job is not None:
         return job
-    # os.path answers where pathlib raises: for a name that is too long to be one.
-    if "/" not in target and not os.path.exists(target):  # noqa: PTH110
+    if not names_folder(target):
         raise UsageError(f"there is no job and no folder {target!r}; see `runner jobs`")
     root = check_root(target)
     known = find_jobs_at(database, root)

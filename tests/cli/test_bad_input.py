@@ -140,6 +140,14 @@ OTHERS = [
 ]
 
 
+# All of them would be right if the database were there, or wrong in what they ask of it.
+ASKING = [
+    *("history", "show 1", "files docs", "changes docs", "trends docs", "regressions", "jobs", "next", "status"),
+    *("prune --keep 1", "prune --keep 1 --dry-run", "edit docs --every 2h", "pause docs", "resume docs"),
+    *("remove docs", "db check", "db backup copy.db"),
+]
+
+
 @pytest.fixture
 def known(program: Program, tree: Path) -> Program:
     """Give a database with the jobs docs, which has one run, and other, which has none; and files to go wrong with."""
@@ -184,6 +192,36 @@ def test_bad_input_creates_no_database(program: Program, line: str) -> None:
     assert not program.database.exists()
 
 
+@pytest.mark.parametrize("named_by", ["flag", "environment", "settings"])
+def test_a_database_that_is_not_there_is_not_made_by_asking(program: Program, tree: Path, named_by: str) -> None:
+    typo = program.folder / "typo.db"
+    before = sorted(os.listdir(program.folder))
+    if named_by == "flag":
+        program.environment["RUNNER_DB"] = str(program.folder / "right.db")
+    elif named_by == "environment":
+        program.environment["RUNNER_DB"] = str(typo)
+    else:
+        del program.environment["RUNNER_DB"]
+        program.environment["RUNNER_SETTINGS"] = str(program.folder / "settings.toml")
+        (program.folder / "settings.toml").write_text(f"db = '{typo}'\n")
+        before.append("settings.toml")
+    flags = ["--db", str(typo)] if named_by == "flag" else []
+    for line in (*ASKING, f"calibrate {tree} --last", "run docs-of-old"):
+        done = program.quick(*flags, *shlex.split(line))
+        assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n")), line
+        assert f"runner: there is no database at {typo}; `runner schedule` or".encode() in done.stderr, line
+        assert sorted(before) == sorted(os.listdir(program.folder)), line
+    program.out(*flags, "run", "docs")
+    assert 1 == len(program.json(*flags, "history"))
+
+
+def test_the_default_database_answers_a_newcomer(program: Program) -> None:
+    del program.environment["RUNNER_DB"]
+    program.environment |= {"HOME": str(program.folder), "XDG_DATA_HOME": str(program.folder / "data")}
+    assert "no jobs\n" == program.out("jobs")
+    assert [] == program.json("history")
+
+
 def as_nobody_special(program: Program, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Run a command as a user whom permissions bind; root is made one by giving up its power over them."""
     prefix = []
@@ -209,10 +247,10 @@ def test_an_unreadable_root_is_refused(program: Program) -> None:
 def test_an_unwritable_database_is_refused(program: Program) -> None:
     folder = program.folder / "theirs"
     folder.mkdir(mode=0o555)
-    done = as_nobody_special(program, "--db", folder / "runner.db", "jobs")
+    done = as_nobody_special(program, "--db", folder / "runner.db", "run", program.folder)
     assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
     assert b"can't be written" in done.stderr
-    program.out("jobs")
+    program.out("db", "upgrade")
     program.database.chmod(0o444)
     done = as_nobody_special(program, "run", program.folder)
     assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
@@ -226,7 +264,7 @@ def test_a_name_that_cannot_be_shown_is_refused(program: Program, tree: Path) ->
 
 
 def test_output_that_cannot_be_written_is_one_line(program: Program) -> None:
-    program.out("jobs")
+    program.out("db", "upgrade")
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     for arguments in (["history"], ["history", "--format", "json"], ["--version"]):
@@ -237,6 +275,7 @@ def test_output_that_cannot_be_written_is_one_line(program: Program) -> None:
 
 
 def test_closed_streams_are_no_defect(program: Program) -> None:
+    program.out("db", "upgrade")
     for redirection in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         done = subprocess.run(
             ["sh", "-c", f"exec '{sys.executable}' -m runner jobs {redirection}"],
