@@ -105,6 +105,11 @@ def main() -> None:
         _fail("interrupted", 130)
     except OSError as error:
         _end_unwritten(error)
+    except SystemExit as error:
+        # Both Typer and Rich end with 1 when a reader has gone away; whoever else ends here means it.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _end_unwritten(error.__context__)
     except Exception as error:  # noqa: BLE001  the process ends here
         _fail_by_defect(error)
     sys.exit(code if isinstance(code, int) else 0)

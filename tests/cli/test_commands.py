@@ -166,10 +166,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(program: Program, tree: Path)
     for number in range(3000):
         (tree / f"{number:0100}.md").touch()
     program.out("run", tree)
-    for arguments in ("files docs", "files docs -0", "files docs --format json"):
-        line = f"'{sys.executable}' -m runner {arguments} | head -c 1"
-        done = subprocess.run(["sh", "-c", line], env=program.environment, capture_output=True, check=False)
-        assert (b"", 1) == (done.stderr, len(done.stdout))
+    shown = ("", " -0", " --format json", " --format jsonl", " --format csv")
+    for arguments in (*(f"files docs{how}" for how in shown), "changes docs", "show 1 --format json"):
+        line = f"'{sys.executable}' -m runner {arguments} | head -c 1; echo ${{PIPESTATUS[*]}} >&2"
+        done = subprocess.run(["bash", "-c", line], env=program.environment, capture_output=True, check=False)
+        assert (b"0 0\n", 1) == (done.stderr, len(done.stdout)), arguments
 
 
 def test_a_failed_run_exits_with_one(program: Program, tree: Path) -> None:
