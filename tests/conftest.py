@@ -232,6 +232,19 @@ class Daemon:
         return freeze_trial(self.process.pid)
 
 
+def as_nobody_special(program: Program, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as a user whom permissions bind; root is made one by giving up its power over them."""
+    prefix = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root can't give up its power over permissions here")
+        prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", "runner", *arguments],
+        cwd=program.folder, env=program.environment, capture_output=True, check=False,
+    )  # fmt: skip
+
+
 def freeze_trial(pid: int) -> psutil.Process:
     """Wait for a trial of a process and stop it with its workers."""
     parent = psutil.Process(pid)

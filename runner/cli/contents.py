@@ -83,8 +83,16 @@ def files(
         if path is not None:
             _write_life(database, known, path, fmt)
             return
-        position = find_state(database, known, run, at, datetime.now(UTC)).run_id
+        state = find_state(database, known, run, at, datetime.now(UTC))
+        position = state.run_id
         folder = find_folder(database, known, under) if under is not None else b""
+        if fmt == "table" and state.problems and not null:
+            what = "files there are counted" if by_folder else "files marked ? are listed"
+            typer.echo(
+                f"note: run {position} could not read {state.problems:,} paths, see `runner show {position}`; "
+                f"{what} as they were last known",
+                err=True,
+            )
         if by_folder:
             _write_counts(database, known, position, folder, depth, fmt)
             return
@@ -97,7 +105,7 @@ def files(
             from runner.cli.output import write_table
             from runner.render.tables import files_table
 
-            write_table(*files_table(found))
+            write_table(*files_table(found, doubtful=bool(state.problems)))
         else:
             from runner.cli.output import write_records
             from runner.render.records import FILE_KEYS, file_record

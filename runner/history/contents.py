@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from runner.history.database import Database
-from runner.history.findings import digest_path
+from runner.history.findings import digest_path, lies_in
 from runner.history.tables import files, folders, problems, runs
 from runner.model.contents import FolderCount, Version
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
@@ -37,12 +37,15 @@ def list_files(database: Database, job_id: int, position: int, under: bytes = b"
         .order_by(folders.c.path, files.c.name)
     )
     with database.read() as connection:
+        unread = set(connection.execute(select(problems.c.path).where(*_unread(job_id, position))).scalars())
         for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+            path = join_path(row.path, row.name)
             yield FoundFile(
-                path=join_path(row.path, row.name),
+                path=path,
                 size_bytes=row.size_bytes,
                 mtime_ns=row.mtime_ns,
                 first_run=row.first_run_id,
+                unknown=bool(unread) and lies_in(path, unread),
             )
 
 
@@ -166,15 +169,7 @@ def list_problems(database: Database, run: Run) -> list[Problem]:
     """List the paths that a run could not read, in their order."""
     if not run.problems:  # a run that saved nothing knows nothing of the problems around it
         return []
-    query = (
-        select(problems)
-        .where(
-            problems.c.job_id == run.job_id,
-            problems.c.first_run_id <= run.run_id,
-            or_(problems.c.gone_run_id.is_(None), problems.c.gone_run_id > run.run_id),
-        )
-        .order_by(problems.c.path)
-    )
+    query = select(problems).where(*_unread(run.job_id, run.run_id)).order_by(problems.c.path)
     with database.read() as connection:
         return [Problem(path=row.path, errno=row.errno, text=row.text) for row in connection.execute(query)]
 
@@ -184,6 +179,14 @@ def _alive(job_id: int, position: int) -> tuple[ColumnElement[bool], ...]:
         files.c.job_id == job_id,
         files.c.first_run_id <= position,
         or_(files.c.gone_run_id.is_(None), files.c.gone_run_id > position),
+    )
+
+
+def _unread(job_id: int, position: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        problems.c.job_id == job_id,
+        problems.c.first_run_id <= position,
+        or_(problems.c.gone_run_id.is_(None), problems.c.gone_run_id > position),
     )
 
 

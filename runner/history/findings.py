@@ -1,6 +1,6 @@
 """What was found, saved as intervals of runs in proportion to what changed."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -119,7 +119,7 @@ def _compare_folders(
             changed.append((folder, digest, dict(zip(found_names(listing.names), _stats(listing), strict=True))))
     unreadable = {problem.path for problem in snapshot.problems}
     for path, folder in known.items():
-        if path not in found_in and folder.digest and not _lies_in(path, unreadable):
+        if path not in found_in and folder.digest and not lies_in(path, unreadable):
             changed.append((folder, b"", {}))
     return changed, new
 
@@ -205,7 +205,7 @@ def digest_path(path: bytes) -> bytes:
     return blake2b(path, digest_size=16).digest()
 
 
-def _lies_in(path: bytes, folders_: set[bytes]) -> bool:
+def lies_in(path: bytes, folders_: Container[bytes]) -> bool:
     """Whether a path is one of some folders or lies below one."""
     while path not in folders_:
         if not path:

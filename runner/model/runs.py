@@ -179,12 +179,14 @@ class FoundFile:
         size_bytes: Its size; None when only names are tracked.
         mtime_ns: Its modification time, nanoseconds since the epoch; None likewise.
         first_run: Number of the run that first saw it so.
+        unknown: Whether it could not be looked at, itself or its folder, so that this is what was known before.
     """
 
     path: bytes
     size_bytes: int | None
     mtime_ns: int | None
     first_run: int
+    unknown: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,7 +26,7 @@ RUN_KEYS = (
     *("directories", "added", "removed", "modified", "problems", "message", "executions", "missed", "differences"),
     *("root_base64", "attempt", "lateness_s"),
 )
-FILE_KEYS = ("path", "size_bytes", "modified_at", "mtime_ns", "first_run", "path_base64")
+FILE_KEYS = ("path", "size_bytes", "modified_at", "mtime_ns", "first_run", "path_base64", "unknown")
 CHANGE_KEYS = ("kind", "path", "old_size_bytes", "new_size_bytes", "path_base64")
 PROBLEM_KEYS = ("path", "errno", "text", "path_base64")
 DIFFERENCE_KEYS = ("path", "found_by", "path_base64")
@@ -107,6 +107,7 @@ def file_record(file: FoundFile) -> Record:
         "mtime_ns": file.mtime_ns,
         "first_run": file.first_run,
         "path_base64": path_base64,
+        "unknown": file.unknown,
     }
 
 

@@ -159,15 +159,26 @@ def next_table(fires: Sequence["FireTime"], *, now: datetime, jobs: Sequence[str
     return Grid(columns=columns, layouts=_layouts(tuple(columns), ({"utc": ""}, {"in": ""})))
 
 
-def files_table(files: Iterable[FoundFile], *, zone: tzinfo | None = None) -> Iterator[RenderableType]:
-    """Lay out files for ``files`` in parts to print one after the other; no part at all for no files."""
+def files_table(
+    files: Iterable[FoundFile], *, zone: tzinfo | None = None, doubtful: bool = False
+) -> Iterator[RenderableType]:
+    """Lay out files for ``files`` in parts to print one after the other; no part at all for no files.
+
+    Args:
+        files: In the order to show.
+        zone: Whose clock is shown; None for this machine's.
+        doubtful: Whether a mark stands before each file that is unknown.
+    """
     for part, header in _parts(files):
         columns = {
             "size": _column(part, "size", lambda file: size_cell(file.size_bytes), right=True, width=10),
             "modified": _column(part, "modified", lambda file: Cell(clock(modified_at(file.mtime_ns), zone)), width=19),
             "since": _column(part, "since run", lambda file: Cell(str(file.first_run), "dim"), right=True, width=9),
+            "unknown": _column(part, "", lambda file: Cell("?" if file.unknown else "", "yellow"), width=1),
             "path": _column(part, "path", lambda file: Cell(printable(file.path)), least=24, width=24, fold=True),
         }
+        if not doubtful:
+            del columns["unknown"]
         steps = ({"since": ""}, {"modified": ""}, {"size": ""})
         yield Grid(columns=columns, layouts=_layouts(tuple(columns), steps), header=header)
 

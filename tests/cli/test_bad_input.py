@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Program
+from conftest import Program, as_nobody_special
 
 from runner.history.jobs import list_jobs
 
@@ -220,19 +219,6 @@ def test_the_default_database_answers_a_newcomer(program: Program) -> None:
     program.environment |= {"HOME": str(program.folder), "XDG_DATA_HOME": str(program.folder / "data")}
     assert "no jobs\n" == program.out("jobs")
     assert [] == program.json("history")
-
-
-def as_nobody_special(program: Program, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Run a command as a user whom permissions bind; root is made one by giving up its power over them."""
-    prefix = []
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root can't give up its power over permissions here")
-        prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    return subprocess.run(
-        [*prefix, sys.executable, "-m", "runner", *arguments],
-        cwd=program.folder, env=program.environment, capture_output=True, check=False,
-    )  # fmt: skip
 
 
 def test_an_unreadable_root_is_refused(program: Program) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Program
+from conftest import Program, as_nobody_special
 
 
 @pytest.fixture
@@ -138,3 +138,20 @@ def test_what_can_not_be_meant_is_said_in_one_line(program: Program, arguments: 
     assert (2, b"") == (done.returncode, done.stdout)
     assert said in done.stderr.decode()
     assert 1 == done.stderr.count(b"\n")
+
+
+def test_files_that_a_run_could_not_look_at_are_marked(program: Program, tree: Path) -> None:
+    (tree / "b").chmod(0)
+    assert 0 == as_nobody_special(program, "run", "tree").returncode
+    (tree / "b").chmod(0o755)
+    program.out("run", "tree")
+    *_, partial, last = [run["run"] for run in reversed(program.json("history"))]
+    for run, unknown in ((partial - 1, set()), (partial, {"b/c/three.md", "b/four.md"}), (last, set())):
+        asked = ("files", "tree", "--run", str(run))
+        assert unknown == {file["path"] for file in program.json(*asked) if file["unknown"]}
+        done = program.quick(*asked)
+        lines = [line.split() for line in done.stdout.decode().splitlines()]
+        assert unknown == {line[-1] for line in lines if "?" in line}
+        assert bool(unknown) is (f"run {run} could not read 1 paths".encode() in done.stderr)
+        assert bool(unknown) is (b"counted" in program.quick(*asked, "--by-folder").stderr)
+        assert b"" == program.quick(*asked, "-0").stderr

@@ -63,7 +63,7 @@ class Tree:
 
 
 def within(path: bytes, folders: frozenset[bytes]) -> bool:
-    return any(path == folder or path.startswith(folder + b"/") for folder in folders)
+    return b"" in folders or any(path == folder or path.startswith(folder + b"/") for folder in folders)
 
 
 def look(tree: Tree, step: Step) -> Snapshot:
@@ -119,7 +119,11 @@ def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
 def expected_files(tree: Tree) -> list[FoundFile]:
     return [
         FoundFile(
-            path=folder + b"/" + name if folder else name, size_bytes=stat[0], mtime_ns=stat[1], first_run=first_run
+            path=(path := folder + b"/" + name if folder else name),
+            size_bytes=stat[0],
+            mtime_ns=stat[1],
+            first_run=first_run,
+            unknown=within(path, tree.problems),
         )
         for (folder, name), (stat, first_run) in sorted(tree.known.items())
     ]
@@ -292,6 +296,7 @@ def test_an_unreadable_root_leaves_everything_unknown(database: Database) -> Non
     play(database, job, snapshot(listing(b"", [b"1"]), listing(b"a", [b"2"])))
     run = play(database, job, snapshot(unreadable=[b""]))
     assert [b"1", b"a/2"] == paths_of(database, run)
+    assert [True, True] == [file.unknown for file in list_files(database, job.job_id, run.run_id)]
     assert 0 == run.removed
 
 
