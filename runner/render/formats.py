@@ -34,16 +34,6 @@ def to_json(document: Record | Sequence[Record]) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def to_jsonl(records: Iterable[Record]) -> str:
-    """Write one JSON object per line."""
-    return "".join(line + "\n" for line in listing(records, Format.JSONL))
-
-
-def to_csv(records: Iterable[Record], *, columns: Sequence[str] = ()) -> str:
-    """Write CSV as :func:`listing` does."""
-    return "".join(line + "\n" for line in listing(records, Format.CSV, columns=columns))
-
-
 def listing(
     records: Iterable[Record],
     fmt: Format,

@@ -2,7 +2,7 @@ import csv
 import io
 import json
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from render_examples import ACTIVE, FAILED, JOB, MISSED, NASTY_NAMES, POOL, RUN, original
 
 from runner.model.runs import FoundFile, Problem
-from runner.render.formats import Format, listing, to_csv, to_json, to_jsonl
+from runner.render.formats import Format, listing, to_json
 from runner.render.records import FILE_KEYS, RUN_KEYS, Record, file_record, job_record, run_record, show_record
 
 MACHINE_FORMATS = [Format.JSON, Format.JSONL, Format.CSV]
@@ -21,6 +21,10 @@ paths = st.binary() | st.sampled_from(NASTY_NAMES)
 
 def file_of(path: bytes) -> Record:
     return file_record(FoundFile(path=path, size_bytes=7, mtime_ns=None, first_run=1))
+
+
+def to_csv(records: Iterable[Record]) -> str:
+    return "".join(line + "\n" for line in listing(records, Format.CSV))
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -32,7 +36,7 @@ def test_json_gives_back_exactly_what_went_in(names: list[bytes]) -> None:
     records = list(map(file_of, names))
     assert records == json.loads(to_json(records))
     assert records == json.loads("\n".join(listing(records, Format.JSON)))
-    assert records == [json.loads(line) for line in to_jsonl(records).splitlines()]
+    assert records == [json.loads(line) for line in listing(records, Format.JSONL)]
 
 
 @given(st.lists(paths, min_size=1))
