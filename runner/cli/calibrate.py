@@ -39,7 +39,8 @@ def calibrate(
 
     Sequential, pools of one worker up to two for each CPU, every start method, and subtrees of falling sizes are
     measured in interleaved rounds. Sequential is measured twice in each, so that the noise is known: smaller
-    differences say nothing. Every complete round is kept. The formats jsonl and csv list the measurements.
+    differences say nothing. Every complete round is kept. What
+    it finds is *.md, with sizes and times, unless told. The formats jsonl and csv list the measurements.
 
     [bold]Examples[/bold]
 

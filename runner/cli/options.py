@@ -59,9 +59,7 @@ Cron = Annotated[
 At = Annotated[str | None, typer.Option(metavar="WHEN", help="Once, at this ISO 8601 instant.", rich_help_panel=_WHEN)]
 Timezone = Annotated[
     str | None,
-    typer.Option(
-        metavar="ZONE", help="IANA zone of cron fields and instants; else this machine's.", rich_help_panel=_WHEN
-    ),
+    typer.Option(metavar="ZONE", help="IANA zone of cron fields and instants.", rich_help_panel=_WHEN),
 ]
 Jitter = Annotated[
     str | None,
@@ -73,12 +71,10 @@ CatchupOption = Annotated[
     Catchup | None,
     typer.Option("--catchup", help="What to do about fire times missed while no daemon ran.", rich_help_panel=_WHEN),
 ]
-Name = Annotated[str | None, typer.Option(metavar="NAME", help="The job's name; else the folder's.")]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="The job's name.")]
 Pattern = Annotated[
     list[str] | None,
-    typer.Option(
-        "--pattern", "-p", metavar="GLOB", help="Names to find; repeatable; default *.md.", rich_help_panel=_WHAT
-    ),
+    typer.Option("--pattern", "-p", metavar="GLOB", help="Names to find; repeatable.", rich_help_panel=_WHAT),
 ]
 Exclude = Annotated[
     list[str] | None,
@@ -95,7 +91,7 @@ IgnoreCase = Annotated[
 ]
 TrackOption = Annotated[
     Track | None,
-    typer.Option("--track", help="Keep only names, or sizes and times too (stat, the default).", rich_help_panel=_WHAT),
+    typer.Option("--track", help="Keep only names, or sizes and times too (stat).", rich_help_panel=_WHAT),
 ]
 OneFileSystem = Annotated[
     bool | None,
@@ -109,7 +105,7 @@ StrategyOption = Annotated[
         "--strategy",
         "-s",
         metavar="NAME",
-        help="sequential, pool, incremental; repeatable; default the first two.",
+        help="sequential, pool, incremental; repeatable.",
         rich_help_panel=_HOW,
     ),
 ]
@@ -122,9 +118,7 @@ Timeout = Annotated[
 ]
 FullEvery = Annotated[
     str | None,
-    typer.Option(
-        metavar="DURATION", help="Let incremental scans read everything this often; default 1d.", rich_help_panel=_HOW
-    ),
+    typer.Option(metavar="DURATION", help="Let incremental scans read everything this often.", rich_help_panel=_HOW),
 ]
 
 Retries = Annotated[
@@ -133,7 +127,7 @@ Retries = Annotated[
 ]
 RetryDelay = Annotated[
     str | None,
-    typer.Option(metavar="DURATION", help="Wait so long before each retry; default 1m.", rich_help_panel=_HOW),
+    typer.Option(metavar="DURATION", help="Wait so long before each retry.", rich_help_panel=_HOW),
 ]
 NotifyOption = Annotated[
     list[str] | None,

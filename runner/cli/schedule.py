@@ -35,6 +35,8 @@ def schedule(
 ) -> None:
     """Register a job that scans DIR on a timer.
 
+    Unless told, the job has the folder's name, this machine's time zone and the strategies sequential and pool; it
+    finds *.md and keeps sizes and times. Incremental scans read everything once a day, and a retry waits for a minute.
     A running daemon follows within two seconds.
 
     [bold]Examples[/bold]

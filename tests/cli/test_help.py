@@ -37,6 +37,11 @@ def test_a_command_has_help_with_an_example_that_runner_understands(program: Pro
     assert re.search(rf"Examples?\s+runner {command}\b", shown)
 
 
+def test_what_an_edit_does_not_name_is_not_said_to_have_a_default(program: Program) -> None:
+    assert "default" not in program.out("edit", "--help")
+    assert "*.md" in program.out("schedule", "--help")
+
+
 def test_help_is_shown_without_a_command(program: Program) -> None:
     done = program.call()
     assert (0, b"") == (done.returncode, done.stderr)
