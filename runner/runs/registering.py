@@ -114,6 +114,8 @@ def _free_name(database: Database, name: str) -> str:
 def _check_name(name: str) -> None:
     if not name or name != name.strip():
         raise UsageError("a job's name is empty or has spaces around it; choose another --name")
+    if name.startswith("-"):
+        raise UsageError(f"the name {name!r} would be taken for an option; choose one that begins with a letter")
     if name.isdigit():
         raise UsageError(f"the name {name!r} would be taken for a job's number; choose one with a letter in it")
     if "/" in name or not name.isprintable() or _is_broken(name):

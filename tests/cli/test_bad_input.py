@@ -48,6 +48,7 @@ SCHEDULE = [
     "--every 1h --name docs",
     "--every 1h --name ''",
     "--every 1h --name 7",
+    "--every 1h --name=-x",
     "--every 1h --name a/b",
     "--every 1h --bogus",
 ]
@@ -95,6 +96,7 @@ OTHERS = [
     "edit nobody --every 1h",
     "edit docs --every 0s",
     "edit docs --name other",
+    "edit docs --name=-x",
     "edit docs --workers 0",
     "edit docs --pattern ''",
     "pause nobody",
@@ -143,7 +145,7 @@ OTHERS = [
 ASKING = [
     *("history", "show 1", "files docs", "changes docs", "trends docs", "regressions", "jobs", "next", "status"),
     *("prune --keep 1", "prune --keep 1 --dry-run", "edit docs --every 2h", "pause docs", "resume docs"),
-    *("remove docs", "db check", "db backup copy.db"),
+    *("remove docs", "cancel 1", "db check", "db backup copy.db"),
 ]
 
 
