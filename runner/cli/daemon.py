@@ -107,6 +107,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
 
     from runner.cli.output import write_document, write_table
     from runner.cli.upcoming import next_firing
+    from runner.history.calibrations import list_calibrated_now
     from runner.history.daemons import find_daemon, state_of
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_lateness, list_runs
@@ -118,6 +119,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     with options.opened(db) as (database, _):
         recover(database)
         known = find_daemon(database)
+        calibrated = list(list_calibrated_now(database).values())
         running = list_runs(database, statuses=[Status.RUNNING])
         jobs = list_jobs(database)
         lateness_s = list_lateness(database, now - timedelta(days=1), _MOST_LATENESS)
@@ -128,6 +130,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
         state=None if known is None else state_of(known, now),
         database=where,
         running=running,
+        calibrated=calibrated,
         coming=min(coming, default=None),
         lateness_s=lateness_s,
     )

@@ -1,5 +1,6 @@
 """Live progress of a run on the terminal; nothing elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -8,6 +9,9 @@ if TYPE_CHECKING:
     from runner.measure.trials import Progress as TrialProgress
     from runner.model.runs import Status
     from runner.runs.firing import Watching
+
+# How often a log is told of a calibration's progress.
+TELL_EVERY_S = 10
 
 
 @contextmanager
@@ -62,7 +66,10 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
 
 @contextmanager
 def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[Watching, Callable[[int], None]]]":
-    """Show a bar of all executions of a calibration, with the time left; gives who watches, and takes their number."""
+    """Show a bar of all executions of a calibration, with the time left; gives who watches, and takes their number.
+
+    Where no terminal is, in a log, a line tells every few seconds how far it is.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from runner.render.console import make_console
@@ -82,7 +89,14 @@ def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[Watchin
         def on_total(total: int) -> None:
             bars.update(task, total=total + 1)
 
+        told_at = time.monotonic()
+
         def on_strategy(name: str, _position: int) -> None:
+            nonlocal told_at
             bars.update(task, description=name, advance=name != "first look")
+            if not console.is_terminal and time.monotonic() - told_at >= TELL_EVERY_S:
+                told_at = time.monotonic()
+                state = bars.tasks[0]
+                console.print(f"{state.completed:,.0f} of {state.total or 0:,.0f}: {name}")
 
         yield Watching(stop=stop, on_strategy=on_strategy, on_wait=console.print), on_total

@@ -82,6 +82,13 @@ def list_calibrators(database: Database) -> dict[int, Owner]:
         }
 
 
+def list_calibrated_now(database: Database) -> dict[int, bytes]:
+    """List the calibrations that are recorded as going on, each with its root."""
+    query = select(calibrations.c.id, calibrations.c.root).where(calibrations.c.owner_pid.is_not(None))
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(query.order_by(calibrations.c.id))}
+
+
 def get_calibration(database: Database, calibration_id: int) -> Calibration:
     """Get a calibration by its number, which is known to be one."""
     with database.read() as connection:

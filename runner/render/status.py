@@ -11,7 +11,7 @@ from runner.history.daemons import DaemonRecord, DaemonState
 from runner.model.runs import Run
 from runner.model.units import format_instant, format_seconds
 from runner.render.grid import Cell
-from runner.render.records import Record
+from runner.render.records import Record, exact
 from runner.render.tables import key_values, relative
 from runner.render.text import printable
 
@@ -25,6 +25,7 @@ class Situation:
         state: How it is; None if there has never been one.
         database: Where the database is.
         running: The runs that are going on.
+        calibrated: The roots of the calibrations that are going on.
         coming: The next fire time and its job's name.
         lateness_s: By how many seconds the scheduled runs of the last day started after their fire times.
     """
@@ -33,6 +34,7 @@ class Situation:
     state: DaemonState | None
     database: str
     running: Sequence[Run]
+    calibrated: Sequence[bytes]
     coming: tuple[datetime, str] | None
     lateness_s: Sequence[float]
 
@@ -58,6 +60,7 @@ def status_record(situation: Situation) -> Record:
         "next_job": coming[1] if coming else None,
         "next_at": format_instant(coming[0]) if coming else None,
         "lateness_s": _percentiles(situation.lateness_s),
+        "calibrated": [exact(root)[0] for root in situation.calibrated],
     }
 
 
@@ -77,11 +80,12 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
         state = Cell(f"not running: stopped {relative(daemon.stopped_at, now)}", "yellow")
     else:
         state = Cell(f"not running: died; last sign of life {relative(daemon.heartbeat_at, now)}", "red")
-    going = ", ".join(f"run {run.run_id} of {printable(run.job)}" for run in situation.running) or "nothing"
+    going = [f"run {run.run_id} of {printable(run.job)}" for run in situation.running]
+    going += [f"a calibration of {printable(root)}" for root in situation.calibrated]
     pairs: list[tuple[str, str | Cell]] = [("daemon", state)]
     if daemon is not None and situation.alive:
         pairs.append(("started", relative(daemon.started_at, now)))
-    pairs += [("running", going)]
+    pairs += [("running", ", ".join(going) or "nothing")]
     if coming is not None:
         pairs.append(("next", f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"))
     if late := _percentiles(situation.lateness_s):

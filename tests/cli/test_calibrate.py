@@ -2,10 +2,15 @@ import csv
 import io
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from conftest import Program
+
+from runner.history.calibrations import begin_calibration
+from runner.measure.environment import describe_environment, describe_process
+from runner.model.jobs import Selection
 
 
 @pytest.fixture
@@ -50,6 +55,27 @@ def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Pat
     rows = list(csv.DictReader(io.StringIO(program.out("calibrate", tree, "--last", "--format", "csv"))))
     assert [str(line["wall_s"]) for line in lines] == [row["wall_s"] for row in rows]
     assert {1, 2, 3, 4} == {line["round"] for line in lines}
+
+
+def test_status_tells_of_a_calibration_that_goes_on(program: Program, tree: Path) -> None:
+    root = os.fsencode(tree)
+    environment = describe_environment(root, workers=1, start_method="fork")
+    with program.opened() as database:
+        begin_calibration(
+            database, root, Selection(), started_at=datetime.now(UTC), environment=environment, owner=describe_process()
+        )
+    told = program.quick("status", "--format", "json")
+    assert (1, [str(tree)]) == (told.returncode, json.loads(told.stdout)["calibrated"])
+    assert f"a calibration of {tree}" in " ".join(program.quick("status").stdout.decode().split())
+
+
+def test_a_log_is_told_how_far_a_calibration_is(program: Program, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.cli.progress.TELL_EVERY_S", 0)
+    told = program.quick("calibrate", tree, "--rounds", "1", "--workers", "1").stderr.decode().splitlines()
+    numbers = [int(line.split(" of ")[0]) for line in told[1:]]
+    assert list(range(1, len(numbers) + 1)) == numbers
+    assert len(numbers) > 3
+    assert {f"of {len(numbers) + 1}:"} == {" ".join(line.split()[1:3]) for line in told[1:]}
 
 
 def test_with_few_rounds_there_are_medians_but_no_intervals(program: Program, tree: Path) -> None:
