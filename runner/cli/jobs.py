@@ -116,7 +116,7 @@ def apply(
         wanted = read_jobs("stdin", sys.stdin.buffer.read(), os.fsencode(Path.cwd()), now)
     else:
         wanted = load_jobs(file, now)
-    with options.opened(db, creating=True) as (database, _):
+    with options.opened(db, creating=not dry_run) as (database, _):
         outcomes = apply_jobs(database, wanted, prune=prune, dry_run=dry_run, now=now)
     if fmt == "table":
         write_lines(outcome_lines(outcomes))

@@ -144,15 +144,29 @@ NotifyOption = Annotated[
 def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Database", Settings]]:
     """Open the database that flags, environment and settings name.
 
-    A database that somebody named and that is not there is a slip of the pen, unless the command is one that begins a
-    history. The default one is there as soon as anybody asks: a newcomer's history is empty, not wrong.
+    Args:
+        db: What a flag names.
+        creating: Whether the command begins a history where there is none. Others are answered as by an empty one, and
+            where somebody has named it, that it is not there is told: it may be a slip of the pen.
     """
-    from runner.history.database import locate
+    from runner.history.database import Database, locate
+    from runner.history.sqlite import NoFile, SqliteFile
     from runner.history.upgrade import open_database
+    from runner.render.text import harmless
 
     settings = load_settings(db)
-    database = open_database(locate(settings.db), creating=creating or settings.db == str(default_database()))
+    location = locate(settings.db)
+    note = ""
+    if creating or location.exists() or not isinstance(location, SqliteFile):
+        database = open_database(location)
+    else:
+        location.check()
+        if settings.db != str(default_database()):
+            note = harmless(f"note: there is no database at {location} yet")
+        database = Database(NoFile(path=location.path))
     try:
         yield database, settings
     finally:
         database.close()
+    if note:
+        typer.echo(note, err=True)

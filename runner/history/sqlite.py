@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
+from sqlalchemy.pool import StaticPool
 
+from runner.history.tables import metadata
 from runner.model.errors import DaemonError, DatabaseUnusable, HistoryError
 
 _CHUNK = 10_000
@@ -79,10 +81,7 @@ class SqliteFile:
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose writing transactions are alone from their beginning."""
         url = URL.create("sqlite", database=str(self.path))
-        engine = create_engine(url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
-        event.listen(engine, "connect", _prepare_connection)
-        event.listen(engine, "begin", _begin)
-        return engine
+        return _prepared(create_engine(url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False}))
 
     def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
         """Say in one line what a driver's error means for a person."""
@@ -285,6 +284,24 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)  # noqa: S101  the engine is SQLite's
     return driver
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoFile(SqliteFile):
+    """Stands for a file that is not there: what is asked of it is answered as by an empty one, and nothing is made."""
+
+    def make_engine(self, _busy_timeout_s: float) -> Engine:
+        """Make an engine of an empty history in memory."""
+        engine = _prepared(create_engine("sqlite://", poolclass=StaticPool))
+        with engine.connect() as connection, connection.begin():
+            metadata.create_all(connection)
+        return engine
+
+
+def _prepared(engine: Engine) -> Engine:
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
 def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:

@@ -10,22 +10,14 @@ from runner.model.errors import DatabaseUnusable
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 
-def open_database(location: Location, *, creating: bool = True) -> Database:
+def open_database(location: Location) -> Database:
     """Open a database, creating it or bringing its schema up to date first where that is needed.
 
-    Args:
-        location: Where it is.
-        creating: Whether one that is not there is created.
-
     Raises:
-        DatabaseUnusable: If it can't be a database of this runner, or is not there.
+        DatabaseUnusable: If it can't be a database of this runner.
         HistoryError: If it can't be read.
     """
     location.check()
-    if not creating and not location.exists():
-        raise DatabaseUnusable(
-            f"there is no database at {location}; `runner schedule` or `runner run` makes one, --db names another"
-        )
     database = Database(location)
     try:
         if find_revision(database) != REVISIONS[-1]:

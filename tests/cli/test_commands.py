@@ -204,8 +204,6 @@ def test_the_database_is_told_checked_and_copied(program: Program, tree: Path) -
 def test_the_database_is_chosen_by_flag_then_environment(program: Program, tree: Path) -> None:
     program.out("run", tree)
     assert 1 == len(program.json("history"))
-    for name in ("flag.db", "before.db"):
-        program.out("db", "upgrade", "--db", name)
     assert [] == program.json("history", "--db", "flag.db")
     assert [] == program.json("--db", "before.db", "history")
 
