@@ -193,11 +193,11 @@ class Program:
             database.close()
 
     @contextmanager
-    def daemon(self) -> "Iterator[Daemon]":
+    def daemon(self, *arguments: str | bytes | Path) -> "Iterator[Daemon]":
         """Run the daemon meanwhile, and leave no process of it behind."""
         log = self.folder / f"daemon-{time.monotonic_ns()}.log"
         with log.open("wb") as stderr:
-            daemon = Daemon(self.start("daemon", stderr=stderr, stdout=subprocess.DEVNULL), log)
+            daemon = Daemon(self.start("daemon", *arguments, stderr=stderr, stdout=subprocess.DEVNULL), log)
         try:
             until(lambda: "started:" in daemon.said() or daemon.process.poll() is not None, "the daemon's start")
             yield daemon

@@ -1,11 +1,12 @@
 """``runner daemon`` and ``runner status``."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner.cli import options
+from runner.render.logs import LogFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,25 +26,39 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel=options.RUNNING)(command)
 
 
-def daemon(db: options.Db = None) -> None:
+def daemon(
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="How its log is written; default text.", show_default=False)
+    ] = None,
+    metrics_file: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write figures for Prometheus here.", show_default=False)
+    ] = None,
+    db: options.Db = None,
+) -> None:
     """Fire the jobs when they are due, in the foreground, until SIGTERM or ^C.
 
     Jobs that are scheduled, changed, paused or removed meanwhile are followed within two seconds. A running run has
     five seconds to finish when the daemon is stopped; a second signal ends it at once. On SIGHUP it reads the settings
-    again.
+    again, but for where and how it logs and measures.
 
     [bold]Example[/bold]
 
-    runner daemon
+    runner daemon --log-format json --metrics-file /var/lib/prometheus/node-exporter/runner.prom
     """
+    from runner.cli.logs import log_to_stderr
     from runner.cli.settings import load_settings
+    from runner.daemon.metrics import MetricsWriter
     from runner.daemon.service import Daemon
     from runner.daemon.supervisor import Supervisor
+    from runner.render.metrics import metrics_text
 
-    _log_to_stderr()
+    settings = load_settings(db)
+    log_to_stderr(log_format or LogFormat(settings.log_format))
     supervisor = Supervisor.take(os.environ)
+    path = settings.metrics_file if metrics_file is None else metrics_file
     with options.opened(db, creating=True) as (database, _):
-        Daemon(database, lambda: _choices(load_settings(db)), supervisor).run()
+        metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
+        Daemon(database, lambda: _choices(load_settings(db)), supervisor, metrics).run()
 
 
 def _choices(settings: "Settings") -> "Choices":
@@ -73,24 +88,6 @@ def _retention(settings: "Settings") -> "Callable[[datetime], Retention] | None"
         return Retention(since=since, newest=settings.retain_runs or None, failures=settings.retain_failures)
 
     return at
-
-
-def _log_to_stderr() -> None:
-    import logging
-
-    from runner.render.text import harmless
-
-    class Line(logging.Formatter):
-        """One line for each message, whatever names are in it; a traceback follows below."""
-
-        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-            return harmless(super().formatMessage(record))
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(Line("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # Its own lines speak of its jobs, which are not runner's.
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:

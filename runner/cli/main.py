@@ -116,10 +116,9 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    from runner.render.text import harmless
+    from runner.cli.logs import write_last_line
 
-    line = " ".join(harmless(message).split())
-    sys.stderr.write(f"runner: {line}\n")
+    write_last_line(message)
     sys.exit(code)
 
 
@@ -149,8 +148,10 @@ def _replace_closed_streams() -> None:
 def _log_defect() -> Path:
     import platformdirs
 
+    from runner.render.secrets import scrub
+
     folder = platformdirs.user_log_path("runner")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
-    path.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+    path.write_text(scrub(traceback.format_exc()), encoding="utf-8", errors="backslashreplace")
     return path

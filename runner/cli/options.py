@@ -149,11 +149,13 @@ def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Databas
         creating: Whether the command begins a history where there is none. Others are answered as by an empty one, and
             where somebody has named it, that it is not there is told: it may be a slip of the pen.
     """
+    from runner.cli.logs import warn_on_stderr
     from runner.history.database import Database, locate
     from runner.history.sqlite import NoFile, SqliteFile
     from runner.history.upgrade import open_database
     from runner.render.text import harmless
 
+    warn_on_stderr()
     settings = load_settings(db)
     location = locate(settings.db)
     note = ""

@@ -45,6 +45,7 @@ def run(
     from runner.measure.environment import DEFAULT_START_METHOD
     from runner.model.errors import ScanError
     from runner.model.runs import Cause, Status
+    from runner.model.subject import about
     from runner.runs.firing import fire
     from runner.runs.registering import find_or_add, names_folder
 
@@ -52,7 +53,7 @@ def run(
         job = find_or_add(database, target, lambda spec: add_job(database, spec, datetime.now(UTC)))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt()
-        with shown_progress(last[0].directories if last else None, interrupt) as watching:
+        with shown_progress(last[0].directories if last else None, interrupt) as watching, about(job.spec.name):
             try:
                 run_id = fire(
                     database,

@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.model.errors import UsageError
 from runner.model.units import parse_duration
+from runner.render.secrets import keep_secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +22,8 @@ class Settings:
         retain_for: How old runs may grow before the daemon forgets them, a duration; empty for any age.
         retain_runs: How many runs of each job the daemon keeps whatever their age; 0 for none.
         retain_failures: Whether it keeps runs that failed whatever their age.
+        log_format: How the daemon logs: text or json.
+        metrics_file: The file into which the daemon writes what it measures for Prometheus; empty for none.
     """
 
     db: str
@@ -29,6 +32,8 @@ class Settings:
     retain_for: str = ""
     retain_runs: int = 0
     retain_failures: bool = False
+    log_format: str = "text"
+    metrics_file: str = ""
 
 
 def load_settings(db: str | None = None) -> Settings:
@@ -46,6 +51,8 @@ def load_settings(db: str | None = None) -> Settings:
     given = _read(settings_path())
     chosen = db or os.environ.get("RUNNER_DB") or given.pop("db", None)
     given.pop("db", None)
+    if chosen:
+        keep_secret(chosen)  # before anything can fail with it
     return Settings(db=chosen or str(_with_folder(default_database())), **given)
 
 
@@ -93,10 +100,13 @@ def _read(path: Path) -> dict[str, Any]:
     return given
 
 
+_CHOICES = {"start_method": ("fork", "forkserver", "spawn"), "log_format": ("text", "json")}
+
+
 def _fits(key: str, value: object) -> bool:
     match key:
-        case "start_method":
-            return value in ("fork", "forkserver", "spawn")
+        case "start_method" | "log_format":
+            return value in _CHOICES[key]
         case "runs_at_once":
             return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
         case "retain_for":

@@ -18,6 +18,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
+from runner.model.subject import about
 from runner.schedules.trigger import ScheduleTrigger
 
 _log = logging.getLogger(__name__)
@@ -94,7 +95,8 @@ class Timetable:
                 try:
                     self._add(job, after(job))
                 except UsageError as error:  # its zone is not known on this machine
-                    _log.error("%s can't be fired: %s", job.spec.name, error)
+                    with about(job.spec.name):
+                        _log.error("can't be fired: %s", error)
                     continue
             self._jobs[job_id] = job
 

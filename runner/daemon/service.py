@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from runner.daemon.lock import held_daemon_lock
+from runner.daemon.metrics import MetricsWriter
 from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, still_owed, wants_retry
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
@@ -28,6 +30,7 @@ from runner.measure.environment import describe_process
 from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Owner, Run, Status
+from runner.model.subject import about
 from runner.model.units import format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.schedules.firing import count_fire_times, next_fire_time
@@ -71,22 +74,30 @@ class Daemon:
         database: Where its jobs and their history are.
         load: Loads what was chosen for it, now and whenever it is told to by SIGHUP.
         supervisor: Whom it tells how it is; None for nobody.
+        metrics: Writes what there is to measure; None for nobody.
     """
 
-    def __init__(self, database: Database, load: Callable[[], Choices], supervisor: Supervisor | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        load: Callable[[], Choices],
+        supervisor: Supervisor | None = None,
+        metrics: MetricsWriter | None = None,
+    ) -> None:
         self._database = database
+        self._metrics = metrics
         self._load = load
         self._choices = load()
         self._supervisor = supervisor or Supervisor()
         # What is to be done next; None only wakes the loop.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # What could not be written into the history yet, in order.
-        self._unwritten: deque[Callable[[], object]] = deque()
+        # What could not be written into the history yet, in order, and the jobs' names.
+        self._unwritten: deque[tuple[str, Callable[[], object]]] = deque()
         self._writing = threading.Lock()
         self._timetable = Timetable(lambda *due: self._inbox.put(partial(self._dispatch, *due)))
         self._workers = Workers(
-            lambda firing, at: self._guarded(partial(self._carry_out, firing, at)),
-            lambda *skipped: self._guarded(partial(self._skip, *skipped)),
+            lambda firing, at: self._guarded(partial(self._carry_out, firing, at), firing.job),
+            lambda job, *skipped: self._guarded(partial(self._skip, job, *skipped), job),
         )
         # The next attempt of each job whose last one failed, and when, by time.monotonic.
         self._retries: dict[int, tuple[float, Firing]] = {}
@@ -115,6 +126,8 @@ class Daemon:
                 name="retention",
             )
             try:
+                if self._metrics is not None:
+                    self._metrics.start()
                 self._begin(before.owner if before is not None else None)
                 self._workers.resize(self._choices.at_once)
                 retention.start()
@@ -131,23 +144,27 @@ class Daemon:
                 if retention.ident is not None:
                     retention.join()
                 self._write_down()
+                if self._metrics is not None:
+                    self._metrics.stop()
                 self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True))
             _log.info("stopped")
 
     def _begin(self, before: Owner | None) -> None:
         # The daemon before this one is gone even if it ran on another machine: its lock was free.
         for run_id in recover(self._database, gone=before):
-            _log.warning("run %d was interrupted: its process is gone", run_id)
+            with about(get_run(self._database, run_id).job, run_id):
+                _log.warning("interrupted: its process is gone")
         now = datetime.now(UTC)
         self._revision = jobs_revision(self._database)
         jobs = list_jobs(self._database)
         accounted = accounted_until(self._database)
         for job in jobs:
             if job.spec.schedule is not None and not job.spec.paused:
-                try:
-                    self._take_up(job, max(job.armed_at, accounted.get(job.job_id, job.armed_at)), now)
-                except UsageError as error:  # its zone is not known on this machine; the others fire
-                    _log.error("%s can't be fired: %s", job.spec.name, error)
+                with about(job.spec.name):
+                    try:
+                        self._take_up(job, max(job.armed_at, accounted.get(job.job_id, job.armed_at)), now)
+                    except UsageError as error:  # its zone is not known on this machine; the others fire
+                        _log.error("can't be fired: %s", error)
         self._timetable.follow(jobs, lambda job: max(now, fires_after(job, accounted.get(job.job_id), now)))
         _log.info("started: %d jobs in %s", len(jobs), self._database.location)
 
@@ -175,7 +192,7 @@ class Daemon:
         message = f"{missed} fire times passed while {why}" if missed > 1 else why
         # The row stands for all fire times up to when it says it was written.
         self._record(job, status=Status.MISSED, scheduled_at=first, now=until, message=message, missed=missed)
-        _log.warning("%s: %s", job.spec.name, message)
+        _log.warning("%s", message)
         return True
 
     def _loop(self, hold: Callable[[], None]) -> None:
@@ -195,6 +212,8 @@ class Daemon:
                 if not stalled:
                     self._supervisor.alive()
                     self._supervisor.status(self._doing())
+                    if self._metrics is not None:
+                        self._metrics.note_alive()
                 if now >= next_heartbeat and not stalled:
                     next_heartbeat = now + _HEARTBEAT_S
                     self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
@@ -250,7 +269,8 @@ class Daemon:
         if first == last and datetime.now(UTC) - last <= timedelta(seconds=_LATE_S):
             self._workers.hand_over(Firing(job, Cause.SCHEDULE, [last]))
             return
-        self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up")
+        with about(job.spec.name):
+            self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up")
         if owed := make_up(job, first - _TICK, last):
             self._workers.hand_over(Firing(job, Cause.CATCHUP, owed))
 
@@ -269,20 +289,22 @@ class Daemon:
 
     def _skip(self, job: Job, at: datetime, message: str) -> None:
         self._record(job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message)
-        _log.warning("%s: the firing at %s was skipped: %s", job.spec.name, format_instant(at), message)
+        _log.warning("the firing at %s was skipped: %s", format_instant(at), message)
 
     def _record(self, job: Job, **row: Any) -> None:
         """Write what did not happen into the history, now or as soon as that can be written."""
-        self._unwritten.append(partial(record_not_run, self._database, job, **row))
+        self._unwritten.append((job.spec.name, partial(record_not_run, self._database, job, **row)))
         self._write_down()
 
     def _write_down(self) -> None:
         with self._writing:
             while self._unwritten:
+                name, write = self._unwritten[0]
                 try:
-                    self._unwritten[0]()
+                    write()
                 except HistoryError as error:
-                    _log.error("%s", error)
+                    with about(name):
+                        _log.error("%s", error)
                     return
                 self._unwritten.popleft()
 
@@ -304,7 +326,7 @@ class Daemon:
                 watching=Watching(
                     stop=self._should_stop,
                     on_strategy=lambda _strategy, _position: self._workers.note_begun(firing),
-                    on_wait=lambda reason: _log.info("%s: %s", job.spec.name, reason),
+                    on_wait=lambda reason: _log.info("%s", reason),
                     patient=True,
                 ),
             )
@@ -316,13 +338,13 @@ class Daemon:
             return
         run = get_run(self._database, run_id)
         _log.info(
-            "%s: run %d %s in %s%s",
-            job.spec.name,
-            run_id,
+            "%s in %s%s",
             run.status.value,
             format_seconds(run.wall_s),
             f": {run.message}" if run.message else "",
         )
+        if self._metrics is not None:
+            self._metrics.wake()
         if wants_retry(job, run):
             self._inbox.put(partial(self._retry_later, job, run, job.spec.retry_delay_s))
 
@@ -367,16 +389,17 @@ class Daemon:
             self._stopping_by = reason
             self._stopping_since = time.monotonic()
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Do something that must not end the daemon when the database can't be used for a while."""
-        try:
-            action()
-        except HistoryError as error:
-            _log.error("%s", error)
-        except DaemonError:  # another one has taken its place
-            raise
-        except Exception:  # noqa: BLE001  the thread must go on
-            _log.exception("a defect in runner; the daemon goes on")
+    def _guarded(self, action: Callable[[], None], job: Job | None = None) -> None:
+        """Do something, for a job, that must not end the daemon when the database can't be used for a while."""
+        with about(job.spec.name) if job is not None else nullcontext():
+            try:
+                action()
+            except HistoryError as error:
+                _log.error("%s", error)
+            except DaemonError:  # another one has taken its place
+                raise
+            except Exception:  # noqa: BLE001  the thread must go on
+                _log.exception("a defect in runner; the daemon goes on")
 
 
 def _clock_offset_s() -> float:

@@ -134,6 +134,9 @@ def locate(text: str) -> Location:
         backend = url.get_backend_name()
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise DatabaseUnusable("the database URL can't be read; write a file's path or a SQLAlchemy URL") from None
+    if "@" in (url.host or ""):
+        # The rest of the password would be taken for the server's name, and shown.
+        raise DatabaseUnusable("the database URL has an @ too many; write the one in its password as %40")
     if backend == "postgresql":
         return PostgresqlDatabase(url=url)
     if backend != "sqlite":

@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, or_, select, update
 
 from runner.history.database import Database
 from runner.history.findings import Tally, record_findings
@@ -20,6 +20,8 @@ from runner.scan.snapshot import Snapshot
 
 # More differing paths than a person will read; their number is kept in full.
 _MAX_DIFFERENCES = 1_000
+# How many of a job's newest rows are looked at for one of a kind.
+_MOST_LOOKED_AT = 10_000
 
 # How it is said that a run is over.
 _ENDED = {
@@ -404,6 +406,58 @@ def list_last_runs(database: Database) -> dict[int, Run]:
     with database.read() as connection:
         ids = [found for found in connection.execute(select(newest).select_from(jobs)).scalars() if found is not None]
     return {run.job_id: run for run in _runs(database, _QUERY.where(runs.c.id.in_(ids)))}
+
+
+def list_last_saved(database: Database) -> dict[int, Run]:
+    """Give the newest run of each job that has saved what it found, as far as one is among its last rows."""
+    return _list_newest(database, runs.c.files.is_not(None))
+
+
+def list_last_succeeded(database: Database) -> dict[int, Run]:
+    """Give the newest run of each job that has succeeded, as far as one is among its last rows."""
+    return _list_newest(database, runs.c.status == Status.SUCCEEDED.value)
+
+
+def _list_newest(database: Database, condition: ColumnElement[bool]) -> dict[int, Run]:
+    others = runs.alias()
+    # A job may have failed for years; who asks is not to wait until all of that is read.
+    oldest = (
+        select(others.c.id)
+        .where(others.c.job_id == jobs.c.id)
+        .order_by(others.c.id.desc())
+        .limit(1)
+        .offset(_MOST_LOOKED_AT - 1)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    newest = (
+        select(runs.c.id)
+        .where(runs.c.job_id == jobs.c.id, runs.c.id >= func.coalesce(oldest, 0), condition)
+        .order_by(runs.c.id.desc())
+        .limit(1)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    with database.read() as connection:
+        found = connection.execute(select(newest).select_from(jobs).where(jobs.c.removed_at.is_(None))).scalars()
+        ids = [run_id for run_id in found if run_id is not None]
+    return {run.job_id: run for run in _runs(database, _QUERY.where(runs.c.id.in_(ids)))}
+
+
+def newest_run_id(database: Database) -> int:
+    """Give the number of the newest row of all; 0 without any."""
+    with database.read() as connection:
+        return connection.execute(select(func.max(runs.c.id))).scalar() or 0
+
+
+def list_runs_after(database: Database, run_id: int, limit: int) -> list[Run]:
+    """List the rows that are newer than one, oldest first, at most so many."""
+    return _runs(database, _QUERY.where(runs.c.id > run_id).order_by(runs.c.id).limit(limit))
+
+
+def list_runs_numbered(database: Database, run_ids: Collection[int]) -> list[Run]:
+    """List the runs with these numbers, oldest first; those that are forgotten are left out."""
+    return _runs(database, _QUERY.where(runs.c.id.in_(run_ids)).order_by(runs.c.id)) if run_ids else []
 
 
 def list_first_strategies(database: Database, job: Job, limit: int) -> list[str]:

@@ -32,6 +32,7 @@ from runner.measure.trials import Outcome, Progress, carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Status
+from runner.model.subject import note_run
 from runner.runs.caches import cache_file
 from runner.runs.order import choose_order
 from runner.scan.root import open_root
@@ -141,6 +142,7 @@ def fire(
         )
 
     run_id = take_turn(database, begin, watching, what=f"the run of {job.spec.name!r}", job_id=job.job_id)
+    note_run(run_id)
     began = time.monotonic()
     watching = replace(watching, stop=_cancellable(database, run_id, watching.stop))
     request = ScanRequest(
@@ -253,7 +255,7 @@ def _abandon(database: Database, run_id: int, error: BaseException) -> None:
         finish_run(database, run_id, Ending(status=status, finished_at=datetime.now(UTC), message=message))
     except HistoryError:
         # The error that stopped it says more. Until this process ends, the run stays as running.
-        _log.exception("run %d could not be recorded as interrupted", run_id)
+        _log.exception("it could not be recorded that the run was stopped by an error")
 
 
 def recover(database: Database, gone: Owner | None = None) -> list[int]:
@@ -308,7 +310,7 @@ def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Wat
         except ScanError as error:
             outcome = Outcome(status=Status.FAILED, message=str(error))
         if outcome.defect is not None:
-            _log.error("the %s execution of %s failed: %s", strategy, job.spec.name, outcome.defect)
+            _log.error("the %s execution failed by a defect", strategy, extra={"traceback": outcome.defect})
         executed.append(_describe(strategy, position, request, outcome))
         if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
             break

@@ -211,7 +211,7 @@ def test_a_job_whose_zone_is_unknown_here_does_not_keep_the_others_from_firing(p
     program.out("schedule", tree, "--every", "1s", "--name", "found")
     with program.daemon() as daemon:
         until(lambda: program.history("succeeded"), "a run of the other")
-        assert "lost can't be fired" in daemon.said()
+        assert "lost: can't be fired" in daemon.said()
         assert b"found" in program.call("status").stdout
         assert ["lost", "found"] == [job["name"] for job in program.json("jobs")]
     assert {"found"} == {run["job"] for run in program.history()}

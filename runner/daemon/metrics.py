@@ -1,0 +1,155 @@
+"""Writing the daemon's figures into a file, on a thread of its own that nothing else waits for."""
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner.daemon.figures import Figures
+from runner.history.database import Database
+from runner.model.errors import HistoryError, UsageError
+from runner.model.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+_EVERY_S = 15.0
+# Runs may end many times a second, and each writing takes time from those that are measured.
+_PAUSE_S = 1.0
+# How long a daemon that stops waits for the last writing; a disk may hang.
+_GRACE_S = 3.0
+
+
+class MetricsWriter:
+    """Writes the figures at least every fifteen seconds, and soon after each run.
+
+    Args:
+        database: What is measured.
+        path: The file, which is replaced as a whole.
+        render: Makes the file's text.
+
+    Raises:
+        UsageError: If there can't be such a file.
+    """
+
+    def __init__(self, database: Database, path: str, render: Callable[[Metrics], str]) -> None:
+        self._database = database
+        self._path = _check(path)
+        self._render = render
+        self._figures: Figures | None = None
+        self._alive_at = datetime.now(UTC)
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        # Not waited for when the process ends: a disk that hangs must not keep it.
+        self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
+        self._failed = ""
+
+    def start(self) -> None:
+        """Begin to count and to write.
+
+        Raises:
+            HistoryError: If the database can't be read.
+        """
+        self._remove_leftovers()
+        self._alive_at = datetime.now(UTC)
+        self._figures = Figures(self._database, self._alive_at)
+        self._thread.start()
+
+    def note_alive(self) -> None:
+        """Note that the scheduler has given a sign of life."""
+        self._alive_at = datetime.now(UTC)
+
+    def wake(self) -> None:
+        """Write soon: something has happened."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Write a last time that the daemon is not up any more; an error of the disk or the database is no obstacle."""
+        if self._thread.ident is None:
+            return
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join(_GRACE_S)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            self._write(up=True)
+            self._stopping.wait(_PAUSE_S)
+            self._woken.wait(_EVERY_S - _PAUSE_S)
+            self._woken.clear()
+        self._write(up=False)
+
+    def _write(self, *, up: bool) -> None:
+        assert self._figures is not None  # noqa: S101  the thread starts with it
+        try:
+            with suppress(HistoryError):  # which the daemon logs; what was known before is written
+                self._figures.follow()
+            replace_file(
+                self._path, self._render(self._figures.metrics(datetime.now(UTC), up=up, alive_at=self._alive_at))
+            )
+        except OSError as error:
+            self._note_failure(f"the metrics file {self._path} can't be written: {error.strerror}; trying again")
+        except Exception:  # noqa: BLE001  the thread must go on
+            _log.exception("a defect in runner; the daemon goes on without new metrics")
+        else:
+            if self._failed:
+                _log.info("the metrics file %s is written again", self._path)
+            self._failed = ""
+
+    def _note_failure(self, message: str) -> None:
+        """Log why the file can't be written, once and not every fifteen seconds."""
+        if message != self._failed:
+            _log.error("%s", message)
+        self._failed = message
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a daemon has left that was killed while it wrote."""
+        with suppress(OSError):
+            for path in self._path.parent.iterdir():
+                if path.name.startswith(_prefix(self._path)) and path.name.endswith(_SUFFIX):
+                    path.unlink()
+
+
+# Collectors read what ends in .prom.
+_SUFFIX = ".new"
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file by another text as a whole, readable for everybody, whoever reads it meanwhile.
+
+    It is not forced onto the disk: after the machine has crashed nobody wants the figures from before.
+
+    Raises:
+        OSError: If it can't be.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(descriptor, 0o644)  # as collectors want it, whatever the umask
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise
+
+
+def _check(given: str) -> Path:
+    """Give the file that a person means; a link stays and what it leads to is replaced."""
+    if not given:
+        raise UsageError("the path of the metrics file is empty; name a file, or leave it out")
+    path = Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111
+    if not path.parent.is_dir():
+        raise UsageError(f"the metrics file's folder {path.parent} does not exist; create it, or choose another file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"the metrics file {path} is not a regular file; choose another")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"the metrics file's folder {path.parent} can't be written to; choose another file")
+    return path
