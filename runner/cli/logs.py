@@ -15,8 +15,9 @@ _STDERR = 2
 def log_to_stderr(fmt: LogFormat) -> None:
     """Write what is logged to stderr from here on, and whatever else would get there past the log."""
     _handle(make_formatter(fmt, to_journal=goes_to_journal(os.environ, _STDERR)), logging.INFO)
-    # Its own lines speak of its jobs, which are not runner's.
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # Their own lines speak of jobs and contexts that are not runner's.
+    for library in ("apscheduler", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
     threading.excepthook = _log_ended_thread
 

@@ -20,8 +20,13 @@ from runner.history.runs import (
     list_differences,
     list_first_strategies,
     list_last_runs,
+    list_last_saved,
+    list_last_succeeded,
     list_owners,
     list_runs,
+    list_runs_after,
+    list_runs_numbered,
+    newest_run_id,
 )
 from runner.history.timings import list_counts, list_timings
 from tests.benchmarks.histories import write_history
@@ -70,6 +75,11 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "timings": lambda database: list_timings(database, 4, since=NOW - timedelta(days=90)),
     "counts": lambda database: list_counts(database, 4, since=NOW - timedelta(days=90)),
     "what is going on": list_owners,
+    "last runs that saved": list_last_saved,
+    "last runs that succeeded": list_last_succeeded,
+    "newest row": newest_run_id,
+    "rows after one": lambda database: list_runs_after(database, 590, 1_000),
+    "rows by their numbers": lambda database: list_runs_numbered(database, {10, 500}),
     "who went first": lambda database: list_first_strategies(database, job(database), 10),
 }
 
