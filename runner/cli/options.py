@@ -150,7 +150,7 @@ def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Databas
             where somebody has named it, that it is not there is told: it may be a slip of the pen.
     """
     from runner.cli.logs import warn_on_stderr
-    from runner.history.database import Database, locate
+    from runner.history.database import locate
     from runner.history.sqlite import NoFile, SqliteFile
     from runner.history.upgrade import open_database
     from runner.render.text import harmless
@@ -159,13 +159,11 @@ def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Databas
     settings = load_settings(db)
     location = locate(settings.db)
     note = ""
-    if creating or location.exists() or not isinstance(location, SqliteFile):
-        database = open_database(location)
-    else:
-        location.check()
+    if not creating and isinstance(location, SqliteFile) and not location.exists():
         if settings.db != str(default_database()):
             note = harmless(f"note: there is no database at {location} yet")
-        database = Database(NoFile(path=location.path))
+        location = NoFile(path=location.path)
+    database = open_database(location)
     try:
         yield database, settings
     finally:

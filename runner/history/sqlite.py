@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
 from sqlalchemy.pool import StaticPool
 
-from runner.history.tables import metadata
 from runner.model.errors import DaemonError, DatabaseUnusable, HistoryError
 
 _CHUNK = 10_000
@@ -292,10 +291,15 @@ class NoFile(SqliteFile):
 
     def make_engine(self, _busy_timeout_s: float) -> Engine:
         """Make an engine of an empty history in memory."""
-        engine = _prepared(create_engine("sqlite://", poolclass=StaticPool))
-        with engine.connect() as connection, connection.begin():
-            metadata.create_all(connection)
-        return engine
+        return _prepared(create_engine("sqlite://", poolclass=StaticPool))
+
+    @contextmanager
+    def migrating(self, engine: Engine, _revision: str | None, _newest: str) -> Iterator[Connection]:
+        """Give a transaction for migrations of the one connection, with which all would be gone."""
+        with engine.connect() as connection:
+            writing = connection.execution_options(runner_writes=True)
+            with writing.begin():
+                yield writing
 
 
 def _prepared(engine: Engine) -> Engine:

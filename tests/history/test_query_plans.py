@@ -78,7 +78,7 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "last runs that saved": list_last_saved,
     "last runs that succeeded": list_last_succeeded,
     "newest row": newest_run_id,
-    "rows after one": lambda database: list_runs_after(database, 590, 1_000),
+    "rows after one": lambda database: list_runs_after(database, newest_run_id(database) - 10, 1_000),
     "rows by their numbers": lambda database: list_runs_numbered(database, {10, 500}),
     "who went first": lambda database: list_first_strategies(database, job(database), 10),
 }
@@ -134,4 +134,5 @@ def test_what_reads_a_table_whole_is_noticed(database: Database) -> None:
 
 def test_a_starting_daemon_does_not_go_through_the_runs(database: Database) -> None:
     steps = plans(database, accounted_until)
-    assert ["SCAN jobs" if database.engine.dialect.name == "sqlite" else "Seq Scan on jobs"] == steps
+    assert steps
+    assert not [step for step in steps if "runs" in step]
