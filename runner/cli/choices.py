@@ -77,7 +77,7 @@ def parse_notify(text: str) -> Notify:
     """Read whom to tell of what, as in ``failure=mail -s 'a scan failed' ops``; quoted as for a shell, but without one.
 
     Raises:
-        UsageError: If there is no such event, or no command.
+        UsageError: If there is no such event, no command, or its program could not be found from elsewhere.
     """
     event, equals, command = text.partition("=")
     if event not in set(Event) or not equals:
@@ -88,6 +88,9 @@ def parse_notify(text: str) -> Notify:
         raise UsageError(f"the command {command!r} can't be read: {error}; mind the quotes") from None
     if not arguments:
         raise UsageError(f"{text!r} names no command; write one after the =")
+    program = arguments[0]
+    if not program or ("/" in program and not program.startswith("/")):
+        raise UsageError(f"the program {program!r} would be looked for in the root folder; write its whole path")
     return Notify(Event(event), arguments)
 
 

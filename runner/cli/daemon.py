@@ -51,6 +51,7 @@ def daemon(
     from runner.daemon.service import Daemon
     from runner.daemon.supervisor import Supervisor
     from runner.render.metrics import metrics_text
+    from runner.render.records import show_record
 
     settings = load_settings(db)
     log_to_stderr(log_format or LogFormat(settings.log_format))
@@ -58,7 +59,7 @@ def daemon(
     path = settings.metrics_file if metrics_file is None else metrics_file
     with options.opened(db, creating=True) as (database, _):
         metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
-        Daemon(database, lambda: _choices(load_settings(db)), supervisor, metrics).run()
+        Daemon(database, lambda: _choices(load_settings(db)), show_record, supervisor, metrics).run()
 
 
 def _choices(settings: "Settings") -> "Choices":

@@ -82,7 +82,7 @@ def show(
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """Show one run whole: executions side by side, changes, problems, environment.
+    """Show one run whole: executions side by side, changes, problems, environment, who was told.
 
     [bold]Example[/bold]
 
@@ -102,19 +102,22 @@ def show_run(database: "Database", run: "Run", fmt: options.FormatName) -> None:
 
     from runner.cli.output import write_document, write_table
     from runner.history.contents import list_changes, list_problems
+    from runner.history.notifications import list_notifications
     from runner.history.runs import list_differences
     from runner.render.records import show_record
 
     changes = list_changes(database, run.job_id, run.run_id - 1, run.run_id)
     problems = list_problems(database, run)
     differences = list_differences(database, run)
+    told = list_notifications(database, run)
     if fmt != "table":
-        write_document(show_record(run, changes=changes, problems=problems, differences=differences), fmt)
+        write_document(show_record(run, changes, problems, differences, told), fmt)
         return
     from runner.render.show import run_view
 
     now = datetime.now(UTC)
-    write_table(run_view(run, now=now, changes=changes, problems=problems, differences=differences))
+    view = run_view(run, now=now, changes=changes, problems=problems, differences=differences, notifications=told)
+    write_table(view)
 
 
 def _parse_statuses(texts: "Sequence[str]") -> "list[Status]":

@@ -134,7 +134,7 @@ NotifyOption = Annotated[
     typer.Option(
         "--notify",
         metavar="EVENT=COMMAND",
-        help="Tell a command of failure, recovery, change or slow; repeatable.",
+        help="Let a command be told of failure, recovery, change or slow; repeatable.",
         rich_help_panel=_HOW,
     ),
 ]

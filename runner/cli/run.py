@@ -46,7 +46,9 @@ def run(
     from runner.model.errors import ScanError
     from runner.model.runs import Cause, Status
     from runner.model.subject import about
+    from runner.render.records import show_record
     from runner.runs.firing import fire
+    from runner.runs.notifying import Notifier
     from runner.runs.registering import find_or_add, names_folder
 
     with options.opened(db, creating=names_folder(target)) as (database, settings):
@@ -65,6 +67,7 @@ def run(
                 )
             except Busy as busy:
                 raise ScanError(str(busy)) from busy
+            Notifier(database, show_record, interrupt).tell(job, run_id)
         finished = get_run(database, run_id)
         if finished.status is Status.CANCELLED and fmt == "table":
             typer.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled", err=True)

@@ -39,6 +39,11 @@ def schedule(
     finds *.md and keeps sizes and times. Incremental scans read everything once a day, and a retry waits for a minute.
     A running daemon follows within two seconds.
 
+    --notify starts a command, without a shell, when something happened: failure when the job begins to fail (after
+    the last retry; told once until it has succeeded again), recovery when it succeeds after that, change when files
+    were added, removed or modified, slow when `runner regressions` would find it slower among its last hundred runs
+    (once for each level). It gets the run on standard input as `runner show` gives it in JSON, and has 30 seconds.
+
     [bold]Examples[/bold]
 
     runner schedule ./directories --every 1h
@@ -46,6 +51,8 @@ def schedule(
     runner schedule /srv/docs --cron '30 2 * * mon-fri' --timezone Europe/Berlin
 
     runner schedule ~/notes --every 15m --pattern '*.md' --pattern '*.txt' --exclude .git
+
+    runner schedule /srv/wiki --every 1h --notify 'failure=mail -s "the scan of the wiki fails" root'
     """
     from datetime import UTC, datetime
 

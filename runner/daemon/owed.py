@@ -1,10 +1,10 @@
-"""What a job owes when a daemon looks at it: runs that make up for missed fire times, and retries of failed runs."""
+"""What a job owes when a daemon looks at it: runs that make up for missed fire times."""
 
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from runner.model.jobs import Catchup, Job, ScheduleKind
-from runner.model.runs import Cause, Run, Status
+from runner.model.runs import Run
 from runner.schedules.cron import load_cron
 from runner.schedules.firing import count_fire_times, fire_times, last_fire_time
 
@@ -45,12 +45,6 @@ def still_owed(job: Job, missed: Run, made_up: int) -> list[datetime]:
     assert missed.scheduled_at is not None and missed.finished_at is not None  # noqa: S101, PT018  a missed row has both
     tick = timedelta(microseconds=1)
     return list(islice(make_up(job, missed.scheduled_at - tick, missed.finished_at), made_up, None))
-
-
-def wants_retry(job: Job, run: Run) -> bool:
-    """Whether a run is to be tried again."""
-    failed = run.status in {Status.FAILED, Status.TIMED_OUT}
-    return failed and run.cause is not Cause.MANUAL and run.attempt <= job.spec.retries
 
 
 def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datetime:

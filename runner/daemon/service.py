@@ -16,7 +16,7 @@ from typing import Any
 
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.metrics import MetricsWriter
-from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, still_owed, wants_retry
+from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, still_owed
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
 from runner.daemon.supervisor import Supervisor
@@ -33,6 +33,8 @@ from runner.model.runs import Cause, Owner, Run, Status
 from runner.model.subject import about
 from runner.model.units import format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
+from runner.runs.notifying import Describe, Notifier
+from runner.runs.retrying import wants_retry
 from runner.schedules.firing import count_fire_times, next_fire_time
 
 _log = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class Daemon:
     Args:
         database: Where its jobs and their history are.
         load: Loads what was chosen for it, now and whenever it is told to by SIGHUP.
+        describe: Gives a run as the commands that are told of it know it.
         supervisor: Whom it tells how it is; None for nobody.
         metrics: Writes what there is to measure; None for nobody.
     """
@@ -81,12 +84,14 @@ class Daemon:
         self,
         database: Database,
         load: Callable[[], Choices],
+        describe: Describe,
         supervisor: Supervisor | None = None,
         metrics: MetricsWriter | None = None,
     ) -> None:
         self._database = database
         self._metrics = metrics
         self._load = load
+        self._notifier = Notifier(database, describe, self._should_stop)
         self._choices = load()
         self._supervisor = supervisor or Supervisor()
         # What is to be done next; None only wakes the loop.
@@ -159,6 +164,8 @@ class Daemon:
         jobs = list_jobs(self._database)
         accounted = accounted_until(self._database)
         for job in jobs:
+            # A failure that the daemon before this one recorded, but died or was stopped before it could tell it.
+            self._workers.begin_with(partial(self._guarded, partial(self._tell_untold, job)))
             if job.spec.schedule is not None and not job.spec.paused:
                 with about(job.spec.name):
                     try:
@@ -167,6 +174,10 @@ class Daemon:
                         _log.error("can't be fired: %s", error)
         self._timetable.follow(jobs, lambda job: max(now, fires_after(job, accounted.get(job.job_id), now)))
         _log.info("started: %d jobs in %s", len(jobs), self._database.location)
+
+    def _tell_untold(self, job: Job) -> None:
+        with about(job.spec.name):
+            self._notifier.tell_untold(job)
 
     def _take_up(self, job: Job, since: datetime, now: datetime) -> None:
         """Take over what the daemon before this one has left of a job."""
@@ -347,6 +358,10 @@ class Daemon:
             self._metrics.wake()
         if wants_retry(job, run):
             self._inbox.put(partial(self._retry_later, job, run, job.spec.retry_delay_s))
+        if job.spec.notify:
+            # A run whose root is missing has not told so itself; what passes from now on is skipped because of it.
+            self._workers.note_begun(firing)
+            self._notifier.tell(job, run_id)
 
     def _reload(self) -> None:
         """Read the settings again."""

@@ -45,8 +45,8 @@ class Workers:
     ) -> None:
         self._carry_out = carry_out
         self._skip = skip
-        # What is to be run; None ends one thread.
-        self._waiting: queue.SimpleQueue[Firing | None] = queue.SimpleQueue()
+        # What is to be run or done; None ends one thread.
+        self._waiting: queue.SimpleQueue[Firing | Callable[[], None] | None] = queue.SimpleQueue()
         self._under_way: dict[int, Firing] = {}
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -69,6 +69,10 @@ class Workers:
         self.resize(0)
         for thread in self._threads:
             thread.join()
+
+    def begin_with(self, errand: Callable[[], None]) -> None:
+        """Let something be done before what is handed over later; it must not raise."""
+        self._waiting.put(errand)
 
     def hand_over(self, firing: Firing) -> None:
         """Let a firing be carried out, unless one of its job is already."""
@@ -102,12 +106,18 @@ class Workers:
             self._skip(firing.job, at, "the firing before it still waited for other runs")
 
     def _work(self) -> None:
-        while (firing := self._waiting.get()) is not None:
-            for at in firing.times:
-                # What never begins for that is recorded as missed by the next daemon.
-                if not self._stopping:
-                    self._carry_out(firing, at)
+        while (due := self._waiting.get()) is not None:
+            if isinstance(due, Firing):
+                self._fire(due)
+            elif not self._stopping:
+                due()
+
+    def _fire(self, firing: Firing) -> None:
+        for at in firing.times:
+            # What never begins for that is recorded as missed by the next daemon.
             if not self._stopping:
-                self.note_begun(firing)
-            with self._lock:
-                del self._under_way[firing.job.job_id]
+                self._carry_out(firing, at)
+        if not self._stopping:
+            self.note_begun(firing)
+        with self._lock:
+            del self._under_way[firing.job.job_id]

@@ -349,6 +349,15 @@ def list_runs(
     return _runs(database, query)
 
 
+def list_runs_before(
+    database: Database, job_id: int, run_id: int | None, *, statuses: Sequence[Status], limit: int
+) -> list[Run]:
+    """List the last runs of a job before one of them (None for all) that ended in some way, newest first."""
+    ended = runs.c.status.in_([status.value for status in statuses])
+    query = _QUERY.where(runs.c.job_id == job_id, ended).order_by(runs.c.id.desc()).limit(limit)
+    return _runs(database, query if run_id is None else query.where(runs.c.id < run_id))
+
+
 def get_run(database: Database, run_id: int) -> Run:
     """Get a run by its number.
 
@@ -380,6 +389,15 @@ def find_saved_before(database: Database, job: Job, run: Run) -> Run | None:
     query = _QUERY.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
     found = _runs(database, query.order_by(runs.c.id.desc()).limit(1))
     return found[0] if found else None
+
+
+def shows_changes(database: Database, run: Run) -> bool:
+    """Whether what changed in a saved run changed in the tree: an earlier one was saved, and looked for the same."""
+    with database.read() as connection:
+        saved = select(runs.c.id).where(runs.c.job_id == run.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
+        if run.files is None or connection.execute(saved.limit(1)).first() is None:
+            return False
+        return _last_of_other_selection(connection, run.job_id, run.run_id) is None
 
 
 def list_selections_between(database: Database, job: Job, before: Run, after: Run) -> set[int]:

@@ -15,7 +15,12 @@ _FINISHED = (Status.SUCCEEDED.value, Status.PARTIAL.value)
 
 
 def list_timings(
-    database: Database, job_id: int, *, since: datetime | None = None, until: datetime | None = None
+    database: Database,
+    job_id: int,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    last: int | None = None,
 ) -> list[Timing]:
     """List the finished executions of a job, in the order of runs and positions.
 
@@ -24,6 +29,7 @@ def list_timings(
         job_id: Whose.
         since: Only of runs that started at or after this instant.
         until: Only of runs that started before this instant.
+        last: Only of so many of the newest saved runs.
     """
     query = (
         select(
@@ -48,6 +54,9 @@ def list_timings(
         query = query.where(runs.c.started_at >= since)
     if until is not None:
         query = query.where(runs.c.started_at < until)
+    if last is not None:
+        saved = select(runs.c.id).where(runs.c.job_id == job_id, runs.c.files.is_not(None))
+        query = query.where(runs.c.id.in_(saved.order_by(runs.c.id.desc()).limit(last)))
     with database.read() as connection:
         return [Timing._make(row) for row in connection.execute(query).all()]
 

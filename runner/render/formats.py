@@ -14,7 +14,7 @@ from runner.render.text import printable
 # The column groups of a run's executions in CSV, fixed so that the columns do not depend on what was run.
 STRATEGIES = ("sequential", "pool", "incremental")
 # The lists that ``show`` puts in place of counts; in CSV they are counts again.
-_COUNTED = frozenset({"changes", "problems", "differences"})
+_COUNTED = frozenset({"changes", "problems", "differences", "notifications"})
 # Without indentation the encoder is the one written in C: a million files take seconds instead of a minute. Like
 # json.dumps it escapes everything but printable ASCII.
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -45,7 +45,7 @@ def listing(
 
     JSON is a list with one record per line. CSV follows RFC 4180 with a header, but its lines end as the caller ends
     them; null is an empty cell, and any text stands as :func:`~runner.render.text.printable` shows it, so that no cell
-    spans lines. ``executions`` become columns such as ``pool_wall_s``, ``changes``, ``problems`` and ``differences``
+    spans lines. ``executions`` become columns such as ``pool_wall_s``, the lists of ``show`` (``changes`` and the like)
     become counts, other lists are joined by spaces, and a nested record becomes columns such as ``environment_host``.
 
     Args:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runner.model.jobs import Job
+from runner.model.notifications import Notification
 from runner.model.runs import Change, Difference, Environment, Execution, FoundFile, Problem, Run
 from runner.model.units import format_instant
 from runner.render.text import printable
@@ -30,6 +31,7 @@ FILE_KEYS = ("path", "size_bytes", "modified_at", "mtime_ns", "first_run", "path
 CHANGE_KEYS = ("kind", "path", "old_size_bytes", "new_size_bytes", "path_base64")
 PROBLEM_KEYS = ("path", "errno", "text", "path_base64")
 DIFFERENCE_KEYS = ("path", "found_by", "path_base64")
+NOTIFICATION_KEYS = ("event", "command", "started_at", "wall_s", "exit_code", "message")
 JOB_KEYS = (
     *("number", "name", "root", "schedule", "timezone", "paused", "next_at", "last_run", "last_status"),
     *("last_finished_at", "patterns", "excludes", "ignore_case", "track", "one_file_system", "strategies", "workers"),
@@ -72,10 +74,12 @@ def show_record(
     changes: Iterable[Change] = (),
     problems: Iterable[Problem] = (),
     differences: Iterable[Difference] = (),
+    notifications: Iterable[Notification] = (),
 ) -> Record:
     """Give one run whole, as ``show`` does: :func:`run_record` with the lists in place of their counts, and more.
 
-    ``problems`` and ``differences`` become lists where they stand; ``changes`` and ``environment`` follow at the end.
+    ``problems`` and ``differences`` become lists where they stand; ``changes``, ``environment`` and ``notifications``
+    follow at the end.
     """
     return {
         **run_record(run),
@@ -83,6 +87,7 @@ def show_record(
         "differences": [difference_record(difference) for difference in differences],
         "changes": [change_record(change) for change in changes],
         "environment": None if run.environment is None else environment_record(run.environment),
+        "notifications": [notification_record(notification) for notification in notifications],
     }
 
 
@@ -133,6 +138,18 @@ def difference_record(difference: Difference) -> Record:
     """Give one path on which the strategies disagree."""
     path, path_base64 = exact(difference.path)
     return {"path": path, "found_by": list(difference.found_by), "path_base64": path_base64}
+
+
+def notification_record(notification: Notification) -> Record:
+    """Give one command that was told of an event; ``exit_code`` is negative for a signal, null if it was not told."""
+    return {
+        "event": notification.event.value,
+        "command": list(notification.command),
+        "started_at": _instant(notification.started_at),
+        "wall_s": notification.wall_s,
+        "exit_code": notification.exit_code,
+        "message": notification.message,
+    }
 
 
 def job_record(job: Job, next_at: datetime | None = None, last_run: Run | None = None) -> Record:

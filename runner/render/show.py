@@ -1,11 +1,13 @@
 """One run whole: what it was, its executions side by side, what it found changed, what went wrong, and where it ran."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, tzinfo
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from runner.model.notifications import Notification
 from runner.model.runs import Change, Difference, Execution, Problem, Run, Status
 from runner.model.units import format_bytes, format_seconds
 from runner.render.bars import parts_bar
@@ -33,6 +35,7 @@ def run_view(
     changes: Sequence[Change] = (),
     problems: Sequence[Problem] = (),
     differences: Sequence[Difference] = (),
+    notifications: Sequence[Notification] = (),
     zone: tzinfo | None = None,
     limit: int = 20,
 ) -> RenderableType:
@@ -44,6 +47,7 @@ def run_view(
         changes: What changed in it.
         problems: What it could not read.
         differences: On what its strategies disagree.
+        notifications: Who was told of it.
         zone: Whose clock is shown; None for this machine's.
         limit: Of each list so many are shown, and the number of the others.
     """
@@ -62,6 +66,8 @@ def run_view(
     if differences:
         found = [("found by " + " and ".join(each.found_by), each.path) for each in differences[:limit]]
         parts += [_title("differences: the strategies disagree"), _told_paths(found), *_others(differences, limit)]
+    if notifications:
+        parts += [_title("notifications"), _notifications(notifications)]
     if run.environment:
         parts += [_title("environment"), key_values(_environment(run))]
     return Group(*parts)
@@ -162,6 +168,23 @@ def _told_paths(rows: Sequence[tuple[str, bytes]]) -> Grid:
         "path": Column(cells=[Cell(printable(path or b".")) for _, path in rows], least=24, fold=True),
     }
     return Grid(columns=columns, layouts=[tuple(columns)], header=False)
+
+
+def _notifications(notifications: Sequence[Notification]) -> Grid:
+    columns = {
+        "event": Column(cells=[Cell(one.event.value) for one in notifications]),
+        "told": Column(cells=[_told(one) for one in notifications]),
+        "wall": Column(cells=[Cell(format_seconds(one.wall_s)) for one in notifications], right=True),
+        "command": Column(cells=[Cell(shlex.join(one.command)) for one in notifications], least=24, fold=True),
+        "message": Column(cells=[Cell(one.message or "") for one in notifications], least=24, fold=True),
+    }
+    return Grid(columns=columns, layouts=[tuple(columns)], header=False)
+
+
+def _told(notification: Notification) -> Cell:
+    if notification.exit_code == 0:
+        return Cell("told", "green")
+    return Cell("not told" if notification.exit_code is None else f"exit code {notification.exit_code}", "red")
 
 
 def _others(items: Sequence[object], limit: int) -> Iterator[Text]:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, wants_retry
+from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Run, Status
+from runner.runs.retrying import wants_retry
 from runner.schedules.parse import parse_schedule
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -14,6 +14,7 @@ from runner.history.database import Database, locate
 from runner.history.jobs import add_job
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
+from runner.render.records import show_record
 from runner.schedules import trigger
 from runner.schedules.parse import parse_schedule
 
@@ -94,7 +95,7 @@ def test_a_clock_set_back_by_hours_is_followed(database: Database, monkeypatch: 
     add_job(database, job.spec, job.armed_at)
     offset_s = service._clock_offset_s()
     monkeypatch.setattr(service, "_clock_offset_s", lambda: offset_s + 3 * 3600)
-    daemon = Daemon(database, lambda: Choices(start_method="fork"))
+    daemon = Daemon(database, lambda: Choices(start_method="fork"), show_record)
     told: list[tuple[int, datetime, datetime]] = []
     monkeypatch.setattr(daemon, "_dispatch", lambda *due: told.append(due))
     # As the clock was three hours ahead, everything up to then has fired.

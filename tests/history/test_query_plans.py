@@ -13,6 +13,7 @@ from runner.history.contents import count_folders, list_changes, list_files, lis
 from runner.history.daemons import accounted_until
 from runner.history.database import Database
 from runner.history.jobs import get_job, list_jobs
+from runner.history.notifications import find_told, list_notifications
 from runner.history.runs import (
     find_last_saved,
     find_saved_before,
@@ -25,10 +26,14 @@ from runner.history.runs import (
     list_owners,
     list_runs,
     list_runs_after,
+    list_runs_before,
     list_runs_numbered,
     newest_run_id,
+    shows_changes,
 )
 from runner.history.timings import list_counts, list_timings
+from runner.model.jobs import Event, Notify
+from runner.model.runs import Status
 from tests.benchmarks.histories import write_history
 
 if TYPE_CHECKING:
@@ -80,6 +85,15 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "newest row": newest_run_id,
     "rows after one": lambda database: list_runs_after(database, newest_run_id(database) - 10, 1_000),
     "rows by their numbers": lambda database: list_runs_numbered(database, {10, 500}),
+    "runs before one": lambda database: list_runs_before(
+        database, 4, 300, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1
+    ),
+    "whether changes are the tree's": lambda database: shows_changes(database, get_run(database, 400)),
+    "last timings": lambda database: list_timings(database, 4, last=100),
+    "who was told of a run": lambda database: list_notifications(database, get_run(database, 300)),
+    "whether a command was told": lambda database: [
+        find_told(database, 4, Notify(Event.FAILURE, ("mail", "root")), 300)
+    ],
     "who went first": lambda database: list_first_strategies(database, job(database), 10),
 }
 

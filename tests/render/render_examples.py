@@ -9,10 +9,19 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind, Selection
+from runner.model.jobs import Event, Job, JobSpec, Schedule, ScheduleKind, Selection
+from runner.model.notifications import Notification
 from runner.model.runs import Cache, Cause, Environment, Execution, Run, Status
 
 NOW = datetime(2026, 11, 22, 10, 2, tzinfo=UTC)
+NOTIFICATION = Notification(
+    event=Event.CHANGE,
+    command=("mail", "-s", "two words"),
+    started_at=NOW,
+    wall_s=0.25,
+    exit_code=None,
+    message="it is missing",
+)
 NASTY_NAMES = (
     b"caf\xe9.md",
     "café 🦊 日本.md".encode(),

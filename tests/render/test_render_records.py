@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from render_examples import ENVIRONMENT, FAILED, JOB, MISSED, NASTY_NAMES, NOW, RUN
+from render_examples import ENVIRONMENT, FAILED, JOB, MISSED, NASTY_NAMES, NOTIFICATION, NOW, RUN
 
 from runner.model.jobs import JobSpec
 from runner.model.runs import Change, ChangeKind, Difference, FoundFile, Problem
@@ -89,13 +89,25 @@ def test_show_gives_the_lists_in_place_of_their_counts() -> None:
         [Change(kind=ChangeKind.ADDED, path=b"new.md", new_size_bytes=3)],
         [Problem(path=b"", errno=13, text="Permission denied")],
         [Difference(path=b"a", found_by=("pool",))],
+        [NOTIFICATION],
     )
-    assert [*run_record(RUN), "changes", "environment"] == list(shown)
+    assert [*run_record(RUN), "changes", "environment", "notifications"] == list(shown)
     assert [change["path"] for change in shown["changes"]] == ["new.md"]
     assert shown["problems"] == [{"path": "", "errno": 13, "text": "Permission denied", "path_base64": None}]
     assert shown["differences"] == [{"path": "a", "found_by": ["pool"], "path_base64": None}]
     assert (ENVIRONMENT.host, 2) == (shown["environment"]["host"], shown["environment"]["workers"])
-    assert show_record(MISSED)["environment"] is None
+    assert shown["notifications"] == [
+        {
+            "event": "change",
+            "command": ["mail", "-s", "two words"],
+            "started_at": "2026-11-22T10:02:00Z",
+            "wall_s": 0.25,
+            "exit_code": None,
+            "message": "it is missing",
+        }
+    ]
+    assert records.NOTIFICATION_KEYS == tuple(shown["notifications"][0])
+    assert (None, []) == (show_record(MISSED)["environment"], show_record(MISSED)["notifications"])
 
 
 @given(st.binary() | st.sampled_from(NASTY_NAMES))

@@ -13,6 +13,7 @@ from render_examples import (
     JOB,
     MISSED,
     NASTY_NAMES,
+    NOTIFICATION,
     NOW,
     POOL,
     RUN,
@@ -235,7 +236,8 @@ def test_one_run_is_shown_whole() -> None:
     changes = [Change(kind=ChangeKind.ADDED, path=f"{number}.md".encode()) for number in range(25)]
     problems = [Problem(path=b"", errno=13, text="Permission denied")]
     differences = [Difference(path=b"odd.md", found_by=("pool", "incremental"))]
-    view = run_view(run, now=NOW, changes=changes, problems=problems, differences=differences)
+    told = [NOTIFICATION, replace(NOTIFICATION, exit_code=0, message=None), replace(NOTIFICATION, exit_code=-9)]
+    view = run_view(run, now=NOW, changes=changes, problems=problems, differences=differences, notifications=told)
     lines = [line.split() for line in drawn(view).splitlines()]
     for expected in (
         "status partial",
@@ -253,6 +255,9 @@ def test_one_run_is_shown_whole() -> None:
         "… and 5 more",
         "Permission denied (errno 13) .",
         "found by pool and incremental odd.md",
+        "change not told 250 ms mail -s 'two words' it is missing",
+        "change told 250 ms mail -s 'two words'",
+        "change exit code -9 250 ms mail -s 'two words' it is missing",
         "python CPython 3.11.7",
     ):
         assert expected.split() in lines
