@@ -165,7 +165,8 @@ class Daemon:
         accounted = accounted_until(self._database)
         for job in jobs:
             # A failure that the daemon before this one recorded, but died or was stopped before it could tell it.
-            self._workers.begin_with(partial(self._guarded, partial(self._tell_untold, job)))
+            if job.spec.notify:
+                self._workers.begin_with(partial(self._guarded, partial(self._tell_untold, job)))
             if job.spec.schedule is not None and not job.spec.paused:
                 with about(job.spec.name):
                     try:
