@@ -44,6 +44,15 @@ def daemon(db: options.Db = None) -> None:
     supervisor = Supervisor.take(os.environ)
     with options.opened(db, creating=True) as (database, _):
         Daemon(database, lambda: _choices(load_settings(db)), supervisor).run()
+        _end_undisturbed()
+
+
+def _end_undisturbed() -> None:
+    """Let no further signal kill what has stopped in order: while it ends, Python gives handlers up."""
+    import signal
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _choices(settings: "Settings") -> "Choices":
@@ -91,6 +100,8 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Its own lines speak of its jobs, which are not runner's.
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # A first start makes the schema, which is nobody's news.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
