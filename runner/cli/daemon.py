@@ -60,6 +60,15 @@ def daemon(
     with options.opened(db, creating=True) as (database, _):
         metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
         Daemon(database, lambda: _choices(load_settings(db)), show_record, supervisor, metrics).run()
+        _end_undisturbed()
+
+
+def _end_undisturbed() -> None:
+    """Let no further signal kill what has stopped in order: while it ends, Python gives handlers up."""
+    import signal
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _choices(settings: "Settings") -> "Choices":

@@ -81,6 +81,8 @@ class Workers:
             if earlier is firing:
                 self._waiting.put(firing)
                 return
+            if firing.cause is Cause.CATCHUP:
+                return  # its fire times have their record already, as missed
             if not earlier.begun:
                 earlier.overlapped += firing.times
                 return

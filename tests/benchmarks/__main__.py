@@ -7,6 +7,7 @@ _BENCHMARKS = {
     "growth": "how the cost of each strategy grows from 10,000 files to a million",
     "rescan": "what a rescan costs when 0, 1, 100 or 10,000 folders have changed",
     "fuzz": "random changes, after each of which an incremental scan has to equal a full one",
+    "faults": "a daemon that is killed, stopped and starved at random, and what its history has lost",
     "lopsided": "whether lopsided trees keep both workers busy",
     "scale": "whether questions are answered at once in a history of a million runs",
     "steps": "false alarms and detections of steps beside asv's detector and ruptures' PELT",

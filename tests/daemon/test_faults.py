@@ -1,0 +1,27 @@
+"""A short campaign of faults at random moments; a long one by ``python -m tests.benchmarks.faults``."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHEAP = (
+    "daemon killed in mid-run",
+    "daemon killed as it starts",
+    "trial killed",
+    "worker killed, busy",
+    "SIGTERM",
+    "database locked",
+    "root replaced by a file in mid-scan",
+)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
+def test_after_faults_at_random_moments_nothing_is_lost_doubled_or_left() -> None:
+    chosen = [word for name in CHEAP for word in ("--only", name)]
+    command = [sys.executable, "-m", "tests.benchmarks.faults", "--faults", str(len(CHEAP)), "--seed", "5", *chosen]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=110, text=True)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert f"| all | {len(CHEAP)} | 0 | 0 | 0 | 0 | 0 |" in done.stdout

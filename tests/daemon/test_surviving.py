@@ -1,0 +1,675 @@
+"""What a daemon and its history survive: each fault comes at a chosen moment of a real run.
+
+More of them, at random moments, by ``python -m tests.benchmarks.faults``. How a daemon itself is killed or stopped is
+in ``test_daemon_process``, how a trial treats dead workers in ``tests/measure``, and databases that can't be written or
+opened to begin with in ``tests/history/test_database_opening``.
+"""
+
+import os
+import platform
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Daemon, Program, Record, enlarge, find_markdown, gone, thaw, until
+
+from runner.history.jobs import add_job, get_job
+from runner.history.runs import begin_run
+from runner.history.upgrade import REVISIONS
+from runner.measure.environment import describe_environment, describe_process
+from runner.model.jobs import Catchup, JobSpec
+from runner.model.runs import Cause
+from runner.schedules.parse import parse_schedule
+
+SECOND = timedelta(seconds=1)
+# Where the kernel says in which system call a process waits.
+READ, WRITE, FUTEX = {"x86_64": (0, 1, 202), "aarch64": (63, 64, 98)}.get(platform.machine(), (-1, -1, -1))
+
+
+class Changed(Program):
+    """The program with something in it changed before it begins, and with a program before it on the command line."""
+
+    change = "pass"
+    prefix: tuple[str, ...] = ()
+
+    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
+        begin = f"{self.change}\nfrom runner.__main__ import main; main()"
+        command = [*self.prefix, sys.executable, "-c", begin, *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, **options)
+
+
+def changed(program: Program, change: str = "pass", prefix: tuple[str, ...] = ()) -> Changed:
+    made = Changed(program.folder, program.environment)
+    made.change, made.prefix = change, prefix
+    return made
+
+
+def obeying(program: Program) -> Changed:
+    """Give the program as a user whom permissions bind."""
+    if os.geteuid() != 0:
+        return changed(program)
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root can't give up its power over permissions here")
+    return changed(program, prefix=(setpriv, "--bounding-set=-dac_override,-dac_read_search"))
+
+
+@pytest.fixture
+def large(tree: Path) -> Path:
+    """Give a tree that takes a moment, and what its workers find is more than a pipe holds."""
+    for number in range(1_500):
+        (tree / f"part-{number % 4}" / f"{number}-{'long' * 30}.md").touch()
+    return enlarge(tree)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a file system of its own, of eight megabytes."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", where]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "--lazy", where], check=True)
+
+
+def scheduled(program: Program, tree: Path, *choices: str) -> None:
+    """Register the job under test, and another one that it must not hold up."""
+    program.out("schedule", tree, "--name", "docs", "--every", "1s", *choices)
+    other = tree.with_name("other")
+    other.mkdir()
+    (other / "one.md").touch()
+    program.out("schedule", other, "--every", "1s", "--strategy", "sequential")
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def freeze(program: Program, daemon: Daemon, root: Path, *, worker: bool = False) -> psutil.Process:
+    """Stop a trial of docs, with its workers, when it or a worker of it has begun to read, and is there."""
+    parent = psutil.Process(daemon.process.pid)
+
+    def frozen() -> psutil.Process | None:
+        for trial in parent.children():
+            with suppress(psutil.Error, ProcessLookupError, PermissionError):
+                if not reads(trial, root, worker=worker):
+                    continue
+                os.killpg(trial.pid, signal.SIGSTOP)
+                if ["docs"] == [run["job"] for run in program.history("running")] and reads(trial, root, worker=worker):
+                    return trial
+                os.killpg(trial.pid, signal.SIGCONT)
+        return None
+
+    return until(frozen, "a trial that reads", 60)
+
+
+def reads(trial: psutil.Process, root: Path, *, worker: bool) -> bool:
+    return any(is_in(one, root) for one in (trial.children() if worker else [trial]))
+
+
+def is_in(process: psutil.Process, root: Path) -> bool:
+    return process.cwd().startswith(str(root))
+
+
+def ended(program: Program, *statuses: str, job: str = "docs") -> Record:
+    """Wait for a run of these statuses; gives the first."""
+    return until(lambda: program.history(*statuses, job=job), f"a run that is {statuses}")[0]
+
+
+def fired_on(program: Program, root: Path) -> None:
+    """Make sure that both jobs run undisturbed from now on, and that the history is exact."""
+    since = datetime.now(UTC)
+    for job in ("docs", "other"):
+        until(
+            lambda job=job: [  # type: ignore[misc]
+                run for run in program.history("succeeded", job=job) if instant(run["started_at"]) > since
+            ],
+            f"an undisturbed run of {job}",
+            30,
+        )
+    assert "sound" in program.out("db", "check")
+    assert find_markdown(root) == listed(program)
+    for run in program.history():
+        assert run["status"] in {"running", "succeeded"} or run["message"] or run["problems"]
+
+
+def listed(program: Program, *asked: str) -> list[bytes]:
+    """Give the files of docs as the program lists them."""
+    done = program.call("files", "docs", *asked, "-0")
+    assert 0 == done.returncode, done.stderr.decode()
+    return sorted(filter(None, done.stdout.split(b"\0")))
+
+
+def unaccounted(program: Program, job: str) -> list[str]:
+    """Tell what is wrong with the records of a job's fire times, each of which has to have one."""
+    (anchor,) = (instant(one["created_at"]) for one in program.json("jobs") if one["name"] == job)
+    records: Counter[int] = Counter()
+    for run in program.history(job=job):
+        if run["cause"] == "schedule":
+            first = (instant(run["scheduled_at"]) - anchor) // SECOND
+            records.update(range(first, first + max(1, run["missed"])))
+    return [f"{records[number]} records of {number}" for number in range(1, max(records)) if records[number] != 1]
+
+
+def accounted(program: Program) -> None:
+    """Make sure that every fire time so far has one record; those beside a run that begins follow it."""
+    for job in ("docs", "other"):
+        with suppress(pytest.fail.Exception):
+            until(lambda job=job: not unaccounted(program, job), "records", 5)  # type: ignore[misc]
+        assert [] == unaccounted(program, job)
+
+
+# Processes that die or stand still.
+
+
+def test_a_killed_trial_fails_its_run_alone(program: Program, large: Path) -> None:
+    scheduled(program, large)
+    with program.daemon() as daemon:
+        trial = freeze(program, daemon, large)
+        everyone = [trial, *trial.children()]
+        trial.kill()
+        assert "the trial process was killed by SIGKILL" in ended(program, "failed")["message"]
+        until(lambda: gone(everyone), "no process left", 3)
+        fired_on(program, large)
+    accounted(program)
+
+
+@pytest.mark.skipif(READ < 0 or not Path("/proc/self/syscall").exists(), reason="system calls are not shown here")
+@pytest.mark.parametrize("moment", ["busy", "idle", "in mid-result"])
+def test_a_killed_worker_fails_its_run_alone(program: Program, tree: Path, moment: str, request: Any) -> None:
+    root = enlarge(tree) if moment == "idle" else request.getfixturevalue("large")
+    scheduled(program, root, "--strategy", "pool", "--workers", "2")
+    with program.daemon() as daemon:
+        trial = freeze(program, daemon, root, worker=True)
+        workers = trial.children()
+        if moment == "busy":
+            victim = next(worker for worker in workers if is_in(worker, root))
+        else:
+            for worker in workers:
+                worker.resume()  # the trial itself stands still and takes nothing from them
+            calls = {READ, FUTEX} if moment == "idle" else {WRITE}
+            victim = until(
+                lambda: next((one for one in workers if is_in(one, root) and waits_in(one) in calls), None),
+                f"a worker that is {moment}",
+            )
+        victim.kill()
+        thaw(trial)
+        message = ended(program, "failed")["message"]
+        assert f"pool: pool worker {victim.pid} was killed by SIGKILL" == message
+        until(lambda: gone([trial, *workers]), "no process left", 3)
+        fired_on(program, root)
+    accounted(program)
+
+
+def waits_in(process: psutil.Process) -> int:
+    """Tell in which system call a process waits; -2 if in none."""
+    word = Path(f"/proc/{process.pid}/syscall").read_text().split()[0]
+    return int(word) if word.isdigit() else -2
+
+
+def test_a_worker_without_memory_fails_its_run_alone(program: Program, large: Path) -> None:
+    scheduled(program, large, "--strategy", "pool", "--workers", "2")
+    with program.daemon() as daemon:
+        trial = freeze(program, daemon, large, worker=True)
+        workers = trial.children()
+        for worker in workers:
+            resource.prlimit(worker.pid, resource.RLIMIT_AS, (1_000_000, 1_000_000))
+        thaw(trial)
+        assert "memory" in ended(program, "failed")["message"]
+        until(lambda: gone([trial, *workers]), "no process left", 3)
+        fired_on(program, large)
+    accounted(program)
+
+
+def test_a_trial_that_stands_still_is_ended_by_its_time_limit(program: Program, large: Path) -> None:
+    scheduled(program, large, "--timeout", "4s")
+    with program.daemon() as daemon:
+        trial = freeze(program, daemon, large)
+        everyone = [trial, *trial.children()]
+        assert "ended after its time limit of 4 s" in ended(program, "timed_out")["message"]
+        until(lambda: gone(everyone), "no process left", 3)
+        fired_on(program, large)
+    accounted(program)
+
+
+def test_what_a_daemon_slept_through_in_mid_run_is_recorded_once(program: Program, large: Path) -> None:
+    scheduled(program, large)
+    with program.daemon() as daemon:
+        trial = freeze(program, daemon, large)
+        daemon.process.send_signal(signal.SIGSTOP)
+        pass_time(3.5)
+        daemon.process.send_signal(signal.SIGCONT)
+        until(lambda: [run for run in program.history("missed", job="docs") if "held up" in run["message"]], "its row")
+        thaw(trial)
+        fired_on(program, large)
+    accounted(program)
+
+
+def test_signals_that_keep_coming_change_nothing_about_its_end(program: Program) -> None:
+    with program.daemon() as daemon:
+        deadline = datetime.now(UTC) + 20 * SECOND
+        while daemon.process.poll() is None and datetime.now(UTC) < deadline:
+            daemon.process.send_signal(signal.SIGTERM)
+        assert 0 == daemon.process.poll()
+
+
+def test_of_ten_daemons_on_an_empty_database_one_runs_and_nine_say_who(program: Program) -> None:
+    said = [program.folder / f"daemon-{number}.log" for number in range(10)]
+    started = []
+    for path in said:
+        with path.open("wb") as stderr:
+            started.append(program.start("daemon", stderr=stderr, stdout=subprocess.DEVNULL))
+    try:
+        until(lambda: sum(one.poll() is None for one in started) == 1, "nine that have ended", 60)
+        (left,) = (one for one in started if one.poll() is None)
+        until(lambda: b"started:" in said[started.index(left)].read_bytes(), "its start")
+        for process, path in zip(started, said, strict=True):
+            if process is not left:
+                assert 1 == process.returncode
+                told = path.read_text()
+                assert told.startswith(f"runner: a daemon is already running for {program.database}")
+                assert 1 == told.count("\n")
+        assert program.json("status")["pid"] == left.pid
+        left.send_signal(signal.SIGTERM)
+        assert 0 == left.wait(20)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert "sound" in program.out("db", "check")
+
+
+INNOCENT = """
+import signal, sys
+told = []
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, lambda number, frame: told.append(number))
+print("ready", flush=True)
+sys.stdin.read()
+print(told)
+"""
+
+
+@pytest.mark.parametrize("other", [{"started_s": 1.0}, {"boot": "an earlier one"}], ids=["number reused", "reboot"])
+def test_an_innocent_process_with_an_owners_number_is_let_alone(
+    program: Program, tree: Path, other: dict[str, Any]
+) -> None:
+    scheduled(program, tree)
+    with subprocess.Popen(
+        [sys.executable, "-c", INNOCENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as innocent:
+        assert innocent.stdout is not None
+        assert "ready\n" == innocent.stdout.readline()
+        owner = replace(describe_process(), pid=innocent.pid, started_s=psutil.Process(innocent.pid).create_time())
+        now = datetime.now(UTC)
+        with program.opened() as database:
+            job = get_job(database, "docs")
+            run_id = begin_run(
+                database,
+                job,
+                cause=Cause.MANUAL,
+                scheduled_at=None,
+                started_at=now,
+                environment=describe_environment(job.spec.root, workers=1, start_method="fork"),
+                owner=replace(owner, **other),
+            )
+        with program.daemon() as daemon:
+            (run,) = (one for one in program.history() if one["run"] == run_id)
+            assert ("interrupted", f"the process that carried it out ({innocent.pid}) is gone") == (
+                run["status"],
+                run["message"],
+            )
+            fired_on(program, tree)
+            assert 0 == daemon.stop()
+        assert innocent.poll() is None
+        assert "[]\n" == innocent.communicate()[0]
+
+
+# The database.
+
+
+@contextmanager
+def full(where: Path, room: int) -> Iterator[None]:
+    """Leave so many bytes on a file system meanwhile."""
+    filler = where / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(where).free - room)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+def test_a_run_whose_disk_is_full_in_mid_save_waits_for_room(program: Program, large: Path, disk: Path) -> None:
+    program.environment["RUNNER_DB"] = str(disk / "runner.db")
+    scheduled(program, large)
+    files = len(find_markdown(large))
+    with program.daemon() as daemon:
+        before = ended(program, "succeeded")["run"]
+        trial = freeze(program, daemon, large)
+        run_id = program.history("running")[0]["run"]
+        for number in range(3_000):
+            (large / "part-0" / f"new-{number}-{'long' * 30}.md").touch()
+        with full(disk, 100_000):
+            thaw(trial)
+            until(lambda: "can't grow: the disk is full" in daemon.said(), "the daemon's word")
+            assert files == len(program.json("files", "docs"))
+        fired_on(program, large)
+        (run,) = (one for one in program.history() if one["run"] == run_id)
+        assert "succeeded" == run["status"]
+    accounted(program)
+    assert files == len(program.json("files", "docs", "--run", str(before)))
+
+
+def test_a_daemon_on_a_read_only_file_system_says_so_and_harms_nothing(
+    program: Program, tree: Path, disk: Path
+) -> None:
+    program.environment["RUNNER_DB"] = str(disk / "runner.db")
+    scheduled(program, tree)
+    program.out("run", "docs")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    before = {path.name: path.read_bytes() for path in disk.iterdir()}
+    for command in (["daemon"], ["run", "docs"]):
+        refused = program.call(*command)
+        assert (b"", 1) == (refused.stdout, refused.stderr.count(b"\n"))
+        assert refused.returncode in {1, 2}
+        assert b"runner: the " in refused.stderr
+    assert before == {path.name: path.read_bytes() for path in disk.iterdir()}
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    with program.daemon():
+        fired_on(program, tree)
+    accounted(program)
+
+
+def test_a_daemon_whose_database_is_closed_to_it_says_so_and_harms_nothing(program: Program, tree: Path) -> None:
+    kept = program.folder / "kept"
+    kept.mkdir()
+    program.environment["RUNNER_DB"] = str(kept / "runner.db")
+    scheduled(program, tree)
+    for path, mode in ((program.database, 0o444), (kept, 0o555)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        refused = obeying(program).start("daemon", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        out, err = refused.communicate(timeout=30)
+        path.chmod(before)
+        assert (b"", 1) == (out, err.count(b"\n"))
+        assert refused.returncode in {1, 2}
+    with program.daemon():
+        fired_on(program, tree)
+    accounted(program)
+
+
+@contextmanager
+def locked(program: Program) -> Iterator[None]:
+    """Hold the lock of whoever writes to the database meanwhile."""
+    with closing(sqlite3.connect(program.database, isolation_level=None, timeout=30)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def pass_time(seconds: float) -> None:
+    passed = datetime.now(UTC) + seconds * SECOND
+    until(lambda: datetime.now(UTC) > passed, "time to pass")
+
+
+def test_a_lock_that_goes_in_time_loses_nothing(program: Program, tree: Path) -> None:
+    scheduled(program, tree)
+    with program.daemon() as daemon:
+        ended(program, "succeeded")
+        with locked(program):
+            pass_time(3)
+        fired_on(program, tree)
+        assert "locked" not in daemon.said()
+    accounted(program)
+
+
+def test_a_lock_that_stays_longer_than_anyone_waits_loses_nothing(program: Program, tree: Path) -> None:
+    scheduled(program, tree)
+    impatient = changed(program, "import runner.history.database as database; database.BUSY_TIMEOUT_S = 0.3")
+    with impatient.daemon() as daemon:
+        before = ended(program, "succeeded")
+        with locked(program):
+            until(lambda: "is locked by another program" in daemon.said(), "the daemon's word")
+            pass_time(3)
+        fired_on(program, tree)
+        assert before in program.history()
+        assert 0 == daemon.stop()
+    accounted(program)
+
+
+@pytest.mark.xfail(reason="a firing that has no descriptor left before its row is written is lost", strict=True)
+def test_without_descriptors_no_fire_time_is_lost(program: Program, tree: Path) -> None:
+    scheduled(program, tree)
+    with program.daemon() as daemon:
+        ended(program, "succeeded")
+        pid = daemon.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays open
+        pass_time(3)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        fired_on(program, tree)
+    accounted(program)
+
+
+OLD = """
+import sys
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+from runner.model.bundled import bundled
+config = Config()
+config.set_main_option("script_location", str(bundled("migrations")))
+with create_engine("sqlite:///" + sys.argv[1]).begin() as connection:
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
+"""
+RUNS = 20_000
+
+
+def old_database(program: Program) -> Path:
+    """Give a database of the first schema with so many runs in it that an upgrade takes a moment."""
+    path = program.folder / "old.db"
+    subprocess.run([sys.executable, "-c", OLD, path], check=True, env=program.environment)
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("INSERT INTO selections VALUES (1, '[\"*.md\"]', '[]', 0, 'stat', 0)")
+        old.execute(
+            "INSERT INTO jobs (id, name, root, selection_id, strategies, catchup, paused, created_at, armed_at) VALUES "
+            "(1, 'old', x'2f6f6c64', 1, '[\"pool\"]', 'once', 0, '2020-01-01 00:00:00', '2020-01-01 00:00:00')"
+        )
+        old.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "INSERT INTO runs (job_id, selection_id, cause, status, started_at, finished_at, message) "
+            "SELECT 1, 1, 'manual', 'failed', '2021-01-01 00:00:00', '2021-01-01 00:00:01', 'kept' FROM n",
+            [RUNS],
+        )
+    return path
+
+
+@pytest.mark.parametrize("moment", ["copying", "migrating"])
+def test_an_upgrade_killed_half_way_is_done_again(program: Program, moment: str) -> None:
+    old = old_database(program)
+    shutil.copy(old, program.database)
+    backup = program.database.with_name(f"runner.db.before-{REVISIONS[-1]}")
+    if moment == "copying":
+        slow = "import runner.history.sqlite as sqlite\nsqlite._driver = lambda _: held()"
+    else:
+        # Everything is written and nothing is committed.
+        slow = (
+            "import runner.history.upgrade as upgrade\n"
+            "plain = upgrade._run_migrations\n"
+            "def hold(connection):\n"
+            "    plain(connection)\n"
+            "    connection.exec_driver_sql('UPDATE runs SET message = hex(zeroblob(500))')\n"
+            "    held()\n"
+            "upgrade._run_migrations = hold"
+        )
+    slow = f"import signal\ndef held():\n    print('reached', flush=True)\n    signal.pause()\n{slow}"
+    upgrading = changed(program, slow).start("db", "upgrade", stdout=subprocess.PIPE)
+    try:
+        assert upgrading.stdout is not None
+        assert b"reached\n" == upgrading.stdout.readline()
+        assert backup.exists() == (moment == "migrating")
+    finally:
+        upgrading.kill()
+        upgrading.communicate()
+    assert REVISIONS[-1] in program.out("db", "upgrade")
+    assert "sound" in program.out("db", "check")
+    with closing(sqlite3.connect(program.database)) as upgraded:
+        assert (RUNS,) == upgraded.execute("SELECT count(*) FROM run_history WHERE message = 'kept'").fetchone()
+    assert [] == list(program.folder.glob("*.partial"))
+
+
+# The trees.
+
+
+@contextmanager
+def replaced(root: Path, by: str) -> Iterator[None]:
+    """Put something else in the place of a tree meanwhile."""
+    away = root.with_name("away")
+    if by == "closed":
+        root.chmod(0)
+    elif by == "unmounted":
+        subprocess.run(["umount", "--lazy", root], check=True)
+    else:
+        root.rename(away)
+        if by == "a file":
+            root.write_text("a file\n")
+        if by == "a folder":
+            root.mkdir()
+    try:
+        yield
+    finally:
+        if by == "closed":
+            root.chmod(0o755)
+        elif by == "unmounted":
+            subprocess.run(["mount", "--bind", root.with_name("source"), root], check=True)
+        else:
+            if by == "a file":
+                root.unlink()
+            if by == "a folder":
+                root.rmdir()
+            away.rename(root)
+
+
+@pytest.fixture
+def mounted(large: Path) -> Iterator[Path]:
+    """Give a tree that is a mount."""
+    source = large.with_name("source")
+    large.rename(source)
+    large.mkdir()
+    command: list[str | Path] = ["mount", "--bind", source, large]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield large
+    finally:
+        subprocess.run(["umount", "--lazy", large], check=True)
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "pool", "incremental"])
+@pytest.mark.parametrize("by", ["nothing", "a file", "a folder", "unmounted", "closed"])
+def test_a_root_that_goes_in_mid_scan_removes_nothing(
+    program: Program, by: str, strategy: str, request: pytest.FixtureRequest
+) -> None:
+    root: Path = request.getfixturevalue("mounted" if by == "unmounted" else "large")
+    scheduled(program, root, "--strategy", strategy)
+    expected = find_markdown(root)
+    with obeying(program).daemon() as daemon:
+        ended(program, "succeeded")
+        trial = freeze(program, daemon, root)
+        run_id = program.history("running")[0]["run"]
+        with replaced(root, by):
+            thaw(trial)
+            run = until(
+                lambda: next((one for one in program.history() if one["run"] == run_id and one["finished_at"]), None),
+                "the end of the run",
+            )
+            assert run["status"] in {"failed", "partial", "succeeded"}
+            assert run["status"] == "succeeded" or run["message"] or run["problems"]
+            assert not run["removed"]
+            assert expected == listed(program)
+        fired_on(program, root)
+    accounted(program)
+
+
+# The clock.
+
+
+# A file sets the daemon's clock back, in its own process.
+CLOCK = """
+import pathlib, threading, time
+from datetime import UTC, datetime, timedelta
+import time_machine
+import runner.daemon.service as service
+service._HEARTBEAT_S = 0.5
+def follow():
+    while not pathlib.Path("set-back").exists():
+        time.sleep(0.01)
+    time_machine.travel(datetime.now(UTC) - timedelta(days=1), tick=True).start()
+threading.Thread(target=follow, daemon=True).start()
+"""
+
+
+@pytest.fixture
+def clocked(program: Program, tree: Path) -> Program:
+    """Give the program with a clock that can be set back, and jobs that were registered two days ago."""
+    then = datetime.now(UTC) - 2 * 86400 * SECOND
+    other = tree.with_name("other")
+    other.mkdir()
+    with program.opened() as database:
+        for root in (tree, other):
+            schedule = parse_schedule(every="1s", cron=None, at=None, timezone="UTC", jitter=None, now=then)
+            spec = JobSpec(name=root.name, root=os.fsencode(root), schedule=schedule, catchup=Catchup.NONE)
+            add_job(database, spec, then)
+    return changed(program, CLOCK)
+
+
+def fired_a_day_ago(program: Program, root: Path) -> None:
+    ago = datetime.now(UTC) - 12 * 3600 * SECOND
+    seen = {run["run"] for run in program.history()}
+    for job in ("docs", "other"):
+        until(
+            lambda job=job: [  # type: ignore[misc]
+                run
+                for run in program.history("succeeded", job=job)
+                if run["run"] not in seen and instant(run["started_at"]) < ago
+            ],
+            f"a run of {job} by the clock",
+        )
+    assert find_markdown(root) == listed(program)
+
+
+def test_a_clock_set_back_a_day_holds_up_nobody(clocked: Program, tree: Path) -> None:
+    with clocked.daemon() as daemon:
+        ended(clocked, "succeeded")
+        before = [run for run in clocked.history() if run["status"] != "running"]
+        (clocked.folder / "set-back").touch()
+        fired_a_day_ago(clocked, tree)
+        assert "the clock was set back by" in daemon.said()
+        for command in ("pause", "resume"):
+            clocked.out(command, "docs")
+        fired_a_day_ago(clocked, tree)
+        assert 0 == daemon.stop()
+    kept = {run["run"] for run in before}
+    assert before == [run for run in clocked.history() if run["run"] in kept]
+    with clocked.daemon():  # from its beginning on
+        fired_a_day_ago(clocked, tree)
+    assert [] == clocked.history("running")
+    assert "sound" in clocked.out("db", "check")
