@@ -1,10 +1,13 @@
 """What a job owes when a daemon looks at it: runs that make up for missed fire times."""
 
+import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from runner.model.jobs import Catchup, Job, ScheduleKind
 from runner.model.runs import Run
+from runner.model.units import parse_duration
 from runner.schedules.cron import load_cron
 from runner.schedules.firing import count_fire_times, fire_times, last_fire_time
 
@@ -57,6 +60,16 @@ def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datet
     """
     since = max(job.armed_at, accounted_at or job.armed_at)
     return since if since <= now or _fires_once(job, since - now) else now
+
+
+def reach_back(job: Job, now: datetime) -> Job:
+    """Let a job's intervals be counted from before now, in phase, when the clock was set back past its registration."""
+    schedule = job.spec.schedule
+    if schedule is None or schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= now:
+        return job
+    interval = timedelta(seconds=parse_duration(schedule.expression))
+    anchor_at = schedule.anchor_at - math.ceil((schedule.anchor_at - now) / interval) * interval
+    return replace(job, spec=replace(job.spec, schedule=replace(schedule, anchor_at=anchor_at)))
 
 
 def _fires_once(job: Job, set_back: timedelta) -> bool:

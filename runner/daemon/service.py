@@ -16,7 +16,7 @@ from typing import Any
 
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.metrics import MetricsWriter
-from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, still_owed
+from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, reach_back, still_owed
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
 from runner.daemon.supervisor import Supervisor
@@ -161,7 +161,7 @@ class Daemon:
                 _log.warning("interrupted: its process is gone")
         now = datetime.now(UTC)
         self._revision = jobs_revision(self._database)
-        jobs = list_jobs(self._database)
+        jobs = [reach_back(job, now) for job in list_jobs(self._database)]
         accounted = accounted_until(self._database)
         for job in jobs:
             # A failure that the daemon before this one recorded, but died or was stopped before it could tell it.
@@ -256,7 +256,7 @@ class Daemon:
             since = fires_after(job, accounted.get(job.job_id), now)
             return since if at_least is None else max(at_least, since)
 
-        self._timetable.follow(list_jobs(self._database), after)
+        self._timetable.follow([reach_back(job, now) for job in list_jobs(self._database)], after)
 
     def _follow_clock(self) -> None:
         """Look at the clock, by which the scheduler fires but does not wait: it may have been set, or have slept."""
@@ -343,7 +343,7 @@ class Daemon:
                 ),
             )
         except Busy as busy:  # a person is running it by hand
-            if firing.attempt == 1:
+            if firing.cause is Cause.SCHEDULE and firing.attempt == 1:  # what is made up for has its record already
                 self._skip(job, at, str(busy))
             return
         except Stopped:

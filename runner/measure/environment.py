@@ -44,30 +44,39 @@ def describe_environment(root: bytes, *, workers: int, start_method: str) -> Env
 
 def describe_process() -> Owner:
     """Describe this process so that it can't be mistaken for a later one with the same number."""
-    import psutil
-
-    return Owner(
-        host=socket.gethostname(),
-        boot=_boot(),
-        pid=os.getpid(),
-        started_s=psutil.Process().create_time(),
-    )
+    started_s = _started_s(os.getpid())
+    assert started_s is not None  # noqa: S101  it runs
+    return Owner(host=socket.gethostname(), boot=_boot(), pid=os.getpid(), started_s=started_s)
 
 
 def is_alive(owner: Owner) -> bool:
     """Whether a recorded process still runs; one on another machine is taken to."""
-    import psutil
-
     if owner.host != socket.gethostname():
         return True
-    if owner.boot != _boot():
-        return False
+    return owner.boot == _boot() and _started_s(owner.pid) == owner.started_s
+
+
+def _started_s(pid: int) -> float | None:
+    """Tell when a process started; None if there is none, or only what is left of one that has ended.
+
+    By Linux's own count of seconds since the boot: psutil counts from the boot's time of day, which moves whenever the
+    clock is set, so that every process would seem to be another one. Source: proc_pid_stat(5), fields 3 and 22.
+    """
+    if platform.system() == "Linux":
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # The name in front may hold anything, parentheses and blanks too.
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        return None if fields[0] in {b"Z", b"X"} else int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    import psutil
+
     try:
-        process = psutil.Process(owner.pid)
-        # Clock adjustments move the time of start as it is computed, by less than a process number takes to come back.
-        return abs(process.create_time() - owner.started_s) < 2 and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 def _boot() -> str:

@@ -42,7 +42,7 @@ class Owner:
         host: Name of the machine.
         boot: An identifier of the machine's present boot.
         pid: Process number.
-        started_s: When the process started, seconds since the epoch as the operating system gives it.
+        started_s: When the process started: seconds since the boot, or since the epoch where only that is known.
     """
 
     host: str

@@ -125,8 +125,6 @@ def fire(
     """
     watching = watching or Watching()
     workers = job.spec.workers or usable_cpus()
-    environment = describe_environment(job.spec.root, workers=workers, start_method=start_method)
-    owner = describe_process()
 
     def begin() -> int:
         return begin_run(
@@ -135,8 +133,8 @@ def fire(
             cause=cause,
             scheduled_at=scheduled_at,
             started_at=datetime.now(UTC),
-            environment=environment,
-            owner=owner,
+            environment=describe_environment(job.spec.root, workers=workers, start_method=start_method),
+            owner=describe_process(),
             at_once=at_once,
             attempt=attempt,
         )
@@ -195,10 +193,10 @@ def take_turn(
                 if busy.job_id == job_id is not None:
                     raise
                 reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
-        except HistoryError as error:
+        except (HistoryError, OSError) as error:  # the latter for want of descriptors or memory
             if not watching.patient:
                 raise
-            reason, pause_s = str(error), _AGAIN_S
+            reason, pause_s = f"{what} has to wait: {error}", _AGAIN_S
         if reason != told:
             watching.on_wait(reason)
             told = reason

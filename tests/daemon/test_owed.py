@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up
+from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, reach_back
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Run, Status
 from runner.runs.retrying import wants_retry
+from runner.schedules.firing import next_fire_time
 from runner.schedules.parse import parse_schedule
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -69,6 +70,18 @@ def test_what_has_fired_does_not_fire_again_where_cron_would_not(
 @pytest.mark.parametrize(("accounted", "after"), [(None, NOW), (NOW - HOUR, NOW), (NOW + HOUR, NOW + HOUR)])
 def test_a_clock_that_goes_right_leaves_nothing_out(accounted: datetime | None, after: datetime) -> None:
     assert after == fires_after(make_job(every="1h"), accounted, NOW + 5 * HOUR)
+
+
+@pytest.mark.parametrize("set_back", [0, 1, 59, 60, 61, 100_000])
+def test_a_clock_set_back_past_the_registration_keeps_the_phase(set_back: int) -> None:
+    job, now = make_job(every="1m"), NOW - set_back * SECOND
+    schedule = reach_back(job, now).spec.schedule
+    assert schedule is not None
+    at = next_fire_time(schedule, 1, now)
+    assert at is not None
+    assert timedelta() < at - now <= timedelta(minutes=1)
+    assert timedelta() == (at - NOW) % timedelta(minutes=1)
+    assert job == reach_back(job, NOW)
 
 
 RUN = Run(

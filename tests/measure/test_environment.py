@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from runner.measure import environment
@@ -69,3 +70,12 @@ def test_without_the_kernels_identifier_the_time_of_the_boot_tells_boots_apart(
     owner = describe_process()
     assert owner.boot.isdigit()
     assert is_alive(owner)
+
+
+def test_setting_the_clock_makes_no_process_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boot's time of day, from which the usual start of a process is counted, moves with the clock."""
+    owner = describe_process()
+    moved = psutil.Process().create_time() + 86_400
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _process: moved)
+    assert is_alive(owner)
+    assert owner == describe_process()
