@@ -47,7 +47,9 @@ def still_owed(job: Job, missed: Run, made_up: int) -> list[datetime]:
     """
     assert missed.scheduled_at is not None and missed.finished_at is not None  # noqa: S101, PT018  a missed row has both
     tick = timedelta(microseconds=1)
-    return list(islice(make_up(job, missed.scheduled_at - tick, missed.finished_at), made_up, None))
+    # What another schedule has missed is no fire time of the present one.
+    since = max(missed.scheduled_at - tick, job.armed_at)
+    return list(islice(make_up(job, since, missed.finished_at), made_up, None))
 
 
 def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datetime:

@@ -22,6 +22,7 @@ class Firing:
         begun: Whether the first of them has its row in the history.
         overlapped: Fire times that passed before that. They get their rows after it: what is recorded reaches up to
             a job's last fire time, so a row of theirs would hide that this firing never began, if the daemon died.
+        following: What makes up for fire times that were missed meanwhile.
     """
 
     job: Job
@@ -30,6 +31,7 @@ class Firing:
     attempt: int = 1
     begun: bool = False
     overlapped: list[datetime] = field(default_factory=list)
+    following: list["Firing"] = field(default_factory=list)
 
 
 class Workers:
@@ -75,14 +77,18 @@ class Workers:
         self._waiting.put(errand)
 
     def hand_over(self, firing: Firing) -> None:
-        """Let a firing be carried out, unless one of its job is already."""
+        """Let a firing be carried out, unless one of its job is already.
+
+        What makes up for missed fire times waits until that one has ended: they have their record, which says so.
+        """
         with self._lock:
             earlier = self._under_way.setdefault(firing.job.job_id, firing)
             if earlier is firing:
                 self._waiting.put(firing)
                 return
             if firing.cause is Cause.CATCHUP:
-                return  # its fire times have their record already, as missed
+                earlier.following.append(firing)
+                return
             if not earlier.begun:
                 earlier.overlapped += firing.times
                 return
@@ -123,3 +129,5 @@ class Workers:
             self.note_begun(firing)
         with self._lock:
             del self._under_way[firing.job.job_id]
+        for following in firing.following:
+            self.hand_over(following)

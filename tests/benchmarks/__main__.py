@@ -9,6 +9,8 @@ _BENCHMARKS = {
     "fuzz": "random changes, after each of which an incremental scan has to equal a full one",
     "faults": "a daemon that is killed, stopped and starved at random, and what its history has lost",
     "lopsided": "whether lopsided trees keep both workers busy",
+    "year": "whether a daemon fires right through whole years, by a simulated clock",
+    "idle": "what a daemon with a thousand jobs costs while nothing is due, and its memory over a simulated day",
     "scale": "whether questions are answered at once in a history of a million runs",
     "steps": "false alarms and detections of steps beside asv's detector and ruptures' PELT",
     "intervals": "how often the 95 % intervals cover the truth, for 6 to 200 runs",

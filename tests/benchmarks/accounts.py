@@ -1,0 +1,180 @@
+"""Whether what a daemon has recorded is what should have happened: each fire time once, and made up for as chosen."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from runner.model.jobs import Catchup, Schedule
+from runner.model.runs import Cause, Run, Status
+from tests.benchmarks.almanac import Almanac
+from tests.benchmarks.simulation import Life
+
+# As the README says of --catchup all.
+_MOST_MADE_UP = 100
+# For how long after a run it may be that the next one has not begun.
+_AFTERMATH = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Arming:
+    """A span of time in which a job has a schedule that is not held.
+
+    Attributes:
+        job_id: The job.
+        schedule: Its schedule.
+        since: When it was registered, changed or resumed.
+        until: When it was changed, held or removed; None if it was not.
+    """
+
+    job_id: int
+    schedule: Schedule
+    since: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a comparison has found.
+
+    Attributes:
+        expected: How many fire times there were.
+        carried_out: How many of them became runs.
+        skipped: How many a skipped row.
+        missed: How many are counted in a missed row.
+        made_up: How many runs made up for missed ones.
+        differences: What is otherwise than it should be, in words.
+    """
+
+    expected: int
+    carried_out: int
+    skipped: int
+    missed: int
+    made_up: int
+    differences: list[str]
+
+
+def balance(
+    job_id: int, catchup: Catchup, armings: Sequence[Arming], almanac: Almanac, lives: Sequence[Life],
+    held: Sequence[tuple[datetime, datetime]], everything: Sequence[Run],
+) -> Account:  # fmt: skip
+    """Compare the rows of a job with its fire times up to when the last daemon began.
+
+    Args:
+        job_id: The job.
+        catchup: What is to be done about its missed fire times.
+        armings: Its own, in order.
+        almanac: Knows all fire times.
+        lives: The daemons there have been, in order; what the last of them did is left aside.
+        held: From when to when a daemon was held up.
+        everything: The rows of all jobs, oldest first.
+    """
+    end = lives[-1].began_at
+    runs = [run for run in everything if run.job_id == job_id]
+    times = [at for arming in armings for at in _own_times(arming, almanac, lives, end)]
+    wrong: list[str] = []
+    recorded: list[datetime] = []
+    counted: list[datetime] = []
+    owed: Counter[datetime] = Counter()
+    excused: set[datetime] = set()
+    carried_out = skipped = 0
+    for run in runs:
+        at = run.scheduled_at
+        if at is None or at > end or run.cause is not Cause.SCHEDULE or run.attempt > 1:
+            continue
+        if run.status is Status.MISSED:
+            place = bisect_left(times, at)
+            covered = times[place : place + run.missed]
+            if covered[:1] != [at]:
+                wrong.append(f"run {run.run_id} was missed at {at}, which is no fire time")
+            elif run.finished_at is None or [one for one in times[place:] if one <= run.finished_at] != covered:
+                wrong.append(f"run {run.run_id} does not count {run.missed} up to when it was recorded")
+            counted += covered
+            mine = _to_make_up(catchup, covered)
+            owed.update(mine)
+            if mine and _may_stay_owed(run, catchup, armings, lives, everything):
+                excused.update(mine)
+        else:
+            recorded.append(at)
+            skipped += run.status is Status.SKIPPED
+            carried_out += run.status is not Status.SKIPPED
+            if run.status is Status.SKIPPED and not _overlapped(at, runs):
+                wrong.append(f"{at} was skipped beside no other run")
+    account = Counter(recorded) + Counter(counted)
+    wrong += [f"{at} is recorded {account[at]} times" for at in account if account[at] > 1]
+    wrong += [f"{at} is recorded and no fire time" for at in account.keys() - set(times)]
+    wrong += [f"{at} is not recorded" for at in set(times) - account.keys()]
+    begun = {run.scheduled_at for run in runs if run.started_at is not None and run.cause is Cause.SCHEDULE}
+    for at in counted:
+        life = next((life for life in lives if life.began_at < at <= life.ended_at), None)
+        was_held = any(low <= at <= high for low, high in held)
+        if life is not None and not was_held and any(one and at <= one <= life.ended_at for one in begun):
+            wrong.append(f"{at} was missed although a daemon fired then")
+    wrong += [f"{at} ran although no daemon did" for at in begun if at and at <= end and not _lived(lives, at)]
+    made_up = Counter(
+        run.scheduled_at
+        for run in runs
+        if run.cause is Cause.CATCHUP and run.attempt == 1 and run.scheduled_at and run.scheduled_at <= end
+    )
+    wrong += [f"{at} was not made up for" for at in (owed - made_up) if at not in excused]
+    wrong += [f"{at} was made up for without being owed" for at in (made_up - owed)]
+    return Account(
+        expected=len(times), carried_out=carried_out, skipped=skipped, missed=len(counted), made_up=made_up.total(),
+        differences=[f"job {job_id}: {what}" for what in wrong],
+    )  # fmt: skip
+
+
+def _own_times(arming: Arming, almanac: Almanac, lives: Sequence[Life], end: datetime) -> list[datetime]:
+    """Give the fire times of an arming; those of a downtime in which it ended are nobody's."""
+    until = min(end, arming.until or end)
+    if arming.until is not None and arming.until <= end and not _lived(lives, arming.until):
+        until = max((life.ended_at for life in lives if life.ended_at <= arming.until), default=arming.since)
+    return almanac.times(arming.schedule, arming.job_id, arming.since, until)
+
+
+def _lived(lives: Sequence[Life], at: datetime) -> bool:
+    return any(life.began_at <= at <= life.ended_at for life in lives)
+
+
+def _to_make_up(catchup: Catchup, covered: list[datetime]) -> list[datetime]:
+    if catchup is Catchup.NONE:
+        return []
+    return covered[-_MOST_MADE_UP:] if catchup is Catchup.ALL else covered[-1:]
+
+
+def _may_stay_owed(
+    missed: Run, catchup: Catchup, armings: Sequence[Arming], lives: Sequence[Life], everything: Sequence[Run]
+) -> bool:
+    """Whether what makes up for a missed row need not have begun.
+
+    It waits while other runs go on, and then the job may be changed, or the daemon end before it begins; of the gaps
+    before and after that, ``once`` makes up for one.
+    """
+    since = missed.finished_at
+    assert since is not None, "a missed row says when it was written"
+    arming = next((one for one in reversed(armings) if one.since < since), None)
+    ends = [arming.until] if arming is not None and arming.until is not None else []
+    if catchup is Catchup.ONCE:
+        later = (run.finished_at for run in everything if run.job_id == missed.job_id and run.run_id > missed.run_id
+                 and run.status is Status.MISSED)  # fmt: skip
+        superseded = next(later, None)
+        ends += [life.ended_at for life in lives if superseded is not None and since <= life.ended_at <= superseded]
+    for end in ends:
+        # What ends a job's time while no daemon runs comes after the end of the last one.
+        busy = end if _lived(lives, end) else max(life.ended_at for life in lives if life.ended_at <= end)
+        if any(
+            run.started_at is not None and run.started_at <= busy
+            and (run.finished_at is None or run.finished_at >= busy - _AFTERMATH)
+            for run in everything
+        ):  # fmt: skip
+            return True
+    return False
+
+
+def _overlapped(at: datetime, runs: Sequence[Run]) -> bool:
+    return any(
+        run.started_at is not None and run.scheduled_at is not None and run.scheduled_at < at
+        and (run.finished_at is None or run.finished_at >= at)
+        for run in runs
+    )  # fmt: skip

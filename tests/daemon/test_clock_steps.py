@@ -1,0 +1,127 @@
+"""What a real daemon does when its clock is set, or its machine sleeps; the clock is a simulated one."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runner.history.database import Database, locate
+from runner.history.runs import list_runs
+from runner.history.upgrade import open_database
+from runner.model.jobs import Catchup
+from runner.model.runs import Cause, Run, Status
+from tests.benchmarks.simulation import World
+from tests.benchmarks.year import Household, accounts
+
+SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=number) for number in (1, 60, 3600, 86_400))
+START = datetime(2026, 6, 1, tzinfo=UTC)
+TWO = START + 2 * HOUR
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    database: Database = open_database(locate(str(tmp_path / "runner.db")))
+    world = World(database, START, at_once=4)
+    with world.entered():
+        yield world
+    database.close()
+
+
+@pytest.fixture
+def household(world: World) -> Household:
+    """Register a job of each kind, which treat a clock that is set back differently."""
+    household = Household(world, seed=0)
+    household.register("names-a-time", cron="0 2 * * *", catchup=Catchup.ONCE)
+    household.register("any-hour", cron="*/20 * * * *", catchup=Catchup.ONCE)
+    household.register("interval", every="20m", catchup=Catchup.ONCE)
+    household.register("instant", at="2026-06-01T01:59:00Z", catchup=Catchup.ONCE)
+    return household
+
+
+def rows(world: World, job_id: int) -> list[Run]:
+    return [run for run in list_runs(world.database)[::-1] if run.job_id == job_id]
+
+
+def fired(world: World, job_id: int) -> Counter[datetime]:
+    """Tell how often a job has run for each of its fire times."""
+    return Counter(run.scheduled_at for run in rows(world, job_id) if run.scheduled_at and run.started_at)
+
+
+def step(world: World, by: timedelta) -> Callable[[], None]:
+    return lambda: world.set_clock(by)
+
+
+@pytest.mark.parametrize("by", [150 * SECOND, 50 * MINUTE, 5 * HOUR, 3 * DAY])
+def test_what_a_clock_put_forward_leaps_over_is_missed_with_its_count_and_made_up_for_once(
+    world: World, household: Household, by: timedelta
+) -> None:
+    world.at(START + 58 * MINUTE, step(world, by))
+    world.live(69 * MINUTE)
+    world.live(SECOND)
+    found = accounts(world, household)
+    assert [] == [difference for account in found.values() for difference in account.differences]
+    for job_id in (2, 3):
+        missed = [run for run in rows(world, job_id) if run.status is Status.MISSED]
+        assert ([by // (20 * MINUTE) + (by == 50 * MINUTE)] if by > 150 * SECOND else []) == [
+            run.missed for run in missed
+        ]
+        assert len(missed) == len([run for run in rows(world, job_id) if run.cause is Cause.CATCHUP])
+
+
+@pytest.mark.parametrize("asleep", [12 * MINUTE, 8 * HOUR])
+def test_a_machine_that_wakes_is_noticed_within_seconds(world: World, household: Household, asleep: timedelta) -> None:
+    woken: list[datetime] = []
+
+    def sleep_and_wake() -> None:
+        world.set_clock(asleep)
+        woken.append(world.now)
+
+    world.at(START + 110.5 * MINUTE, sleep_and_wake)
+    world.live(3 * HOUR)
+    made_up = [run for job_id in household.jobs for run in rows(world, job_id) if run.cause is Cause.CATCHUP]
+    assert set(household.jobs) == {run.job_id for run in made_up}
+    for run in made_up:
+        assert run.started_at is not None
+        assert timedelta() <= run.started_at - woken[0] <= 2 * SECOND
+
+
+def test_a_run_that_slept_with_the_machine_is_followed_by_the_one_that_makes_up(world: World) -> None:
+    world.takes = lambda _job: 10 * MINUTE
+    household = Household(world, seed=0)
+    household.register("docs", every="1h", catchup=Catchup.ONCE)
+    world.at(START + 65 * MINUTE, step(world, 8 * HOUR))
+    world.live(90 * MINUTE)
+    world.live(SECOND)
+    (account,) = accounts(world, household).values()
+    assert [] == account.differences
+    assert [
+        (Status.SUCCEEDED, Cause.SCHEDULE, START + HOUR),
+        (Status.MISSED, Cause.SCHEDULE, START + 2 * HOUR),
+        (Status.SUCCEEDED, Cause.CATCHUP, START + 9 * HOUR),
+    ] == [(run.status, run.cause, run.scheduled_at) for run in rows(world, 1)]
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+@pytest.mark.parametrize("by", [30 * SECOND, 10 * MINUTE, 2 * HOUR, DAY])
+def test_a_clock_set_back_is_followed_by_what_names_no_time_and_within_three_hours_not_by_what_does(
+    world: World, household: Household, by: timedelta, *, restarted: bool
+) -> None:
+    set_at = TWO + 5 * MINUTE
+    world.at(set_at, step(world, -by))
+    world.live(125 * MINUTE + 10 * SECOND)
+    if restarted:
+        world.rest(3 * SECOND)
+    else:
+        assert world.now < set_at, "the clock is behind"
+    world.live(by + 25 * MINUTE)
+
+    again = [TWO] if by >= 10 * MINUTE else []
+    followed = Counter(START + number * 20 * MINUTE for number in range(1, 8))
+    followed.update(at for number in range(-72, 8) if set_at - by < (at := START + number * 20 * MINUTE) <= set_at)
+    assert Counter([TWO] * (2 if by == DAY else 1)) == fired(world, 1)
+    assert {START + 119 * MINUTE: 1} == fired(world, 4)
+    assert followed == fired(world, 2)
+    assert bool(again) == (fired(world, 3)[TWO] == 2)
+    assert [] == [run for job_id in household.jobs for run in rows(world, job_id) if run.started_at is None]
