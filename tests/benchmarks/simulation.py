@@ -187,7 +187,9 @@ class World:
         self._dead, self._happened = False, True
         began_at, ended_at = self.now, self.now
         daemon = service.Daemon(
-            self.database, lambda: service.Choices(start_method=_HERE.start_method, at_once=self.at_once)
+            self.database,
+            lambda: service.Choices(start_method=_HERE.start_method, at_once=self.at_once),
+            lambda *_: {},
         )
         self._daemon = daemon
 
