@@ -45,6 +45,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("attempt", sa.Integer(), nullable=False, server_default=sa.text("1")))
     op.add_column("runs", sa.Column("lateness_s", sa.Float()))
     op.add_column("runs", sa.Column("cancel_requested_at", instant))
+    op.add_column("runs", sa.Column("owed", sa.Integer(), nullable=False, server_default=sa.text("0")))
     op.create_table(
         "notifications",
         sa.Column("id", number, autoincrement=True, nullable=False),

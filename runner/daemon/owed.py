@@ -1,15 +1,16 @@
 """What a job owes when a daemon looks at it: runs that make up for missed fire times."""
 
 import math
+from collections.abc import Container
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from runner.model.jobs import Catchup, Job, ScheduleKind
 from runner.model.runs import Run
 from runner.model.units import parse_duration
 from runner.schedules.cron import load_cron
-from runner.schedules.firing import count_fire_times, fire_times, last_fire_time
+from runner.schedules.firing import count_fire_times, fire_times
 
 # The most runs that --catchup all makes up for, the newest ones.
 MAX_CATCHUP = 100
@@ -20,36 +21,41 @@ _CORRECTION = timedelta(hours=3)
 
 def make_up(job: Job, since: datetime, until: datetime) -> list[datetime]:
     """Give the fire times with since < time <= until for which a job wants to be run after all, oldest first."""
-    schedule = job.spec.schedule
-    if schedule is None or job.spec.catchup is Catchup.NONE:
-        return []
-    if job.spec.catchup is Catchup.ALL:
-        low, high = since, until
-        # Where the newest of them begin is sought by halving: there may be millions before.
-        while count_fire_times(schedule, job.job_id, low, until) > MAX_CATCHUP:
-            middle = low + (high - low) / 2
-            if count_fire_times(schedule, job.job_id, middle, until) < MAX_CATCHUP:
-                high = middle
-            else:
-                low = middle
-        return list(takewhile(lambda at: at <= until, fire_times(schedule, job.job_id, low)))
-    last = last_fire_time(schedule, job.job_id, since, until)
-    return [last] if last is not None else []
+    match job.spec.catchup:
+        case Catchup.NONE:
+            return []
+        case Catchup.ONCE:
+            return _newest(job, since, until, 1)
+        case Catchup.ALL:
+            return _newest(job, since, until, MAX_CATCHUP)
 
 
-def still_owed(job: Job, missed: Run, made_up: int) -> list[datetime]:
+def still_owed(job: Job, missed: Run, made: Container[datetime]) -> list[datetime]:
     """Give the fire times of a missed row that have not been made up for, when the daemon before this one died.
 
     Args:
-        job: The job.
-        missed: Its row.
-        made_up: How many runs have begun since to make up for it.
+        job: The job, whose schedule has not changed since.
+        missed: The row.
+        made: The fire times for which runs have been made.
     """
     assert missed.scheduled_at is not None and missed.finished_at is not None  # noqa: S101, PT018  a missed row has both
-    tick = timedelta(microseconds=1)
-    # What another schedule has missed is no fire time of the present one.
-    since = max(missed.scheduled_at - tick, job.armed_at)
-    return list(islice(make_up(job, since, missed.finished_at), made_up, None))
+    since = missed.scheduled_at - timedelta(microseconds=1)
+    return [at for at in _newest(job, since, missed.finished_at, missed.owed) if at not in made]
+
+
+def _newest(job: Job, since: datetime, until: datetime, most: int) -> list[datetime]:
+    """Give the newest fire times with since < time <= until, oldest first, without going through those before."""
+    schedule = job.spec.schedule
+    if schedule is None or most < 1:
+        return []
+    low, high = since, until
+    while count_fire_times(schedule, job.job_id, low, until) > most:
+        middle = low + (high - low) / 2
+        if count_fire_times(schedule, job.job_id, middle, until) < most:
+            high = middle
+        else:
+            low = middle
+    return list(takewhile(lambda at: at <= until, fire_times(schedule, job.job_id, low)))
 
 
 def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datetime:

@@ -25,7 +25,7 @@ from runner.history.daemons import accounted_until, find_daemon, record_daemon, 
 from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.prune import Retention
-from runner.history.runs import Busy, find_made_up, find_newest, get_run, record_not_run
+from runner.history.runs import Busy, find_newest, get_run, list_unmade, record_not_run
 from runner.measure.environment import describe_process
 from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
 from runner.model.jobs import Catchup, Job
@@ -182,11 +182,11 @@ class Daemon:
 
     def _take_up(self, job: Job, since: datetime, now: datetime) -> None:
         """Take over what the daemon before this one has left of a job."""
-        unmade = find_made_up(self._database, job)
-        owed = still_owed(job, *unmade) if unmade is not None else []
-        if self._record_missed(job, since, now, "no daemon ran"):
-            fresh = make_up(job, since, now)
-            owed = owed + fresh if job.spec.catchup is Catchup.ALL else fresh
+        missed, made = list_unmade(self._database, job)
+        each = job.spec.catchup is Catchup.ALL
+        owed = [at for row in (missed if each else missed[-1:]) for at in still_owed(job, row, made)]
+        fresh = self._record_missed(job, since, now, "no daemon ran")
+        owed = owed + fresh if each else fresh or owed
         if owed:
             self._workers.hand_over(Firing(job, Cause.CATCHUP, owed[-MAX_CATCHUP:]))
             return
@@ -194,18 +194,27 @@ class Daemon:
         if newest is not None and newest.finished_at is not None and wants_retry(job, newest):
             self._retry_later(job, newest, delay_s=job.spec.retry_delay_s - (now - newest.finished_at).total_seconds())
 
-    def _record_missed(self, job: Job, since: datetime, until: datetime, why: str) -> bool:
-        """Record the fire times with since < time <= until as one missed row; returns whether there are any."""
+    def _record_missed(self, job: Job, since: datetime, until: datetime, why: str) -> list[datetime]:
+        """Record the fire times with since < time <= until as one missed row; returns those to be made up for."""
         assert job.spec.schedule is not None  # noqa: S101  only jobs that fire come here
         missed = count_fire_times(job.spec.schedule, job.job_id, since, until)
         first = next_fire_time(job.spec.schedule, job.job_id, since)
         if not missed or first is None:
-            return False
+            return []
+        owed = make_up(job, since, until)
         message = f"{missed} fire times passed while {why}" if missed > 1 else why
         # The row stands for all fire times up to when it says it was written.
-        self._record(job, status=Status.MISSED, scheduled_at=first, now=until, message=message, missed=missed)
+        self._record(
+            job,
+            status=Status.MISSED,
+            scheduled_at=first,
+            now=until,
+            message=message,
+            missed=missed,
+            owed=len(owed),
+        )
         _log.warning("%s", message)
-        return True
+        return owed
 
     def _loop(self, hold: Callable[[], None]) -> None:
         next_follow = next_heartbeat = time.monotonic()
@@ -282,9 +291,8 @@ class Daemon:
             self._workers.hand_over(Firing(job, Cause.SCHEDULE, [last]))
             return
         with about(job.spec.name):
-            self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up")
-        if owed := make_up(job, first - _TICK, last):
-            self._workers.hand_over(Firing(job, Cause.CATCHUP, owed))
+            if owed := self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up"):
+                self._workers.hand_over(Firing(job, Cause.CATCHUP, owed))
 
     def _retry_later(self, job: Job, failed: Run, delay_s: float) -> None:
         """Let a failed run be tried again, unless the job fires before."""

@@ -226,6 +226,7 @@ def record_not_run(
     now: datetime,
     message: str,
     missed: int = 0,
+    owed: int = 0,
 ) -> int:
     """Record a firing that did not happen; returns its number."""
     with database.write() as connection:
@@ -237,6 +238,7 @@ def record_not_run(
             "scheduled_at": scheduled_at,
             "finished_at": now,
             "missed": missed,
+            "owed": owed,
             "message": message,
         }
         # A missed row stands for every fire time from its first to when it is written.
@@ -274,25 +276,28 @@ def find_newest(database: Database, job: Job) -> Run | None:
     return found[0] if found else None
 
 
-def find_made_up(database: Database, job: Job) -> tuple[Run, int] | None:
-    """Find the newest missed row of a job, and how many runs have made up for it since; None if it is settled.
+def list_unmade(database: Database, job: Job) -> tuple[list[Run], set[datetime]]:
+    """List the missed rows of a job's present schedule for which runs may still be owed.
 
-    It is settled once the job has run for any other cause.
+    Returns:
+        The rows, oldest first, and the fire times for which runs have been made.
     """
-    begun = 0
+    missed, made, others = [], set(), 0
+    columns = (runs.c.id, runs.c.cause, runs.c.status, runs.c.scheduled_at, runs.c.owed)
     with database.read() as connection:
-        query = select(runs.c.id, runs.c.cause, runs.c.status, runs.c.attempt).where(runs.c.job_id == job.job_id)
-        for row in connection.execute(query.order_by(runs.c.id.desc())):
+        for row in connection.execute(select(*columns).where(runs.c.job_id == job.job_id).order_by(runs.c.id.desc())):
             if row.status == Status.MISSED.value:
-                break
-            if row.status == Status.SKIPPED.value:
-                continue
-            if row.cause != Cause.CATCHUP.value:
-                return None
-            begun += row.attempt == 1
-        else:
-            return None
-    return get_run(database, row.id), begun
+                if row.owed and row.scheduled_at >= job.armed_at:
+                    missed.append(row.id)
+            elif row.cause == Cause.CATCHUP.value:
+                made.add(row.scheduled_at)
+            elif row.status != Status.SKIPPED.value:
+                # One run may have waited while a row was written; before another one what was owed has been made up.
+                others += 1
+                if others > 1:
+                    break
+    found = _runs(database, _QUERY.where(runs.c.id.in_(missed)).order_by(runs.c.id)) if missed else []
+    return found, made
 
 
 def list_lateness(database: Database, since: datetime, limit: int) -> list[float]:
@@ -562,6 +567,7 @@ def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
         problems=row.problems,
         differences=row.differences,
         missed=row.missed,
+        owed=row.owed,
         attempt=row.attempt,
         lateness_s=row.lateness_s,
         message=row.message,

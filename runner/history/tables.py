@@ -210,6 +210,8 @@ runs = Table(
     # From the fire time to the start; NULL for runs that no schedule fired, and for retries.
     Column("lateness_s", Float),
     Column("cancel_requested_at", Instant),
+    # How many runs make up for a missed row, for the last of its fire times.
+    Column("owed", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 Index("ix_runs_job", runs.c.job_id, runs.c.id)

@@ -212,6 +212,7 @@ class Run:
         problems: Paths that could not be read.
         differences: Paths on which the strategies disagree.
         missed: Fire times that this row stands for; 0 except for missed runs.
+        owed: How many runs make up for a missed one, for the last of its fire times.
         attempt: 1, or more for a retry.
         lateness_s: Seconds from the fire time to the start; None for what no schedule fired, and for retries.
         message: What there is to say about it, in one line.
@@ -237,6 +238,7 @@ class Run:
     problems: int = 0
     differences: int = 0
     missed: int = 0
+    owed: int = 0
     attempt: int = 1
     lateness_s: float | None = None
     message: str | None = None

@@ -14,7 +14,7 @@ from conftest import Program, Record, enlarge, freeze_trial, gone, until
 
 from runner.history.database import Database
 from runner.history.jobs import add_job
-from runner.history.runs import find_made_up, record_not_run
+from runner.history.runs import list_unmade, record_not_run
 from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
 from runner.model.runs import Status
 
@@ -192,15 +192,20 @@ def test_catchup_that_was_queued_when_the_daemon_died_is_made(program: Program, 
     assert 4 == len(program.history())
 
 
-def test_what_has_been_made_up_is_counted(database: Database) -> None:
+def test_what_may_still_be_owed_is_told_with_what_was_made(database: Database) -> None:
     now = datetime.now(UTC)
     job = add_job(database, JobSpec(name="docs", root=b"/", catchup=Catchup.ALL), now)
-    assert None is find_made_up(database, job)
-    missed = record_not_run(database, job, status=Status.MISSED, scheduled_at=now, now=now, message="", missed=3)
+    assert ([], set()) == list_unmade(database, job)
+
+    def miss(hours: int, owed: int) -> int:
+        at = now + timedelta(hours=hours)
+        return record_not_run(database, job, status=Status.MISSED, scheduled_at=at, now=at, message="", owed=owed)
+
+    miss(-1, 3)  # before the present schedule
+    first, _, third = miss(1, 3), miss(2, 0), miss(3, 1)
     record_not_run(database, job, status=Status.SKIPPED, scheduled_at=now, now=now, message="")
-    found = find_made_up(database, job)
-    assert found is not None
-    assert (missed, 0) == (found[0].run_id, found[1])
+    missed, made = list_unmade(database, job)
+    assert ([first, third], [3, 1], set()) == ([row.run_id for row in missed], [row.owed for row in missed], made)
 
 
 def test_a_job_whose_zone_is_unknown_here_does_not_keep_the_others_from_firing(program: Program, tree: Path) -> None:

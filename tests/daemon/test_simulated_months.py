@@ -70,7 +70,6 @@ def test_what_was_missed_by_an_earlier_schedule_is_not_made_up_for_by_times_of_t
     ]
 
 
-@pytest.mark.xfail(reason="of several missed rows that wait, the next daemon looks at the newest alone", strict=True)
 def test_all_of_several_downtimes_are_made_up_for_though_daemons_died_before_they_came_to_it(
     history: Database,
 ) -> None:
