@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -196,18 +197,7 @@ def test_a_killed_worker_fails_its_run_alone(program: Program, tree: Path, momen
     root = enlarge(tree) if moment == "idle" else request.getfixturevalue("large")
     scheduled(program, root, "--strategy", "pool", "--workers", "2")
     with program.daemon() as daemon:
-        trial = freeze(program, daemon, root, worker=True)
-        workers = trial.children()
-        if moment == "busy":
-            victim = next(worker for worker in workers if is_in(worker, root))
-        else:
-            for worker in workers:
-                worker.resume()  # the trial itself stands still and takes nothing from them
-            calls = {READ, FUTEX} if moment == "idle" else {WRITE}
-            victim = until(
-                lambda: next((one for one in workers if is_in(one, root) and waits_in(one) in calls), None),
-                f"a worker that is {moment}",
-            )
+        trial, workers, victim = until(lambda: catch(program, daemon, root, moment), f"a worker that is {moment}", 60)
         victim.kill()
         thaw(trial)
         message = ended(program, "failed")["message"]
@@ -215,6 +205,26 @@ def test_a_killed_worker_fails_its_run_alone(program: Program, tree: Path, momen
         until(lambda: gone([trial, *workers]), "no process left", 3)
         fired_on(program, root)
     accounted(program)
+
+
+def catch(
+    program: Program, daemon: Daemon, root: Path, moment: str
+) -> tuple[psutil.Process, list[psutil.Process], psutil.Process] | None:
+    """Stop a trial when one of its workers is at some moment; gives it, its workers and that one; None if none came."""
+    trial = freeze(program, daemon, root, worker=True)
+    workers = trial.children()
+    if moment == "busy":
+        return trial, workers, next(worker for worker in workers if is_in(worker, root))
+    for worker in workers:
+        worker.resume()  # the trial itself stands still and takes nothing from them
+    calls = {READ, FUTEX} if moment == "idle" else {WRITE}
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        for worker in workers:
+            if is_in(worker, root) and waits_in(worker) in calls:
+                return trial, workers, worker
+    thaw(trial)  # it was stopped when they had sent all they had
+    return None
 
 
 def waits_in(process: psutil.Process) -> int:
