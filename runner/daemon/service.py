@@ -270,7 +270,6 @@ class Daemon:
     def _follow_clock(self) -> None:
         """Look at the clock, by which the scheduler fires but does not wait: it may have been set, or have slept."""
         offset_s, before_s = _clock_offset_s(), self._clock_offset_s
-        self._clock_offset_s = offset_s
         if offset_s < before_s - _LATE_S:
             # What has fired already would else come next when the clock has caught up with it.
             _log.warning(
@@ -279,6 +278,7 @@ class Daemon:
             now = datetime.now(UTC)
             self._timetable.follow([], lambda _job: now)
             self._refollow(at_least=now)
+        self._clock_offset_s = offset_s  # only now: what the database has prevented is tried again
         self._timetable.wake()
 
     def _dispatch(self, job_id: int, first: datetime, last: datetime) -> None:

@@ -57,13 +57,14 @@ class Workers:
 
     def resize(self, wanted: int) -> None:
         """Let so many runs go on at the same time from now on; what is going on is not ended for it."""
-        for _ in range(self._wanted, wanted):
+        while self._wanted < wanted:
             thread = threading.Thread(target=self._work, name="worker")
+            thread.start()  # which may fail: then so many as there are go on
             self._threads.append(thread)
-            thread.start()
-        for _ in range(wanted, self._wanted):
+            self._wanted += 1
+        while self._wanted > wanted:
             self._waiting.put(None)
-        self._wanted = wanted
+            self._wanted -= 1
 
     def stop(self) -> None:
         """Begin nothing more, and wait until what is going on has ended."""

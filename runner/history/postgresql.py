@@ -89,6 +89,7 @@ class PostgresqlDatabase:
                     "client_encoding": "utf8",
                 },
                 use_native_hstore=False,
+                max_overflow=-1,  # see SqliteFile.make_engine
                 pool_pre_ping=True,  # a run may take longer than a connection lives
             )
         except ImportError:

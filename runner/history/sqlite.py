@@ -80,7 +80,9 @@ class SqliteFile:
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose writing transactions are alone from their beginning."""
         url = URL.create("sqlite", database=str(self.path))
-        return _prepared(create_engine(url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False}))
+        options = {"timeout": busy_timeout_s, "check_same_thread": False}
+        # As many connections as there are threads: whoever waits for one in vain would lose what it has to write.
+        return _prepared(create_engine(url, connect_args=options, max_overflow=-1))
 
     def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
         """Say in one line what a driver's error means for a person."""

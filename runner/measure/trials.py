@@ -195,7 +195,10 @@ class _Trial:
                 if not chunk:
                     return None  # it died, and so did its workers
             elif self._reap(wait=False):
-                return None  # it died, but workers of it still hold the pipe
+                # It died, but workers of it still hold the pipe; or it has reported and ended since the look above.
+                while select.select([stdout], [], [], 0)[0] and (chunk := os.read(stdout.fileno(), _PIPE_BYTES)):
+                    self._received += chunk
+                return None
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + _TICK_S
