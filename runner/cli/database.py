@@ -2,14 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from runner.cli import options
-
-if TYPE_CHECKING:
-    from runner.history.database import Database
 
 _app = typer.Typer(name="db", help="Look after the database: where it is, its schema, its health, a copy.")
 
@@ -57,7 +54,7 @@ def check(db: options.Db = None) -> None:
     from runner.history.care import find_faults
 
     with options.opened(db) as (database, _):
-        _require(database)
+        options.require(database)
         faults = find_faults(database)
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
@@ -79,13 +76,6 @@ def backup(
     from runner.history.care import copy_database
 
     with options.opened(db) as (database, _):
-        _require(database)
+        options.require(database)
         copy_database(database, target)
     sys.stdout.write(f"{target}\n")
-
-
-def _require(database: "Database") -> None:
-    from runner.model.errors import DatabaseUnusable
-
-    if not database.location.exists():
-        raise DatabaseUnusable(f"there is no database at {database.location}; name another with --db")

@@ -73,6 +73,7 @@ def export(db: options.Db = None) -> None:
     from runner.runs.jobsfile import write_jobs
 
     with options.opened(db) as (database, _):
+        options.require(database)  # an empty file would remove all jobs where it is applied with --prune
         text = write_jobs(job.spec for job in list_jobs(database))
     # TOML is UTF-8 whatever the locale says.
     sys.stdout.buffer.write(text.encode())

@@ -170,3 +170,15 @@ def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Databas
         database.close()
     if note:
         typer.echo(note, err=True)
+
+
+def require(database: "Database") -> None:
+    """Refuse to answer for a database that is not there.
+
+    Raises:
+        DatabaseUnusable: If it is not.
+    """
+    from runner.model.errors import DatabaseUnusable
+
+    if not database.location.exists():
+        raise DatabaseUnusable(f"there is no database at {database.location}; name another with --db")

@@ -357,7 +357,9 @@ class Daemon:
         except Stopped:
             return
         run = get_run(self._database, run_id)
-        _log.info(
+        failed = run.status in {Status.FAILED, Status.TIMED_OUT}
+        _log.log(
+            logging.ERROR if failed else logging.INFO,
             "%s in %s%s",
             run.status.value,
             format_seconds(run.wall_s),
