@@ -158,7 +158,7 @@ def fire(
         executed = [] if root_error else _execute(order, request, job, watching)
         _save(database, run_id, _conclude(executed, root_error, time.monotonic() - began), watching)
     except BaseException as error:
-        _abandon(database, run_id, error)
+        _abandon(database, run_id, error, watching)
         raise
     return run_id
 
@@ -245,12 +245,12 @@ def _save(database: Database, run_id: int, ending: Ending, watching: Watching) -
             return
 
 
-def _abandon(database: Database, run_id: int, error: BaseException) -> None:
+def _abandon(database: Database, run_id: int, error: BaseException, watching: Watching) -> None:
     """End a run that an error stopped: its process may go on, and nobody else would end it."""
     message = f"stopped by an error: {error}" if isinstance(error, RunnerError) else "runner was stopped by an error"
     status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
     try:
-        finish_run(database, run_id, Ending(status=status, finished_at=datetime.now(UTC), message=message))
+        _save(database, run_id, Ending(status=status, finished_at=datetime.now(UTC), message=message), watching)
     except HistoryError:
         # The error that stopped it says more. Until this process ends, the run stays as running.
         _log.exception("it could not be recorded that the run was stopped by an error")
