@@ -1,5 +1,6 @@
 """The daemon: one loop that follows the jobs table and hands due jobs to the workers, until it is told to stop."""
 
+import errno
 import logging
 import queue
 import signal
@@ -48,6 +49,8 @@ _MOST_STALLED = 30
 _GRACE_S = 5.0
 # A firing that comes later than this is treated as missed, and so is a clock set back by more followed.
 _LATE_S = 60.0
+# What the machine lacks for a while, which is no defect.
+_WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
 # Fire times are whole microseconds.
 _TICK = timedelta(microseconds=1)
 
@@ -424,6 +427,8 @@ class Daemon:
                 _log.error("%s", error)
             except DaemonError:  # another one has taken its place
                 raise
+            except OSError as error:
+                _log.error("%s", error, exc_info=error.errno not in _WANTS)
             except Exception:  # noqa: BLE001  the thread must go on
                 _log.exception("a defect in runner; the daemon goes on")
 

@@ -137,6 +137,19 @@ def carry_out(
     Raises:
         ScanError: If the process can't be started.
     """
+    try:
+        return _carry_out(task, timeout_s, stop, on_progress)
+    except OSError as error:  # no descriptors are left, or no room for its temporary files
+        named = f" ({error.filename})" if error.filename else ""
+        raise ScanError(f"a process for the scan can't be started: {error.strerror or error}{named}") from error
+
+
+def _carry_out(
+    task: Task,
+    timeout_s: float | None,
+    stop: Callable[[], Status | None],
+    on_progress: Callable[[Progress], None] | None,
+) -> Outcome:
     request = pickle.dumps(task, protocol=5)
     with tempfile.TemporaryFile() as progress_file, tempfile.TemporaryFile() as stderr:
         progress_file.truncate(PROGRESS.size)
@@ -156,18 +169,15 @@ class _Trial:
 
     def __init__(self, progress_file: IO[bytes], stderr: IO[bytes]) -> None:
         command = [sys.executable, *_FLAGS, "-c", _BOOT, str(Path(runner.__file__).parent.parent)]
-        try:
-            self._process = subprocess.Popen(
-                [*command, str(progress_file.fileno())],
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                pass_fds=[progress_file.fileno()],
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ScanError(f"a process for the scan can't be started: {error.strerror} ({sys.executable})") from error
+        self._process = subprocess.Popen(
+            [*command, str(progress_file.fileno())],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            pass_fds=[progress_file.fileno()],
+            start_new_session=True,
+        )
         self.exit_code: int | None = None
         self._received = bytearray()
 

@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -152,6 +153,29 @@ def test_an_interpreter_that_can_not_be_started_is_one_line(monkeypatch: pytest.
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(ScanError, match="a process for the scan can't be started: No such file or directory"):
         carry_out(Remote("describe_trial"))
+
+
+@pytest.mark.parametrize("free", range(12))
+def test_without_descriptors_it_says_so_in_one_line(free: int) -> None:
+    task = Remote("describe_trial")
+    carry_out(task)  # what is loaded with the first one is
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.dup(0)]
+    while held[-1] < 200:  # the limit holds for the highest number
+        held.append(os.dup(0))
+    for descriptor in held[len(held) - free :]:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1, hard))
+    try:
+        said = carry_out(task).status.value
+    except ScanError as error:
+        said = str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in held[: len(held) - free]:
+            os.close(descriptor)
+    enough = said == "succeeded" and free > 4
+    assert enough or "a process for the scan can't be started: Too many open files" in said
 
 
 def test_trials_leave_no_descriptor_thread_or_child_behind(tmp_path: Path) -> None:
