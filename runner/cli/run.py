@@ -41,7 +41,8 @@ def run(
     from runner.cli.history import show_run
     from runner.cli.progress import shown_progress
     from runner.history.jobs import add_job
-    from runner.history.runs import Busy, get_run, list_runs
+    from runner.history.recording import Busy
+    from runner.history.runs import get_run, list_runs
     from runner.measure.environment import DEFAULT_START_METHOD
     from runner.model.errors import ScanError
     from runner.model.runs import Cause, Status

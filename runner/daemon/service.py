@@ -26,7 +26,8 @@ from runner.history.daemons import accounted_until, find_daemon, record_daemon, 
 from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.prune import Retention
-from runner.history.runs import Busy, find_newest, get_run, list_unmade, record_not_run
+from runner.history.recording import Busy, record_not_run
+from runner.history.runs import find_newest, get_run, list_unmade
 from runner.measure.environment import describe_process
 from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
 from runner.model.jobs import Catchup, Job

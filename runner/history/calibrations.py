@@ -9,7 +9,8 @@ from sqlalchemy import Row, insert, select, update
 
 from runner.history.database import Database
 from runner.history.jobs import get_or_insert, insert_row, read_selection, selection_columns, selection_id
-from runner.history.runs import read_environment, refuse_beside_another
+from runner.history.recording import refuse_beside_another
+from runner.history.runs import read_environment
 from runner.history.tables import calibrations, environments, measurements, selections
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.jobs import Selection

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from runner.history.contents import has_folder
 from runner.history.database import Database
-from runner.history.runs import find_first_saved, find_last_saved, find_saved_before, get_run, list_selections_between
+from runner.history.runs import get_run
+from runner.history.saved import find_first_saved, find_last_saved, find_saved_before, list_selections_between
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Run

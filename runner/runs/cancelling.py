@@ -4,7 +4,8 @@ import time
 from datetime import UTC, datetime
 
 from runner.history.database import Database
-from runner.history.runs import get_run, request_cancel
+from runner.history.recording import request_cancel
+from runner.history.runs import get_run
 from runner.model.errors import DaemonError
 from runner.model.runs import Run, Status
 from runner.runs.firing import recover

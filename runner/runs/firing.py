@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING
 
 from runner.history.calibrations import finish_calibration, list_calibrators
 from runner.history.database import Database
-from runner.history.runs import (
-    Busy,
-    Ending,
-    begin_run,
-    finish_run,
-    is_cancel_requested,
-    list_first_strategies,
-    list_owners,
-)
+from runner.history.recording import Busy, Ending, begin_run, finish_run, is_cancel_requested
+from runner.history.runs import list_first_strategies, list_owners
 from runner.measure.environment import (
     DEFAULT_START_METHOD,
     describe_environment,

@@ -20,7 +20,8 @@ from runner.history.notifications import (
     find_told,
     record_notification,
 )
-from runner.history.runs import get_run, list_differences, list_runs_before, shows_changes
+from runner.history.runs import get_run, list_differences, list_runs_before
+from runner.history.saved import shows_changes
 from runner.history.timings import list_acknowledged, list_timings
 from runner.model.errors import HistoryError
 from runner.model.jobs import Event, Job, Notify

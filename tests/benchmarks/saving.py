@@ -10,7 +10,7 @@ from statistics import median
 
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job
-from runner.history.runs import Ending, begin_run, finish_run
+from runner.history.recording import Ending, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.trial import ScanTask

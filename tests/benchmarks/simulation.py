@@ -26,7 +26,7 @@ from apscheduler.schedulers.base import BaseScheduler
 
 from runner.daemon import lock, scheduler, service, workers
 from runner.history.database import Database
-from runner.history.runs import Ending, begin_run, finish_run
+from runner.history.recording import Ending, begin_run, finish_run
 from runner.measure.environment import describe_process
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Environment, Owner, Status

@@ -14,7 +14,7 @@ from conftest import MakePlace, Program
 
 from runner.history.database import locate
 from runner.history.jobs import add_job
-from runner.history.runs import Ending, begin_run, finish_run
+from runner.history.recording import Ending, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.jobs import JobSpec

@@ -14,7 +14,7 @@ from runner.daemon.metrics import MetricsWriter, replace_file
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job, remove_job
 from runner.history.prune import Retention, prune
-from runner.history.runs import record_not_run
+from runner.history.recording import record_not_run
 from runner.model.errors import HistoryError, UsageError
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
 from runner.model.metrics import JobMetrics, Metrics

@@ -10,7 +10,7 @@ from conftest import Program, Record, enlarge, freeze_trial, thaw, until
 
 from runner.history.daemons import record_daemon
 from runner.history.jobs import add_job
-from runner.history.runs import begin_run
+from runner.history.recording import begin_run
 from runner.measure.environment import describe_environment
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Owner

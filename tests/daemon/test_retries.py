@@ -14,7 +14,8 @@ from conftest import Program, Record, enlarge, freeze_trial, gone, until
 
 from runner.history.database import Database
 from runner.history.jobs import add_job
-from runner.history.runs import list_unmade, record_not_run
+from runner.history.recording import record_not_run
+from runner.history.runs import list_unmade
 from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
 from runner.model.runs import Status
 

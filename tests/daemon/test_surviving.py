@@ -27,7 +27,7 @@ import pytest
 from conftest import Daemon, Program, Record, enlarge, find_markdown, gone, thaw, until
 
 from runner.history.jobs import add_job, get_job
-from runner.history.runs import begin_run
+from runner.history.recording import begin_run
 from runner.history.upgrade import REVISIONS
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.jobs import Catchup, JobSpec

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job
-from runner.history.runs import Ending, begin_run, finish_run, get_run
+from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.runs import get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
 from runner.model.runs import Cause, Environment, Owner, Run, Status

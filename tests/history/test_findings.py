@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from runner.history.care import find_faults
 from runner.history.contents import count_folders, list_changes, list_files, list_problems, list_versions
 from runner.history.database import Database
+from runner.history.recording import record_not_run
 from runner.history.rollup import cut, roll_up
-from runner.history.runs import get_run, record_not_run
+from runner.history.runs import get_run
 from runner.model.jobs import Job
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run, Status
 from runner.scan.snapshot import Snapshot

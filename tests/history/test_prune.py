@@ -12,7 +12,8 @@ from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.daemons import accounted_until
 from runner.history.database import Database
 from runner.history.prune import FAILURES, Pruned, Retention, count_prunable, prune
-from runner.history.runs import Ending, finish_run, get_run, list_runs, record_not_run
+from runner.history.recording import Ending, finish_run, record_not_run
+from runner.history.runs import get_run, list_runs
 from runner.model.jobs import Job
 from runner.model.runs import Status
 

@@ -15,8 +15,6 @@ from runner.history.database import Database
 from runner.history.jobs import get_job, list_jobs
 from runner.history.notifications import find_told, list_notifications
 from runner.history.runs import (
-    find_last_saved,
-    find_saved_before,
     get_run,
     list_differences,
     list_first_strategies,
@@ -29,8 +27,8 @@ from runner.history.runs import (
     list_runs_before,
     list_runs_numbered,
     newest_run_id,
-    shows_changes,
 )
+from runner.history.saved import find_last_saved, find_saved_before, shows_changes
 from runner.history.timings import list_counts, list_timings
 from runner.model.jobs import Event, Notify
 from runner.model.runs import Status

@@ -22,20 +22,9 @@ from runner.history.care import find_faults
 from runner.history.contents import list_files
 from runner.history.database import Database
 from runner.history.jobs import remove_job
-from runner.history.runs import (
-    Busy,
-    Ending,
-    begin_run,
-    find_last_saved,
-    finish_run,
-    get_run,
-    list_differences,
-    list_first_strategies,
-    list_last_runs,
-    list_owners,
-    list_runs,
-    record_not_run,
-)
+from runner.history.recording import Busy, Ending, begin_run, finish_run, record_not_run
+from runner.history.runs import get_run, list_differences, list_first_strategies, list_last_runs, list_owners, list_runs
+from runner.history.saved import find_last_saved
 from runner.model.errors import HistoryError, UsageError
 from runner.model.runs import Cache, Cause, Difference, Execution, Run, Status
 

@@ -14,7 +14,7 @@ from runner.history.calibrations import (
 )
 from runner.history.database import Database
 from runner.history.jobs import add_job
-from runner.history.runs import Busy, begin_run
+from runner.history.recording import Busy, begin_run
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.calibration import Calibration, Question
 from runner.model.errors import ScanError

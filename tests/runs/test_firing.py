@@ -17,7 +17,8 @@ from runner.history.care import find_faults
 from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job, change_job
-from runner.history.runs import Busy, Ending, begin_run, finish_run, get_run, list_differences, list_runs
+from runner.history.recording import Busy, Ending, begin_run, finish_run
+from runner.history.runs import get_run, list_differences, list_runs
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.errors import HistoryError

@@ -16,7 +16,8 @@ from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
 from runner.history.notifications import find_told, list_notifications, record_notification
 from runner.history.prune import Retention, prune
-from runner.history.runs import Ending, begin_run, finish_run, get_run, record_not_run
+from runner.history.recording import Ending, begin_run, finish_run, record_not_run
+from runner.history.runs import get_run
 from runner.history.timings import acknowledge
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.errors import HistoryError

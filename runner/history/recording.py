@@ -1,0 +1,254 @@
+"""Runs as they are recorded: begun, asked to end, ended with all they found in one transaction, or not carried out."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from runner.history.database import Database
+from runner.history.findings import Tally, record_findings
+from runner.history.jobs import get_or_insert, insert_row, selection_id
+from runner.history.saved import find_last_of_other_selection
+from runner.history.tables import calibrations, differences, environments, executions, jobs, runs
+from runner.model.errors import RunnerError, UsageError
+from runner.model.jobs import Job
+from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
+from runner.scan.snapshot import Snapshot
+
+# More differing paths than a person will read; their number is kept in full.
+_MAX_DIFFERENCES = 1_000
+
+# How it is said that a run is over.
+_ENDED = {
+    Status.SUCCEEDED: "has succeeded",
+    Status.PARTIAL: "has finished in part",
+    Status.FAILED: "has failed",
+    Status.TIMED_OUT: "has timed out",
+    Status.CANCELLED: "was cancelled",
+    Status.INTERRUPTED: "was interrupted",
+    Status.MISSED: "was missed",
+    Status.SKIPPED: "was skipped",
+}
+
+
+class Busy(RunnerError):
+    """Another run, or a calibration, is going on in this database."""
+
+    def __init__(self, message: str, job_id: int | None) -> None:
+        super().__init__(message, job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        status: How.
+        finished_at: When.
+        wall_s: Seconds from its start to the end of its last execution.
+        executions: In the order of their positions.
+        snapshot: What is saved as found; None if nothing can be said about the tree.
+        differences: Paths on which the strategies disagree.
+        message: What there is to say, in one line.
+    """
+
+    status: Status
+    finished_at: datetime
+    wall_s: float | None = None
+    executions: Sequence[Execution] = ()
+    snapshot: Snapshot | None = None
+    differences: Sequence[Difference] = ()
+    message: str | None = None
+
+
+def begin_run(
+    database: Database,
+    job: Job,
+    *,
+    cause: Cause,
+    scheduled_at: datetime | None,
+    started_at: datetime,
+    environment: Environment,
+    owner: Owner,
+    at_once: int = 1,
+    attempt: int = 1,
+) -> int:
+    """Begin a run; returns its number.
+
+    Args:
+        database: Where it is kept.
+        job: The job.
+        cause: Why it runs.
+        scheduled_at: Its fire time; None for a manual run.
+        started_at: Now.
+        environment: Where it takes place.
+        owner: Who carries it out.
+        at_once: How many runs may go on in this database: a measurement beside another is no measurement.
+        attempt: Which attempt it is.
+
+    Raises:
+        Busy: If a run of the same job is going on, or as many of others as may.
+    """
+    fired = cause is Cause.SCHEDULE and attempt == 1 and scheduled_at is not None
+    with database.write() as connection:
+        refuse_beside_another(connection, job_id=job.job_id, at_once=at_once)
+        values = {
+            "job_id": job.job_id,
+            "selection_id": selection_id(connection, job.spec.selection),
+            "environment_id": get_or_insert(connection, environments, asdict(environment)),
+            "cause": cause.value,
+            "status": Status.RUNNING.value,
+            "scheduled_at": scheduled_at,
+            "started_at": started_at,
+            "owner_host": owner.host,
+            "owner_boot": owner.boot,
+            "owner_pid": owner.pid,
+            "owner_started_s": owner.started_s,
+            "attempt": attempt,
+            "lateness_s": (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None,
+        }
+        _account(connection, job, scheduled_at)
+        return insert_row(connection, runs, values)
+
+
+def _account(connection: Connection, job: Job, until: datetime | None) -> None:
+    """Note up to when the fire times of a job have a record."""
+    if until is not None:
+        earlier = or_(jobs.c.accounted_at.is_(None), jobs.c.accounted_at < until)
+        connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(accounted_at=until))
+
+
+def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once: int) -> None:
+    """Make sure that something may begin now: a measurement beside another is no measurement.
+
+    Args:
+        connection: A transaction that writes.
+        job_id: The job that is to run; None for a calibration.
+        at_once: How many may go on in this database.
+
+    Raises:
+        Busy: If a run of the same job is going on, or as many of others, or calibrations, as may.
+    """
+    running = (
+        select(runs.c.id, runs.c.job_id, jobs.c.name)
+        .join(jobs, runs.c.job_id == jobs.c.id)
+        .where(runs.c.status == Status.RUNNING.value)
+    )
+    going_on = connection.execute(running).all()
+    calibrating = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None))).all()
+    same_job = [row for row in going_on if row.job_id == job_id]
+    if not same_job and len(going_on) + len(calibrating) < at_once:
+        return
+    for going in (*same_job, *going_on):
+        what = f"run {going.id} of the job {going.name!r}"
+        raise Busy(f"{what} is going on; wait until it has finished", going.job_id)
+    root = os.fsdecode(calibrating[0].root)
+    raise Busy(f"a calibration of {root!r} is going on; wait until it has finished", None)
+
+
+def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
+    """Save how a run ended and all that it found, in one transaction.
+
+    Returns:
+        Whether it was still running; if not, somebody else has recorded its end and nothing is changed.
+    """
+    with database.write() as connection:
+        job_id = connection.execute(
+            select(runs.c.job_id).where(runs.c.id == run_id, runs.c.status == Status.RUNNING.value)
+        ).scalar()
+        if job_id is None:
+            return False
+        tally = Tally()
+        snapshot = ending.snapshot
+        if snapshot is not None:
+            tally = record_findings(database.location, connection, job_id, run_id, snapshot)
+        if ending.executions:
+            connection.execute(insert(executions), [{**asdict(one), "run_id": run_id} for one in ending.executions])
+        if ending.differences:
+            rows = [
+                {"run_id": run_id, "number": number, "path": one.path, "found_by": json.dumps(one.found_by)}
+                for number, one in enumerate(ending.differences[:_MAX_DIFFERENCES], start=1)
+            ]
+            connection.execute(insert(differences), rows)
+        message = ending.message
+        if snapshot is not None and (earlier := find_last_of_other_selection(connection, job_id, run_id)) is not None:
+            told = f"it looked for something else than run {earlier}, so that not every change is one of the tree"
+            message = f"{message}; {told}" if message else told
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == run_id)
+            .values(
+                status=ending.status.value,
+                finished_at=ending.finished_at,
+                wall_s=ending.wall_s,
+                message=message,
+                files=snapshot.files if snapshot else None,
+                directories=snapshot.directories if snapshot else None,
+                problems=len(snapshot.problems) if snapshot else 0,
+                differences=len(ending.differences),
+                added=tally.added if snapshot else None,
+                removed=tally.removed if snapshot else None,
+                modified=tally.modified if snapshot else None,
+            )
+        )
+    return True
+
+
+def record_not_run(
+    database: Database,
+    job: Job,
+    *,
+    status: Status,
+    scheduled_at: datetime,
+    now: datetime,
+    message: str,
+    missed: int = 0,
+    owed: int = 0,
+) -> int:
+    """Record a firing that did not happen; returns its number."""
+    with database.write() as connection:
+        values = {
+            "job_id": job.job_id,
+            "selection_id": selection_id(connection, job.spec.selection),
+            "cause": Cause.SCHEDULE.value,
+            "status": status.value,
+            "scheduled_at": scheduled_at,
+            "finished_at": now,
+            "missed": missed,
+            "owed": owed,
+            "message": message,
+        }
+        # A missed row stands for every fire time from its first to when it is written.
+        _account(connection, job, now if status is Status.MISSED else scheduled_at)
+        return insert_row(connection, runs, values)
+
+
+def request_cancel(database: Database, run_id: int, now: datetime) -> None:
+    """Ask whoever carries out a run to end it, wherever that process is.
+
+    Raises:
+        UsageError: If there is no such run, or it is not going on.
+    """
+    with database.write() as connection:
+        query = select(runs.c.status).where(runs.c.id == run_id)
+        status = connection.execute(query).scalar() if 0 < run_id < 2**63 else None
+        if status is None:
+            raise UsageError(f"there is no run {run_id}; see `runner history`")
+        if status != Status.RUNNING.value:
+            raise UsageError(f"run {run_id} is not going on: it {_ENDED[Status(status)]}; see `runner status`")
+        asked = update(runs).where(runs.c.id == run_id, runs.c.cancel_requested_at.is_(None))
+        connection.execute(asked.values(cancel_requested_at=now))
+
+
+def is_cancel_requested(database: Database, run_id: int) -> bool:
+    """Whether somebody has asked to end a run."""
+    with database.read() as connection:
+        asked = connection.execute(select(runs.c.cancel_requested_at).where(runs.c.id == run_id)).scalar()
+    return asked is not None

@@ -1,0 +1,65 @@
+"""Runs that have saved what they found: which came first, last or before another, and what they looked for."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from runner.history.database import Database
+from runner.history.runs import EVERY_RUN, read_runs
+from runner.history.tables import runs
+from runner.model.jobs import Job
+from runner.model.runs import Run
+
+
+def find_last_saved(database: Database, job: Job, at: datetime) -> Run | None:
+    """Find the newest run of a job that had saved what it found by an instant; None if there was none."""
+    query = EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), runs.c.finished_at <= at)
+    found = read_runs(database, query.order_by(runs.c.id.desc()).limit(1))
+    return found[0] if found else None
+
+
+def find_first_saved(database: Database, job: Job) -> Run | None:
+    """Find the oldest run of a job that has saved what it found; None if there is none."""
+    query = EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
+    found = read_runs(database, query.order_by(runs.c.id).limit(1))
+    return found[0] if found else None
+
+
+def find_saved_before(database: Database, job: Job, run: Run) -> Run | None:
+    """Find the newest run of a job before another one that has saved what it found; None if there is none."""
+    query = EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
+    found = read_runs(database, query.order_by(runs.c.id.desc()).limit(1))
+    return found[0] if found else None
+
+
+def shows_changes(database: Database, run: Run) -> bool:
+    """Whether what changed in a saved run changed in the tree: an earlier one was saved, and looked for the same."""
+    with database.read() as connection:
+        saved = select(runs.c.id).where(runs.c.job_id == run.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
+        if run.files is None or connection.execute(saved.limit(1)).first() is None:
+            return False
+        return find_last_of_other_selection(connection, run.job_id, run.run_id) is None
+
+
+def list_selections_between(database: Database, job: Job, before: Run, after: Run) -> set[int]:
+    """Give the numbers of the selections with which two runs of a job, and those between them, were made."""
+    query = select(runs.c.selection_id).where(
+        runs.c.job_id == job.job_id,
+        runs.c.files.is_not(None),
+        runs.c.id.between(before.run_id, after.run_id),
+    )
+    with database.read() as connection:
+        return set(connection.execute(query.distinct()).scalars())
+
+
+def find_last_of_other_selection(connection: Connection, job_id: int, run_id: int) -> int | None:
+    """Find the last saved run before this one if it was made with other patterns, excludes or the like."""
+    last = (
+        select(runs.c.id, runs.c.selection_id)
+        .where(runs.c.job_id == job_id, runs.c.id < run_id, runs.c.files.is_not(None))
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(last).first()
+    own = connection.execute(select(runs.c.selection_id).where(runs.c.id == run_id)).scalar()
+    return row.id if row is not None and row.selection_id != own else None
