@@ -16,7 +16,7 @@ def cancel(
     run: Annotated[int, typer.Argument(metavar="RUN", help="The run's number.", show_default=False)],
     db: options.Db = None,
 ) -> None:
-    """Stop a running run, whoever carries it out; nothing of what it found is kept.
+    """Stop a running run, whoever carries it out; what one of its strategies has found to the end by then is kept.
 
     [bold]Example[/bold]
 

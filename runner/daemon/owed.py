@@ -70,13 +70,18 @@ def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datet
     return since if since <= now or _fires_once(job, since - now) else now
 
 
+def is_ahead(job: Job, accounted_at: datetime | None, now: datetime) -> bool:
+    """Whether a job's fire times count from an instant that is still to come, though it fires before that."""
+    return fires_after(job, accounted_at, now) < max(job.armed_at, accounted_at or job.armed_at)
+
+
 def reach_back(job: Job, now: datetime) -> Job:
-    """Let a job's intervals be counted from before now, in phase, when the clock was set back past its registration."""
+    """Let a job's intervals count from before it was armed, in phase, when the clock was set back past its registration."""
     schedule = job.spec.schedule
     if schedule is None or schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= now:
         return job
     interval = timedelta(seconds=parse_duration(schedule.expression))
-    anchor_at = schedule.anchor_at - math.ceil((schedule.anchor_at - now) / interval) * interval
+    anchor_at = schedule.anchor_at - math.ceil((schedule.anchor_at - min(now, job.armed_at)) / interval) * interval
     return replace(job, spec=replace(job.spec, schedule=replace(schedule, anchor_at=anchor_at)))
 
 

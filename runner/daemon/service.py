@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,21 +17,21 @@ from typing import Any
 
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.metrics import MetricsWriter
-from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, reach_back, still_owed
+from runner.daemon.owed import MAX_CATCHUP, fires_after, is_ahead, make_up, reach_back, still_owed
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
 from runner.daemon.supervisor import Supervisor
 from runner.daemon.workers import Firing, Workers
 from runner.history.daemons import accounted_until, find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
-from runner.history.jobs import jobs_revision, list_jobs
+from runner.history.jobs import jobs_revision, list_jobs, set_back
 from runner.history.prune import Retention
 from runner.history.recording import Busy, record_not_run
-from runner.history.runs import find_newest, get_run, list_unmade
+from runner.history.runs import find_last_fired, get_run, list_unmade
 from runner.measure.environment import describe_process
 from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
 from runner.model.jobs import Catchup, Job
-from runner.model.runs import Cause, Owner, Run, Status
+from runner.model.runs import Cause, Run, Status
 from runner.model.subject import about
 from runner.model.units import format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 # How often the clock and the jobs table's revision are looked at, and how often a sign of life is written.
 _FOLLOW_S = 1.0
 _HEARTBEAT_S = 10.0
+# How soon what could not be handed over is tried again.
+_AGAIN_S = 0.5
 # A scheduler that has not looked what is due for so many rounds never will again.
 _MOST_STALLED = 30
 # How long a run may go on after the daemon was told to stop.
@@ -103,13 +105,14 @@ class Daemon:
         # What could not be written into the history yet, in order, and the jobs' names.
         self._unwritten: deque[tuple[str, Callable[[], object]]] = deque()
         self._writing = threading.Lock()
-        self._timetable = Timetable(lambda *due: self._inbox.put(partial(self._dispatch, *due)))
+        self._timetable = Timetable(lambda *due: self._inbox.put(partial(self._dispatch, datetime.now(UTC), *due)))
         self._workers = Workers(
             lambda firing, at: self._guarded(partial(self._carry_out, firing, at), firing.job),
             lambda job, *skipped: self._guarded(partial(self._skip, job, *skipped), job),
         )
-        # The next attempt of each job whose last one failed, and when, by time.monotonic.
-        self._retries: dict[int, tuple[float, Firing]] = {}
+        # What is to be handed over later, and when, by time.monotonic: the next attempt of a job whose last one failed,
+        # and what has met a run that somebody carries out by hand.
+        self._later: list[tuple[float, Firing]] = []
         self._stopping_since: float | None = None
         self._stopping_by = ""
         self._at_once_now = False
@@ -127,8 +130,6 @@ class Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
             signal.signal(signal.SIGHUP, lambda *_: self._inbox.put(self._reload))
-            before = find_daemon(self._database)
-            record_daemon(self._database, self._owner, datetime.now(UTC))
             retention = threading.Thread(
                 target=forget_daily,
                 args=(self._database, self._retention, self._guarded, self._is_stopping),
@@ -137,7 +138,7 @@ class Daemon:
             try:
                 if self._metrics is not None:
                     self._metrics.start()
-                self._begin(before.owner if before is not None else None)
+                self._begin()
                 self._workers.resize(self._choices.at_once)
                 retention.start()
                 self._timetable.start()
@@ -158,15 +159,16 @@ class Daemon:
                 self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True))
             _log.info("stopped")
 
-    def _begin(self, before: Owner | None) -> None:
+    def _begin(self) -> None:
         # The daemon before this one is gone even if it ran on another machine: its lock was free.
-        for run_id in recover(self._database, gone=before):
+        before = find_daemon(self._database)
+        for run_id in recover(self._database, gone=before.owner if before is not None else None):
             with about(get_run(self._database, run_id).job, run_id):
                 _log.warning("interrupted: its process is gone")
         now = datetime.now(UTC)
+        record_daemon(self._database, self._owner, now)  # only now: who that was is needed until they are
         self._revision = jobs_revision(self._database)
-        jobs = [reach_back(job, now) for job in list_jobs(self._database)]
-        accounted = accounted_until(self._database)
+        jobs, accounted = self._list_jobs(now)
         for job in jobs:
             # A failure that the daemon before this one recorded, but died or was stopped before it could tell it.
             if job.spec.notify:
@@ -194,9 +196,10 @@ class Daemon:
         if owed:
             self._workers.hand_over(Firing(job, Cause.CATCHUP, owed[-MAX_CATCHUP:]))
             return
-        newest = find_newest(self._database, job) if job.spec.retries else None
+        newest = find_last_fired(self._database, job) if job.spec.retries else None
         if newest is not None and newest.finished_at is not None and wants_retry(job, newest):
-            self._retry_later(job, newest, delay_s=job.spec.retry_delay_s - (now - newest.finished_at).total_seconds())
+            passed_s = max(0.0, (now - newest.finished_at).total_seconds())  # less if the clock was set back since
+            self._retry_later(job, newest, delay_s=job.spec.retry_delay_s - passed_s)
 
     def _record_missed(self, job: Job, since: datetime, until: datetime, why: str) -> list[datetime]:
         """Record the fire times with since < time <= until as one missed row; returns those to be made up for."""
@@ -246,13 +249,25 @@ class Daemon:
                 self._guarded(self._follow)
                 self._guarded(self._follow_clock)
                 self._write_down()
-                self._retry_due(now)
-            try:
-                action = self._inbox.get(timeout=max(0.0, next_follow - time.monotonic()))
-            except queue.Empty:
-                continue
-            if action is not None:
-                self._guarded(action)
+            self._hand_over_due()
+            with suppress(queue.Empty):
+                # All that is there: each look at a database that is locked may have taken long.
+                while self._stopping_since is None:
+                    until_s = min([next_follow, *(at_s for at_s, _ in self._later)])
+                    action = self._inbox.get(timeout=max(0.0, until_s - time.monotonic()))
+                    if action is not None:
+                        self._guarded(action)
+
+    def _list_jobs(self, now: datetime) -> tuple[list[Job], dict[int, datetime]]:
+        """Give the jobs, and up to when the fire times of each have a record."""
+        jobs = [reach_back(job, now) for job in list_jobs(self._database)]
+        accounted = accounted_until(self._database)
+        ahead = {job.job_id for job in jobs if is_ahead(job, accounted.get(job.job_id), now)}
+        if ahead:
+            # Or what passes unfired until the clock has caught up would have no record.
+            set_back(self._database, ahead, now)
+            return self._list_jobs(now)
+        return jobs, accounted
 
     def _follow(self) -> None:
         revision = jobs_revision(self._database)
@@ -262,14 +277,14 @@ class Daemon:
 
     def _refollow(self, at_least: datetime | None) -> None:
         """Take over the jobs as they are now; what fires anew does so after an instant, or after what has fired."""
-        accounted = accounted_until(self._database)
         now = datetime.now(UTC)
+        jobs, accounted = self._list_jobs(now)
 
         def after(job: Job) -> datetime:
             since = fires_after(job, accounted.get(job.job_id), now)
             return since if at_least is None else max(at_least, since)
 
-        self._timetable.follow([reach_back(job, now) for job in list_jobs(self._database)], after)
+        self._timetable.follow(jobs, after)
 
     def _follow_clock(self) -> None:
         """Look at the clock, by which the scheduler fires but does not wait: it may have been set, or have slept."""
@@ -285,13 +300,14 @@ class Daemon:
         self._clock_offset_s = offset_s  # only now: what the database has prevented is tried again
         self._timetable.wake()
 
-    def _dispatch(self, job_id: int, first: datetime, last: datetime) -> None:
-        """Hand a due job to the workers, or record why it can't run."""
+    def _dispatch(self, now: datetime, job_id: int, first: datetime, last: datetime) -> None:
+        """Hand a job that was due by now to the workers, or record why it can't run."""
         job = self._timetable.find_job(job_id)
         if job is None:  # removed or paused since it became due
             return
-        self._retries.pop(job_id, None)  # this is the next attempt
-        if first == last and datetime.now(UTC) - last <= timedelta(seconds=_LATE_S):
+        # This is the next attempt of what has failed.
+        self._later = [one for one in self._later if one[1].job.job_id != job_id or one[1].attempt == 1]
+        if first == last and now - last <= timedelta(seconds=_LATE_S):
             self._workers.hand_over(Firing(job, Cause.SCHEDULE, [last]))
             return
         with about(job.spec.name):
@@ -302,13 +318,18 @@ class Daemon:
         """Let a failed run be tried again, unless the job fires before."""
         assert failed.scheduled_at is not None  # noqa: S101  manual runs are not tried again
         again = Firing(job, failed.cause, [failed.scheduled_at], attempt=failed.attempt + 1)
-        self._retries[job.job_id] = time.monotonic() + delay_s, again
+        self._later.append((time.monotonic() + delay_s, again))
 
-    def _retry_due(self, now_s: float) -> None:
-        for job_id, (at_s, firing) in list(self._retries.items()):
+    def _hand_over_due(self) -> None:
+        now_s = time.monotonic()
+        later, self._later = self._later, []
+        for at_s, firing in later:
             # While the failed run is still being wound up, its retry would be taken for one that overlaps it.
-            if now_s >= at_s and not self._workers.is_under_way(job_id):
-                del self._retries[job_id]
+            if now_s < at_s:
+                self._later.append((at_s, firing))
+            elif self._workers.is_under_way(firing.job.job_id):
+                self._later.append((now_s + _AGAIN_S, firing))
+            else:
                 self._workers.hand_over(firing)
 
     def _skip(self, job: Job, at: datetime, message: str) -> None:
@@ -355,8 +376,14 @@ class Daemon:
                 ),
             )
         except Busy as busy:  # a person is running it by hand
-            if firing.cause is Cause.SCHEDULE and firing.attempt == 1:  # what is made up for has its record already
+            if firing.cause is Cause.SCHEDULE and firing.attempt == 1:
                 self._skip(job, at, str(busy))
+            else:  # what failed or was missed has its record already, which promises this run
+                if not firing.postponed:
+                    what = f"attempt {firing.attempt}" if firing.attempt > 1 else "what makes up for missed fire times"
+                    _log.info("%s waits until a run by hand has finished", what)
+                again = Firing(job, firing.cause, [at], firing.attempt, postponed=True)
+                self._inbox.put(partial(self._later.append, (time.monotonic() + _AGAIN_S, again)))
             return
         except Stopped:
             return
@@ -388,7 +415,8 @@ class Daemon:
         else:
             self._workers.resize(self._choices.at_once)
             _log.info("SIGHUP: the settings were read again")
-        self._supervisor.ready()
+        finally:
+            self._supervisor.ready()
 
     def _retention(self, now: datetime) -> Retention | None:
         retention = self._choices.retention

@@ -19,6 +19,7 @@ class Firing:
         cause: Why they run.
         times: Their fire times.
         attempt: 1, or more for a retry.
+        postponed: Whether it has met a run by hand, and waited for it.
         begun: Whether the first of them has its row in the history.
         overlapped: Fire times that passed before that. They get their rows after it: what is recorded reaches up to
             a job's last fire time, so a row of theirs would hide that this firing never began, if the daemon died.
@@ -29,6 +30,7 @@ class Firing:
     cause: Cause
     times: Sequence[datetime]
     attempt: int = 1
+    postponed: bool = False
     begun: bool = False
     overlapped: list[datetime] = field(default_factory=list)
     following: list["Firing"] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Jobs as they are remembered: registered, changed, found again, removed."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -135,6 +135,14 @@ def find_jobs_at(database: Database, root: bytes) -> list[Job]:
     with database.read() as connection:
         query = _QUERY.where(jobs.c.root == root, jobs.c.removed_at.is_(None)).order_by(jobs.c.id)
         return [_job(row) for row in connection.execute(query)]
+
+
+def set_back(database: Database, job_ids: Collection[int], now: datetime) -> None:
+    """Let the fire times of jobs count from now where they counted from later: the clock was set back."""
+    with database.write() as connection:
+        for column in (jobs.c.armed_at, jobs.c.accounted_at):
+            later = update(jobs).where(jobs.c.id.in_(job_ids), column > now)
+            connection.execute(later.values({column: now}))
 
 
 def jobs_revision(database: Database) -> int:

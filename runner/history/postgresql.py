@@ -32,6 +32,13 @@ _SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
 _CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
 # The server would else keep the locks of a machine that has gone for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+# Nor would this side notice that the server's machine has gone. Seconds, but the last: milliseconds.
+_NOTICE_A_DEAD_SERVER = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 _OWN_RELATIONS = "FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
 
 
@@ -80,7 +87,11 @@ class PostgresqlDatabase:
         Raises:
             DatabaseUnusable: If the driver is missing, or can't read the URL.
         """
-        defaults = {"connect_timeout": _CONNECT_TIMEOUT_S, "fallback_application_name": "runner"}
+        defaults = {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "fallback_application_name": "runner",
+            **_NOTICE_A_DEAD_SERVER,
+        }
         try:
             engine = create_engine(
                 self.url.set(drivername="postgresql+psycopg"),

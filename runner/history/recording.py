@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from runner.history.database import Database
 from runner.history.findings import Tally, record_findings
@@ -20,6 +21,8 @@ from runner.scan.snapshot import Snapshot
 
 # More differing paths than a person will read; their number is kept in full.
 _MAX_DIFFERENCES = 1_000
+# A row that is written again is among so many of the newest.
+_LATELY = 1_000
 
 # How it is said that a run is over.
 _ENDED = {
@@ -74,20 +77,20 @@ def begin_run(
     *,
     cause: Cause,
     scheduled_at: datetime | None,
-    started_at: datetime,
+    clock: Callable[[], datetime],
     environment: Environment,
     owner: Owner,
     at_once: int = 1,
     attempt: int = 1,
 ) -> int:
-    """Begin a run; returns its number.
+    """Begin a run; returns its number, which is the same for a firing that its owner begins again: see _find_recorded.
 
     Args:
         database: Where it is kept.
         job: The job.
         cause: Why it runs.
         scheduled_at: Its fire time; None for a manual run.
-        started_at: Now.
+        clock: Gives the time, once nobody else can begin or end a run.
         environment: Where it takes place.
         owner: Who carries it out.
         at_once: How many runs may go on in this database: a measurement beside another is no measurement.
@@ -97,25 +100,42 @@ def begin_run(
         Busy: If a run of the same job is going on, or as many of others as may.
     """
     fired = cause is Cause.SCHEDULE and attempt == 1 and scheduled_at is not None
+    identity = {
+        "job_id": job.job_id,
+        "cause": cause.value,
+        "status": Status.RUNNING.value,
+        "scheduled_at": scheduled_at,
+        "owner_host": owner.host,
+        "owner_boot": owner.boot,
+        "owner_pid": owner.pid,
+        "owner_started_s": owner.started_s,
+        "attempt": attempt,
+    }
     with database.write() as connection:
+        if scheduled_at is not None and (begun := _find_recorded(connection, identity)) is not None:
+            return begun
         refuse_beside_another(connection, job_id=job.job_id, at_once=at_once)
+        started_at = clock()
         values = {
-            "job_id": job.job_id,
+            **identity,
             "selection_id": selection_id(connection, job.spec.selection),
             "environment_id": get_or_insert(connection, environments, asdict(environment)),
-            "cause": cause.value,
-            "status": Status.RUNNING.value,
-            "scheduled_at": scheduled_at,
             "started_at": started_at,
-            "owner_host": owner.host,
-            "owner_boot": owner.boot,
-            "owner_pid": owner.pid,
-            "owner_started_s": owner.started_s,
-            "attempt": attempt,
             "lateness_s": (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None,
         }
         _account(connection, job, scheduled_at)
         return insert_row(connection, runs, values)
+
+
+def _find_recorded(connection: Connection, identity: Mapping[str, Any]) -> int | None:
+    """Find a row by what nobody else would write; None if there is none.
+
+    A server that goes away may have written what it could no longer confirm: whoever then writes it again would else
+    be in its own way, or be there twice.
+    """
+    same = (column == identity[column.name] for column in runs.c if column.name in identity)
+    lately = select(func.max(runs.c.id) - _LATELY).scalar_subquery()
+    return connection.execute(select(runs.c.id).where(*same, runs.c.id > lately)).scalar()
 
 
 def _account(connection: Connection, job: Job, until: datetime | None) -> None:
@@ -212,15 +232,15 @@ def record_not_run(
     missed: int = 0,
     owed: int = 0,
 ) -> int:
-    """Record a firing that did not happen; returns its number."""
+    """Record a firing that did not happen; returns its number, which is the same for one that is recorded again."""
+    identity = {"job_id": job.job_id, "status": status.value, "scheduled_at": scheduled_at, "finished_at": now}
     with database.write() as connection:
+        if (recorded := _find_recorded(connection, identity)) is not None:
+            return recorded
         values = {
-            "job_id": job.job_id,
+            **identity,
             "selection_id": selection_id(connection, job.spec.selection),
             "cause": Cause.SCHEDULE.value,
-            "status": status.value,
-            "scheduled_at": scheduled_at,
-            "finished_at": now,
             "missed": missed,
             "owed": owed,
             "message": message,

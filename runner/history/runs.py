@@ -23,9 +23,11 @@ EVERY_RUN = (
 )
 
 
-def find_newest(database: Database, job: Job) -> Run | None:
-    """Find the newest row of a job, whether it was carried out or not; None if there is none."""
-    found = read_runs(database, EVERY_RUN.where(runs.c.job_id == job.job_id).order_by(runs.c.id.desc()).limit(1))
+def find_last_fired(database: Database, job: Job) -> Run | None:
+    """Find the newest row of a job that came of its schedule and was not skipped; None if there is none."""
+    fired = runs.c.cause != Cause.MANUAL.value, runs.c.status != Status.SKIPPED.value
+    query = EVERY_RUN.where(runs.c.job_id == job.job_id, *fired).order_by(runs.c.id.desc())
+    found = read_runs(database, query.limit(1))
     return found[0] if found else None
 
 

@@ -18,6 +18,8 @@ DEFAULT_START_METHOD = "spawn" if sys.platform == "darwin" else "fork"
 START_METHODS = ("spawn", "forkserver") if sys.platform == "darwin" else ("fork", "forkserver", "spawn")
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# Containers have the boot of their machine, but processes with numbers of their own.
+_NUMBERS = Path("/proc/self/ns/pid")
 
 
 def usable_cpus() -> int:
@@ -50,10 +52,13 @@ def describe_process() -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Whether a recorded process still runs; one on another machine is taken to."""
-    if owner.host != socket.gethostname():
-        return True
-    return owner.boot == _boot() and _started_s(owner.pid) == owner.started_s
+    """Whether a recorded process still runs; one on another machine is taken to.
+
+    A machine may be given another name while it runs: what tells it first is its boot.
+    """
+    if owner.boot == _boot():
+        return _started_s(owner.pid) == owner.started_s
+    return owner.host != socket.gethostname()
 
 
 def _started_s(pid: int) -> float | None:
@@ -80,9 +85,9 @@ def _started_s(pid: int) -> float | None:
 
 
 def _boot() -> str:
-    """Identify this boot of the machine: by the kernel's own identifier, elsewhere by the time of the boot."""
+    """Tell which processes' numbers are meant: by the kernel's names of the boot and of them, or by the boot's time."""
     try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
+        return f"{_BOOT_ID.read_text(encoding='ascii').strip()} {_NUMBERS.readlink()}"
     except FileNotFoundError:
         import psutil
 

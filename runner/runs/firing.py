@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ def fire(
             job,
             cause=cause,
             scheduled_at=scheduled_at,
-            started_at=datetime.now(UTC),
+            clock=partial(datetime.now, UTC),
             environment=describe_environment(job.spec.root, workers=workers, start_method=start_method),
             owner=describe_process(),
             at_once=at_once,
@@ -261,7 +262,8 @@ def recover(database: Database, gone: Owner | None = None) -> list[int]:
             finish_calibration(database, calibration_id, None)
     ended = []
     for run_id, owner in list_owners(database).items():
-        of_gone = gone is not None and (owner.host, owner.boot, owner.pid) == (gone.host, gone.boot, gone.pid)
+        # Not by the machine's name, which may have been changed since.
+        of_gone = gone is not None and (owner.boot, owner.pid) == (gone.boot, gone.pid)
         if of_gone or not is_alive(owner):
             message = f"the process that carried it out ({owner.pid}) is gone"
             ending = Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)

@@ -72,7 +72,7 @@ def _save(database: Database, job: Job, request: ScanRequest, outcome: Outcome) 
         job,
         cause=Cause.MANUAL,
         scheduled_at=None,
-        started_at=now,
+        clock=lambda: now,
         environment=environment,
         owner=describe_process(),
     )

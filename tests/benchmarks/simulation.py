@@ -272,7 +272,7 @@ class World:
         coming = [event[0] for event in self._events[:1]]
         coming += [self._look_us] if self._look_us is not None else []
         if self._daemon is not None:
-            coming += [round(at_s * _SECOND_US) for at_s, _ in self._daemon._retries.values()]
+            coming += [round(at_s * _SECOND_US) for at_s, _ in self._daemon._later]
         return max(self._passed_us, min(coming)) if coming else None
 
     def _settle(self) -> None:
@@ -318,7 +318,7 @@ class World:
 
         def begin() -> int:
             return begin_run(
-                database, job, cause=cause, scheduled_at=scheduled_at, started_at=datetime.now(UTC), environment=_HERE,
+                database, job, cause=cause, scheduled_at=scheduled_at, clock=lambda: self.now, environment=_HERE,
                 owner=self._owner, at_once=at_once, attempt=attempt,
             )  # fmt: skip
 

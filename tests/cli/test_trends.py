@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -35,8 +36,8 @@ def place(make_place: MakePlace) -> Iterator[str]:
         for number in range(1, RUNS + 1):
             at = start + timedelta(hours=number)
             run_id = begin_run(
-                database, job, cause=Cause.SCHEDULE, scheduled_at=at, started_at=at, environment=environment,
-                owner=describe_process(),
+                database, job, cause=Cause.SCHEDULE, scheduled_at=at, environment=environment,
+                clock=partial(start.__add__, timedelta(hours=number)), owner=describe_process(),
             )  # fmt: skip
             walls = {"sequential": 0.5 if number < SLOWER_FROM else 0.75, "pool": 0.3}
             order = list(walls) if number % 2 else list(walls)[::-1]

@@ -103,6 +103,26 @@ def test_a_run_that_slept_with_the_machine_is_followed_by_the_one_that_makes_up(
     ] == [(run.status, run.cause, run.scheduled_at) for run in rows(world, 1)]
 
 
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["", "meanwhile"])
+def test_what_passes_unfired_after_a_clock_that_was_ahead_was_set_right_is_missed(
+    world: World, *, meanwhile: bool
+) -> None:
+    world.set_clock(365 * DAY)
+    household = Household(world, seed=0)
+    household.register("any-hour", cron="*/20 * * * *", catchup=Catchup.ONCE)
+    household.register("interval", every="20m", catchup=Catchup.ONCE)
+    world.live(HOUR)
+    if meanwhile:
+        world.after(MINUTE, step(world, -365 * DAY))
+    else:
+        world.set_clock(-365 * DAY)
+    world.live(65 * MINUTE)
+    world.rest(3 * HOUR)
+    world.live(MINUTE)
+    for job_id in household.jobs:
+        assert [9] == [run.missed for run in rows(world, job_id) if run.status is Status.MISSED]
+
+
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
 @pytest.mark.parametrize("by", [30 * SECOND, 10 * MINUTE, 2 * HOUR, DAY])
 def test_a_clock_set_back_is_followed_by_what_names_no_time_and_within_three_hours_not_by_what_does(

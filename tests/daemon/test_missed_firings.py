@@ -54,7 +54,7 @@ def test_a_run_of_the_last_daemon_is_ended_even_if_its_machine_is_gone(program: 
         record_daemon(database, elsewhere, now)
         environment = describe_environment(job.spec.root, workers=1, start_method="fork")
         begin_run(
-            database, job, cause=Cause.SCHEDULE, scheduled_at=now, started_at=now, environment=environment,
+            database, job, cause=Cause.SCHEDULE, scheduled_at=now, clock=lambda: now, environment=environment,
             owner=elsewhere,
         )  # fmt: skip
     assert ["running"] == [run["status"] for run in program.history()]

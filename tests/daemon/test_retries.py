@@ -20,6 +20,9 @@ from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
 from runner.model.runs import Status
 
 
+ONE = ("--strategy", "sequential")
+
+
 def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
@@ -63,25 +66,65 @@ def test_a_retry_that_succeeds_is_the_last_and_is_no_late_firing(program: Progra
 
 
 def test_a_retry_that_was_owed_when_the_daemon_died_is_made(program: Program, tree: Path) -> None:
-    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "3s")
+    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "6s")
     moved = tree.rename(tree.with_name("elsewhere"))
     fire_soon(program)
     with program.daemon() as daemon:
         until(lambda: program.history("failed"), "a failure")
         daemon.process.kill()
         daemon.process.wait()
+    assert 1 == program.call("run", "docs").returncode  # no attempt at what is owed
     moved.rename(tree)
     with program.daemon():
         until(lambda: program.history("succeeded"), "the retry")
-    first, second = attempts(program)
-    assert timedelta(seconds=3) <= instant(second["started_at"]) - instant(first["finished_at"])
+    first, second = (run for run in attempts(program) if run["cause"] != "manual")
+    assert timedelta(seconds=6) <= instant(second["started_at"]) - instant(first["finished_at"])
     assert ("failed", 1, "succeeded", 2) == (first["status"], first["attempt"], second["status"], second["attempt"])
+
+
+def test_a_retry_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "4s")
+    moved = enlarge(tree).rename(tree.with_name("elsewhere"))
+    fire_soon(program)
+    with program.daemon() as daemon:
+        until(lambda: program.history("failed"), "a failure")
+        moved.rename(tree)
+        with program.start("run", "docs", stderr=subprocess.DEVNULL) as by_hand:
+            trial = freeze_trial(by_hand.pid)
+            until(lambda: "attempt 2 waits" in daemon.said(), "the retry to meet it")
+            os.killpg(trial.pid, signal.SIGCONT)
+        until(lambda: len(attempts(program)) == 3 and not program.history("running"), "the retry")
+    assert [("failed", "schedule", 1), ("succeeded", "manual", 1), ("succeeded", "schedule", 2)] == [
+        (run["status"], run["cause"], run["attempt"]) for run in attempts(program)
+    ]
+
+
+def test_what_makes_up_for_missed_fire_times_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
+    program.out("schedule", enlarge(tree), "--every", "1h", "--catchup", "all")
+    register_ago(program, timedelta(hours=2, minutes=30))
+    with program.start("run", "docs", stderr=subprocess.DEVNULL) as by_hand:
+        trial = freeze_trial(by_hand.pid)
+        with program.daemon() as daemon:
+            until(lambda: "waits until" in daemon.said(), "what makes up to meet it")
+            os.killpg(trial.pid, signal.SIGCONT)
+            until(lambda: len(program.history("succeeded")) == 3, "both")
+    assert [("succeeded", "manual"), ("missed", "schedule"), ("succeeded", "catchup"), ("succeeded", "catchup")] == [
+        (run["status"], run["cause"]) for run in program.history()
+    ]
+    assert sorted(run["scheduled_at"] for run in program.history()[2:]) == [
+        run["scheduled_at"] for run in program.history()[2:]
+    ]
 
 
 def fire_soon(program: Program) -> None:
     """Let the only job, which fires every hour, have been registered an hour ago but for a second."""
+    register_ago(program, timedelta(hours=1, seconds=-1.5))
+
+
+def register_ago(program: Program, ago: timedelta) -> None:
+    """Let the only job have been registered so long ago."""
     with closing(sqlite3.connect(program.database)) as connection:
-        then = (datetime.now(UTC) - timedelta(hours=1, seconds=-1.5)).replace(tzinfo=None)
+        then = (datetime.now(UTC) - ago).replace(tzinfo=None)
         connection.execute(
             "UPDATE jobs SET schedule_anchor_at = ?, armed_at = ?, created_at = ?", [then.isoformat(" ")] * 3
         )
@@ -89,7 +132,7 @@ def fire_soon(program: Program) -> None:
 
 
 def test_a_running_run_is_cancelled_from_another_process(program: Program, tree: Path) -> None:
-    program.out("schedule", enlarge(tree), "--every", "1s", "--retries", "3", "--retry-delay", "1h")
+    program.out("schedule", enlarge(tree), "--every", "1s", "--retries", "3", "--retry-delay", "1h", *ONE)
     with program.daemon() as daemon:
         trial = daemon.freeze_trial()
         (running,) = until(lambda: program.history("running"), "its row")
@@ -173,10 +216,7 @@ def test_sighup_reads_the_settings_again_and_a_bad_file_changes_nothing(program:
 
 def test_catchup_that_was_queued_when_the_daemon_died_is_made(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--catchup", "all")
-    with closing(sqlite3.connect(program.database)) as connection:
-        then = (datetime.now(UTC) - timedelta(hours=3, minutes=30)).replace(tzinfo=None).isoformat(" ")
-        connection.execute("UPDATE jobs SET schedule_anchor_at = ?, armed_at = ?, created_at = ?", [then] * 3)
-        connection.commit()
+    register_ago(program, timedelta(hours=3, minutes=30))
     enlarge(tree)
     with program.daemon() as daemon:
         daemon.freeze_trial()

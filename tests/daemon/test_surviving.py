@@ -335,7 +335,7 @@ def test_an_innocent_process_with_an_owners_number_is_let_alone(
                 job,
                 cause=Cause.MANUAL,
                 scheduled_at=None,
-                started_at=now,
+                clock=lambda: now,
                 environment=describe_environment(job.spec.root, workers=1, start_method="fork"),
                 owner=replace(owner, **other),
             )

@@ -80,7 +80,7 @@ def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) 
         job,
         cause=Cause.MANUAL,
         scheduled_at=None,
-        started_at=NOW,
+        clock=lambda: NOW,
         environment=ENVIRONMENT,
         owner=owner,
         at_once=at_once,

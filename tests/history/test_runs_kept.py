@@ -1,6 +1,7 @@
 import pickle
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_run_is_given_back_whole(database: Database) -> None:
         job,
         cause=Cause.CATCHUP,
         scheduled_at=NOW - HOUR,
-        started_at=NOW,
+        clock=lambda: NOW,
         environment=ENVIRONMENT,
         owner=OWNER,
     )
@@ -145,7 +146,7 @@ def test_environments_are_kept_once_and_told_apart_by_each_field(database: Datab
             job,
             cause=Cause.MANUAL,
             scheduled_at=None,
-            started_at=NOW,
+            clock=lambda: NOW,
             environment=environment,
             owner=OWNER,
         )
@@ -246,7 +247,7 @@ def test_runs_are_listed_newest_first_and_by_what_is_asked(database: Database) -
             cause=Cause.SCHEDULE,
             # Late by a day: what counts is when it started.
             scheduled_at=NOW + number * HOUR - timedelta(days=1),
-            started_at=NOW + number * HOUR,
+            clock=partial(NOW.__add__, number * HOUR),
             environment=ENVIRONMENT,
             owner=OWNER,
         )

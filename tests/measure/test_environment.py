@@ -60,7 +60,23 @@ def test_this_process_is_alive_but_not_one_of_another_start_or_boot() -> None:
 
 
 def test_a_process_on_another_machine_is_taken_to_live() -> None:
-    assert is_alive(replace(describe_process(), host="elsewhere", pid=2**22 + 1))
+    assert is_alive(replace(describe_process(), host="elsewhere", boot="another", pid=2**22 + 1))
+
+
+def test_a_machine_that_was_given_another_name_knows_its_processes() -> None:
+    owner = replace(describe_process(), host="called something else")
+    assert is_alive(owner)
+    assert not is_alive(replace(owner, pid=2**22 + 1))
+
+
+def test_processes_of_containers_with_numbers_of_their_own_are_not_mistaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = replace(describe_process(), host="another container")
+    numbers = tmp_path / "pid"
+    numbers.symlink_to("pid:[1]")
+    monkeypatch.setattr(environment, "_NUMBERS", numbers)
+    assert is_alive(replace(owner, pid=2**22 + 1)), "it can't be looked for from here"
 
 
 def test_without_the_kernels_identifier_the_time_of_the_boot_tells_boots_apart(

@@ -126,7 +126,7 @@ def test_a_calibration_and_a_run_are_never_beside_each_other(database: Database,
 
     def begin_a_run() -> int:
         return begin_run(
-            database, job, cause=Cause.MANUAL, scheduled_at=None, started_at=NOW, owner=describe_process(),
+            database, job, cause=Cause.MANUAL, scheduled_at=None, clock=lambda: NOW, owner=describe_process(),
             environment=describe_environment(path, workers=1, start_method="fork"),
         )  # fmt: skip
 

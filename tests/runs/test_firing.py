@@ -5,19 +5,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import Connection
 
 from runner.history.care import find_faults
 from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job, change_job
-from runner.history.recording import Busy, Ending, begin_run, finish_run
+from runner.history.recording import Busy, Ending, begin_run, finish_run, record_not_run
 from runner.history.runs import get_run, list_differences, list_runs
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
@@ -68,7 +71,7 @@ def begin(database: Database, job: Job, owner: Owner) -> int:
         job,
         cause=Cause.MANUAL,
         scheduled_at=None,
-        started_at=NOW,
+        clock=lambda: NOW,
         environment=describe_environment(job.spec.root, workers=2, start_method="fork"),
         owner=owner,
     )
@@ -122,6 +125,87 @@ def test_one_file_added_one_removed_and_one_changed_are_told_apart(database: Dat
     third = run(database, job)
     assert (0, 0, 0) == (third.added, third.removed, third.modified)
     assert [] == find_faults(database)
+
+
+def losing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next transaction be written, but nobody be told so."""
+    write = Database.write
+
+    @contextmanager
+    def unheard(self: Database) -> Iterator[Connection]:
+        monkeypatch.setattr(Database, "write", write)
+        with write(self) as connection:
+            yield connection
+        raise HistoryError("the server has gone")
+
+    monkeypatch.setattr(firing, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(Database, "write", unheard)
+
+
+def test_a_run_whose_beginning_was_written_but_not_confirmed_is_carried_out_once(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losing(monkeypatch)
+    run_id = fire(database, job, cause=Cause.SCHEDULE, scheduled_at=NOW, watching=Watching(patient=True))
+    assert [(run_id, Status.SUCCEEDED)] == [(run.run_id, run.status) for run in list_runs(database)]
+
+
+def test_a_firing_that_did_not_happen_is_recorded_once_though_that_was_not_confirmed(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(minutes: int) -> None:
+        at = NOW + timedelta(minutes=minutes)
+        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=at, now=at, message="why")
+
+    losing(monkeypatch)
+    with pytest.raises(HistoryError):
+        record(1)
+    record(1)
+    record(2)
+    assert [NOW + timedelta(minutes=2), NOW + timedelta(minutes=1)] == [run.scheduled_at for run in list_runs(database)]
+
+
+def test_a_run_that_an_error_stopped_ends_as_soon_as_the_database_can_be_written(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = iter(range(3))
+
+    def refuse_three_times(*arguments: Any) -> bool:
+        if next(refusals, None) is not None:
+            raise HistoryError("locked")
+        return finish_run(*arguments)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    told: list[str] = []
+    monkeypatch.setattr(firing, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(firing, "finish_run", refuse_three_times)
+    monkeypatch.setattr(firing, "_conclude", fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        run(database, job, Watching(patient=True, on_wait=told.append))
+    (ended,) = list_runs(database)
+    assert (Status.FAILED, "runner was stopped by an error") == (ended.status, ended.message)
+    assert ["locked"] == told
+
+
+def test_a_run_begins_no_earlier_than_the_one_before_it_has_ended(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when it began to wait for its turn to write."""
+    write = Database.write
+    entered: list[datetime] = []
+
+    @contextmanager
+    def slow(self: Database) -> Iterator[Connection]:
+        with write(self) as connection:
+            entered.append(datetime.now(UTC))
+            yield connection
+
+    monkeypatch.setattr(Database, "write", slow)
+    started_at = run(database, job).started_at
+    assert started_at is not None
+    assert entered[0] <= started_at
 
 
 def test_names_alone_do_not_change(database: Database, root: Path) -> None:

@@ -167,7 +167,7 @@ def finish(
         world.job,
         cause=Cause.SCHEDULE,
         scheduled_at=NOW + timedelta(hours=hour),
-        started_at=NOW + timedelta(hours=hour),
+        clock=lambda: NOW + timedelta(hours=hour),
         environment=describe_environment(world.job.spec.root, workers=1, start_method="fork"),
         owner=describe_process(),
         attempt=attempt,
