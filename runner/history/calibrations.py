@@ -8,9 +8,18 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from runner.history.database import Database
-from runner.history.jobs import get_or_insert, insert_row, read_selection, selection_columns, selection_id
 from runner.history.recording import refuse_beside_another
-from runner.history.runs import read_environment
+from runner.history.rows import (
+    environment_columns,
+    environment_id,
+    insert_row,
+    owner_columns,
+    read_environment,
+    read_owner,
+    read_selection,
+    selection_columns,
+    selection_id,
+)
 from runner.history.tables import calibrations, environments, measurements, selections
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.jobs import Selection
@@ -18,7 +27,7 @@ from runner.model.runs import Cache, Environment, Owner
 
 _CONDITION = tuple(field.name for field in fields(Condition))
 _QUERY = (
-    select(calibrations, *selection_columns(), *(column.label(f"in_{column.name}") for column in environments.c))
+    select(calibrations, *selection_columns(), *environment_columns())
     .join_from(calibrations, selections, calibrations.c.selection_id == selections.c.id)
     .join(environments, calibrations.c.environment_id == environments.c.id)
 )
@@ -43,12 +52,9 @@ def begin_calibration(
         values = {
             "root": root,
             "selection_id": selection_id(connection, selection),
-            "environment_id": get_or_insert(connection, environments, asdict(environment)),
+            "environment_id": environment_id(connection, environment),
             "started_at": started_at,
-            "owner_host": owner.host,
-            "owner_boot": owner.boot,
-            "owner_pid": owner.pid,
-            "owner_started_s": owner.started_s,
+            **owner_columns(owner),
         }
         return insert_row(connection, calibrations, values)
 
@@ -66,10 +72,11 @@ def record_round(database: Database, calibration_id: int, measured: Sequence[Mea
 
 def finish_calibration(database: Database, calibration_id: int, finished_at: datetime | None) -> None:
     """End a calibration; without an instant, it was stopped."""
-    nobody = {"owner_host": None, "owner_boot": None, "owner_pid": None, "owner_started_s": None}
     with database.write() as connection:
         connection.execute(
-            update(calibrations).where(calibrations.c.id == calibration_id).values(finished_at=finished_at, **nobody)
+            update(calibrations)
+            .where(calibrations.c.id == calibration_id)
+            .values(finished_at=finished_at, **owner_columns(None))
         )
 
 
@@ -77,10 +84,7 @@ def list_calibrators(database: Database) -> dict[int, Owner]:
     """List the calibrations that are recorded as going on, each with its owner."""
     with database.read() as connection:
         rows = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None)))
-        return {
-            row.id: Owner(host=row.owner_host, boot=row.owner_boot, pid=row.owner_pid, started_s=row.owner_started_s)
-            for row in rows
-        }
+        return {row.id: read_owner(row) for row in rows}
 
 
 def list_calibrated_now(database: Database) -> dict[int, bytes]:

@@ -6,18 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Label, Row, Table, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from runner.history.database import Database
+from runner.history.rows import insert_row, read_selection, selection_columns, selection_id
 from runner.history.tables import jobs, selections, state
 from runner.model.errors import UsageError
-from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection, Track
-
-
-def selection_columns() -> list[Label[Any]]:
-    """Give the columns that :func:`read_selection` reads."""
-    return [column.label(f"selection_{column.name}") for column in selections.c]
-
+from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind
 
 _QUERY = select(jobs, *selection_columns()).join_from(jobs, selections, jobs.c.selection_id == selections.c.id)
 
@@ -151,35 +146,6 @@ def jobs_revision(database: Database) -> int:
         return int(connection.execute(select(state.c.jobs_revision)).scalar_one())
 
 
-def selection_id(connection: Connection, selection: Selection) -> int:
-    """Give the number of a selection, remembering it if it is new."""
-    values = {
-        "patterns": json.dumps(selection.patterns),
-        "excludes": json.dumps(selection.excludes),
-        "ignore_case": selection.ignore_case,
-        "track": selection.track.value,
-        "one_file_system": selection.one_file_system,
-    }
-    return get_or_insert(connection, selections, values)
-
-
-def get_or_insert(connection: Connection, table: Table, values: dict[str, Any]) -> int:
-    """Give the number of the row with these values, inserting it if there is none."""
-    found = connection.execute(
-        select(table.c.id).where(*(table.c[name] == value for name, value in values.items()))
-    ).scalar()
-    if found is None:
-        found = insert_row(connection, table, values)
-    return int(found)
-
-
-def insert_row(connection: Connection, table: Table, values: dict[str, Any]) -> int:
-    """Insert a row and give the number it was given."""
-    key = connection.execute(insert(table).values(values)).inserted_primary_key
-    assert key is not None  # noqa: S101  a row was inserted
-    return int(key[0])
-
-
 def _list(connection: Connection) -> list[Job]:
     return [_job(row) for row in connection.execute(_QUERY.where(jobs.c.removed_at.is_(None)).order_by(jobs.c.id))]
 
@@ -257,17 +223,6 @@ def _job(row: Row[Any]) -> Job:
         paused=row.paused,
     )
     return Job(job_id=row.id, spec=spec, created_at=row.created_at, armed_at=row.armed_at, removed_at=row.removed_at)
-
-
-def read_selection(row: Row[Any]) -> Selection:
-    """Make a selection of a row that has :func:`selection_columns`."""
-    return Selection(
-        patterns=tuple(json.loads(row.selection_patterns)),
-        excludes=tuple(json.loads(row.selection_excludes)),
-        ignore_case=row.selection_ignore_case,
-        track=Track(row.selection_track),
-        one_file_system=row.selection_one_file_system,
-    )
 
 
 def _refuse_taken_name(connection: Connection, name: str, *, but: int | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from runner.history.database import Database
 from runner.history.tables import files, folders, jobs, problems, runs
@@ -123,5 +123,5 @@ def _forget_unseen(connection: Connection, job_id: int) -> int:
         gone = delete(table).where(table.c.job_id == job_id, table.c.gone_run_id.is_not(None), ~seen)
         counts.append(connection.execute(gone).rowcount)
     holds_any = exists().where(files.c.folder_id == folders.c.id)
-    connection.execute(delete(folders).where(folders.c.job_id == job_id, or_(~holds_any)))
+    connection.execute(delete(folders).where(folders.c.job_id == job_id, ~holds_any))
     return counts[0]

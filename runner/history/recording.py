@@ -11,9 +11,9 @@ from sqlalchemy import Connection, func, insert, or_, select, update
 
 from runner.history.database import Database
 from runner.history.findings import Tally, record_findings
-from runner.history.jobs import get_or_insert, insert_row, selection_id
+from runner.history.rows import environment_id, insert_row, owner_columns, selection_id
 from runner.history.saved import find_last_of_other_selection
-from runner.history.tables import calibrations, differences, environments, executions, jobs, runs
+from runner.history.tables import calibrations, differences, executions, jobs, runs
 from runner.model.errors import RunnerError, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
@@ -99,16 +99,13 @@ def begin_run(
     Raises:
         Busy: If a run of the same job is going on, or as many of others as may.
     """
-    fired = cause is Cause.SCHEDULE and attempt == 1 and scheduled_at is not None
+    fired = cause is Cause.SCHEDULE and attempt == 1
     identity = {
         "job_id": job.job_id,
         "cause": cause.value,
         "status": Status.RUNNING.value,
         "scheduled_at": scheduled_at,
-        "owner_host": owner.host,
-        "owner_boot": owner.boot,
-        "owner_pid": owner.pid,
-        "owner_started_s": owner.started_s,
+        **owner_columns(owner),
         "attempt": attempt,
     }
     with database.write() as connection:
@@ -119,7 +116,7 @@ def begin_run(
         values = {
             **identity,
             "selection_id": selection_id(connection, job.spec.selection),
-            "environment_id": get_or_insert(connection, environments, asdict(environment)),
+            "environment_id": environment_id(connection, environment),
             "started_at": started_at,
             "lateness_s": (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None,
         }

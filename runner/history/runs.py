@@ -8,16 +8,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from runner.history.database import Database
+from runner.history.rows import environment_columns, read_environment, read_owner
 from runner.history.tables import differences, environments, executions, jobs, runs
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
-from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Owner, Run, Status
+from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Run, Status
 
 # How many of a job's newest rows are looked at for one of a kind.
 _MOST_LOOKED_AT = 10_000
 
 EVERY_RUN = (
-    select(runs, jobs.c.name, jobs.c.root, *(column.label(f"in_{column.name}") for column in environments.c))
+    select(runs, jobs.c.name, jobs.c.root, *environment_columns())
     .join_from(runs, jobs, runs.c.job_id == jobs.c.id)
     .outerjoin(environments, runs.c.environment_id == environments.c.id)
 )
@@ -73,7 +74,7 @@ def list_owners(database: Database) -> dict[int, Owner]:
     """List the runs that are recorded as running, each with its owner."""
     with database.read() as connection:
         query = select(runs).where(runs.c.status == Status.RUNNING.value)
-        return {row.id: _owner(row) for row in connection.execute(query)}
+        return {row.id: read_owner(row) for row in connection.execute(query)}
 
 
 def list_runs(
@@ -245,16 +246,6 @@ def _execution(row: Row[Any]) -> Execution:
     fields["status"] = Status(row.status)
     fields["cache"] = Cache(row.cache) if row.cache is not None else None
     return Execution(**fields)
-
-
-def read_environment(row: Row[Any]) -> Environment:
-    """Make an environment of a row that has its columns, each with ``in_`` before its name."""
-    names = (column.name for column in environments.c if column.name != "id")
-    return Environment(**{name: row._mapping[f"in_{name}"] for name in names})  # noqa: SLF001  its public name
-
-
-def _owner(row: Row[Any]) -> Owner:
-    return Owner(host=row.owner_host, boot=row.owner_boot, pid=row.owner_pid, started_s=row.owner_started_s)
 
 
 def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
