@@ -12,7 +12,8 @@ from runner.history.jobs import Revision, list_jobs, revise_jobs
 from runner.model.errors import UsageError
 from runner.model.jobs import Job, JobSpec, ScheduleKind
 from runner.runs.caches import forget
-from runner.runs.jobsfile import JobsFile, Wanted, entries_of
+from runner.runs.jobfields import entries_of
+from runner.runs.jobsfile import JobsFile, Wanted
 from runner.runs.registering import check_root
 
 

@@ -18,7 +18,8 @@ from runner.model.jobs import (
     Selection,
     Track,
 )
-from runner.runs.jobsfile import FIELDS, JobsFile, load_jobs, read_jobs, write_jobs
+from runner.runs.jobfields import FIELDS
+from runner.runs.jobsfile import JobsFile, load_jobs, read_jobs, write_jobs
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
 HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="Europe/Zurich", anchor_at=NOW, jitter_s=300)
