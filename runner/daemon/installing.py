@@ -1,12 +1,12 @@
 """A service's file: where a service manager looks for it, and how it gets there."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from runner.daemon.replacing import replace_file
 from runner.model.errors import UsageError
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
@@ -74,24 +74,10 @@ def write_service(path: Path, content: bytes, *, force: bool) -> bool:
         if there and not force:
             raise UsageError(f"{path} is there already and differs; look at it, then replace it with --force")
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        replace_file(path, content, durable=True)
     except OSError as error:
         raise UsageError(
             f"the service's file {path} can't be written: {error.strerror}; "
             "write it as somebody who may, or take what `runner service print` writes"
         ) from error
     return there
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, 0o644)  # as managers want it, whatever the umask
-            os.fsync(descriptor)
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        os.unlink(name)  # noqa: PTH108
-        raise

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.daemon.figures import Figures
+from runner.daemon.replacing import remove_leftovers, replace_file
 from runner.history.database import Database
 from runner.model.errors import HistoryError, UsageError
 from runner.model.metrics import Metrics
@@ -53,7 +53,7 @@ class MetricsWriter:
         Raises:
             HistoryError: If the database can't be read.
         """
-        self._remove_leftovers()
+        remove_leftovers(self._path)
         self._alive_at = datetime.now(UTC)
         self._figures = Figures(self._database, self._alive_at)
         self._thread.start()
@@ -87,9 +87,9 @@ class MetricsWriter:
         try:
             with suppress(HistoryError):  # which the daemon logs; what was known before is written
                 self._figures.follow()
-            replace_file(
-                self._path, self._render(self._figures.metrics(datetime.now(UTC), up=up, alive_at=self._alive_at))
-            )
+            text = self._render(self._figures.metrics(datetime.now(UTC), up=up, alive_at=self._alive_at))
+            # After the machine has crashed nobody wants the figures from before.
+            replace_file(self._path, text.encode(), durable=False)
         except OSError as error:
             self._note_failure(f"the metrics file {self._path} can't be written: {error.strerror}; trying again")
         except Exception:  # noqa: BLE001  the thread must go on
@@ -104,41 +104,6 @@ class MetricsWriter:
         if message != self._failed:
             _log.error("%s", message)
         self._failed = message
-
-    def _remove_leftovers(self) -> None:
-        """Remove what a daemon has left that was killed while it wrote."""
-        with suppress(OSError):
-            for path in self._path.parent.iterdir():
-                if path.name.startswith(_prefix(self._path)) and path.name.endswith(_SUFFIX):
-                    path.unlink()
-
-
-# Collectors read what ends in .prom.
-_SUFFIX = ".new"
-
-
-def _prefix(path: Path) -> str:
-    return f".{path.name}."
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Replace a file by another text as a whole, readable for everybody, whoever reads it meanwhile.
-
-    It is not forced onto the disk: after the machine has crashed nobody wants the figures from before.
-
-    Raises:
-        OSError: If it can't be.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(descriptor, 0o644)  # as collectors want it, whatever the umask
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)  # noqa: PTH108
-        raise
 
 
 def _check(given: str) -> Path:

@@ -20,7 +20,7 @@ import runner
 from runner.measure.trial import HEADER, PROGRESS, TrialReport
 from runner.model.errors import ScanError
 from runner.model.runs import Status
-from runner.model.signals import signal_name
+from runner.model.signals import signal_group, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,26 +262,15 @@ class _Trial:
         if self._complete():
             self._wait_until(lambda: self._reap(wait=False), _GRACE_S)
         if self.exit_code != 0:
-            self._signal(signal.SIGTERM)
+            signal_group(self._process.pid, signal.SIGTERM)
             # Ended orphans count as members until init has collected them, so this may take all of its time.
-            self._wait_until(lambda: self._reap(wait=False) and not self._signal(0), _CLEAN_UP_S)
-        self._signal(signal.SIGKILL)
+            self._wait_until(lambda: self._reap(wait=False) and not signal_group(self._process.pid, 0), _CLEAN_UP_S)
+        # Nobody else has the group's number yet: the trial itself was collected only moments before.
+        signal_group(self._process.pid, signal.SIGKILL)
         self._reap(wait=True)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None  # noqa: S101  they are pipes
             pipe.close()
-
-    def _signal(self, number: int) -> bool:
-        """Signal the trial's process group, which is its session; returns whether anyone was left in it.
-
-        The group's number can't have been given to others: the kernel keeps it while a member lives, and the
-        trial itself is collected only moments before.
-        """
-        try:
-            os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):  # macOS answers EPERM when only zombies are left
-            return False
-        return True
 
     def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s

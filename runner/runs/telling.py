@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
-from runner.model.signals import signal_name
+from runner.model.signals import signal_group, signal_name
 
 # How long a command may take, how long it may clean up once it is told to end, and how often it is looked at.
 LIMIT_S = 30.0
@@ -100,25 +100,15 @@ def _follow(
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and whatever else is in its group: asked first, then killed."""
-    _signal(process, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     deadline_s = time.monotonic() + _GRACE_S
-    # The kernel gives the group's number to nobody else while a member lives.
-    while process.poll() is None or _signal(process, 0):
+    while process.poll() is None or signal_group(process.pid, 0):
         if time.monotonic() >= deadline_s:
-            _signal(process, signal.SIGKILL)
+            signal_group(process.pid, signal.SIGKILL)
             break
         time.sleep(_TICK_S)
     with suppress(subprocess.TimeoutExpired):  # one that became another user's can't be killed
         process.wait(_GRACE_S)
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Signal a process's group; returns whether anyone was left in it."""
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS answers EPERM when only zombies are left
-        return False
-    return True
 
 
 class _Stderr:

@@ -10,7 +10,8 @@ import pytest
 from conftest import until
 
 from runner.daemon.figures import Figures
-from runner.daemon.metrics import MetricsWriter, replace_file
+from runner.daemon.metrics import MetricsWriter
+from runner.daemon.replacing import replace_file
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job, remove_job
 from runner.history.prune import Retention, prune
@@ -162,7 +163,7 @@ def test_an_error_is_logged_once_and_what_follows_it_too(
 ) -> None:
     caplog.set_level("INFO")
 
-    def full(_path: Path, _text: str) -> None:
+    def full(_path: Path, _content: bytes, *, durable: bool) -> None:  # noqa: ARG001
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -178,13 +179,14 @@ def test_an_error_is_logged_once_and_what_follows_it_too(
     ] == caplog.messages
 
 
-def test_a_file_is_replaced_whole_and_readable_for_everybody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_replaced_whole_and_readable_for_everybody(tmp_path: Path, *, durable: bool) -> None:
     path = tmp_path / "runner.prom"
     path.write_text("old\n")
     held = path.open()
     mask = os.umask(0o077)
     try:
-        replace_file(path, "ä\n")
+        replace_file(path, "ä\n".encode(), durable=durable)
     finally:
         os.umask(mask)
     assert "old\n" == held.read()
@@ -197,7 +199,7 @@ def test_a_file_is_replaced_whole_and_readable_for_everybody(tmp_path: Path) -> 
 def test_a_file_that_can_not_be_replaced_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "runner.prom").mkdir()
     with pytest.raises(OSError, match="directory"):
-        replace_file(tmp_path / "runner.prom", "x")
+        replace_file(tmp_path / "runner.prom", b"x", durable=False)
     assert ["runner.prom"] == os.listdir(tmp_path)
 
 

@@ -241,7 +241,7 @@ def test_a_disk_that_hangs_holds_up_neither_firing_nor_stopping(program: Program
     program.out("schedule", tree, "--every", "1s")
     defect = (
         "import runner.daemon.metrics as metrics\n"
-        "metrics.replace_file = lambda *_: (sys.stderr.write('hangs\\n'), threading.Event().wait())"
+        "metrics.replace_file = lambda *_, **__: (sys.stderr.write('hangs\\n'), threading.Event().wait())"
     )
     with broken_daemon(program, defect, "--metrics-file", "runner.prom") as daemon:
         until(lambda: "hangs" in daemon.said(), "the disk to hang")
