@@ -55,7 +55,7 @@ class Waiting:
 
     def __init__(self, root_fd: int) -> None:
         self._root = Folder(None, b"", root_fd)
-        self.folders: deque[tuple[Folder, bytes]] = deque()
+        self.folders: list[tuple[Folder, bytes]] = []
         self._parents: dict[tuple[Folder, bytes], Folder] = {}
         self._open: deque[Folder] = deque()
         allowed = os.sysconf("SC_OPEN_MAX")

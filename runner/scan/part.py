@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
-    # A folder that was read: its path, its found names joined by NUL, their stats, and the number of its entries.
-    Row: TypeAlias = tuple[bytes, bytes, bytes, int]
     # A path that could not be read, the error's number and its text.
     Trouble: TypeAlias = tuple[bytes, int, str]
 
@@ -65,11 +63,6 @@ class Part:
             names.append(self.names[number])
             number = PLACE.unpack_from(self.places, number * PLACE.size)[0]
         return b"/".join(reversed(names)).lstrip(b"/")  # the root's own name is empty
-
-    def rows(self) -> Iterator[Row]:
-        """Give each folder with its path."""
-        for number, (_, entries) in enumerate(PLACE.iter_unpack(self.places)):
-            yield self.path(number), self.sorted_names(number), self.stats[number], entries
 
     def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Give path, found names and stats of each folder in which something was found."""

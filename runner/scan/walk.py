@@ -97,7 +97,6 @@ class Walker:
         *,
         until: Until | None = None,
         descend: bool = True,
-        depth_first: bool = True,
     ) -> Part:
         """Read folders and everything below them.
 
@@ -107,7 +106,6 @@ class Walker:
             until: Asked after each folder whether that is enough, given the work done so far, about one per entry
                 listed, and how many folders wait; None for all there are.
             descend: Whether subfolders are read as well, or left.
-            depth_first: Whether the newest folder is read first, which holds few folders open, or the oldest.
 
         Returns:
             What was read, and which folders are left.
@@ -118,7 +116,7 @@ class Walker:
         waiting = Waiting(self.fd)
         try:
             waiting.add_starts(starts)
-            return self._read(waiting, report, until, descend=descend, depth_first=depth_first)
+            return self._read(waiting, report, until, descend=descend)
         except OSError as error:
             raise ScanError(f"the scan ran short: {error.strerror}; raise the limit or run fewer at a time") from error
         finally:
@@ -149,13 +147,13 @@ class Walker:
             os.close(fd)
         return stats if kept == names and not part.problems else None
 
-    def _read(self, waiting: Waiting, report: Report, until: Until | None, *, descend: bool, depth_first: bool) -> Part:
+    def _read(self, waiting: Waiting, report: Report, until: Until | None, *, descend: bool) -> Part:
         part = Part()
         folders = waiting.folders
-        take = folders.pop if depth_first else folders.popleft
         reported = entries = files = spent = 0
         while folders:
-            parent, name = take()
+            # The newest first, which holds few folders open.
+            parent, name = folders.pop()
             try:
                 fd = waiting.open(parent, name)
             except OSError as error:

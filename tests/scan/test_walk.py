@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import find, found, in_child, read, scratch, write_comb, write_tree
+from trees import find, folders, found, in_child, read, scratch, write_comb, write_tree
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
@@ -29,10 +29,10 @@ def test_sizes_and_times_are_those_of_lstat(tmp_path: Path) -> None:
 
     part = read(tmp_path)
 
-    stats = [pair for row in sorted(part.rows()) for pair in unpack_stats(row[2])]
+    stats = [pair for _, _, packed in sorted(part.findings()) for pair in unpack_stats(packed)]
     expected = [(tmp_path / os.fsdecode(path)).lstat() for path in [b"a.md", b"below/b.md", b"below/link.md"]]
     assert [(entry.st_size, entry.st_mtime_ns) for entry in expected] == stats
-    assert [b"", b""] == [row[2] for row in read(tmp_path, NAMES_ONLY).rows()]
+    assert [b"", b""] == [packed for _, _, packed in read(tmp_path, NAMES_ONLY).findings()]
 
 
 @pytest.mark.parametrize("time_ns", [14 * 10**18, -14 * 10**18])
@@ -67,13 +67,12 @@ def with_descriptors(count: int, function: Callable[[], Any]) -> Any:
     return function()
 
 
-@pytest.mark.parametrize("depth_first", [True, False])
-def test_a_deep_comb_is_read_with_few_descriptors(*, depth_first: bool) -> None:
+def test_a_deep_comb_is_read_with_few_descriptors() -> None:
     with scratch() as root:
         write_comb(root, 300)
         expected = find(root, "-name", "*.md")
         # A quarter of 20 plus what the tests themselves hold open.
-        part = in_child(lambda: with_descriptors(20, lambda: read(root, depth_first=depth_first)))
+        part = in_child(lambda: with_descriptors(20, lambda: read(root)))
 
     assert [] == part.problems
     assert expected == found(part)
@@ -119,7 +118,7 @@ def test_in_a_readable_folder_that_may_not_be_entered_names_are_found_and_stats_
         part = in_child(lambda: read(root), as_nobody=True)
 
     assert [b"list/x.md"] == found(part)
-    assert [(None, None)] == [pair for row in part.rows() for pair in unpack_stats(row[2])]
+    assert [(None, None)] == [pair for _, _, packed in part.findings() for pair in unpack_stats(packed)]
     denied = (errno.EACCES, "Permission denied")
     assert [(b"list/below", *denied), (b"list/x.md", *denied)] == sorted(part.problems)
 
@@ -199,9 +198,8 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped_for: str
 ) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
-    inside = {f"{parent}/{child}/x.md": 0 for parent in "ab" for child in "12"}
-    write_tree(root, inside)
-    write_tree(outside, {f"{child}/secret.md": 0 for child in "12"})
+    write_tree(root, {f"{parent}/{child}/below/x.md": 0 for parent in "ab" for child in "12"})
+    write_tree(outside, {f"{child}/below/secret.md": 0 for child in "12"})
     monkeypatch.setattr(held, "MAX_OPEN", 1)
 
     closed: list[bytes] = []
@@ -218,11 +216,14 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
                 outside.rename(root / os.fsdecode(folder.name))
 
     monkeypatch.setattr(held.Waiting, "_evict", evict)
-    part = read(root, depth_first=False)
+    part = read(root)
 
+    # The swapped one was closed when the first of its subfolders was entered, which is the only one that was read.
     [other] = {b"a", b"b"} - {closed[0]}
-    assert [other + f"/{child}/x.md".encode() for child in "12"] == found(part)
-    assert [] == [row[0] for row in part.rows() if row[0].startswith(closed[0] + b"/")]
+    entered = [path for path in folders(part) if path.startswith(closed[0] + b"/")]
+    assert [entered[0], entered[0] + b"/below"] == entered
+    expected = [*(other + f"/{child}/below/x.md".encode() for child in "12"), entered[1] + b"/x.md"]
+    assert sorted(expected) == found(part)
 
 
 def test_a_folder_that_vanishes_was_simply_removed_a_moment_earlier(
@@ -306,7 +307,7 @@ def test_excludes_prune_by_name_and_by_path(tmp_path: Path, excludes: tuple[str,
 
 def test_a_pruned_folder_is_not_read(tmp_path: Path) -> None:
     write_tree(tmp_path, {"skip/below/x.md": 0, "keep/x.md": 0})
-    assert {b"", b"keep"} == {row[0] for row in read(tmp_path, Selection(excludes=("skip",))).rows()}
+    assert [b"", b"keep"] == folders(read(tmp_path, Selection(excludes=("skip",))))
 
 
 def test_other_file_systems_are_left_unread_only_on_request() -> None:
@@ -344,10 +345,8 @@ def write_nested(folder: Path, tree: dict[str, Any]) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(tree=TREES, budget=st.integers(1, 400), depth_first=st.booleans(), most_open=st.integers(1, 4))
-def test_reading_in_parts_loses_and_doubles_nothing(
-    tree: dict[str, Any], budget: int, most_open: int, *, depth_first: bool
-) -> None:
+@given(tree=TREES, budget=st.integers(1, 400), most_open=st.integers(1, 4))
+def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget: int, most_open: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(held, "MAX_OPEN", most_open)
         root = Path(folder)
@@ -355,16 +354,16 @@ def test_reading_in_parts_loses_and_doubles_nothing(
         rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
         walker = Walker(os.fsencode(root), Selection())
         while rest:
-            part = walker.read(rest, lambda *_: None, until=lambda spent, _: spent >= budget, depth_first=depth_first)
+            part = walker.read(rest, lambda *_: None, until=lambda spent, _: spent >= budget)
             assert part.names
-            folders_read += [row[0] for row in part.rows()]
+            folders_read += folders(part)
             files_found += found(part)
             rest = part.rest
         walker.close()
-        folders = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
+        there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
         expected = find(root, "!", "-type", "d", "-name", "*.md")
 
-    assert sorted(folders) == sorted(folders_read)
+    assert sorted(there) == sorted(folders_read)
     assert expected == sorted(files_found)
 
 
@@ -374,7 +373,7 @@ def test_what_identifies_a_folder_is_told_to_whoever_wants_it(tmp_path: Path) ->
     part = walker.read([b""], lambda *_: None)
     walker.close()
     told = tmp_path.stat()
-    assert (b"", b"a.md", 3) == (part.path(0), part.found[0], next(part.rows())[3])
+    assert (b"", b"a.md", 3) == (part.path(0), part.found[0], part.count()[1])
     assert (told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns) == STAMPS.unpack_from(part.stamps)
     assert b"" == read(tmp_path).stamps
     assert stat.S_ISDIR(told.st_mode)

@@ -39,6 +39,10 @@ def found(part: Part) -> list[bytes]:
     return sorted(join_path(path, name) for path, names, _ in part.findings() for name in found_names(names))
 
 
+def folders(part: Part) -> list[bytes]:
+    return sorted(part.path(number) for number in range(len(part.names)))
+
+
 def read(root: Path, selection: Selection | None = None, **limits: Any) -> Part:
     """Read a tree whole."""
     walker = Walker(os.fsencode(root), selection or Selection())

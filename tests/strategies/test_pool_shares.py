@@ -38,4 +38,5 @@ def test_folders_handed_back_by_a_worker_are_shared_out_again(
     )
     scan.end()
 
-    assert sorted(expected) == sorted(row[0] for part in scan.found.parts for row in decode(part).rows())
+    parts = list(map(decode, scan.found.parts))
+    assert sorted(expected) == sorted(part.path(number) for part in parts for number in range(len(part.names)))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from runner.measure.trials import Outcome, Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Status
-from runner.scan.part import decode
+from runner.scan.part import Part, decode
 from runner.scan.snapshot import found_names, join_path, unpack_stats
 from runner.strategies import STRATEGIES, load_strategy
 from runner.strategies.base import ScanRequest
@@ -73,17 +74,18 @@ def request_for(
     )
 
 
-def rows(outcome: Outcome) -> list[tuple[bytes, bytes, bytes, int]]:
+def parts(outcome: Outcome) -> list[Part]:
     assert (Status.SUCCEEDED, None, None) == (outcome.status, outcome.message, outcome.defect)
-    return [row for part in outcome.result.parts for row in decode(part).rows()]
+    return [decode(part) for part in outcome.result.parts]
 
 
 def found(outcome: Outcome) -> list[bytes]:
-    return sorted(join_path(row[0], name) for row in rows(outcome) for name in found_names(row[1]))
+    findings = chain.from_iterable(part.findings() for part in parts(outcome))
+    return sorted(join_path(path, name) for path, names, _ in findings for name in found_names(names))
 
 
 def folders(outcome: Outcome) -> list[bytes]:
-    return sorted(row[0] for row in rows(outcome))
+    return sorted(part.path(number) for part in parts(outcome) for number in range(len(part.names)))
 
 
 def find(root: Path, *conditions: str) -> list[bytes]:
@@ -140,7 +142,7 @@ def test_regardless_of_case_it_finds_what_find_finds(strategy: str, zoo: Path) -
 
 
 def test_every_size_and_time_is_that_of_lstat(strategy: str, zoo: Path) -> None:
-    for path, names, stats, _ in rows(scan(strategy, zoo)):
+    for path, names, stats in chain.from_iterable(part.findings() for part in parts(scan(strategy, zoo))):
         paths = [os.path.join(os.fsencode(zoo), path, name) for name in found_names(names)]
         expected = [(os.lstat(path).st_size, os.lstat(path).st_mtime_ns) for path in paths]
         assert expected == list(unpack_stats(stats))
@@ -202,8 +204,8 @@ def test_progress_only_grows_and_ends_at_what_was_found(strategy: str, zoo: Path
 
     for counts in zip(*((each.folders, each.entries, each.files) for each in told), strict=True):
         assert sorted(counts) == list(counts)
-    read = rows(outcome)
-    expected = Progress(folders=len(read), entries=sum(row[3] for row in read), files=len(found(outcome)))
+    entries = sum(part.count()[1] for part in parts(outcome))
+    expected = Progress(folders=len(folders(outcome)), entries=entries, files=len(found(outcome)))
     assert expected == told[-1]
 
 
