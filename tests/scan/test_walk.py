@@ -4,6 +4,8 @@ import resource
 import stat
 import tempfile
 from collections.abc import Callable
+from itertools import count as naturals
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +64,10 @@ def test_a_chain_of_5000_folders_needs_neither_recursion_nor_long_paths_nor_many
 
 def with_descriptors(count: int, function: Callable[[], Any]) -> Any:
     """Call a function in a process that may open so many files besides those that are open."""
-    highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + count, highest + count))
+    taken = set(map(int, os.listdir("/proc/self/fd")))
+    # Numbers are given from below, so a high one that is taken leaves many more under it.
+    limit = next(islice((fd for fd in naturals() if fd not in taken), count, None))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     return function()
 
 
