@@ -1,8 +1,8 @@
 """``python -m tests.benchmarks.faults``: kills, stops and starves a real daemon, and looks each time what was lost.
 
 Four jobs run over trees that change. After each fault the history is compared with what it was before, with the clock,
-with the processes that live, and with find; the kinds of faults are in ``fault_kinds``, what is looked at in
-``fault_ledger``. Exits with 1 when anything was found.
+with the processes that live, and with find; the kinds of faults are in ``fault_processes`` and
+``fault_files``, what is looked at in ``fault_ledger``. Exits with 1 when anything was found.
 """
 
 import argparse
@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from random import Random
 from types import FrameType
 
-from tests.benchmarks.fault_kinds import KINDS, Kind
+from tests.benchmarks import fault_files, fault_processes
+from tests.benchmarks.fault_kinds import Kind
 from tests.benchmarks.fault_ledger import COLUMNS, Ledger, Wrong
 from tests.benchmarks.fault_world import JOBS, Hang, World
 
+KINDS = [*fault_processes.KINDS, *fault_files.KINDS]
 # Every so many faults each job has to run undisturbed before the check, and at the end.
 _ALL_JOBS_EVERY = 10
 _QUICK = [job for job in JOBS if job.every_s == 1]

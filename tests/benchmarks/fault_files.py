@@ -1,0 +1,252 @@
+"""Faults of what processes work with: the database is locked, the disk full, a tree goes, a migration breaks off."""
+
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from tests.benchmarks.fault_kinds import MOMENT_S, Kinds, moment, rest
+from tests.benchmarks.fault_world import JOBS, Hang, World, trials, wait_for
+
+KINDS = Kinds()
+
+
+def _mounts(world: World) -> str | None:
+    return None if world.mounts else "mounts are not permitted"
+
+
+def _permissions(world: World) -> str | None:
+    return None if world.obeys_permissions else "root can't give up its power over permissions without setpriv"
+
+
+# The database.
+
+
+def _hold_locked(world: World, least_s: float, most_s: float) -> None:
+    with closing(sqlite3.connect(world.database, isolation_level=None, timeout=30)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        rest(world, most_s, least_s)
+        connection.execute("ROLLBACK")
+
+
+@KINDS.enter("database locked")
+def _locked(world: World) -> None:
+    _hold_locked(world, 0.5, 3)
+
+
+@KINDS.enter("database locked for too long", every=4)
+def _locked_long(world: World) -> None:
+    """Hold the lock for longer than runner waits for it."""
+    _hold_locked(world, 16.5, 19)
+
+
+@contextmanager
+def _full(world: World, room: int) -> Iterator[None]:
+    """Leave so many bytes on the disk that holds the history."""
+    filler = world.kept / "filler"
+    try:
+        with filler.open("wb") as file, suppress(OSError):  # the daemon may have taken some meanwhile
+            os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(world.kept).free - room))
+        yield
+    finally:
+        filler.unlink()
+
+
+@KINDS.enter("disk full", needs=_mounts)
+def _disk_full(world: World) -> None:
+    with _full(world, world.random.choice((0, 4_096, 20_000))):
+        rest(world, 2, 0.3)
+
+
+@KINDS.enter("disk full in mid-save", needs=_mounts)
+def _disk_full_saving(world: World) -> None:
+    world.change("large", 400)
+    with _full(world, world.random.randrange(50_000, 400_000)):
+        rest(world, 3.5, 2.1)
+
+
+@contextmanager
+def _limited(pid: int, which: int, soft: int) -> Iterator[None]:
+    """Put a limit on a process meanwhile."""
+    before = resource.prlimit(pid, which)
+    resource.prlimit(pid, which, (soft, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, which, before)
+
+
+@KINDS.enter("files may not grow")
+def _file_size(world: World) -> None:
+    world.change("large", 200)
+    log = world.database.with_name("runner.db-wal")
+    size = log.stat().st_size if log.exists() else 0
+    with _limited(world.pid(), resource.RLIMIT_FSIZE, world.random.randrange(size + 8_000)):
+        rest(world, 2.5, 0.5)
+
+
+@KINDS.enter("no descriptors left")
+def _descriptors(world: World) -> None:
+    held = max(int(path.name) for path in Path(f"/proc/{world.pid()}/fd").iterdir())
+    with _limited(world.pid(), resource.RLIMIT_NOFILE, max(3, held - world.random.randrange(-6, 4))):
+        rest(world, 2, 0.3)
+
+
+# The trees.
+
+
+@KINDS.enter("root moved away in mid-scan")
+def _root_away(world: World) -> bool:
+    job = "large" if world.mounts else world.random.choice(JOBS).name
+    return _without_root(world, job, lambda _root: None)
+
+
+@KINDS.enter("root replaced by a file in mid-scan")
+def _root_file(world: World) -> bool:
+    return _without_root(world, world.random.choice(JOBS).name, lambda root: root.write_text("a file\n"))
+
+
+@KINDS.enter("root replaced by a folder in mid-scan")
+def _root_folder(world: World) -> bool:
+    def replace(root: Path) -> None:
+        root.mkdir()
+        (root / "stranger.md").touch()
+
+    return _without_root(world, world.random.choice(JOBS).name, replace)
+
+
+def _without_root(world: World, job: str, replace: Callable[[Path], object]) -> bool:
+    """Put something else where the tree of a job was, for a while."""
+    root = world.root(job)
+    trial = _trial_of(world, job)
+    if world.mounts:  # a mount can't be renamed
+        world.unmount(job)
+    away = root.with_name("away")
+    root.rename(away)
+    try:
+        replace(root)
+        rest(world, 1.2, 0.1)
+    finally:
+        if root.is_dir():
+            shutil.rmtree(root)
+        root.unlink(missing_ok=True)
+        away.rename(root)
+        if world.mounts:
+            world.mount(job)
+    return trial is not None
+
+
+def _trial_of(world: World, job: str) -> int | None:
+    def look() -> int | None:
+        found = next(iter(trials(world.pid())), None)
+        return found if found is not None and world.is_running(job) else None
+
+    trial = moment(look)
+    rest(world, 0.04)
+    return trial
+
+
+@KINDS.enter("root unmounted in mid-scan", needs=_mounts)
+def _root_unmounted(world: World) -> bool:
+    job = world.random.choice(JOBS).name
+    trial = _trial_of(world, job)
+    world.unmount(job)
+    try:
+        rest(world, 1.2, 0.1)
+    finally:
+        world.mount(job)
+    return trial is not None
+
+
+@KINDS.enter("root closed in mid-scan", needs=_permissions)
+def _root_closed(world: World) -> bool:
+    job = world.random.choice(JOBS).name
+    trial = _trial_of(world, job)
+    closed = world.root(job) if world.random.random() < 0.5 else world.root(job) / "part-3"
+    mode = closed.stat().st_mode
+    closed.chmod(0)
+    try:
+        rest(world, 1.2, 0.1)
+    finally:
+        closed.chmod(mode)
+    return trial is not None
+
+
+# The schema.
+
+# Enough for a migration to take a while.
+_OLD_RUNS = 30_000
+_OLD = """
+import sys
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+from runner.model.bundled import bundled
+config = Config()
+config.set_main_option("script_location", str(bundled("migrations")))
+with create_engine("sqlite:///" + sys.argv[1]).begin() as connection:
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
+    connection.exec_driver_sql("PRAGMA journal_mode")
+"""
+
+
+def _old_database(world: World) -> Path:
+    """Give a database of the first schema with enough in it to take a while."""
+    path = world.folder / "old.db"
+    if path.exists():
+        return path
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", _OLD, path], check=True, cwd=root, env=world.environment)
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("INSERT INTO selections VALUES (1, '[\"*.md\"]', '[]', 0, 'stat', 0)")
+        old.execute(
+            "INSERT INTO jobs (id, name, root, selection_id, strategies, catchup, paused, created_at, armed_at) VALUES "
+            "(1, 'old', x'2f6f6c64', 1, '[\"sequential\"]', 'once', 0, '2020-01-01 00:00:00', '2020-01-01 00:00:00')"
+        )
+        columns = {row[1] for row in old.execute("PRAGMA table_info(runs)") if row[3] and not row[5]}
+        values = {
+            "job_id": "1",
+            "selection_id": "1",
+            "cause": "'manual'",
+            "status": "'failed'",
+            "started_at": "'2021-01-01 00:00:00'",
+            "finished_at": "'2021-01-01 00:00:01'",
+            "message": "'kept'",
+        }
+        values |= dict.fromkeys(columns - values.keys(), "0")
+        old.execute(
+            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {_OLD_RUNS}) "  # noqa: S608  own names
+            f"INSERT INTO runs ({', '.join(values)}) SELECT {', '.join(values.values())} FROM n"
+        )
+    return path
+
+
+@KINDS.enter("killed in mid-migration")
+def _killed_migrating(world: World) -> None:
+    path = world.folder / "upgraded" / "runner.db"
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir()
+    shutil.copy(_old_database(world), path)
+    upgrading = world.start("db", "upgrade", "--db", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    world.by_hand.append(upgrading)
+    # It works on the database from the moment it has made the backup's file.
+    with suppress(Hang):
+        wait_for(lambda: len(list(path.parent.iterdir())) > 1, "the backup", MOMENT_S, 0.0005)
+    rest(world, 0.35)
+    upgrading.kill()
+    upgrading.wait()
+    world.by_hand.remove(upgrading)
+    for command in ("upgrade", "check"):
+        code, out = world.ask("db", command, "--db", str(path))
+        if code != 0:
+            raise Hang(f"after a killed upgrade, db {command} ends with {code}: {out!r}")
+    with closing(sqlite3.connect(path)) as upgraded:
+        if upgraded.execute("SELECT count(*) FROM run_history WHERE message = 'kept'").fetchone() != (_OLD_RUNS,):
+            raise Hang("after a killed upgrade, the history is another")
