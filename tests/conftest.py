@@ -104,6 +104,14 @@ def database(place: str) -> Iterator[Database]:
     database.close()
 
 
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[Database]:
+    """Give an empty history in a file, for what is the same whatever kind of database it is."""
+    database = open_database(locate(str(tmp_path / "runner.db")))
+    yield database
+    database.close()
+
+
 def until(ask: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
     """Ask until the answer is yes, and give it; fail when it does not come in time."""
     deadline = time.monotonic() + within_s
@@ -290,6 +298,14 @@ def thaw(trial: psutil.Process) -> None:
 def family(pid: int) -> list[psutil.Process]:
     """Give the processes that descend from one."""
     return psutil.Process(pid).children(recursive=True)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; an orphan is a zombie until init has collected it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def gone(processes: list[psutil.Process]) -> bool:

@@ -3,13 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from runner.history.database import Database, locate
+from runner.history.database import Database
 from runner.history.runs import list_runs
-from runner.history.upgrade import open_database
 from runner.model.jobs import Catchup
 from runner.model.runs import Cause, Run, Status
 from tests.benchmarks.simulation import World
@@ -21,12 +19,10 @@ TWO = START + 2 * HOUR
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    database: Database = open_database(locate(str(tmp_path / "runner.db")))
-    world = World(database, START, at_once=4)
+def world(history: Database) -> Iterator[World]:
+    world = World(history, START, at_once=4)
     with world.entered():
         yield world
-    database.close()
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import Program, enlarge, until
 
-from runner.history.database import Database, locate
+from runner.history.database import Database
 from runner.history.runs import list_runs
-from runner.history.upgrade import open_database
 from runner.model.jobs import Catchup
 from runner.model.runs import Run, Status
 from tests.benchmarks.simulation import World
@@ -21,12 +20,10 @@ START = datetime(2026, 6, 1, 2, 59, 50, tzinfo=UTC)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    database: Database = open_database(locate(str(tmp_path / "runner.db")))
-    world = World(database, START)
+def world(history: Database) -> Iterator[World]:
+    world = World(history, START)
     with world.entered():
         yield world
-    database.close()
 
 
 def runs_of(world: World, job_id: int | None = None) -> list[Run]:

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from conftest import Program, enlarge, thaw, until
+from conftest import Program, enlarge, is_gone, thaw, until
 
 LISTENER = "import os, sys; open(sys.argv[1], 'a').write(sys.stdin.read()); os.close(0)"
 # Refuses to end and so does its child; tells both numbers.
@@ -39,14 +38,7 @@ def heard(told: Path) -> list[dict[str, Any]]:
 
 def alive(note: Path) -> list[int]:
     """Give the processes of a hanging command that have not ended."""
-
-    def ended(number: int) -> bool:
-        try:
-            return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    return [int(number) for number in note.read_text().split() if not ended(int(number))]
+    return [int(number) for number in note.read_text().split() if not is_gone(int(number))]
 
 
 def test_a_failure_a_recovery_and_a_change_are_told_once_each(program: Program, tree: Path, told: Path) -> None:

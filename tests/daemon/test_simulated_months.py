@@ -1,29 +1,18 @@
 """Months of a real daemon's firings by a simulated clock, compared with fire times worked out apart."""
 
 import itertools
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from runner.history.database import Database, locate
+from runner.history.database import Database
 from runner.history.runs import list_runs
-from runner.history.upgrade import open_database
 from runner.model.jobs import Catchup
 from runner.model.runs import Cause
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household, accounts, live_through
 
 DURATIONS = [timedelta(seconds=number) for number in (1, 2, 40, 1, 5000)]
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[Database]:
-    """Give an empty history in a file; which kind of database it is makes no difference to what fires when."""
-    opened = open_database(locate(str(tmp_path / "runner.db")))
-    yield opened
-    opened.close()
 
 
 def register_some(household: Household) -> None:

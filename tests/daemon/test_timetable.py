@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from conftest import until
@@ -10,9 +9,8 @@ from conftest import until
 from runner.daemon import service
 from runner.daemon.scheduler import Timetable
 from runner.daemon.service import Choices, Daemon
-from runner.history.database import Database, locate
+from runner.history.database import Database
 from runner.history.jobs import add_job
-from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
 from runner.render.records import show_record
 from runner.schedules import trigger
@@ -83,19 +81,12 @@ def test_a_timetable_that_never_started_can_be_stopped() -> None:
     Timetable(lambda *_: None).stop()
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(locate(str(tmp_path / "runner.db")))
-    yield opened
-    opened.close()
-
-
-def test_a_clock_set_back_by_hours_is_followed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_set_back_by_hours_is_followed(history: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make_job(1, every="1s", anchor=datetime.now(UTC))
-    add_job(database, job.spec, job.armed_at)
+    add_job(history, job.spec, job.armed_at)
     offset_s = service._clock_offset_s()
     monkeypatch.setattr(service, "_clock_offset_s", lambda: offset_s + 3 * 3600)
-    daemon = Daemon(database, lambda: Choices(start_method="fork"), show_record)
+    daemon = Daemon(history, lambda: Choices(start_method="fork"), show_record)
     told: list[tuple[int, datetime, datetime]] = []
     monkeypatch.setattr(daemon, "_dispatch", lambda *due: told.append(due))
     # As the clock was three hours ahead, everything up to then has fired.

@@ -18,11 +18,10 @@ from sqlalchemy import Connection
 
 from runner.history.care import find_faults
 from runner.history.contents import list_changes, list_files, list_problems
-from runner.history.database import Database, locate
+from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
 from runner.history.recording import Busy, Ending, begin_run, finish_run, record_not_run
 from runner.history.runs import get_run, list_differences, list_runs
-from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.errors import HistoryError
 from runner.model.jobs import Job, JobSpec, Selection, Track
@@ -34,10 +33,8 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(locate(str(tmp_path / "history.db")))
-    yield database
-    database.close()
+def database(history: Database) -> Database:
+    return history
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from runner.history.database import Database, locate
+from runner.history.database import Database
 from runner.history.jobs import add_job, list_jobs
-from runner.history.upgrade import open_database
 from runner.model.errors import UsageError
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.runs.registering import check_root, check_spec, default_name, find_or_add, unique
@@ -19,10 +17,8 @@ SPEC = JobSpec(name="docs", root=b"/srv/docs")
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(locate(str(tmp_path / "history.db")))
-    yield database
-    database.close()
+def database(history: Database) -> Database:
+    return history
 
 
 def refusal(spec: JobSpec) -> str:

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
-from conftest import until
+from conftest import is_gone, until
 
 from runner.runs import telling
 from runner.runs.telling import Told, tell_command
@@ -93,16 +92,9 @@ while True:
 
 
 def assert_ended(note: Path) -> None:
-    """Make sure that no process of a hanging command is left; orphans wait as zombies until init collects them."""
-
-    def ended(number: int) -> bool:
-        try:
-            return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
+    """Make sure that no process of a hanging command is left."""
     numbers = [int(number) for number in note.read_text().split()]
-    until(lambda: all(map(ended, numbers)), "the end of the group")
+    until(lambda: all(map(is_gone, numbers)), "the end of the group")
 
 
 def test_one_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
