@@ -22,9 +22,9 @@ from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
 from runner.daemon.supervisor import Supervisor
 from runner.daemon.workers import Firing, Workers
-from runner.history.daemons import accounted_until, find_daemon, record_daemon, record_heartbeat
+from runner.history.daemons import find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
-from runner.history.jobs import jobs_revision, list_jobs, set_back
+from runner.history.jobs import accounted_until, jobs_revision, list_jobs, set_back
 from runner.history.prune import Retention
 from runner.history.recording import Busy, record_not_run
 from runner.history.runs import find_last_fired, get_run, list_unmade

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import delete, insert, select, update
 
 from runner.history.database import Database
-from runner.history.tables import daemons, jobs
+from runner.history.tables import daemons
 from runner.measure.environment import is_alive
 from runner.model.runs import Owner
 
@@ -91,10 +91,3 @@ def find_daemon(database: Database) -> DaemonRecord | None:
         heartbeat_at=row.heartbeat_at,
         stopped_at=row.stopped_at,
     )
-
-
-def accounted_until(database: Database) -> dict[int, datetime]:
-    """Give for each job that ever fired the instant up to which its fire times have a record, carried out or not."""
-    query = select(jobs.c.id, jobs.c.accounted_at).where(jobs.c.accounted_at.is_not(None))
-    with database.read() as connection:
-        return {row[0]: row[1] for row in connection.execute(query)}

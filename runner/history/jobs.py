@@ -146,6 +146,13 @@ def jobs_revision(database: Database) -> int:
         return int(connection.execute(select(state.c.jobs_revision)).scalar_one())
 
 
+def accounted_until(database: Database) -> dict[int, datetime]:
+    """Give for each job that ever fired the instant up to which its fire times have a record, carried out or not."""
+    query = select(jobs.c.id, jobs.c.accounted_at).where(jobs.c.accounted_at.is_not(None))
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def _list(connection: Connection) -> list[Job]:
     return [_job(row) for row in connection.execute(_QUERY.where(jobs.c.removed_at.is_(None)).order_by(jobs.c.id))]
 

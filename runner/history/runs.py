@@ -28,8 +28,7 @@ def find_last_fired(database: Database, job: Job) -> Run | None:
     """Find the newest row of a job that came of its schedule and was not skipped; None if there is none."""
     fired = runs.c.cause != Cause.MANUAL.value, runs.c.status != Status.SKIPPED.value
     query = EVERY_RUN.where(runs.c.job_id == job.job_id, *fired).order_by(runs.c.id.desc())
-    found = read_runs(database, query.limit(1))
-    return found[0] if found else None
+    return find_run(database, query)
 
 
 def list_unmade(database: Database, job: Job) -> tuple[list[Run], set[datetime]]:
@@ -125,40 +124,30 @@ def get_run(database: Database, run_id: int) -> Run:
     Raises:
         UsageError: If there is none.
     """
-    found = read_runs(database, EVERY_RUN.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else []
-    if not found:
+    found = find_run(database, EVERY_RUN.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else None
+    if found is None:
         raise UsageError(f"there is no run {run_id}; see `runner history`")
-    return found[0]
+    return found
 
 
 def list_last_runs(database: Database) -> dict[int, Run]:
-    """Give each job's newest run that was carried out or is going on."""
-    newest = (
-        select(runs.c.id)
-        .where(runs.c.job_id == jobs.c.id, runs.c.started_at.is_not(None))
-        .order_by(runs.c.id.desc())
-        .limit(1)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    with database.read() as connection:
-        ids = [found for found in connection.execute(select(newest).select_from(jobs)).scalars() if found is not None]
-    return {run.job_id: run for run in read_runs(database, EVERY_RUN.where(runs.c.id.in_(ids)))}
+    """Give each job's newest run that was carried out or is going on; none of removed jobs."""
+    return _list_newest(database, runs.c.started_at.is_not(None))
 
 
 def list_last_saved(database: Database) -> dict[int, Run]:
     """Give the newest run of each job that has saved what it found, as far as one is among its last rows."""
-    return _list_newest(database, runs.c.files.is_not(None))
+    return _list_newest(database, runs.c.files.is_not(None), _is_among_last())
 
 
 def list_last_succeeded(database: Database) -> dict[int, Run]:
     """Give the newest run of each job that has succeeded, as far as one is among its last rows."""
-    return _list_newest(database, runs.c.status == Status.SUCCEEDED.value)
+    return _list_newest(database, runs.c.status == Status.SUCCEEDED.value, _is_among_last())
 
 
-def _list_newest(database: Database, condition: ColumnElement[bool]) -> dict[int, Run]:
+def _is_among_last() -> ColumnElement[bool]:
+    """Whether a run is among its job's last rows: a job may have failed for years, and nobody waits for all of that."""
     others = runs.alias()
-    # A job may have failed for years; who asks is not to wait until all of that is read.
     oldest = (
         select(others.c.id)
         .where(others.c.job_id == jobs.c.id)
@@ -168,9 +157,13 @@ def _list_newest(database: Database, condition: ColumnElement[bool]) -> dict[int
         .correlate(jobs)
         .scalar_subquery()
     )
+    return runs.c.id >= func.coalesce(oldest, 0)
+
+
+def _list_newest(database: Database, *conditions: ColumnElement[bool]) -> dict[int, Run]:
     newest = (
         select(runs.c.id)
-        .where(runs.c.job_id == jobs.c.id, runs.c.id >= func.coalesce(oldest, 0), condition)
+        .where(runs.c.job_id == jobs.c.id, *conditions)
         .order_by(runs.c.id.desc())
         .limit(1)
         .correlate(jobs)
@@ -218,6 +211,12 @@ def list_differences(database: Database, run: Run) -> list[Difference]:
         return [
             Difference(path=row.path, found_by=tuple(json.loads(row.found_by))) for row in connection.execute(query)
         ]
+
+
+def find_run(database: Database, query: Select[Any]) -> Run | None:
+    """Find the first run that a query made of ``EVERY_RUN`` finds; None if there is none."""
+    found = read_runs(database, query.limit(1))
+    return found[0] if found else None
 
 
 def read_runs(database: Database, query: Select[Any]) -> list[Run]:

@@ -1,11 +1,12 @@
 """Runs that have saved what they found: which came first, last or before another, and what they looked for."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from runner.history.database import Database
-from runner.history.runs import EVERY_RUN, read_runs
+from runner.history.runs import EVERY_RUN, find_run
 from runner.history.tables import runs
 from runner.model.jobs import Job
 from runner.model.runs import Run
@@ -13,23 +14,21 @@ from runner.model.runs import Run
 
 def find_last_saved(database: Database, job: Job, at: datetime) -> Run | None:
     """Find the newest run of a job that had saved what it found by an instant; None if there was none."""
-    query = EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), runs.c.finished_at <= at)
-    found = read_runs(database, query.order_by(runs.c.id.desc()).limit(1))
-    return found[0] if found else None
+    return find_run(database, _saved(job).where(runs.c.finished_at <= at).order_by(runs.c.id.desc()))
 
 
 def find_first_saved(database: Database, job: Job) -> Run | None:
     """Find the oldest run of a job that has saved what it found; None if there is none."""
-    query = EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
-    found = read_runs(database, query.order_by(runs.c.id).limit(1))
-    return found[0] if found else None
+    return find_run(database, _saved(job).order_by(runs.c.id))
 
 
 def find_saved_before(database: Database, job: Job, run: Run) -> Run | None:
     """Find the newest run of a job before another one that has saved what it found; None if there is none."""
-    query = EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
-    found = read_runs(database, query.order_by(runs.c.id.desc()).limit(1))
-    return found[0] if found else None
+    return find_run(database, _saved(job).where(runs.c.id < run.run_id).order_by(runs.c.id.desc()))
+
+
+def _saved(job: Job) -> Select[Any]:
+    return EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
 
 
 def shows_changes(database: Database, run: Run) -> bool:

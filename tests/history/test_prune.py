@@ -9,8 +9,8 @@ from history_examples import NOW, begin, count_rows, listing, opened, play, snap
 
 from runner.history.care import compact, find_faults, size_bytes
 from runner.history.contents import list_changes, list_files, list_problems
-from runner.history.daemons import accounted_until
 from runner.history.database import Database
+from runner.history.jobs import accounted_until
 from runner.history.prune import FAILURES, Pruned, Retention, count_prunable, prune
 from runner.history.recording import Ending, finish_run, record_not_run
 from runner.history.runs import get_run, list_runs

@@ -10,9 +10,8 @@ from history_examples import opened
 from sqlalchemy import event
 
 from runner.history.contents import count_folders, list_changes, list_files, list_versions
-from runner.history.daemons import accounted_until
 from runner.history.database import Database
-from runner.history.jobs import get_job, list_jobs
+from runner.history.jobs import accounted_until, get_job, list_jobs
 from runner.history.notifications import find_told, list_notifications
 from runner.history.runs import (
     get_run,
