@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.history.database import Database
@@ -130,8 +130,3 @@ def _is_broken(name: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def unique(values: Sequence[str]) -> tuple[str, ...]:
-    """Drop repetitions, keeping the order."""
-    return tuple(dict.fromkeys(values))

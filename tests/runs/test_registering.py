@@ -10,7 +10,7 @@ from runner.history.database import Database
 from runner.history.jobs import add_job, list_jobs
 from runner.model.errors import UsageError
 from runner.model.jobs import Job, JobSpec, Selection
-from runner.runs.registering import check_root, check_spec, default_name, find_or_add, unique
+from runner.runs.registering import check_root, check_spec, default_name, find_or_add
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SPEC = JobSpec(name="docs", root=b"/srv/docs")
@@ -167,7 +167,3 @@ def test_a_path_that_is_no_folder_is_refused(database: Database, tmp_path: Path)
         with pytest.raises(UsageError):
             find_or_add(database, target, lambda _: pytest.fail("it was added"))
     assert [] == list_jobs(database)
-
-
-def test_repetitions_are_dropped_and_the_order_stays() -> None:
-    assert ("b", "a", "c") == unique(["b", "a", "b", "c", "a"])
