@@ -76,7 +76,7 @@ def is_ahead(job: Job, accounted_at: datetime | None, now: datetime) -> bool:
 
 
 def reach_back(job: Job, now: datetime) -> Job:
-    """Let a job's intervals count from before it was armed, in phase, when the clock was set back to before they began."""
+    """Let a job's intervals count, in phase, from before it was armed, when the clock was set back past their start."""
     schedule = job.spec.schedule
     if schedule is None or schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= now:
         return job

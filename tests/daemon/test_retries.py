@@ -19,7 +19,6 @@ from runner.history.runs import list_unmade
 from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
 from runner.model.runs import Status
 
-
 ONE = ("--strategy", "sequential")
 
 
