@@ -148,11 +148,15 @@ def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Databas
         db: What a flag names.
         creating: Whether the command begins a history where there is none. Others are answered as by an empty one, and
             where somebody has named it, that it is not there is told: it may be a slip of the pen.
+
+    Raises:
+        Unknown: If a job or run that is asked about is not known; says so where that is for want of the database.
     """
     from runner.cli.logs import warn_on_stderr
     from runner.history.database import locate
     from runner.history.sqlite import NoFile, SqliteFile
     from runner.history.upgrade import open_database
+    from runner.model.errors import Unknown
     from runner.render.text import harmless
 
     warn_on_stderr()
@@ -166,6 +170,14 @@ def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Databas
     database = open_database(location)
     try:
         yield database, settings
+    except Unknown as error:
+        if not isinstance(location, NoFile):
+            raise
+        what = str(error).rpartition("; ")[0]
+        raise Unknown(
+            f"{what}, as there is no database at {location} yet; name another with --db, "
+            "or begin it with `runner schedule` or `runner run`"
+        ) from None
     finally:
         database.close()
     if note:

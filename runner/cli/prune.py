@@ -55,6 +55,7 @@ def prune(
         since = datetime.now(UTC) - timedelta(seconds=parse_duration(older_than))
     retention = Retention(since=since, newest=keep, failures=keep_failures)
     with options.opened(db) as (database, _):
+        options.require(database)
         job_id = get_job(database, job, removed=True).job_id if job is not None else None
         if dry_run:
             typer.echo(f"{count_prunable(database, retention, job_id):,} runs would be forgotten", err=True)

@@ -137,6 +137,7 @@ def regressions(
     start, _ = parse_span(since, None, now)
     found = {}
     with options.opened(db) as (database, _):
+        options.require(database)  # or a slip of the pen would pass for a good answer
         jobs = [get_job(database, job, removed=True)] if job is not None else list_jobs(database)
         for each in jobs:
             series = newest_series(list_timings(database, each.job_id, since=start))

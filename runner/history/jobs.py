@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 from runner.history.database import Database
 from runner.history.rows import insert_row, read_selection, selection_columns, selection_id
 from runner.history.tables import jobs, selections, state
-from runner.model.errors import UsageError
+from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind
 
 _QUERY = select(jobs, *selection_columns()).join_from(jobs, selections, jobs.c.selection_id == selections.c.id)
@@ -104,11 +104,11 @@ def get_job(database: Database, name_or_number: str, *, removed: bool = False) -
         removed: Whether a removed job will do; of several by one name, the last removed.
 
     Raises:
-        UsageError: If there is none.
+        Unknown: If there is none.
     """
     job = find_job(database, name_or_number, removed=removed)
     if job is None:
-        raise UsageError(f"there is no job {name_or_number!r}; see `runner jobs`")
+        raise Unknown(f"there is no job {name_or_number!r}; see `runner jobs`")
     return job
 
 

@@ -14,7 +14,7 @@ from runner.history.findings import Tally, record_findings
 from runner.history.rows import environment_id, insert_row, owner_columns, selection_id
 from runner.history.saved import find_last_of_other_selection
 from runner.history.tables import calibrations, differences, executions, jobs, runs
-from runner.model.errors import RunnerError, UsageError
+from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
 from runner.scan.snapshot import Snapshot
@@ -257,7 +257,7 @@ def request_cancel(database: Database, run_id: int, now: datetime) -> None:
         query = select(runs.c.status).where(runs.c.id == run_id)
         status = connection.execute(query).scalar() if 0 < run_id < 2**63 else None
         if status is None:
-            raise UsageError(f"there is no run {run_id}; see `runner history`")
+            raise Unknown(f"there is no run {run_id}; see `runner history`")
         if status != Status.RUNNING.value:
             raise UsageError(f"run {run_id} is not going on: it {_ENDED[Status(status)]}; see `runner status`")
         asked = update(runs).where(runs.c.id == run_id, runs.c.cancel_requested_at.is_(None))

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 from runner.history.database import Database
 from runner.history.rows import environment_columns, read_environment, read_owner
 from runner.history.tables import differences, environments, executions, jobs, runs
-from runner.model.errors import UsageError
+from runner.model.errors import Unknown
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Run, Status
 
@@ -122,11 +122,11 @@ def get_run(database: Database, run_id: int) -> Run:
     """Get a run by its number.
 
     Raises:
-        UsageError: If there is none.
+        Unknown: If there is none.
     """
     found = find_run(database, EVERY_RUN.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else None
     if found is None:
-        raise UsageError(f"there is no run {run_id}; see `runner history`")
+        raise Unknown(f"there is no run {run_id}; see `runner history`")
     return found
 
 

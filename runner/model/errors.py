@@ -16,6 +16,10 @@ class UsageError(RunnerError):
     exit_code = 2
 
 
+class Unknown(UsageError):
+    """A job or run by a name or number that nothing in the database has."""
+
+
 class HistoryError(RunnerError):
     """The database could not be used: locked, full, unreadable, damaged."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.history.database import Database
 from runner.history.jobs import find_job, find_jobs_at
 from runner.measure.environment import usable_cpus
-from runner.model.errors import ScanError, UsageError
+from runner.model.errors import ScanError, Unknown, UsageError
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.scan.match import Matcher
 from runner.scan.root import open_root
@@ -92,7 +92,7 @@ def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) 
     if job is not None:
         return job
     if not names_folder(target):
-        raise UsageError(f"there is no job and no folder {target!r}; see `runner jobs`")
+        raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
     root = check_root(target)
     known = find_jobs_at(database, root)
     if len(known) > 1:

@@ -149,7 +149,7 @@ ASKING = [
 ]
 # What an empty history answers as well as any, and with which exit code.
 EMPTY = {
-    **dict.fromkeys(["history", "regressions", "jobs", "next", "prune --keep 1", "prune --keep 1 --dry-run"], 0),
+    **dict.fromkeys(["history", "jobs", "next"], 0),
     "status": 1,
 }
 
@@ -219,9 +219,25 @@ def test_a_database_that_is_not_there_is_not_made_by_asking(program: Program, tr
             assert done.returncode or f"note: there is no database at {typo} yet\n".encode() in done.stderr, line
         else:
             assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n")), line
+            if not line.startswith("calibrate"):
+                assert f"there is no database at {typo}".encode() in done.stderr, line
         assert sorted(before) == sorted(os.listdir(program.folder)), line
     program.out(*flags, "run", "docs")
     assert 1 == len(program.json(*flags, "history"))
+
+
+def test_an_unknown_job_is_not_laid_on_a_database_that_is_there(known: Program) -> None:
+    for line in ("history nobody", "show 99", "run nobody", "cancel 99"):
+        done = known.quick(*line.split())
+        assert b"database" not in done.stderr, line
+
+
+def test_what_is_unknown_without_a_database_says_how_one_begins(program: Program) -> None:
+    done = program.quick("history", "docs; rm")
+    said = f"runner: there is no job 'docs; rm', as there is no database at {program.database} yet; "
+    assert done.stderr.decode().startswith(said)
+    assert b"--db" in done.stderr
+    assert b"runner schedule" in done.stderr
 
 
 def test_the_default_database_answers_a_newcomer(program: Program) -> None:
