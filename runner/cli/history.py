@@ -57,6 +57,7 @@ def history(
     from runner.render.records import RUN_KEYS, run_record
     from runner.runs.asking import parse_span
     from runner.runs.firing import recover
+    from runner.runs.retrying import find_attempts
 
     now = datetime.now(UTC)
     statuses = _parse_statuses(status or [])
@@ -66,13 +67,14 @@ def history(
         known = get_job(database, job, removed=True) if job is not None else None
         recover(database)
         runs = list_runs(database, job=known, statuses=statuses, since=start, until=end, limit=shown)
+        attempts = find_attempts(database, runs, now)
     if fmt != "table":
-        write_records(map(run_record, runs), fmt, columns=RUN_KEYS)
+        write_records((run_record(run, attempts.again_at.get(run.run_id)) for run in runs), fmt, columns=RUN_KEYS)
         return
     from runner.render.tables import runs_table
 
     more = limit is None and len(runs) > _TABLE_ROWS
-    write_table(runs_table(runs[:_TABLE_ROWS] if more else runs, now=now))
+    write_table(runs_table(runs[:_TABLE_ROWS] if more else runs, now=now, attempts=attempts))
     if more:
         typer.echo(f"older runs are not shown; runner history --limit {10 * _TABLE_ROWS} shows more", err=True)
 
@@ -105,18 +107,29 @@ def show_run(database: "Database", run: "Run", fmt: options.FormatName) -> None:
     from runner.history.notifications import list_notifications
     from runner.history.runs import list_differences
     from runner.render.records import show_record
+    from runner.runs.retrying import find_attempts
 
+    now = datetime.now(UTC)
+    attempts = find_attempts(database, [run], now)
     changes = list_changes(database, run.job_id, run.run_id - 1, run.run_id)
     problems = list_problems(database, run)
     differences = list_differences(database, run)
     told = list_notifications(database, run)
     if fmt != "table":
-        write_document(show_record(run, changes, problems, differences, told), fmt)
+        retry_at = attempts.again_at.get(run.run_id)
+        write_document(show_record(run, changes, problems, differences, told, retry_at), fmt)
         return
     from runner.render.show import run_view
 
-    now = datetime.now(UTC)
-    view = run_view(run, now=now, changes=changes, problems=problems, differences=differences, notifications=told)
+    view = run_view(
+        run,
+        now=now,
+        attempts=attempts,
+        changes=changes,
+        problems=problems,
+        differences=differences,
+        notifications=told,
+    )
     write_table(view)
 
 

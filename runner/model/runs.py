@@ -1,6 +1,7 @@
 """What a run leaves behind: its status, its executions, its environment and its findings."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -244,3 +245,17 @@ class Run:
     message: str | None = None
     executions: tuple[Execution, ...] = ()
     environment: Environment | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempts:
+    """What there is to know of the attempts of firings besides the runs themselves.
+
+    Attributes:
+        most: By a job's number, how many attempts a firing of it has at most, as the job is now; jobs without retries
+            and removed ones are left out.
+        again_at: By a failed run's number, when its next attempt is due; past while that waits for a daemon.
+    """
+
+    most: Mapping[int, int] = field(default_factory=dict)
+    again_at: Mapping[int, datetime] = field(default_factory=dict)

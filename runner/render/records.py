@@ -25,7 +25,7 @@ EXECUTION_KEYS = (
 RUN_KEYS = (
     *("run", "job", "root", "cause", "status", "scheduled_at", "started_at", "finished_at", "wall_s", "files"),
     *("directories", "added", "removed", "modified", "problems", "message", "executions", "missed", "differences"),
-    *("root_base64", "attempt", "lateness_s"),
+    *("root_base64", "attempt", "lateness_s", "retry_at"),
 )
 FILE_KEYS = ("path", "size_bytes", "modified_at", "mtime_ns", "first_run", "path_base64", "unknown")
 CHANGE_KEYS = ("kind", "path", "old_size_bytes", "new_size_bytes", "path_base64")
@@ -40,8 +40,13 @@ JOB_KEYS = (
 )
 
 
-def run_record(run: Run) -> Record:
-    """Give one run as ``history`` lists it; ``problems`` and ``differences`` are counts."""
+def run_record(run: Run, retry_at: datetime | None = None) -> Record:
+    """Give one run as ``history`` lists it; ``problems`` and ``differences`` are counts.
+
+    Args:
+        run: The run.
+        retry_at: When its next attempt is due; None for none.
+    """
     root, root_base64 = exact(run.root)
     return {
         "run": run.run_id,
@@ -66,6 +71,7 @@ def run_record(run: Run) -> Record:
         "root_base64": root_base64,
         "attempt": run.attempt,
         "lateness_s": run.lateness_s,
+        "retry_at": _instant(retry_at),
     }
 
 
@@ -75,6 +81,7 @@ def show_record(
     problems: Iterable[Problem] = (),
     differences: Iterable[Difference] = (),
     notifications: Iterable[Notification] = (),
+    retry_at: datetime | None = None,
 ) -> Record:
     """Give one run whole, as ``show`` does: :func:`run_record` with the lists in place of their counts, and more.
 
@@ -82,7 +89,7 @@ def show_record(
     follow at the end.
     """
     return {
-        **run_record(run),
+        **run_record(run, retry_at),
         "problems": [problem_record(problem) for problem in problems],
         "differences": [difference_record(difference) for difference in differences],
         "changes": [change_record(change) for change in changes],

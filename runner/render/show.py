@@ -8,18 +8,21 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.notifications import Notification
-from runner.model.runs import Change, Difference, Execution, Problem, Run, Status
+from runner.model.runs import Attempts, Change, Difference, Execution, Problem, Run, Status
 from runner.model.units import format_bytes, format_seconds
 from runner.render.bars import parts_bar
 from runner.render.grid import Cell, Column, Grid
 from runner.render.tables import (
+    NO_ATTEMPTS,
     NOTHING,
     STATUS_STYLES,
+    attempt_text,
     changes_cell,
     changes_table,
     cold_note,
     count_cell,
     key_values,
+    message_text,
     ratio_cell,
     relative,
     status_cell,
@@ -32,6 +35,7 @@ def run_view(
     run: Run,
     *,
     now: datetime,
+    attempts: Attempts = NO_ATTEMPTS,
     changes: Sequence[Change] = (),
     problems: Sequence[Problem] = (),
     differences: Sequence[Difference] = (),
@@ -44,6 +48,7 @@ def run_view(
     Args:
         run: The run.
         now: The instant that relative times count from; aware.
+        attempts: What is known of the attempts of its firing.
         changes: What changed in it.
         problems: What it could not read.
         differences: On what its strategies disagree.
@@ -51,7 +56,7 @@ def run_view(
         zone: Whose clock is shown; None for this machine's.
         limit: Of each list so many are shown, and the number of the others.
     """
-    parts: list[RenderableType] = [key_values(_summary(run, now, zone))]
+    parts: list[RenderableType] = [key_values(_summary(run, now, attempts, zone))]
     if run.executions:
         parts += [_title("executions"), _executions(run.executions)]
         parts += _phases(run.executions)
@@ -73,22 +78,28 @@ def run_view(
     return Group(*parts)
 
 
-def _summary(run: Run, now: datetime, zone: tzinfo | None) -> Iterator[tuple[str, str | Cell]]:
+def _summary(run: Run, now: datetime, attempts: Attempts, zone: tzinfo | None) -> Iterator[tuple[str, str | Cell]]:
     yield "run", str(run.run_id)
     yield "job", printable(run.job)
     yield "root", printable(run.root)
     yield "status", status_cell(run)
     if run.message:
-        yield "message", Cell(run.message, STATUS_STYLES[run.status] if run.status is not Status.SUCCEEDED else "")
+        message = message_text(run, NO_ATTEMPTS, zone)
+        yield "message", Cell(message, STATUS_STYLES[run.status] if run.status is not Status.SUCCEEDED else "")
     yield "cause", run.cause.value
+    if attempt := attempt_text(run, attempts):
+        again_at = attempts.again_at.get(run.run_id)
+        again = "" if again_at is None else f"; to be tried again at {_shown_instant(again_at, now, zone)}"
+        yield "attempt", attempt + again
     for name, instant in (
         ("scheduled", run.scheduled_at),
         ("started", run.started_at),
-        ("finished", run.finished_at),
+        ("finished" if run.started_at else "recorded", run.finished_at),
     ):
         if instant is not None:
-            shown = instant.astimezone(zone).isoformat(sep=" ", timespec="seconds")
-            yield name, f"{shown} ({relative(instant, now)})"
+            yield name, _shown_instant(instant, now, zone)
+    if run.started_at is None:  # so that there is nothing to measure or to find
+        return
     yield "wall", format_seconds(run.wall_s)
     yield "files", count_cell(run.files)
     yield "folders", count_cell(run.directories)
@@ -97,6 +108,10 @@ def _summary(run: Run, now: datetime, zone: tzinfo | None) -> Iterator[tuple[str
         yield "problems", Cell(f"{run.problems:,}", "yellow")
     if run.differences:
         yield "differences", Cell(f"{run.differences:,}", "red")
+
+
+def _shown_instant(instant: datetime, now: datetime, zone: tzinfo | None) -> str:
+    return f"{instant.astimezone(zone).isoformat(sep=' ', timespec='seconds')} ({relative(instant, now)})"
 
 
 def _executions(executions: Sequence[Execution]) -> Grid:

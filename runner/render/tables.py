@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.jobs import Job
-from runner.model.runs import Cache, Change, ChangeKind, Execution, FoundFile, Run, Status
+from runner.model.runs import Attempts, Cache, Cause, Change, ChangeKind, Execution, FoundFile, Run, Status
 from runner.model.units import format_bytes, format_seconds
 from runner.render.bars import sparkline
 from runner.render.formats import STRATEGIES
@@ -48,9 +48,12 @@ _SHORT = {"sequential": "seq", "incremental": "incr"}
 _FEWEST_TO_DRAW = 5
 # Listings are laid out in parts of this many rows, so that a million files need no room.
 _PART = 5_000
+NO_ATTEMPTS = Attempts()
 
 
-def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None) -> RenderableType:
+def runs_table(
+    runs: Sequence[Run], *, now: datetime, attempts: Attempts = NO_ATTEMPTS, zone: tzinfo | None = None
+) -> RenderableType:
     """Lay out runs for ``history``.
 
     A run that never started shows, dimmed, the fire time at which it should have. Messages that do not fit follow.
@@ -58,6 +61,7 @@ def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None
     Args:
         runs: In the order to show.
         now: The instant that relative times count from; aware.
+        attempts: What is known of the attempts of their firings.
         zone: Whose clock is shown; None for this machine's.
     """
     if not runs:
@@ -69,6 +73,7 @@ def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None
         "root": _column(runs, "root", lambda run: Cell(printable(run.root)), least=20),
         "cause": _column(runs, "cause", lambda run: Cell(run.cause.value)),
         "status": _column(runs, "status", status_cell),
+        "attempt": _column(runs, "attempt", lambda run: Cell(attempt_text(run, attempts))),
         "started": _column(runs, "started", lambda run: _started(run, "%Y-%m-%d %H:%M:%S", zone)),
         "clock": _column(runs, "started", lambda run: _started(run, "%m-%d %H:%M:%S", zone)),
         "ago": _column(runs, "", lambda run: _ago(run.started_at or run.scheduled_at, now)),
@@ -79,7 +84,7 @@ def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None
         "folders": _column(runs, "folders", lambda run: count_cell(run.directories), right=True),
         "changes": _column(runs, "changes", changes_cell),
         "problems": _column(runs, "problems", lambda run: Cell(str(run.problems), "yellow" if run.problems else "dim")),
-        "message": _column(runs, "message", lambda run: Cell(run.message or "")),
+        "message": _column(runs, "message", lambda run: Cell(message_text(run, attempts, zone))),
     }
     walls, short = ([f"{kind}:{name}" for name in strategies] for kind in ("wall", "short"))
     for name, wall, brief in zip(strategies, walls, short, strict=True):
@@ -88,7 +93,8 @@ def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None
         columns[brief] = Column(header=_SHORT.get(name, name), cells=cells, right=True)
     ratio = ("ratio",) if {"sequential", "pool"} <= set(strategies) else ()
     said = [run for run in runs if run.message]
-    full = ("run", "job", "root", "cause", "status", "started", "ago", *walls, *ratio)
+    tried = any(cell.text for cell in columns["attempt"].cells)
+    full = ("run", "job", "root", "cause", "status", *(("attempt",) if tried else ()), "started", "ago", *walls, *ratio)
     full += ("files", "folders", "changes", "problems", *(("message",) if said else ()))
     alone = len({run.job for run in runs}) == 1
     steps: tuple[Mapping[str, str], ...] = (
@@ -100,11 +106,12 @@ def runs_table(runs: Sequence[Run], *, now: datetime, zone: tzinfo | None = None
         {"job": ""} if alone else {},
         {"files": ""},
         {"ratio": ""},
+        {"attempt": ""},
         {"clock": ""},
         {"job": ""},
         {"changes": ""},
     )
-    notes = key_values((f"run {run.run_id}", run.message or "") for run in said)
+    notes = key_values((f"run {run.run_id}", message_text(run, attempts, zone)) for run in said)
     grid = Grid(columns=columns, layouts=_layouts(full, steps), instead={"message": notes} if said else {})
     lines = _sparklines(runs, strategies) if alone else []
     return Group(grid, *cold_note(execution for run in runs for execution in run.executions), *lines)
@@ -333,3 +340,23 @@ def size_cell(size_bytes: int | None) -> Cell:
 
 def _changed_path(change: Change) -> Cell:
     return Cell(printable(change.path), CHANGE_MARKS[change.kind].style)
+
+
+def attempt_text(run: Run, attempts: Attempts) -> str:
+    """Show which attempt of its firing a run was: ``2 of 3``; empty for the only one, and for a first that did well."""
+    most = attempts.most.get(run.job_id, 1)
+    failed = run.status in {Status.FAILED, Status.TIMED_OUT} and run.cause is not Cause.MANUAL
+    if run.attempt == 1 and not (failed and most > 1):
+        return ""
+    # The job may have been given fewer retries, or removed, since.
+    return f"{run.attempt} of {most}" if most >= run.attempt else str(run.attempt)
+
+
+def message_text(run: Run, attempts: Attempts, zone: tzinfo | None) -> str:
+    """Show what there is to say about a run, and when it is to be tried again."""
+    message = run.message or ""
+    if run.status is Status.MISSED and run.missed == 1:
+        message = f"1 fire time passed while {message}"
+    if (again_at := attempts.again_at.get(run.run_id)) is not None:
+        message += f"; to be tried again at {clock(again_at, zone)}"
+    return message

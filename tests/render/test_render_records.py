@@ -29,7 +29,7 @@ def test_a_run_has_the_keys_of_the_contract_in_its_order() -> None:
     execution = """strategy position workers start_method wall_s startup_s user_s system_s max_rss_bytes cache files
         directories"""
     record = run_record(RUN)
-    assert [*contract.split(), "missed", "differences", "root_base64", "attempt", "lateness_s"] == list(record)
+    assert [*contract.split(), "missed", "differences", "root_base64", "attempt", "lateness_s", "retry_at"] == list(record)
     assert [*execution.split(), "status", "entries", "message"] == list(record["executions"][0])
 
 
@@ -56,6 +56,7 @@ def test_every_value_of_a_run_is_given_as_it_is() -> None:
         "root_base64": None,
         "attempt": 1,
         "lateness_s": None,
+        "retry_at": None,
     }
     assert run_record(RUN)["executions"][1] == {
         "strategy": "sequential",

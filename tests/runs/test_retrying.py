@@ -1,0 +1,83 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runner.history.database import Database, locate
+from runner.history.jobs import add_job, change_job
+from runner.history.runs import get_run
+from runner.history.upgrade import open_database
+from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
+from runner.model.runs import Cause, Run
+from runner.runs.firing import fire
+from runner.runs.retrying import find_attempts
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(locate(str(tmp_path / "history.db")))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def job(database: Database, tmp_path: Path) -> Job:
+    """Give a job whose root is not there, that fires every hour and tries twice again after ten minutes."""
+    now = datetime.now(UTC)
+    spec = JobSpec(
+        name="docs",
+        root=bytes(tmp_path / "missing"),
+        retries=2,
+        retry_delay_s=600,
+        schedule=Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=now),
+    )
+    return add_job(database, spec, now)
+
+
+def failed(database: Database, job: Job, *, cause: Cause = Cause.SCHEDULE, attempt: int = 1) -> Run:
+    at = None if cause is Cause.MANUAL else datetime.now(UTC)
+    return get_run(
+        database, fire(database, job, cause=cause, scheduled_at=at, start_method="fork", at_once=1, attempt=attempt)
+    )
+
+
+def due(database: Database, run: Run, after: timedelta = timedelta()) -> timedelta | None:
+    """Tell how long after a run its next attempt is due, as it seems some time after it."""
+    assert run.finished_at is not None
+    at = find_attempts(database, [run], run.finished_at + after).again_at.get(run.run_id)
+    return None if at is None else at - run.finished_at
+
+
+def test_the_next_attempt_is_due_after_the_delay_until_the_last_one(database: Database, job: Job) -> None:
+    assert timedelta(minutes=10) == due(database, failed(database, job))
+    assert timedelta(minutes=10) == due(database, failed(database, job, attempt=2))
+    last = failed(database, job, attempt=3)
+    assert None is due(database, last)
+    assert {job.job_id: 3} == find_attempts(database, [last], datetime.now(UTC)).most
+
+
+def test_no_attempt_is_due_of_a_run_by_hand_or_one_that_has_been_followed_by_another(
+    database: Database, job: Job
+) -> None:
+    first = failed(database, job)
+    assert None is due(database, failed(database, job, cause=Cause.MANUAL))
+    assert None is due(database, first)
+
+
+def test_an_attempt_that_is_overdue_waits_for_a_daemon_until_the_job_fires_again(database: Database, job: Job) -> None:
+    run = failed(database, job)
+    assert timedelta(minutes=10) == due(database, run, timedelta(minutes=30))
+    assert None is due(database, run, HOUR)
+
+
+def test_no_attempt_is_due_where_the_job_fires_before_or_is_paused_or_gone(database: Database, job: Job) -> None:
+    run = failed(database, job)
+    for spec in (replace(job.spec, retry_delay_s=3600), replace(job.spec, paused=True), replace(job.spec, retries=0)):
+        change_job(database, job, spec, datetime.now(UTC))
+        assert None is due(database, run), spec
+        change_job(database, job, job.spec, datetime.now(UTC))
+    assert timedelta(minutes=10) == due(database, run)
