@@ -43,7 +43,7 @@ Account = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for name, command in (("print", show), ("install", install)):
+    for name, command in (("print", show), ("install", install), ("uninstall", uninstall)):
         _app.command(name)(command)
     app.add_typer(_app, rich_help_panel=options.RUNNING)
 
@@ -90,6 +90,38 @@ def install(
         typer.echo(line, err=True)
 
 
+def uninstall(system: System = None, kind: KindName = None) -> None:
+    """Remove that file from where the service manager looks for it, and say by which commands the daemon is stopped.
+
+    Jobs and history stay as they are.
+
+    [bold]Example[/bold]
+
+    runner service uninstall --user
+    """
+    from runner.daemon.installing import Kind, remove_service, service_path
+    from runner.daemon.launchd import is_plist
+    from runner.daemon.systemd import is_unit
+    from runner.model.errors import UsageError
+
+    chosen = _kind(kind)
+    machine = os.geteuid() == 0 if system is None else system
+    path = service_path(chosen, system=machine)
+    if not os.path.lexists(path) and os.path.lexists(service_path(chosen, system=not machine)):
+        other = "you have one of your own: --user" if machine else "the machine has one: --system"
+        raise UsageError(f"no service is installed at {path}; {other}")
+    for removed in remove_service(path, is_unit if chosen is Kind.SYSTEMD else is_plist):
+        sys.stdout.write(f"{removed}\n")
+    for line in _farewell(chosen, machine=machine):
+        typer.echo(line, err=True)
+
+
+def _kind(name: str | None) -> "Kind":
+    from runner.daemon.installing import Kind
+
+    return Kind(name or ("launchd" if sys.platform == "darwin" else "systemd"))
+
+
 def _described(
     name: str | None, *, system: bool | None, account: str | None, db: str | None
 ) -> "tuple[Kind, Service, bytes]":
@@ -97,7 +129,7 @@ def _described(
     from runner.daemon.launchd import launchd_plist
     from runner.daemon.systemd import systemd_unit
 
-    kind = Kind(name or ("launchd" if sys.platform == "darwin" else "systemd"))
+    kind = _kind(name)
     service = _service(system=os.geteuid() == 0 if system is None else system, account=account, db=db)
     return kind, service, systemd_unit(service) if kind is Kind.SYSTEMD else launchd_plist(service)
 
@@ -176,3 +208,17 @@ def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -
         if kind == "systemd":
             lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
     return lines
+
+
+def _farewell(kind: "Kind", *, machine: bool) -> list[str]:
+    """Say by which commands a daemon whose service was removed is stopped."""
+    from runner.daemon.installing import LABEL
+
+    if kind == "launchd":
+        lines = [f"launchctl bootout {'system' if machine else 'gui/$(id -u)'}/{LABEL}"]
+    else:
+        manager = "systemctl" if machine else "systemctl --user"
+        lines = [f"{manager} stop runner && {manager} daemon-reload"]
+    if kind == "systemd" and not machine:
+        lines = ["`loginctl disable-linger` if nothing else of yours runs while you are not logged in. And:", *lines]
+    return ["It is not started any more. One that runs goes on until it is stopped:", *lines]

@@ -1,7 +1,7 @@
 """A service's file: where a service manager looks for it, and how it gets there."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -81,3 +81,32 @@ def write_service(path: Path, content: bytes, *, force: bool) -> bool:
             "write it as somebody who may, or take what `runner service print` writes"
         ) from error
     return there
+
+
+def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
+    """Remove a service's file, and the links by which a manager was told to start it with the machine.
+
+    Args:
+        path: Its place.
+        is_own: Tells from what is in a file whether it is a service of runner.
+
+    Returns:
+        What was removed, the file first.
+
+    Raises:
+        UsageError: If it is not there, is somebody else's, or can't be removed.
+    """
+    if not os.path.lexists(path):
+        raise UsageError(f"no service is installed at {path}; there is nothing to remove")
+    try:
+        if path.is_symlink() or not is_own(path.read_bytes()):
+            raise UsageError(f"{path} is not what `runner service install` writes; look at it, then remove it yourself")
+        # As `systemctl disable` would, which refuses to when the unit is gone.
+        links = [link for link in path.parent.glob(f"*.wants/{path.name}") if link.is_symlink()]
+        for each in (path, *links):
+            each.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"the service's file {path} can't be removed: {error.strerror}; remove it as somebody who may"
+        ) from error
+    return [path, *links]

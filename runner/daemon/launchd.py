@@ -1,6 +1,7 @@
 """The daemon as a job of launchd, the system's or a user's own."""
 
 import plistlib
+from xml.parsers.expat import ExpatError
 
 from runner.daemon.installing import LABEL, Service
 from runner.model.errors import UsageError
@@ -35,3 +36,12 @@ def launchd_plist(service: Service) -> bytes:
     if service.account is not None:
         job["UserName"] = service.account
     return plistlib.dumps(job, sort_keys=False)
+
+
+def is_plist(content: bytes) -> bool:
+    """Whether a file is a property list that :func:`launchd_plist` wrote, whatever was changed in it since."""
+    try:
+        job = plistlib.loads(content)
+    except (plistlib.InvalidFileException, ExpatError, ValueError):
+        return False
+    return isinstance(job, dict) and job.get("Label") == LABEL

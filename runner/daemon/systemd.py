@@ -83,6 +83,11 @@ def systemd_unit(service: Service) -> bytes:
     return "".join(parts).encode()
 
 
+def is_unit(content: bytes) -> bool:
+    """Whether a file is a unit that :func:`systemd_unit` wrote, whatever was changed in it since."""
+    return content.startswith(_UNIT.encode())
+
+
 def exec_start(command: Sequence[str]) -> str:
     """Write a command, its program given by an absolute path, for ``ExecStart=``.
 

@@ -37,7 +37,7 @@ def refused(program: Program, *arguments: str) -> str:
     return done.stderr.decode()
 
 
-@pytest.mark.parametrize(
+each_place = pytest.mark.parametrize(
     ("arguments", "place"),
     [
         (["--user", "--kind", "systemd"], "home/.config/systemd/user/runner.service"),
@@ -47,6 +47,9 @@ def refused(program: Program, *arguments: str) -> str:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
+
+
+@each_place
 @pytest.mark.usefixtures("home")
 def test_what_is_printed_is_installed_where_the_manager_looks(
     program: Program, tmp_path: Path, arguments: list[str], place: str
@@ -201,3 +204,72 @@ def test_a_property_list_says_what_launchd_does(program: Program, home: Path) ->
     machine = program.out("service", "print", "--system", "--kind", "launchd", "--user-account", "nobody")
     assert "nobody" == plistlib.loads(machine.encode())["UserName"]
     assert "property list" in refused(program, "print", "--user", "--kind", "launchd", "--db", "a\x01b")
+
+
+@each_place
+@pytest.mark.usefixtures("home")
+def test_what_was_installed_is_removed_from_the_same_place(
+    program: Program, tmp_path: Path, arguments: list[str], place: str
+) -> None:
+    path = tmp_path / place
+    assert f"no service is installed at {path}" in refused(program, "uninstall", *arguments)
+    program.environment["RUNNER_DB"] = str(tmp_path / "another.db")
+    program.out("service", "install", *arguments)
+    del program.environment["RUNNER_DB"]
+    done = program.quick("service", "uninstall", *arguments)
+    assert (0, f"{path}\n") == (done.returncode, done.stdout.decode())
+    assert not path.exists()
+    assert f"no service is installed at {path}" in refused(program, "uninstall", *arguments)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_unit_that_is_enabled_is_no_longer_wanted_once_it_is_removed(program: Program) -> None:
+    path = Path(program.out("service", "install", "--user", "--kind", "systemd").strip())
+    wants = path.parent / "default.target.wants"
+    wants.mkdir()
+    other = wants / "other.service"
+    for link, target in ((wants / "runner.service", path), (other, path.with_name("other.service"))):
+        link.symlink_to(target)
+    program.out("service", "uninstall", "--user", "--kind", "systemd")
+    assert [other] == list(wants.iterdir())
+
+
+@pytest.mark.usefixtures("home")
+def test_the_commands_that_stop_it_are_told(program: Program) -> None:
+    for where, kind, told in (
+        ("--user", "systemd", "systemctl --user stop runner && systemctl --user daemon-reload\n"),
+        ("--system", "systemd", "systemctl stop runner && systemctl daemon-reload\n"),
+        ("--user", "launchd", "launchctl bootout gui/$(id -u)/runner.daemon\n"),
+        ("--system", "launchd", "launchctl bootout system/runner.daemon\n"),
+    ):
+        program.out("service", "install", where, "--kind", kind)
+        said = program.quick("service", "uninstall", where, "--kind", kind).stderr.decode()
+        assert said.endswith(told), said
+        assert ("linger" in said) is ((where, kind) == ("--user", "systemd"))
+
+
+@pytest.mark.usefixtures("home")
+def test_what_somebody_else_has_put_there_is_not_removed(program: Program) -> None:
+    for kind in ("systemd", "launchd"):
+        where = ["--user", "--kind", kind]
+        path = Path(program.out("service", "install", *where).strip())
+        path.write_text("mine\n")
+        assert "remove it yourself" in refused(program, "uninstall", *where)
+        path.unlink()
+        for target in ("/dev/null", "/nowhere"):
+            path.symlink_to(target)
+            assert "remove it yourself" in refused(program, "uninstall", *where)
+            assert target == str(path.readlink())
+            path.unlink()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_service_that_is_installed_elsewhere_is_hinted_at(program: Program) -> None:
+    program.out("service", "install", "--system", "--kind", "systemd")
+    assert "; the machine has one: --system" in refused(program, "uninstall", "--user", "--kind", "systemd")
+
+
+def test_what_can_not_be_removed_is_refused(program: Program, home: Path) -> None:
+    path = home / "Library/LaunchAgents/runner.daemon.plist"
+    path.mkdir(parents=True)
+    assert "can't be removed" in refused(program, "uninstall", "--user", "--kind", "launchd")
