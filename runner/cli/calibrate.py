@@ -7,6 +7,8 @@ import typer
 from runner.cli import options
 from runner.cli.interrupt import Interrupt
 
+_ROUNDS = 8
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
@@ -16,8 +18,16 @@ def register(app: typer.Typer) -> None:
 def calibrate(
     directory: options.Directory,
     rounds: Annotated[
-        int, typer.Option("--rounds", "-r", min=1, max=1000, help="How often everything is measured; 4 give intervals.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            "--rounds",
+            "-r",
+            min=1,
+            max=1000,
+            help=f"How often everything is measured, else {_ROUNDS}; 4 give intervals.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -62,6 +72,9 @@ def calibrate(
     from runner.runs.firing import Stopped
     from runner.runs.registering import check_root, check_selection
 
+    choices = (rounds, workers, pattern, exclude, ignore_case, track, one_file_system)
+    if last and any(choice is not None for choice in choices):
+        raise UsageError("--last shows what was measured; leave out what says how to measure")
     chosen = choose_selection(
         Selection(),
         pattern=pattern,
@@ -86,7 +99,7 @@ def calibrate(
                         selection,
                         cpus=workers or usable_cpus(),
                         start_method=settings.start_method or DEFAULT_START_METHOD,
-                        rounds=rounds,
+                        rounds=rounds or _ROUNDS,
                         watching=watching,
                         on_total=on_total,
                     )

@@ -50,6 +50,7 @@ def edit(
     from runner.cli.choices import Choices
     from runner.history.jobs import change_job, get_job
     from runner.model.errors import UsageError
+    from runner.runs.doubts import find_doubts
     from runner.runs.registering import check_spec
     from runner.schedules.parse import change_schedule
 
@@ -80,6 +81,8 @@ def edit(
             raise UsageError(f"nothing is changed: the job {known.spec.name!r} is so already; see `runner edit --help`")
         change_job(database, known, spec, now)
     typer.echo(f"changed job {known.job_id} {spec.name!r}", err=True)
+    for doubt in find_doubts(spec, known.spec):
+        typer.echo(f"note: {doubt}", err=True)
 
 
 def pause(job: options.JobArgument, db: options.Db = None) -> None:
@@ -128,9 +131,13 @@ def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
     from datetime import UTC, datetime
 
     from runner.history.jobs import change_job, get_job
+    from runner.runs.doubts import find_doubts
 
     with options.opened(db) as (database, _):
         known = get_job(database, job)
-        if known.spec.paused is not paused:
-            change_job(database, known, replace(known.spec, paused=paused), datetime.now(UTC))
+        spec = replace(known.spec, paused=paused)
+        if spec != known.spec:
+            change_job(database, known, spec, datetime.now(UTC))
     typer.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}", err=True)
+    for doubt in find_doubts(spec, known.spec):
+        typer.echo(f"note: {doubt}", err=True)

@@ -123,5 +123,8 @@ def apply(
         write_lines(outcome_lines(outcomes))
     else:
         write_records(map(outcome_record, outcomes), fmt, columns=OUTCOME_KEYS)
+    for outcome in outcomes:
+        for doubt in outcome.doubts:
+            typer.echo(f"note: {outcome.name}: {doubt}", err=True)
     if dry_run:
         typer.echo("nothing was changed: this was a dry run", err=True)

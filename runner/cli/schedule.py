@@ -60,6 +60,7 @@ def schedule(
     from runner.history.jobs import add_job
     from runner.model.jobs import JobSpec
     from runner.render.text import printable
+    from runner.runs.doubts import find_doubts
     from runner.runs.registering import check_root, check_spec, default_name
     from runner.schedules.firing import describe, next_fire_time
     from runner.schedules.parse import parse_schedule
@@ -92,3 +93,5 @@ def schedule(
         + (f", first at {first.astimezone():%Y-%m-%d %H:%M:%S %Z}" if first else ""),
         err=True,
     )
+    for doubt in find_doubts(spec):
+        typer.echo(f"note: {doubt}", err=True)

@@ -41,6 +41,8 @@ def _remark(outcome: Outcome) -> str:
         return f"; its runs stay: runner history {outcome.job_id}"
     if outcome.fate is Fate.LEFT:
         return " alone: the file does not name it; --prune removes it"
+    if outcome.never_fires and outcome.by_hand:
+        return f"; it has no schedule{' any more' if outcome.fate is Fate.CHANGED else ''} and runs by hand only"
     return "; it will not fire, as that instant is past" if outcome.never_fires else ""
 
 

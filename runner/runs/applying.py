@@ -12,6 +12,7 @@ from runner.history.jobs import Revision, list_jobs, revise_jobs
 from runner.model.errors import UsageError
 from runner.model.jobs import Job, JobSpec, ScheduleKind
 from runner.runs.caches import forget
+from runner.runs.doubts import find_doubts
 from runner.runs.jobfields import entries_of
 from runner.runs.jobsfile import JobsFile, Wanted
 from runner.runs.registering import check_root
@@ -51,7 +52,10 @@ class Outcome:
         fate: Which of the five.
         job_id: Its number; None for one that would be added.
         rewritten: What is changed about it.
-        never_fires: Whether it got an instant to fire at that is past.
+        never_fires: Whether what is new about its schedule is that it will not fire by itself: it has none, or an
+            instant that is past.
+        by_hand: Whether that is so because it has none.
+        doubts: What of what is new comes to nothing, a line for each.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Outcome:
     job_id: int | None
     rewritten: tuple[Rewritten, ...] = ()
     never_fires: bool = False
+    by_hand: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool, now: datetime) -> list[Outcome]:
@@ -87,9 +93,10 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     # Before the transaction, since a file system may let one wait.
     unusable = _unusable_roots(file)
     outcomes: list[Outcome] = []
+    present: dict[str, Job] = {}
 
     def decide(jobs: Sequence[Job]) -> Revision:
-        present = {job.spec.name: job for job in jobs}
+        present.update({job.spec.name: job for job in jobs})
         specs = [_meet(wanted, present.get(wanted.spec.name)) for wanted in file.jobs]
         for wanted, spec in zip(file.jobs, specs, strict=True):
             old = present.get(spec.name)
@@ -110,7 +117,7 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
 
     if dry_run:
         decide(list_jobs(database))
-        return outcomes
+        return [_doubted(outcome, file, present) for outcome in outcomes]
     removed: list[Job] = []
 
     def decide_and_note(jobs: list[Job]) -> Revision:
@@ -121,7 +128,19 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     numbers = {job.spec.name: job.job_id for job in revise_jobs(database, decide_and_note, now)}
     for job in removed:
         forget(database, job)
-    return [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
+    return [
+        replace(_doubted(outcome, file, present), job_id=numbers.get(outcome.name, outcome.job_id))
+        for outcome in outcomes
+    ]
+
+
+def _doubted(outcome: Outcome, file: JobsFile, present: Mapping[str, Job]) -> Outcome:
+    """Say what comes to nothing; after the transaction, since it looks for programs and goes through a calendar."""
+    if outcome.fate not in {Fate.ADDED, Fate.CHANGED}:
+        return outcome
+    spec = next(wanted.spec for wanted in file.jobs if wanted.spec.name == outcome.name)
+    old = present.get(outcome.name)
+    return replace(outcome, doubts=tuple(find_doubts(spec, old.spec if old is not None else None)))
 
 
 def _unusable_roots(file: JobsFile) -> Mapping[str, UsageError]:
@@ -148,9 +167,10 @@ def _meet(wanted: Wanted, old: Job | None) -> JobSpec:
 def _outcome(spec: JobSpec, old: Job | None, now: datetime, *, anchored: bool) -> Outcome:
     if old is not None and old.spec == spec:
         return Outcome(name=spec.name, fate=Fate.UNCHANGED, job_id=old.job_id)
-    never_fires = _is_past(spec, now) and (old is None or old.spec.schedule != spec.schedule)
+    by_hand = spec.schedule is None
+    never_fires = (by_hand or _is_past(spec, now)) and (old is None or old.spec.schedule != spec.schedule)
     if old is None:
-        return Outcome(name=spec.name, fate=Fate.ADDED, job_id=None, never_fires=never_fires)
+        return Outcome(name=spec.name, fate=Fate.ADDED, job_id=None, never_fires=never_fires, by_hand=by_hand)
     before, after = entries_of(old.spec), entries_of(spec)
     rewritten = tuple(
         Rewritten(key=key, old=before[key], new=after[key])
@@ -158,7 +178,14 @@ def _outcome(spec: JobSpec, old: Job | None, now: datetime, *, anchored: bool) -
         # Another interval counts anew, which goes without saying unless the file says it.
         if before[key] != after[key] and (key != "anchor" or anchored or before["every"] == after["every"])
     )
-    return Outcome(name=spec.name, fate=Fate.CHANGED, job_id=old.job_id, rewritten=rewritten, never_fires=never_fires)
+    return Outcome(
+        name=spec.name,
+        fate=Fate.CHANGED,
+        job_id=old.job_id,
+        rewritten=rewritten,
+        never_fires=never_fires,
+        by_hand=by_hand,
+    )
 
 
 def _is_past(spec: JobSpec, now: datetime) -> bool:

@@ -23,6 +23,8 @@ _TICK = timedelta(microseconds=1)
 # Nothing fires from here on, which keeps every sum below within the years that Python can count.
 _END = datetime(9800, 1, 1, tzinfo=UTC)
 _CALENDAR = timedelta(days=28 * 366)
+# A week of minutes, the most that lie between two gaps of a cron expression which has one.
+_MOST_LOOKED_AT = 7 * 24 * 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +127,20 @@ def smallest_gap(schedule: Schedule, after: datetime) -> timedelta:
             near = _nominal_times_until(schedule, stretch.start - gap, stretch.start + gap)
             gap = min([gap, *(b - a for a, b in pairwise(near))])
     return gap
+
+
+def always_fires_within(schedule: Schedule, seconds: int) -> bool:
+    """Whether a fire time is always followed by the next one within so many seconds, as far as the coming ones tell."""
+    # Jitter may move two fire times apart by that much.
+    room = timedelta(seconds=seconds - schedule.jitter_s)
+    match schedule.kind:
+        case ScheduleKind.EVERY:
+            return _interval(schedule) <= room
+        case ScheduleKind.CRON:
+            near = islice(_nominal_times(schedule, schedule.anchor_at.astimezone(UTC)), _MOST_LOOKED_AT)
+            return all(b - a <= room for a, b in pairwise(near))
+        case ScheduleKind.AT:
+            return False
 
 
 def _times(schedule: Schedule, key: int, after: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -88,6 +88,7 @@ OTHERS = [
     "calibrate . --workers 0",
     "calibrate . --pattern a/b",
     "calibrate . --last",
+    "calibrate . --last --rounds 2",
     "schedule",
     "schedule missing --every 1h",
     "schedule '' --every 1h",

@@ -90,3 +90,7 @@ def test_only_a_tree_that_was_calibrated_has_a_last_time(program: Program, tree:
     assert (2, b"") == (done.returncode, done.stdout)
     assert b"was never calibrated; leave out --last" in done.stderr
     assert 1 == done.stderr.count(b"\n")
+    for flags in ("--rounds 2", "--workers 1", "--pattern *", "--match-case", "--track stat"):
+        assert (
+            b"leave out what says how to measure" in program.quick("calibrate", tree, "--last", *flags.split()).stderr
+        )

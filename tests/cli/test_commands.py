@@ -101,6 +101,21 @@ def test_edit_pause_resume_and_remove(program: Program, tree: Path) -> None:
     assert 1 == len(program.json("history", "book"))  # history stays
 
 
+def test_choices_that_come_to_nothing_are_told_in_a_line_and_made(program: Program, tree: Path) -> None:
+    done = program.quick("schedule", tree, "--every", "1h", "--retry-delay", "5m", "--notify", "slow=no-such-program")
+    _, *notes = done.stderr.decode().splitlines()
+    assert (0, [True, True]) == (done.returncode, [note.startswith("note: ") for note in notes])
+    assert 300 == program.json("jobs")[0]["retry_delay_s"]
+    done = program.quick("edit", "docs", "--every", "1m", "--retries", "3")
+    assert (0, 2) == (done.returncode, done.stderr.count(b"\n"))
+    assert b"note: no run will be tried again" in done.stderr
+    assert 1 == program.quick("edit", "docs", "--timeout", "1m").stderr.count(b"\n")
+    program.out("run", tree / "part-1")
+    done = program.quick("pause", "part-1")
+    assert (0, True) == (done.returncode, b"note: " in done.stderr)
+    assert b"note: " not in program.quick("resume", "part-1").stderr
+
+
 def test_each_format_reads_back_to_the_same(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h")
     program.out("run", "docs")

@@ -36,7 +36,9 @@ def revision(program: Program) -> int:
 
 
 def test_the_difference_is_told_job_by_job(program: Program, file: Path) -> None:
-    expected = "changed docs: every 1h → 2h, timeout 30m → none\nadded notes\n"
+    expected = (
+        "changed docs: every 1h → 2h, timeout 30m → none\nadded notes; it has no schedule and runs by hand only\n"
+    )
     left = "left mine alone: the file does not name it; --prune removes it\n"
     removed = "removed mine; its runs stay: runner history 2\n"
     before = program.out("jobs", "export"), revision(program)
@@ -65,6 +67,29 @@ def test_the_difference_for_scripts(program: Program, file: Path) -> None:
     assert "job,number,fate,changes,never_fires\ndocs,1,unchanged,0,false\n" == "".join(
         program.out("jobs", "apply", file, "--format", "csv").splitlines(keepends=True)[:2]
     )
+
+
+def test_a_job_that_will_never_fire_by_itself_is_told(program: Program, file: Path) -> None:
+    program.out("jobs", "apply", file)
+    file.write_text("[jobs.docs]\nroot = 'docs'\ntimeout = '30m'\n[jobs.fresh]\nroot = 'docs'\n")
+    dry = program.json("jobs", "apply", file, "--dry-run")
+    assert [("docs", True), ("fresh", True)] == [(one["job"], one["never_fires"]) for one in dry[:2]]
+    told = program.out("jobs", "apply", file).splitlines()
+    assert told[0].startswith("changed docs: every 2h → none")
+    assert told[0].endswith("; it has no schedule any more and runs by hand only")
+    assert "added fresh; it has no schedule and runs by hand only" == told[1]
+    assert "unchanged docs" == program.out("jobs", "apply", file).splitlines()[0]
+
+
+def test_what_comes_to_nothing_in_a_file_is_told_by_its_job(program: Program, file: Path) -> None:
+    file.write_text("[jobs.docs]\nroot = 'docs'\nevery = '1m'\nretries = 3\nretry_delay = '5m'\n")
+    for flags, dry in ((["--dry-run"], b"nothing was changed: this was a dry run\n"), ([], b"")):
+        done = program.quick("jobs", "apply", file, *flags)
+        assert 0 == done.returncode
+        said, rest = done.stderr.split(b"\n", 1)
+        assert said.startswith(b"note: docs: no run will be tried again")
+        assert dry == rest
+    assert b"" == program.quick("jobs", "apply", file).stderr
 
 
 def test_a_file_comes_from_standard_input_too(program: Program, file: Path) -> None:

@@ -1,0 +1,59 @@
+"""What is chosen for a job and comes to nothing, though nothing about it is wrong."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+from runner.model.jobs import Catchup, JobSpec
+from runner.model.units import format_duration
+from runner.schedules.firing import always_fires_within
+from runner.strategies import load_strategy
+
+# What is as it is by default was hardly chosen for its effect.
+_PLAIN = JobSpec(name="plain", root=b"/")
+# What a doubt can be about.
+_CHOICES = ("retries", "retry_delay_s", "schedule", "catchup", "paused", "workers", "full_every_s", "notify")
+
+
+def find_doubts(spec: JobSpec, before: JobSpec | None = None) -> list[str]:
+    """Find what has no effect, a line for each.
+
+    Args:
+        spec: What is chosen for a job.
+        before: What was; None for a new job. What is as it was is not told again.
+    """
+    base = before or replace(_PLAIN, name=spec.name, root=spec.root)
+    changed = {name for name in _CHOICES if getattr(spec, name) != getattr(base, name)}
+    return [text for about, text in (*_doubts_on_firing(spec), *_doubts_on_running(spec, base)) if changed & about]
+
+
+def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
+    """Give each doubt with the choices of which one has to be new."""
+    by_hand = "no effect on a job without a schedule"
+    if spec.schedule is None:
+        if spec.retries:
+            yield {"retries", "schedule"}, f"retries have {by_hand}: what is run by hand is not tried again"
+        if spec.catchup is not Catchup.ONCE:
+            yield {"catchup", "schedule"}, f"catchup has {by_hand}, which misses nothing"
+        if spec.paused:
+            yield {"paused", "schedule"}, f"being paused has {by_hand}, which does not fire"
+    elif spec.retries and always_fires_within(spec.schedule, spec.retry_delay_s):
+        forestalled = f"the job fires before the retry delay of {format_duration(spec.retry_delay_s)} is over"
+        yield (
+            {"retries", "retry_delay_s", "schedule"},
+            f"no run will be tried again: {forestalled}; choose a shorter one",
+        )
+    if not spec.retries and spec.retry_delay_s != _PLAIN.retry_delay_s:
+        yield {"retry_delay_s"}, "a retry delay has no effect without retries; choose how many"
+
+
+def _doubts_on_running(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
+    if spec.workers is not None and not any(load_strategy(name).parallel for name in spec.strategies):
+        yield {"workers"}, "a number of workers has no effect without the strategy pool"
+    if spec.full_every_s != _PLAIN.full_every_s and "incremental" not in spec.strategies:
+        every = format_duration(spec.full_every_s)
+        yield {"full_every_s"}, f"reading everything every {every} has no effect without the strategy incremental"
+    for notify in spec.notify:
+        if notify not in base.notify and shutil.which(notify.command[0]) is None:
+            text = f"the program {notify.command[0]!r}, which is to be told of {notify.event.value}, is not found here"
+            yield {"notify"}, f"{text}; install it where the daemon finds it"

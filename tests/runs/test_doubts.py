@@ -1,0 +1,94 @@
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from runner.model.jobs import Catchup, Event, JobSpec, Notify, Schedule, ScheduleKind
+from runner.runs.doubts import find_doubts
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+BY_HAND = JobSpec(name="docs", root=b"/srv/docs")
+
+
+def every(expression: str, jitter_s: int = 0) -> Schedule:
+    return Schedule(kind=ScheduleKind.EVERY, expression=expression, timezone="UTC", anchor_at=NOW, jitter_s=jitter_s)
+
+
+def cron(expression: str) -> Schedule:
+    return Schedule(kind=ScheduleKind.CRON, expression=expression, timezone="Europe/Berlin", anchor_at=NOW)
+
+
+HOURLY = replace(BY_HAND, schedule=every("1h"))
+
+
+def test_ordinary_jobs_leave_no_doubt() -> None:
+    for spec in (
+        BY_HAND,
+        HOURLY,
+        replace(HOURLY, retries=3, retry_delay_s=300, catchup=Catchup.ALL, paused=True, workers=2),
+        replace(HOURLY, strategies=("incremental",), full_every_s=60),
+        replace(HOURLY, notify=(Notify(Event.FAILURE, ("sh", "-c", "true")), Notify(Event.CHANGE, ("/bin/sh",)))),
+    ):
+        assert [] == find_doubts(spec), spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (replace(HOURLY, retry_delay_s=300), "retry delay has no effect without retries"),
+        (replace(BY_HAND, retries=3), "retries have no effect on a job without a schedule"),
+        (replace(BY_HAND, catchup=Catchup.NONE), "catchup has no effect on a job without a schedule"),
+        (replace(BY_HAND, paused=True), "paused has no effect on a job without a schedule"),
+        (replace(HOURLY, strategies=("sequential",), workers=2), "without the strategy pool"),
+        (replace(HOURLY, full_every_s=3600), "reading everything every 1h has no effect"),
+        (replace(HOURLY, notify=(Notify(Event.SLOW, ("no-such-program",)),)), "program 'no-such-program'"),
+        (replace(HOURLY, notify=(Notify(Event.SLOW, ("/no/such\n",)),)), r"program '/no/such\n'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_comes_to_nothing_is_told_in_a_line(spec: JobSpec, said: str) -> None:
+    (doubt,) = find_doubts(spec)
+    assert said in doubt
+    assert doubt.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "delay_s", "in_vain"),
+    [
+        (every("1m"), 300, True),
+        (every("1m"), 60, True),
+        (every("1m"), 59, False),
+        (every("1m", jitter_s=30), 60, False),
+        (every("1m", jitter_s=30), 90, True),
+        (cron("* * * * *"), 60, True),
+        (cron("*/5 9-17 * * mon-fri"), 600, False),  # after the last one of the day there is time enough
+        (Schedule(kind=ScheduleKind.AT, expression="2099-01-01T00:00:00Z", timezone="UTC", anchor_at=NOW), 9999, False),
+    ],
+)
+def test_retries_that_the_next_firing_always_forestalls_are_told(
+    schedule: Schedule, delay_s: int, *, in_vain: bool
+) -> None:
+    doubts = find_doubts(replace(BY_HAND, schedule=schedule, retries=3, retry_delay_s=delay_s))
+    assert in_vain is bool(doubts)
+    assert all("no run will be tried again: the job fires before" in doubt for doubt in doubts)
+
+
+def test_only_what_is_chosen_anew_is_doubted() -> None:
+    before = replace(HOURLY, retries=3, retry_delay_s=300, notify=(Notify(Event.SLOW, ("no-such-program",)),))
+    assert [] == find_doubts(replace(before, retries=0), before)
+    assert [] == find_doubts(replace(before, name="book"), before)
+    assert [] == find_doubts(replace(HOURLY, catchup=Catchup.ONCE), replace(HOURLY, catchup=Catchup.ALL))
+    often = replace(before, schedule=every("1m"))
+    assert 1 == len(find_doubts(replace(often, retry_delay_s=60), replace(often, retry_delay_s=10)))
+    alone = replace(HOURLY, strategies=("sequential",))
+    assert [] == find_doubts(alone, replace(alone, workers=2))
+    assert 1 == len(find_doubts(replace(before, schedule=every("1m")), before))
+    assert 1 == len(find_doubts(replace(before, schedule=None), before))
+
+
+def test_a_program_is_found_as_a_daemon_would_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(HOURLY, notify=(Notify(Event.CHANGE, ("sh",)),))
+    assert [] == find_doubts(spec)
+    monkeypatch.setitem(os.environ, "PATH", "/nowhere")
+    assert 1 == len(find_doubts(spec))
