@@ -271,6 +271,7 @@ def _compared_table(rows: Sequence[Record], label: Any) -> Grid:
     return Grid(
         columns=columns,
         layouts=[full, [key for key in full if key not in {"scanning", "cpu"}], ["label", "wall", "speed-up"]],
+        split=True,
     )
 
 

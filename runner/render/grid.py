@@ -35,8 +35,10 @@ class Column:
         header: Its title.
         right: Whether its cells are aligned to the right.
         width: It is at least so wide, characters.
-        least: It may be narrowed to this many characters where room is short; None if never.
-        fold: Whether a cell too long continues below instead of being cut with an ellipsis.
+        least: It may be narrowed to this many characters where room is short; None if never, as nothing of a number or
+            its unit may be missing.
+        fold: Whether a cell too long continues below instead of being cut with an ellipsis; in a column that may not be
+            narrowed it does in any case, where nothing else is left to be done.
     """
 
     cells: Sequence[Cell]
@@ -56,19 +58,42 @@ class Grid:
         layouts: Sets of keys, the fullest first; the first that fits is shown, else the last one, narrowed.
         header: Whether the titles are shown.
         instead: What follows the table where the layout shown lacks that column.
+        split: Whether columns for which not even the last layout has room follow in tables of their own, each behind the
+            first column.
     """
 
     columns: Mapping[str, Column]
     layouts: Sequence[Sequence[str]]
     header: bool = True
     instead: Mapping[str, RenderableType] = field(default_factory=dict)
+    split: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines of the fullest layout that fits the width."""
         fitting = (keys for keys in self.layouts if _room_left(self._natural(keys), options.max_width) >= 0)
         layout = next(fitting, self.layouts[-1])
+        for number, part in enumerate(self._parts(layout, options.max_width) if self.split else [layout]):
+            if number:
+                yield Segment("\n")
+            yield from self._table(part, console, options)
+        for key, renderable in self.instead.items():
+            if key not in layout:
+                yield renderable
+
+    def _parts(self, layout: Sequence[str], width: int) -> list[Sequence[str]]:
+        """Share columns out to tables that fit, each with at least one of them behind the first column."""
+        first, *others = layout
+        parts: list[list[str]] = [[first]]
+        for key in others:
+            if len(parts[-1]) > 1 and _room_left(self._natural([*parts[-1], key]), width) < 0:
+                parts.append([first])
+            parts[-1].append(key)
+        return list(parts)
+
+    def _table(self, layout: Sequence[str], console: Console, options: ConsoleOptions) -> RenderResult:
         columns = [self.columns[key] for key in layout]
-        widths = _widths(self._natural(layout), options.max_width)
+        pliable = [column.least is not None for column in columns]
+        widths = _widths(self._natural(layout), pliable, options.max_width)
         styles: dict[str, Style] = {}
         rows = zip(*(column.cells for column in columns), strict=True)
         titles = (tuple(Cell(column.header, "bold") for column in columns),) if self.header else ()
@@ -80,9 +105,6 @@ class Grid:
             for number in range(max(map(len, folded))):
                 line = [lines[number] if number < len(lines) else "" for lines in folded]
                 yield from _segments(line, columns, widths, [styles[cell.style] for cell in row])
-        for key, renderable in self.instead.items():
-            if key not in layout:
-                yield renderable
 
     def _natural(self, keys: Sequence[str]) -> list[tuple[int, int]]:
         """Give for each column the least and the full width."""
@@ -102,8 +124,8 @@ def _room_left(sizes: Sequence[tuple[int, int]], width: int) -> int:
     return width - len(_GAP) * (len(sizes) - 1) - sum(least for least, _ in sizes)
 
 
-def _widths(sizes: Sequence[tuple[int, int]], width: int) -> list[int]:
-    """Share the room out, the first columns first; where it does not suffice, narrow the widest."""
+def _widths(sizes: Sequence[tuple[int, int]], pliable: Sequence[bool], width: int) -> list[int]:
+    """Share the room out, the first columns first; where it does not suffice, narrow the widest, pliable ones first."""
     room = _room_left(sizes, width)
     widths = []
     for least, full in sizes:
@@ -111,8 +133,10 @@ def _widths(sizes: Sequence[tuple[int, int]], width: int) -> list[int]:
         room -= extra
         widths.append(least + extra)
     for _ in range(-room):
-        widest = widths.index(max(widths))
-        widths[widest] = max(1, widths[widest] - 1)
+        wide = [number for number, width in enumerate(widths) if width > 1]
+        if not wide:
+            break
+        widths[max(wide, key=lambda number: (pliable[number], widths[number]))] -= 1
     return widths
 
 
@@ -120,7 +144,7 @@ def _lines(cell: Cell, column: Column, width: int, console: Console) -> list[str
     text = harmless(cell.text)
     if cell_len(text) <= width:
         return [text]
-    if column.fold:
+    if column.fold or column.least is None:
         # Rich breaks at spaces where it can, and leaves them at the ends of lines.
         return [line.plain.rstrip(" ") for line in Text(text).wrap(console, width, overflow="fold")]
     return [set_cell_size(text, width - 1) + "…"]

@@ -48,7 +48,7 @@ def lesson_table(measurements: Sequence[Measurement]) -> RenderableType:
     full = ["experiment", "way", "found", *_TIMES.values()]
     narrow = ["label", *_TIMES.values()]
     sentences = [Text(sentence) for sentence in lesson_sentences(measurements)]
-    return Group(Grid(columns=columns, layouts=[full, narrow]), Text(""), *sentences)
+    return Group(Grid(columns=columns, layouts=[full, narrow], split=True), Text(""), *sentences)
 
 
 def lesson_sentences(measurements: Sequence[Measurement]) -> list[str]:

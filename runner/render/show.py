@@ -137,8 +137,8 @@ def _executions(executions: Sequence[Execution]) -> Grid:
     columns = {"label": Column(cells=[Cell(label, "dim") for label in labels])}
     for execution in executions:
         cells = [rows[label](execution) for label in labels]
-        columns[f"{execution.position}"] = Column(header=execution.strategy, cells=cells, right=True, least=8)
-    return Grid(columns=columns, layouts=[tuple(columns)])
+        columns[f"{execution.position}"] = Column(header=execution.strategy, cells=cells, right=True)
+    return Grid(columns=columns, layouts=[tuple(columns)], split=True)
 
 
 def _phases(executions: Sequence[Execution]) -> list[RenderableType]:

@@ -108,8 +108,9 @@ def runs_table(
         {"ratio": ""},
         {"attempt": ""},
         {"clock": ""},
-        {"job": ""},
         {"changes": ""},
+        dict.fromkeys(short, ""),
+        {"job": ""},
     )
     notes = key_values((f"run {run.run_id}", message_text(run, attempts, zone)) for run in said)
     grid = Grid(columns=columns, layouts=_layouts(full, steps), instead={"message": notes} if said else {})
@@ -137,8 +138,8 @@ def jobs_table(rows: Sequence[JobRow], *, now: datetime, zone: tzinfo | None = N
         return Text("no jobs", style="dim")
     columns = {
         "number": _column(rows, "#", lambda row: Cell(str(row[0].job_id)), right=True),
-        "name": _column(rows, "job", lambda row: Cell(printable(row[0].spec.name)), least=12),
-        "schedule": _column(rows, "schedule", _schedule, least=16),
+        "name": _column(rows, "job", lambda row: Cell(printable(row[0].spec.name)), least=12, fold=True),
+        "schedule": _column(rows, "schedule", _schedule, least=16, fold=True),
         "next": _column(rows, "next", lambda row: _next(row, zone)),
         "in": _column(rows, "", lambda row: _ago(None if row[0].spec.paused else row[1], now)),
         "last": _column(rows, "last run", lambda row: status_cell(row[2]) if row[2] else Cell("never", "dim")),
@@ -159,10 +160,12 @@ def next_table(fires: Sequence["FireTime"], *, now: datetime, jobs: Sequence[str
         "local": _column(fires, "fires at", lambda fire: Cell(f"{fire.local:%a %Y-%m-%d %H:%M:%S %Z}")),
         "utc": _column(fires, "UTC", lambda fire: Cell(f"{fire.at:%Y-%m-%d %H:%M:%S}", "dim")),
         "in": _column(fires, "", lambda fire: _ago(fire.at, now)),
-        "note": _column(fires, "", lambda fire: Cell(fire.note, "yellow"), least=20, fold=True),
+        "note": _column(fires, "", lambda fire: Cell(fire.note, "yellow"), least=12, fold=True),
     }
     if jobs:
-        columns = {"job": Column(header="job", cells=[Cell(printable(name)) for name in jobs], least=12)} | columns
+        columns = {
+            "job": Column(header="job", cells=[Cell(printable(name)) for name in jobs], least=12, fold=True)
+        } | columns
     return Grid(columns=columns, layouts=_layouts(tuple(columns), ({"utc": ""}, {"in": ""})))
 
 

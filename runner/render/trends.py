@@ -166,7 +166,7 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> Grid:
             header="CPU inflation", cells=[_number(one.cpu_inflation, ".2f") for one in comparisons], right=True
         ),
     }
-    return Grid(columns=columns, layouts=[[*columns], ["pair", "place", "runs", "speed-up"]])
+    return Grid(columns=columns, layouts=[[*columns], ["pair", "place", "runs", "speed-up"]], split=True)
 
 
 def _number(value: float | None, spec: str) -> Cell:

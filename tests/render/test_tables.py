@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -127,6 +128,44 @@ def test_the_history_at_80_columns_keeps_what_matters() -> None:
         "run 10  the folder /srv/docs does not exist; create it or change the job with",
         "        'runner edit docs'",
     ]
+
+
+OWN_NAME = "nightly-documentation-europe-west"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_number_loses_its_unit_in_a_narrow_table(width: int) -> None:
+    runs = [replace(run, job=OWN_NAME) for run in MIXED] + [replace(LONG, job="other")]
+    job = replace(JOB, spec=replace(JOB.spec, name=OWN_NAME))
+    fires = [FireTime(at=NOW, local=NOW, note="02:30 comes twice that day: first")]
+    heavy = [replace(one, max_rss_bytes=10**9) for one in LONG.executions]
+    shown = drawn(
+        runs_table(runs, now=NOW),
+        jobs_table([(job, NOW, LONG)], now=NOW),
+        next_table(fires, now=NOW, jobs=[OWN_NAME]),
+        run_view(replace(LONG, executions=tuple(heavy)), now=NOW),
+        width=width,
+    )
+    assert width >= max(map(cell_len, shown.splitlines()))
+    # Only names of jobs may be cut.
+    assert [] == [word for word in re.findall(r"\S*…", shown) if not OWN_NAME.startswith(word[:-1])]
+    assert 3 == shown.count("953.7 MiB")
+
+
+def test_a_narrow_history_of_several_jobs_names_them_before_it_shows_what_changed() -> None:
+    runs = [*MIXED, replace(LONG, job="other")]
+    for width in (40, 60):
+        shown = drawn(runs_table(runs, now=NOW), width=width)
+        assert ["run", "job", "status"] == shown.split()[:3]
+        assert "other" in shown
+
+
+def test_schedules_and_names_of_jobs_continue_below() -> None:
+    job = replace(JOB, spec=replace(JOB.spec, name=OWN_NAME))
+    shown = drawn(jobs_table([(job, NOW, RUN)], now=NOW), width=80)
+    assert "…" not in shown
+    assert "jitter" in shown
+    assert "30s" in shown
 
 
 def test_the_history_of_several_jobs_names_them_before_it_shows_all_else() -> None:
