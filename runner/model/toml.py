@@ -21,6 +21,7 @@ from runner.model.units import format_instant
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _TWICE = re.compile(r"Cannot declare (\(.+\)) twice")
+_OVERWRITTEN = "Cannot overwrite a value"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _WIDEST_LIST = 100  # characters
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -143,12 +144,14 @@ class Document:
         except tomllib.TOMLDecodeError as error:
             message = str(error)
             place = _PLACE.search(message)
-            line = place[1] if place else None
+            line = int(place[1]) if place and place[1] else text.rstrip("\n").count("\n") + 1
             what = _PLACE.sub("", message)
-            if twice := _TWICE.fullmatch(what):
+            if what == _OVERWRITTEN:
+                line, key = self._find_overwritten(line)
+                what = f"the key {key!r} has a value already"
+            elif twice := _TWICE.fullmatch(what):
                 what = f"[{'.'.join(map(write_key, literal_eval(twice[1])))}] stands there twice"
-            lines = text.rstrip("\n").count("\n") + 1
-            raise UsageError(f"{self.name}:{line or lines}: this is not TOML: {what}; correct it there") from None
+            raise UsageError(f"{self.name}:{line}: this is not TOML: {what}; correct it there") from None
         except (ValueError, RecursionError) as error:  # an endless number, endless nesting
 
             def fails(count: int) -> bool:
@@ -161,6 +164,29 @@ class Document:
             line = bisect_left(range(len(self._lines)), x=True, key=fails)
             what = str(error).partition(";")[0]
             raise UsageError(f"{self.name}:{line}: this can't be read: {what}; correct it there") from None
+
+    def _find_overwritten(self, end: int) -> tuple[int, str]:
+        """Find where a statement begins that gives a key a second value and ends on a line, and what the key is."""
+        # What stands before it is TOML, and so it is with each of the comments and empty lines that lead to it.
+        before = next(count for count in reversed(range(end)) if self._parse(count) is not None)
+        return before + 1, _key_of(self._lines[before])
+
+
+def _key_of(statement: str) -> str:
+    """Give the key that the first line of a statement names, as it would be written; the line itself at the worst."""
+    for ending in ("=", "]"):
+        for place in (number for number, character in enumerate(statement) if character == ending):
+            beginning = statement[: place + 1] + ("0" if ending == "=" else "")
+            try:
+                inner: Any = tomllib.loads(beginning)
+            except tomllib.TOMLDecodeError:
+                continue
+            path = []
+            while isinstance(inner, dict) and inner:
+                key, inner = next(iter(inner.items()))
+                path.append(write_key(key))
+            return ".".join(path)
+    return statement.strip()
 
 
 def _holds(entries: Any, path: Sequence[str]) -> bool:

@@ -64,7 +64,12 @@ def test_a_key_stands_on_the_line_where_its_statement_begins(ending: str, mark: 
     [
         (b"a = 1\nb =\n", "my.toml:2: this is not TOML: Invalid value; correct it there"),
         (b"a = 1\n\nb = [1,\n2\n", "my.toml:4: this is not TOML: Unclosed array; correct it there"),
-        (b"a = 1\nb = 2\na = 3\n", "my.toml:3: this is not TOML: Cannot overwrite a value; correct it there"),
+        (b"a = 1\nb = 2\na = 3\n", "my.toml:3: this is not TOML: the key 'a' has a value already; correct it there"),
+        (b"[x]\na = 1\n\n# why\n  'a' = [\n3,\n]\n", "my.toml:5: this is not TOML: the key 'a' has a value already"),
+        (b"a.b = '='\n'a'.\"b\" = 'a = 1'\nc = 1", "my.toml:2: this is not TOML: the key 'a.b' has a value already"),
+        (b"'a=b' = 1\n'a=b' = 2", "my.toml:2: this is not TOML: the key '\"a=b\"' has a value already"),
+        (b"a = 1\n[a]\nb = 1\n", "my.toml:2: this is not TOML: the key 'a' has a value already"),
+        (b"a = 1\na.b = 2\n", "my.toml:2: this is not TOML: the key 'a.b' has a value already"),
         (b'[x."a b"]\n\n[x."a b"]\n', 'my.toml:3: this is not TOML: [x."a b"] stands there twice; correct it there'),
         (b"a = 1\nb = '\xff'\n", "my.toml:2: it is not UTF-8; save the file as UTF-8"),
         (b"a = 1\nb = " + b"9" * 5_000 + b"\n\n", "my.toml:2: this can't be read: Exceeds the limit (4300 digits)"),

@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
         ("timezone = 'UTC'", "timezone means nothing without every, cron or at"),
         ("jitter = '1m'", "jitter means nothing without every, cron or at"),
         ("anchor = 2026-01-01T00:00:00Z", "anchor means nothing without every"),
-        ("root = 'again'", "this is not TOML: Cannot overwrite a value"),
+        ("root = 'again'", "this is not TOML: the key 'root' has a value already"),
         ("timout = '1m'", "unknown key 'timout'; did you mean 'timeout'\\?"),
         ("pattern = ['*']", "unknown key 'pattern'; did you mean 'patterns'\\?"),
         ("ignore-case = true", "unknown key 'ignore-case'; did you mean 'ignore_case'\\?"),
