@@ -15,6 +15,8 @@ from runner.render.records import Record, exact
 from runner.render.tables import key_values, relative
 from runner.render.text import printable
 
+_CURE = "start one with `runner daemon`"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
@@ -68,7 +70,7 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     """Lay out a situation for people."""
     daemon, coming = situation.daemon, situation.coming
     if daemon is None:
-        state = Cell("none has run yet; start one with `runner daemon`", "yellow")
+        state = Cell(f"none has run yet; {_CURE}", "yellow")
     elif situation.alive:
         state = Cell(f"alive: process {daemon.owner.pid} on {daemon.owner.host}", "green")
     elif situation.state is DaemonState.SILENT:
@@ -77,9 +79,9 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
             f"silent: process {daemon.owner.pid} on {daemon.owner.host} gave its last sign of life {last}", "red"
         )
     elif daemon.stopped_at is not None:
-        state = Cell(f"not running: stopped {relative(daemon.stopped_at, now)}", "yellow")
+        state = Cell(f"not running: stopped {relative(daemon.stopped_at, now)}; {_CURE}", "yellow")
     else:
-        state = Cell(f"not running: died; last sign of life {relative(daemon.heartbeat_at, now)}", "red")
+        state = Cell(f"not running: died; last sign of life {relative(daemon.heartbeat_at, now)}; {_CURE}", "red")
     going = [f"run {run.run_id} of {printable(run.job)}" for run in situation.running]
     going += [f"a calibration of {printable(root)}" for root in situation.calibrated]
     pairs: list[tuple[str, str | Cell]] = [("daemon", state)]
@@ -87,12 +89,22 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
         pairs.append(("started", relative(daemon.started_at, now)))
     pairs += [("running", ", ".join(going) or "nothing")]
     if coming is not None:
-        pairs.append(("next", f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"))
+        next_firing = f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"
+        pairs.append(
+            ("next", next_firing if situation.alive else Cell(f"{next_firing}; {_in_vain(situation)}", "yellow"))
+        )
     if late := _percentiles(situation.lateness_s):
         shown = ", ".join(f"{name} {format_seconds(late[name])}" for name in ("p50", "p95", "p99", "max"))
         pairs.append(("lateness", f"{shown} of {late['count']} firings within a day"))
     pairs.append(("database", printable(situation.database)))
     return key_values(pairs)
+
+
+def _in_vain(situation: Situation) -> str:
+    """Say why what comes next may not."""
+    if situation.state is DaemonState.SILENT:
+        return "it may not fire while the daemon is silent"
+    return "nothing fires until a daemon runs"
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float] | None:

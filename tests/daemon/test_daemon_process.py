@@ -239,12 +239,17 @@ def test_status_tells_what_is_before_during_after_and_when_it_was_killed(program
             during[key] for key in ("alive", "pid", "next_job", "stopped_at")
         ]
         assert instant(during["next_at"]) > instant(during["started_at"])
-        assert b"alive: process" in program.quick("status").stdout
+        alive = program.quick("status").stdout
+        assert b"alive: process" in alive
+        assert b"nothing fires" not in alive
         assert 0 == daemon.stop()
     after = program.quick("status", "--format", "json")
     assert 1 == after.returncode
     assert b'"alive": false' in after.stdout
-    assert b"not running: stopped" in program.quick("status").stdout
+    stopped = program.quick("status").stdout
+    assert b"not running: stopped" in stopped
+    assert b"start one with `runner daemon`" in stopped
+    assert b"; nothing fires until a daemon runs\n" in stopped
 
     with program.daemon() as daemon:
         daemon.process.kill()
