@@ -58,8 +58,8 @@ class Grid:
         layouts: Sets of keys, the fullest first; the first that fits is shown, else the last one, narrowed.
         header: Whether the titles are shown.
         instead: What follows the table where the layout shown lacks that column.
-        split: Whether columns for which not even the last layout has room follow in tables of their own, each behind the
-            first column.
+        split: Whether columns that have no room in the last layout either follow in tables of their own, each behind
+            the first column.
     """
 
     columns: Mapping[str, Column]

@@ -338,7 +338,7 @@ def regressions_table(found: Mapping[str, Sequence[Regression]]) -> RenderableTy
     if not rows:
         return Text("no regressions", style="dim")
     columns = {
-        "job": Column(header="job", cells=[Cell(job) for job, _ in rows], least=10),
+        "job": Column(header="job", cells=[Cell(job) for job, _ in rows], least=10, fold=True),
         "strategy": Column(header="strategy", cells=[Cell(each.strategy) for _, each in rows]),
         "rise": Column(header="rise", cells=[Cell(f"{each.rise:+.0%}", "red") for _, each in rows], right=True),
         "best": Column(header="best", cells=[Cell(_shown(each.best, each.metric)) for _, each in rows], right=True),

@@ -19,12 +19,14 @@ class Span:
     """Two states of a tree that are compared.
 
     Attributes:
-        before: The run that left the earlier one; None for whatever was known before the later one.
+        before: The run that left the earlier one; None for what was known right before the first run.
+        first: The first run whose changes count; the later one is the last.
         after: The run that left the later one.
         notes: What a person has to know about the comparison.
     """
 
     before: Run | None
+    first: Run
     after: Run
     notes: tuple[str, ...] = ()
 
@@ -32,7 +34,7 @@ class Span:
     def positions(self) -> tuple[int, int]:
         """The two as positions."""
         # Whatever came before a run is what holds right before it, also where earlier runs have been forgotten.
-        return self.before.run_id if self.before is not None else self.after.run_id - 1, self.after.run_id
+        return self.before.run_id if self.before is not None else self.first.run_id - 1, self.after.run_id
 
 
 def find_state(database: Database, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
@@ -53,8 +55,8 @@ def find_state(database: Database, job: Job, run: int | None, at: str | None, no
     if run is not None:
         return _own_run(database, job, run)
     instant = parse_instant(at, now=now) if at is not None else now
-    if instant > now:
-        raise UsageError(f"the instant {at!r} lies in the future; give one that has passed")
+    if at is not None:
+        _check_passed(at, instant, now)
     saved = find_last_saved(database, job, instant)
     if saved is None:
         first = find_first_saved(database, job)
@@ -86,20 +88,22 @@ def find_span(
     """
     after = find_state(database, job, to_run, until, now)
     notes: list[str] = []
-    before: Run | None
+    before: Run | None = None
+    first = after
     if from_run is None and since is None:
         before = find_saved_before(database, job, after)
     elif from_run is None and _lies_before_history(database, job, since, now):
-        before = find_first_saved(database, job)
-        if before is not None and before.finished_at is not None:
-            notes.append(f"the history begins with run {before.run_id}, at {format_instant(before.finished_at)}")
+        # What a run changed is the same however it is asked for: by the first one all that it found was added.
+        first = find_first_saved(database, job) or after
+        begins = f"the history begins with run {first.run_id}, at {format_instant(first.finished_at or now)}"
+        notes.append(f"{begins}; what it found counts as added, but not with --from {first.run_id}")
     else:
         before = find_state(database, job, from_run, since, now)
     if before is not None and before.run_id > after.run_id:
         raise UsageError(f"run {before.run_id} comes after run {after.run_id}; exchange them")
-    if before is not None and len(list_selections_between(database, job, before, after)) > 1:
+    if len(list_selections_between(database, job, before or first, after)) > 1:
         notes.append("the job looked for something else meanwhile, so that not every change is one of the tree")
-    return Span(before=before, after=after, notes=tuple(notes))
+    return Span(before=before, first=first, after=after, notes=tuple(notes))
 
 
 def _lies_before_history(database: Database, job: Job, since: str | None, now: datetime) -> bool:
@@ -153,10 +157,17 @@ def parse_span(since: str | None, until: str | None, now: datetime) -> tuple[dat
     """Read the two ends of a span of time, of which either may be open.
 
     Raises:
-        UsageError: If one can't be read, or they are reversed.
+        UsageError: If one can't be read, they are reversed, or the first is yet to come.
     """
     start = parse_instant(since, now=now) if since is not None else None
     end = parse_instant(until, now=now) if until is not None else None
     if start is not None and end is not None and start >= end:
         raise UsageError("--since lies after --until; exchange them")
+    if since is not None and start is not None:
+        _check_passed(since, start, now)
     return start, end
+
+
+def _check_passed(text: str, instant: datetime, now: datetime) -> None:
+    if instant > now:
+        raise UsageError(f"the instant {text!r} lies in the future; give one that has passed")

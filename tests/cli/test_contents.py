@@ -56,8 +56,32 @@ def test_changes_between_two_instants_are_those_of_the_runs_saved_by_then(progra
         program.json("changes", "tree", "--since", times[1], "--until", times[3])
     )
     done = program.quick("changes", "tree", "--since", "30d", "--until", times[2], "--format", "json")
-    assert [("removed", "a/one.md"), ("modified", "a/two.md"), ("added", "b/four.md")] == kinds(json.loads(done.stdout))
-    assert f"note: the history begins with run 1, at {times[1]}\n".encode() == done.stderr
+    # Before the first run nothing was known, so that all it found is new.
+    found = ["a/two.md", "b/c/three.md", "b/four.md", "top.md"]
+    assert [("added", path) for path in found] == kinds(json.loads(done.stdout))
+    said = f"note: the history begins with run 1, at {times[1]}; what it found counts as added, but not with --from 1\n"
+    assert said == done.stderr.decode()
+
+
+def test_the_changes_of_the_first_run_are_the_same_however_they_are_asked_for(program: Program) -> None:
+    (program.folder / "one").mkdir()
+    (program.folder / "one/a.md").touch()
+    program.out("run", "./one")
+    shown = program.json("show", "1")["changes"]
+    assert [("added", "a.md")] == kinds(shown)
+    for flags in ((), ("--since", "30d"), ("--to", "1"), ("--since", "30d", "--to", "1")):
+        assert shown == program.json("changes", "one", *flags), flags
+    counted = [program.json("changes", "one", *flags, "--by-folder") for flags in ((), ("--since", "30d"))]
+    assert counted[0] == counted[1]
+    assert [] == program.json("changes", "one", "--from", "1")
+
+
+@pytest.mark.usefixtures("tree")
+def test_changes_since_before_a_history_that_was_pruned_begin_with_what_is_left(program: Program) -> None:
+    program.out("prune", "--keep", "2")
+    third = [("added", "a/one.md"), ("modified", "a/two.md")]
+    assert third == kinds(program.json("show", "3")["changes"]) == kinds(program.json("changes", "tree", "--to", "3"))
+    assert [*third, ("added", "new/five.md")] == kinds(program.json("changes", "tree", "--since", "30d"))
 
 
 @pytest.mark.usefixtures("tree")
