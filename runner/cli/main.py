@@ -1,6 +1,7 @@
 """The application: its commands, its one error handler, its exit codes."""
 
 import errno
+import inspect
 import os
 import sys
 import traceback
@@ -60,6 +61,19 @@ for module in (
     database,
 ):
     module.register(app)
+
+
+def _let_help_flow(group: typer.Typer) -> None:
+    """Join the lines of each paragraph of help: Typer keeps them, and a narrower terminal would break each again."""
+    for command in group.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _let_help_flow(inner.typer_instance)
+
+
+_let_help_flow(app)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's callback

@@ -1,11 +1,13 @@
 """Every command has help with an example in it, and stands in the documentation."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import typer
 from conftest import Program
+from rich.console import Console
 
 from runner.cli.main import app
 
@@ -52,3 +54,16 @@ def test_help_is_shown_without_a_command(program: Program) -> None:
 @pytest.mark.parametrize("command", all_commands())
 def test_a_command_stands_in_the_readme(command: str) -> None:
     assert f"runner {command}" in README.read_text()
+
+
+@pytest.mark.parametrize("command", ["", *all_commands()])
+def test_help_is_broken_into_lines_by_the_terminal_alone(
+    program: Program, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(Console, "_environ", {"COLUMNS": "80"})  # which it has from whenever it was imported first
+    text, _, _ = program.out(*command.split(), "--help").partition("╭")
+    lines = [line.strip() for line in text.splitlines()]
+    early = [
+        line for line, below in pairwise(lines) if line and below and len(f"{line} {below.split()[0]}") <= 80 - 2
+    ]  # where two paragraphs meet there is an empty line
+    assert [] == early
