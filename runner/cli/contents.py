@@ -69,6 +69,7 @@ def files(
     from runner.history.contents import list_files
     from runner.history.jobs import get_job
     from runner.model.errors import UsageError
+    from runner.model.units import format_count
     from runner.runs.asking import find_folder, find_state
 
     if null and (fmt != "table" or by_folder or history):
@@ -89,8 +90,8 @@ def files(
         if fmt == "table" and state.problems and not null:
             what = "files there are counted" if by_folder else "files marked ? are listed"
             typer.echo(
-                f"note: run {position} could not read {state.problems:,} paths, see `runner show {position}`; "
-                f"{what} as they were last known",
+                f"note: run {position} could not read {format_count(state.problems, 'path')}, "
+                f"see `runner show {position}`; {what} as they were last known",
                 err=True,
             )
         if by_folder:

@@ -46,7 +46,7 @@ def prune(
     from runner.history.prune import Retention, count_prunable
     from runner.history.prune import prune as forget
     from runner.model.errors import UsageError
-    from runner.model.units import format_bytes, parse_duration
+    from runner.model.units import format_bytes, format_count, parse_duration
 
     if older_than is None and keep is None:
         raise UsageError("nothing says what to forget; give --older-than 90d, --keep 1000, or both")
@@ -58,7 +58,9 @@ def prune(
         options.require(database)
         job_id = get_job(database, job, removed=True).job_id if job is not None else None
         if dry_run:
-            typer.echo(f"{count_prunable(database, retention, job_id):,} runs would be forgotten", err=True)
+            typer.echo(
+                f"{format_count(count_prunable(database, retention, job_id), 'run')} would be forgotten", err=True
+            )
             return
         before = size_bytes(database)
         pruned = forget(database, retention, job_id)
@@ -67,7 +69,8 @@ def prune(
             return
         compact(database)
         typer.echo(
-            f"forgot {pruned.runs:,} runs and {pruned.versions:,} states of files; the database shrank from "
+            f"forgot {format_count(pruned.runs, 'run')} and "
+            f"{format_count(pruned.versions, 'state of a file', 'states of files')}; the database shrank from "
             f"{format_bytes(before)} to {format_bytes(size_bytes(database))}",
             err=True,
         )

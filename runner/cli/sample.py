@@ -31,6 +31,7 @@ def sample(
     """
     from rich.progress import Progress
 
+    from runner.model.units import format_count
     from runner.render.console import make_console
     from runner.samples.loading import load_recipe
     from runner.samples.writing import write_sample
@@ -40,4 +41,7 @@ def sample(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("writing", total=loaded.files)
         write_sample(loaded, directory, lambda written: bars.update(task, completed=written))
-    typer.echo(f"wrote {loaded.files:,} files in {loaded.folders:,} folders to {directory}", err=True)
+    typer.echo(
+        f"wrote {format_count(loaded.files, 'file')} in {format_count(loaded.folders, 'folder')} to {directory}",
+        err=True,
+    )

@@ -55,6 +55,7 @@ def trends(
     from runner.cli.output import write_document, write_records, write_table
     from runner.history.jobs import get_job
     from runner.history.timings import list_counts, list_timings
+    from runner.model.units import format_count
     from runner.render.console import make_console
     from runner.render.trends import trends_record, trends_view
     from runner.runs.asking import parse_span
@@ -68,8 +69,9 @@ def trends(
         counts = list_counts(database, known.job_id, since=start, until=end)
     series = newest_series(timings)
     if len(series) < len(timings):
+        left = ("run was made in another environment and is", "runs were made in another environment and are")
         elsewhere = len({timing.run for timing in timings} - {timing.run for timing in series})
-        typer.echo(f"note: {elsewhere} runs were made in another environment and are left out", err=True)
+        typer.echo(f"note: {format_count(elsewhere, *left)} left out", err=True)
     events = find_events(series, followed)
     lasting = events if followed is Metric.WALL else find_events(series)
     said = (

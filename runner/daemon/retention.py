@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from runner.history.database import Database
 from runner.history.prune import Pruned, Retention, prune
+from runner.model.units import format_count
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ def forget_daily(
         kept = retention(datetime.now(UTC))
         pruned = prune(database, kept, stop=stopping) if kept is not None else Pruned()
         if pruned.runs:
-            _log.info("forgot %d runs and %d states of files", pruned.runs, pruned.versions)
+            states = format_count(pruned.versions, "state of a file", "states of files")
+            _log.info("forgot %s and %s", format_count(pruned.runs, "run"), states)
 
     next_at = time.monotonic()
     while not stopping():

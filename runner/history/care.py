@@ -6,6 +6,7 @@ from sqlalchemy import and_, func, or_, select
 
 from runner.history.database import Database
 from runner.history.tables import files, folders, problems
+from runner.model.units import format_count
 
 
 def size_bytes(database: Database) -> int:
@@ -42,7 +43,10 @@ def find_faults(database: Database) -> list[str]:
         for table, name in ((files, "file"), (problems, "problem")):
             reversed_ = select(func.count()).where(table.c.gone_run_id <= table.c.first_run_id)
             if count := connection.execute(reversed_).scalar_one():
-                faults.append(f"{count} {name} intervals end before they begin")
+                ends = format_count(
+                    count, f"{name} interval ends before it begins", f"{name} intervals end before they begin"
+                )
+                faults.append(ends)
         other = files.alias()
         overlapping = (
             select(func.count())
@@ -58,8 +62,10 @@ def find_faults(database: Database) -> list[str]:
             .where(or_(files.c.gone_run_id.is_(None), files.c.gone_run_id > other.c.first_run_id))
         )
         if count := connection.execute(overlapping).scalar_one():
-            faults.append(f"{count} file intervals overlap another of the same file")
+            faults.append(
+                format_count(count, "file interval overlaps", "file intervals overlap") + " another of the same file"
+            )
         strays = select(func.count()).select_from(files).join(folders).where(files.c.job_id != folders.c.job_id)
         if count := connection.execute(strays).scalar_one():
-            faults.append(f"{count} files are filed under another job than their folder")
+            faults.append(format_count(count, "file is", "files are") + " filed under another job than their folder")
     return faults

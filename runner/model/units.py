@@ -70,6 +70,17 @@ def format_bytes(count: int | None) -> str:
     raise AssertionError("unreachable")
 
 
+def format_count(number: int, one: str, many: str | None = None) -> str:
+    """Show how many there are of something: ``1 run``, ``2,345 runs``.
+
+    Args:
+        number: How many.
+        one: What one of them is called.
+        many: What others are; None for the same with an s.
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def parse_instant(text: str, *, now: datetime) -> datetime:
     """Read an instant: ISO 8601, or a duration that lies that far back (``7d``).
 

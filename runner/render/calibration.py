@@ -10,7 +10,7 @@ from rich.text import Text
 
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.runs import Cache
-from runner.model.units import format_instant, format_seconds
+from runner.model.units import format_count, format_instant, format_seconds
 from runner.render.grid import Cell, Column, Grid
 from runner.render.records import Record, exact
 from runner.render.tables import NOTHING
@@ -211,13 +211,17 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     if not record["rounds"]:
         return Text("nothing was measured", style="dim")
     head = (
-        f"{printable(calibration.root)}: {record['files']:,} files in {record['directories']:,} folders, "
-        f"{record['entries']:,} entries; {record['rounds']} rounds, medians"
+        f"{printable(calibration.root)}: {format_count(record['files'], 'file')} in "
+        f"{format_count(record['directories'], 'folder')}, {format_count(record['entries'], 'entry', 'entries')}; "
+        f"{format_count(record['rounds'], 'round')}, medians"
     )
     parts: list[RenderableType] = [Text(head), Text(_noise_sentence(record["noise"]))]
     if record["cold"]:
         parts.append(
-            Text(f"{record['cold']} executions found the cache cold; the figures mix two kinds", style="yellow")
+            Text(
+                f"{format_count(record['cold'], 'execution')} found the cache cold; the figures mix two kinds",
+                style="yellow",
+            )
         )
     parts.append(
         Text("speed-up: the median of all ratios between single executions, with its 95 % interval", style="dim")
@@ -244,9 +248,8 @@ def _break_even_sentence(record: Record) -> str:
         return f"no break-even: {record['break_even_message']}"
     low, high = record["break_even_interval"]
     upper = "beyond what was measured" if high is None else f"{high:,}"
-    return (
-        f"the pool is worth it from about {record['break_even_entries']:,} entries (95 % interval {low:,} to {upper})"
-    )
+    size = format_count(record["break_even_entries"], "entry", "entries")
+    return f"the pool is worth it from about {size} (95 % interval {low:,} to {upper})"
 
 
 def _worker_label(row: Record) -> str:

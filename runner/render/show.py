@@ -9,7 +9,7 @@ from rich.text import Text
 
 from runner.model.notifications import Notification
 from runner.model.runs import Attempts, Change, Difference, Execution, Problem, Run, Status
-from runner.model.units import format_bytes, format_seconds
+from runner.model.units import format_bytes, format_count, format_seconds
 from runner.render.bars import parts_bar
 from runner.render.grid import Cell, Column, Grid
 from runner.render.tables import (
@@ -162,7 +162,7 @@ def _environment(run: Run) -> Iterator[tuple[str, str | Cell]]:
         yield "system", f"{environment.system} {environment.machine}"
         yield "python", environment.python
         yield "CPUs usable", str(environment.cpus)
-        yield "pool", f"{environment.workers} workers by {environment.start_method}"
+        yield "pool", f"{format_count(environment.workers, 'worker')} by {environment.start_method}"
         yield "file system", environment.filesystem or NOTHING
         yield "runner", environment.runner_version
 

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from runner.history.daemons import DaemonRecord, DaemonState
 from runner.model.runs import Run
-from runner.model.units import format_instant, format_seconds
+from runner.model.units import format_count, format_instant, format_seconds
 from runner.render.grid import Cell
 from runner.render.records import Record, exact
 from runner.render.tables import key_values, relative
@@ -95,7 +95,7 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
         )
     if late := _percentiles(situation.lateness_s):
         shown = ", ".join(f"{name} {format_seconds(late[name])}" for name in ("p50", "p95", "p99", "max"))
-        pairs.append(("lateness", f"{shown} of {late['count']} firings within a day"))
+        pairs.append(("lateness", f"{shown} of {format_count(len(situation.lateness_s), 'firing')} within a day"))
     pairs.append(("database", printable(situation.database)))
     return key_values(pairs)
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.timings import Counts, Timing
-from runner.model.units import format_bytes, format_instant, format_seconds
+from runner.model.units import format_bytes, format_count, format_instant, format_seconds
 from runner.render.grid import Cell, Column, Grid
 from runner.render.records import Record
 from runner.render.tables import MINUS, NOTHING, clock
@@ -149,7 +149,11 @@ def _comparison_sentence(one: Comparison) -> str:
     interval = f"{one.ratio.estimate:.2f} of its wall time, 95 % interval {one.ratio.low:.2f} to {one.ratio.high:.2f}"
     more = ""
     if one.verdict is Verdict.UNDECIDED:
-        more = f"; about {one.further_runs:,} more runs will tell" if one.further_runs else "; it lies on the very edge"
+        more = (
+            f"; about {format_count(one.further_runs, 'more run')} will tell"
+            if one.further_runs
+            else "; it lies on the very edge"
+        )
     return f"{one.other} against {one.baseline} {where}: {_VERDICTS[one.verdict]} ({interval}){more}."
 
 
@@ -201,7 +205,7 @@ def _creep_sentence(creep: Creep) -> str:
 def _count_sentence(counts: Sequence[Counts]) -> str:
     added, removed = (sum(getattr(one, key) or 0 for one in counts[1:]) for key in ("added", "removed"))
     return (
-        f"{counts[-1].files:,} files now, {counts[0].files:,} in run {counts[0].run}; "
+        f"{format_count(counts[-1].files, 'file')} now, {counts[0].files:,} in run {counts[0].run}; "
         f"+{added:,} {MINUS}{removed:,} in between"
     )
 

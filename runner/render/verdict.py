@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from runner.model.runs import Execution, Run
+from runner.model.units import format_count
 from runner.trends.compare import NotEnoughRuns, Verdict, judge, ratio_interval
 
 _SAID = {
@@ -24,8 +25,8 @@ def verdict_view(runs: Sequence[Run]) -> RenderableType:
     except NotEnoughRuns as error:
         return Text(f"Verdict: none yet. {error}")
     return Text(
-        f"Verdict over {len(baseline)} runs: {_SAID[judge(ratio)]}: {ratio.estimate:.2f} times its wall time "
-        f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f})."
+        f"Verdict over {format_count(len(baseline), 'run')}: {_SAID[judge(ratio)]}: "
+        f"{ratio.estimate:.2f} times its wall time (95 % interval {ratio.low:.2f} to {ratio.high:.2f})."
     )
 
 

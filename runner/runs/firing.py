@@ -27,6 +27,7 @@ from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Status
 from runner.model.subject import note_run
+from runner.model.units import format_count
 from runner.runs.caches import cache_file
 from runner.runs.order import choose_order
 from runner.scan.root import open_root
@@ -355,7 +356,8 @@ def _conclude(executed: Sequence[_Executed], root_error: str | None, wall_s: flo
     ]
     if differing:
         messages.append(
-            f"the strategies differ on {len(differing)} paths: the tree changed meanwhile, or there is a defect"
+            f"the strategies differ on {format_count(len(differing), 'path')}: "
+            "the tree changed meanwhile, or there is a defect"
         )
     return Ending(
         status=worst.status,

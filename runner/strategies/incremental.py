@@ -134,7 +134,8 @@ def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: P
     settled, untrusted = settle(part, request.root, clock.now_ns - SETTLED_AFTER_NS)
     if untrusted:
         found.messages.append(
-            f"{untrusted} folders are read every time: the stamps of their file system can't be relied on"
+            f"{untrusted} {'folder is' if untrusted == 1 else 'folders are'} read every time: "
+            "the stamps of their file system can't be relied on"
         )
     found.digest = digest_findings(part.findings(), part.problems)
     cache = Cache(

@@ -134,7 +134,9 @@ class Crew:
             self._pool = _Pool(workers, initializer, initargs, multiprocessing.get_context(start_method))
         except OSError as error:
             cure = "; use fewer" if error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE} else ""
-            raise ScanError(f"{workers} workers can't be started: {error.strerror}{cure}") from error
+            raise ScanError(
+                f"{workers} worker{'s' if workers > 1 else ''} can't be started: {error.strerror}{cure}"
+            ) from error
         # Whoever has died by now included, and without replacements: they wait for the locks that the dead held.
         self.workers: Sequence[BaseProcess] = self._pool.started[:workers]
         self._results: deque[Any] = deque()

@@ -76,7 +76,7 @@ def shift_interval(baseline: Sequence[float], other: Sequence[float], confidence
     if rank == 0:
         needed = next(size for size in count(2) if _bound_rank(size, size, confidence))
         raise NotEnoughRuns(
-            f"{m} and {n} runs are too few to compare at {confidence:.4g} confidence; "
+            f"{m} and {n} are too few runs to compare at {confidence:.4g} confidence; "
             f"{needed} of each are enough, so let the job run more often"
         )
     lower, upper = sorted(baseline), sorted(other)

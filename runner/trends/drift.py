@@ -8,6 +8,7 @@ from itertools import accumulate, combinations, count
 from operator import sub
 from statistics import NormalDist, median
 
+from runner.model.units import format_count
 from runner.trends.compare import Interval, NotEnoughRuns
 
 # Up to this many days the orders are counted exactly, which takes 0.1 s; beyond, the normal approximation is off by
@@ -51,7 +52,8 @@ def daily_slope(days: Sequence[float], values: Sequence[float], confidence: floa
     if rank == 0:
         needed = next(size for size in count(2) if _bound_rank(size, confidence)[0])
         raise NotEnoughRuns(
-            f"{len(points)} days with runs are too few for a slope at {confidence:.4g} confidence; {needed} are enough"
+            f"runs on {format_count(len(points), 'day')} are too few for a slope at {confidence:.4g} confidence; "
+            f"{needed} are enough"
         )
     slopes = sorted((late - early) / (day - before) for (before, early), (day, late) in combinations(points, 2))
     low = slopes[rank - 1] + further * (slopes[rank] - slopes[rank - 1])

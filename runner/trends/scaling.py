@@ -7,6 +7,7 @@ from random import Random
 from statistics import median
 
 from runner.model.errors import RunnerError
+from runner.model.units import format_count
 from runner.trends.compare import Interval, ratio_interval
 
 # With fewer sizes, or sizes closer together, a crossing would be read out of noise.
@@ -90,15 +91,15 @@ def break_even(rungs: Sequence[Rung], seed: int = 0) -> Interval:
     if len(rungs) < FEWEST_SIZES or sizes[-1] < LEAST_SPAN * sizes[0]:
         raise NoBreakEven(
             f"the subtrees span too little for a break-even size: {len(rungs)} of them"
-            + (f", from {sizes[0]:,} to {sizes[-1]:,} entries" if rungs else "")
+            + (f", from {sizes[0]:,} to {format_count(sizes[-1], 'entry', 'entries')}" if rungs else "")
             + f"; it takes {FEWEST_SIZES}, the largest {LEAST_SPAN} times the smallest, so calibrate a larger tree"
         )
     differences = [[pool - alone for alone, pool in zip(rung.sequential_s, rung.pool_s, strict=True)] for rung in rungs]
     estimate = _crossing(sizes, list(map(median, differences)))
     if estimate == 0:
-        raise NoBreakEven(f"the pool was faster at every size, from {sizes[0]:,} entries up")
+        raise NoBreakEven(f"the pool was faster at every size, from {format_count(sizes[0], 'entry', 'entries')} up")
     if math.isinf(estimate):
-        raise NoBreakEven(f"the pool was no faster at any size, up to {sizes[-1]:,} entries")
+        raise NoBreakEven(f"the pool was no faster at any size, up to {format_count(sizes[-1], 'entry', 'entries')}")
     random = Random(seed)  # noqa: S311  chance, not secrets
     drawn = sorted(
         _crossing(sizes, [median(random.choices(each, k=len(each))) for each in differences]) for _ in range(_RESAMPLES)

@@ -206,6 +206,15 @@ def test_history_is_filtered(program: Program, tree: Path) -> None:
     assert [2, 1] == [run["run"] for run in program.json("history", "docs", "--since", "1h", "--status", "succeeded")]
 
 
+def test_one_of_something_is_not_told_as_several(program: Program, tree: Path) -> None:
+    for _ in range(2):
+        program.out("run", tree)
+    told = program.quick("prune", "--keep", "1", "--dry-run").stderr
+    assert b"1 run would be forgotten\n" == told
+    assert "runs on 1 day are too few" in " ".join(program.out("trends", "docs").split())
+    assert b"forgot 1 run and 0 states of files; " in program.quick("prune", "--keep", "1").stderr
+
+
 def test_the_database_is_told_checked_and_copied(program: Program, tree: Path) -> None:
     program.out("run", tree)
     assert f"{program.database}\n" == program.out("db", "path")

@@ -176,6 +176,6 @@ def test_files_that_a_run_could_not_look_at_are_marked(program: Program, tree: P
         done = program.quick(*asked)
         lines = [line.split() for line in done.stdout.decode().splitlines()]
         assert unknown == {line[-1] for line in lines if "?" in line}
-        assert bool(unknown) is (f"run {run} could not read 1 paths".encode() in done.stderr)
+        assert bool(unknown) is (f"run {run} could not read 1 path,".encode() in done.stderr)
         assert bool(unknown) is (b"counted" in program.quick(*asked, "--by-folder").stderr)
         assert b"" == program.quick(*asked, "-0").stderr

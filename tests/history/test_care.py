@@ -32,11 +32,11 @@ def test_a_sound_database_has_no_faults(database: Database) -> None:
     [
         (
             "UPDATE files SET gone_run_id = first_run_id WHERE gone_run_id IS NULL AND first_run_id = 1",
-            "1 file intervals end before they begin",
+            "1 file interval ends before it begins",
         ),
-        ("UPDATE problems SET gone_run_id = 0 WHERE first_run_id = 3", "1 problem intervals end before they begin"),
-        ("UPDATE files SET gone_run_id = NULL", "1 file intervals overlap another of the same file"),
-        ("UPDATE files SET gone_run_id = 9 WHERE gone_run_id = 2", "1 file intervals overlap another of the same file"),
+        ("UPDATE problems SET gone_run_id = 0 WHERE first_run_id = 3", "1 problem interval ends before it begins"),
+        ("UPDATE files SET gone_run_id = NULL", "1 file interval overlaps another of the same file"),
+        ("UPDATE files SET gone_run_id = 9 WHERE gone_run_id = 2", "1 file interval overlaps another of the same file"),
         ("UPDATE files SET job_id = 2", "3 files are filed under another job than their folder"),
     ],
 )
