@@ -65,7 +65,7 @@ def calibrate(
     from runner.cli.progress import shown_rounds
     from runner.history.calibrations import find_last_calibration
     from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
-    from runner.model.errors import UsageError
+    from runner.model.errors import Unknown, UsageError
     from runner.model.jobs import Selection
     from runner.render.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
     from runner.runs.calibrating import calibrate as measure
@@ -89,7 +89,7 @@ def calibrate(
         if last:
             calibration = find_last_calibration(database, root)
             if calibration is None:
-                raise UsageError(f"{directory!r} was never calibrated; leave out --last to do so now")
+                raise Unknown(f"{directory!r} was never calibrated; leave out --last to do so now")
         else:
             try:
                 with shown_rounds(Interrupt()) as (watching, on_total):

@@ -87,16 +87,22 @@ Exclude = Annotated[
     ),
 ]
 IgnoreCase = Annotated[
-    bool | None, typer.Option("--ignore-case/--match-case", help="Whether patterns ignore case.", rich_help_panel=_WHAT)
+    bool | None,
+    typer.Option("--ignore-case/--match-case", metavar="", help="Whether patterns ignore case.", rich_help_panel=_WHAT),
 ]
 TrackOption = Annotated[
     Track | None,
-    typer.Option("--track", help="Keep only names, or sizes and times too (stat).", rich_help_panel=_WHAT),
+    typer.Option(
+        "--track", metavar="names|stat", help="Keep only names, or sizes and times too (stat).", rich_help_panel=_WHAT
+    ),
 ]
 OneFileSystem = Annotated[
     bool | None,
     typer.Option(
-        "--one-file-system/--all-file-systems", help="Whether to stay on the root's file system.", rich_help_panel=_WHAT
+        "--one-file-system/--all-file-systems",
+        metavar="",
+        help="Whether to stay on the root's file system.",
+        rich_help_panel=_WHAT,
     ),
 ]
 StrategyOption = Annotated[

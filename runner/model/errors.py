@@ -17,7 +17,7 @@ class UsageError(RunnerError):
 
 
 class Unknown(UsageError):
-    """A job or run by a name or number that nothing in the database has."""
+    """A job, a run or a calibration that the database does not have."""
 
 
 class HistoryError(RunnerError):

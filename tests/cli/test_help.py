@@ -61,9 +61,10 @@ def test_help_is_broken_into_lines_by_the_terminal_alone(
     program: Program, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setattr(Console, "_environ", {"COLUMNS": "80"})  # which it has from whenever it was imported first
-    text, _, _ = program.out(*command.split(), "--help").partition("╭")
+    text, _, options = program.out(*command.split(), "--help").partition("╭")
     lines = [line.strip() for line in text.splitlines()]
     early = [
         line for line, below in pairwise(lines) if line and below and len(f"{line} {below.split()[0]}") <= 80 - 2
     ]  # where two paragraphs meet there is an empty line
     assert [] == early
+    assert [] == [line for line in options.splitlines() if re.search(r"--\S*…", line)]
