@@ -46,7 +46,7 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
     from runner.cli.upcoming import next_firing
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_last_runs
-    from runner.render.records import job_record
+    from runner.render.records import JOB_KEYS, job_record
     from runner.runs.firing import recover
 
     now = datetime.now(UTC)
@@ -59,7 +59,7 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
 
         write_table(jobs_table(rows, now=now))
     else:
-        write_records((job_record(*row) for row in rows), fmt, columns=())
+        write_records((job_record(*row) for row in rows), fmt, columns=JOB_KEYS)
 
 
 def export(db: options.Db = None) -> None:

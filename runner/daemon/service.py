@@ -33,7 +33,7 @@ from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageErr
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
 from runner.model.subject import about
-from runner.model.units import format_instant, format_seconds
+from runner.model.units import format_count, format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.runs.notifying import Describe, Notifier
 from runner.runs.retrying import wants_retry
@@ -180,7 +180,7 @@ class Daemon:
                     except UsageError as error:  # its zone is not known on this machine; the others fire
                         _log.error("can't be fired: %s", error)
         self._timetable.follow(jobs, lambda job: max(now, fires_after(job, accounted.get(job.job_id), now)))
-        _log.info("started: %d jobs in %s", len(jobs), self._database.location)
+        _log.info("started: %s in %s", format_count(len(jobs), "job"), self._database.location)
 
     def _tell_untold(self, job: Job) -> None:
         with about(job.spec.name):
@@ -209,7 +209,7 @@ class Daemon:
         if not missed or first is None:
             return []
         owed = make_up(job, since, until)
-        message = f"{missed} fire times passed while {why}" if missed > 1 else why
+        message = f"{format_count(missed, 'fire time')} passed while {why}"
         # The row stands for all fire times up to when it says it was written.
         self._record(
             job,
@@ -424,7 +424,8 @@ class Daemon:
 
     def _doing(self) -> str:
         names = self._workers.names()
-        return f"{len(names)} runs due: {', '.join(names[:5])}" if names else "waiting for the next fire time"
+        due = f"{format_count(len(names), 'run')} due: {', '.join(names[:5])}"
+        return due if names else "waiting for the next fire time"
 
     def _is_stopping(self) -> bool:
         return self._stopping_since is not None

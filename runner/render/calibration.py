@@ -1,5 +1,6 @@
 """A calibration: what it says, as a record and as tables."""
 
+import base64
 import os
 from collections.abc import Sequence
 from statistics import median
@@ -288,11 +289,14 @@ def _sizes_table(rows: Sequence[Record]) -> Grid:
             cells=[Cell(f"{row['sequential_s'] / row['pool_s']:.2f}") for row in rows],
             right=True,
         ),
-        "folder": Column(
-            header="folder", cells=[Cell(printable(os.fsencode(row["path"]) or b".")) for row in rows], least=12
-        ),
+        "folder": Column(header="folder", cells=[Cell(printable(_path(row) or b".")) for row in rows], least=12),
     }
     return Grid(columns=columns, layouts=[[*columns]])
+
+
+def _path(row: Record) -> bytes:
+    """Give a record's path as the kernel has it."""
+    return base64.b64decode(row["path_base64"]) if row["path_base64"] else os.fsencode(row["path"])
 
 
 def _seconds(rows: Sequence[Record], title: str, key: str) -> Column:

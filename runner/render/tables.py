@@ -358,8 +358,6 @@ def attempt_text(run: Run, attempts: Attempts) -> str:
 def message_text(run: Run, attempts: Attempts, zone: tzinfo | None) -> str:
     """Show what there is to say about a run, and when it is to be tried again."""
     message = run.message or ""
-    if run.status is Status.MISSED and run.missed == 1:
-        message = f"1 fire time passed while {message}"
     if (again_at := attempts.again_at.get(run.run_id)) is not None:
         message += f"; to be tried again at {clock(again_at, zone)}"
     return message

@@ -252,3 +252,9 @@ def test_a_defect_is_one_line_and_a_log(program: Program, tmp_path: Path) -> Non
     log = Path(done.stderr.split(" is in ")[1].strip())
     assert log.is_relative_to(tmp_path)
     assert "Traceback" in log.read_text()
+
+
+def test_a_list_of_no_jobs_as_csv_is_a_header(program: Program) -> None:
+    program.out("db", "upgrade")
+    (header,) = program.out("jobs", "--format", "csv").splitlines()
+    assert header.startswith("number,name,root,")
