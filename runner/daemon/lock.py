@@ -1,5 +1,6 @@
 """One daemon per database, by a lock that is released when its holder dies."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,10 @@ from runner.history.daemons import find_daemon
 from runner.history.database import Database
 from runner.measure.environment import is_alive
 from runner.model.errors import DaemonError
+
+# How long the daemon that holds the lock may take to tell who it is, and how often it is looked whether it has.
+_TELLS_S = 5.0
+_LOOK_S = 0.05
 
 
 @contextmanager
@@ -23,10 +28,13 @@ def held_daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
 
     def hold() -> None:
         with database.explaining():
-            if not lock.hold():
-                raise DaemonError(
-                    f"a daemon is already running for {database.location}{_who(database)}; see `runner status`"
-                )
+            give_up_s = time.monotonic() + _TELLS_S
+            while not lock.hold():
+                # Of two that start at once, the other holds the lock a moment before it is on record.
+                who = _who(database)
+                if who or time.monotonic() > give_up_s:
+                    raise DaemonError(f"a daemon is already running for {database.location}{who}; see `runner status`")
+                time.sleep(_LOOK_S)
 
     try:
         hold()
