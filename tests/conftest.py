@@ -204,6 +204,7 @@ class Program:
     def daemon(self, *arguments: str | bytes | Path) -> "Iterator[Daemon]":
         """Run the daemon meanwhile, and leave no process of it behind."""
         log = self.folder / f"daemon-{time.monotonic_ns()}.log"
+        hung = False
         with log.open("wb") as stderr:
             daemon = Daemon(self.start("daemon", *arguments, stderr=stderr, stdout=subprocess.DEVNULL), log)
         try:
@@ -215,8 +216,10 @@ class Program:
                 try:
                     daemon.process.wait(20)
                 except subprocess.TimeoutExpired:
+                    hung = True
                     daemon.process.kill()
                     daemon.process.wait()
+        assert not hung, "SIGTERM did not end the daemon"
         assert "Traceback" not in daemon.said()
 
 

@@ -1,12 +1,15 @@
 """What a daemon and its history survive: each fault comes at a chosen moment of a real run.
 
-More of them, at random moments, by ``python -m tests.benchmarks.faults``. How a daemon itself is killed or stopped is
-in ``test_daemon_process``, how a trial treats dead workers in ``tests/measure``, and databases that can't be written or
-opened to begin with in ``tests/history/test_database_opening``.
+More of them, at random moments, by ``python -m tests.benchmarks.faults``. How a daemon ends, and what it leaves behind
+when it is killed beside a trial that stands still, is in ``test_daemon_process``, how a trial treats dead workers in
+``tests/measure``, and databases that can't be written or opened to begin with in
+``tests/history/test_database_opening``.
 """
 
+import json
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -19,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +30,13 @@ import psutil
 import pytest
 from conftest import Daemon, Program, Record, enlarge, find_markdown, gone, thaw, until
 
+from runner.history.daemons import record_daemon
 from runner.history.jobs import add_job, get_job
 from runner.history.recording import begin_run
 from runner.history.upgrade import REVISIONS
-from runner.measure.environment import describe_environment, describe_process
+from runner.measure.environment import describe_environment, is_alive
 from runner.model.jobs import Catchup, JobSpec
-from runner.model.runs import Cause
+from runner.model.runs import Cause, Owner
 from runner.schedules.parse import parse_schedule
 
 SECOND = timedelta(seconds=1)
@@ -65,6 +70,29 @@ def obeying(program: Program) -> Changed:
     if setpriv is None:
         pytest.skip("root can't give up its power over permissions here")
     return changed(program, prefix=(setpriv, "--bounding-set=-dac_override,-dac_read_search"))
+
+
+@pytest.fixture
+def program(program: Program) -> Iterator[Program]:
+    """Give the program, of which nothing may run any more when a test has ended."""
+    program.environment["SURVIVING"] = str(program.folder)
+    yield program
+    try:
+        until(lambda: not left(program), "the end of every process", 5)
+    finally:
+        for process in left(program):
+            with suppress(psutil.Error):
+                process.kill()
+
+
+def left(program: Program) -> list[psutil.Process]:
+    """Give what runs of a program: the processes that have its environment from it, whoever their parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("SURVIVING") == str(program.folder):
+                found.append(process)
+    return found
 
 
 @pytest.fixture
@@ -121,11 +149,12 @@ def freeze(program: Program, daemon: Daemon, root: Path, *, worker: bool = False
 
 
 def reads(trial: psutil.Process, root: Path, *, worker: bool) -> bool:
-    return any(is_in(one, root) for one in (trial.children() if worker else [trial]))
+    return any(is_below(one, root) for one in trial.children()) if worker else trial.cwd().startswith(str(root))
 
 
-def is_in(process: psutil.Process, root: Path) -> bool:
-    return process.cwd().startswith(str(root))
+def is_below(process: psutil.Process, root: Path) -> bool:
+    """Whether a worker has begun to read: in the root itself it may be by birth, as a copy of the trial."""
+    return process.cwd().startswith(f"{root}/")
 
 
 def ended(program: Program, *statuses: str, job: str = "docs") -> Record:
@@ -146,13 +175,26 @@ def fired_on(program: Program, root: Path) -> None:
         )
     assert "sound" in program.out("db", "check")
     assert find_markdown(root) == listed(program)
+    assert find_markdown(root.with_name("other")) == listed(program, job="other")
     for run in program.history():
         assert run["status"] in {"running", "succeeded"} or run["message"] or run["problems"]
+    for job in ("docs", "other"):
+        adds_up(program, job)
 
 
-def listed(program: Program, *asked: str) -> list[bytes]:
-    """Give the files of docs as the program lists them."""
-    done = program.call("files", "docs", *asked, "-0")
+def adds_up(program: Program, job: str) -> None:
+    """Make sure that every change is that of a run that was saved: together they make up what each one found."""
+    files = 0
+    for run in program.history(job=job):
+        if run["files"] is not None:
+            files += run["added"] - run["removed"]
+            # What could not be read is unknown to a partial run, not gone.
+            assert run["status"] == "partial" or files == run["files"]
+
+
+def listed(program: Program, *asked: str, job: str = "docs") -> list[bytes]:
+    """Give the files of a job as the program lists them."""
+    done = program.call("files", job, *asked, "-0")
     assert 0 == done.returncode, done.stderr.decode()
     return sorted(filter(None, done.stdout.split(b"\0")))
 
@@ -169,20 +211,73 @@ def unaccounted(program: Program, job: str) -> list[str]:
 
 
 def accounted(program: Program) -> None:
-    """Make sure that every fire time so far has one record; those beside a run that begins follow it."""
+    """Make sure that every fire time has one record, and nothing goes on, when the daemon has ended."""
+    assert [] == program.history("running")
     for job in ("docs", "other"):
-        with suppress(pytest.fail.Exception):
-            until(lambda job=job: not unaccounted(program, job), "records", 5)  # type: ignore[misc]
         assert [] == unaccounted(program, job)
 
 
 # Processes that die or stand still.
 
 
-def test_a_killed_trial_fails_its_run_alone(program: Program, large: Path) -> None:
-    scheduled(program, large)
+# The daemon kills itself when it is about to say something to the database for the so manieth time.
+KILLED = """
+import os, signal
+from sqlalchemy import Engine, event
+times = {times}
+@event.listens_for(Engine, "before_cursor_execute")
+def look(_connection, _cursor, statement, *_):
+    global times
+    if statement.startswith({statement!r}):
+        times -= 1
+        if not times:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "times"),
+    [
+        pytest.param("INSERT INTO daemons", 1, id="starting"),
+        pytest.param("INSERT INTO runs", 1, id="recording what was missed"),
+        pytest.param("INSERT INTO runs", 3, id="beginning a run"),
+        pytest.param("SELECT runs.cancel_requested_at", 1, id="scanning"),
+        pytest.param("INSERT INTO executions", 1, id="saving"),
+        pytest.param("UPDATE runs SET", 1, id="ending a run that makes up"),
+        pytest.param("UPDATE runs SET", 4, id="ending a run on time"),
+    ],
+)
+def test_a_daemon_killed_at_any_instant_loses_nothing_and_leaves_nothing(
+    program: Program, tree: Path, statement: str, times: int
+) -> None:
+    scheduled(program, tree)
+    for job, root in (("docs", tree), ("other", tree.with_name("other"))):
+        program.out("run", job)
+        (root / "new.md").touch()
+    before = program.history()
+    pass_time(2)
+    with changed(program, KILLED.format(statement=statement, times=times)).daemon() as daemon:
+        until(lambda: daemon.process.poll() is not None, "its death")
+        assert -signal.SIGKILL == daemon.process.returncode
+        until(lambda: not left(program), "no process left", 3)
+    killed = daemon.process.pid
+    begun = program.history("running")
     with program.daemon() as daemon:
-        trial = freeze(program, daemon, large)
+        fired_on(program, tree)
+        assert 0 == daemon.stop()
+    accounted(program)
+    assert before == program.history()[: len(before)]
+    for run in program.history():
+        if run["run"] in {one["run"] for one in begun}:
+            assert "interrupted" == run["status"]
+            assert f"the process that carried it out ({killed}) is gone" == run["message"]
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "pool"])
+def test_a_killed_trial_fails_its_run_alone(program: Program, large: Path, strategy: str) -> None:
+    scheduled(program, large, "--strategy", strategy, "--workers", "2")
+    with program.daemon() as daemon:
+        trial = freeze(program, daemon, large, worker=strategy == "pool")
         everyone = [trial, *trial.children()]
         trial.kill()
         assert "the trial process was killed by SIGKILL" in ended(program, "failed")["message"]
@@ -198,8 +293,10 @@ def test_a_killed_worker_fails_its_run_alone(program: Program, tree: Path, momen
     scheduled(program, root, "--strategy", "pool", "--workers", "2")
     with program.daemon() as daemon:
         trial, workers, victim = until(lambda: catch(program, daemon, root, moment), f"a worker that is {moment}", 60)
+        for worker in workers:
+            worker.suspend()  # so that none of the others ends by itself
         victim.kill()
-        thaw(trial)
+        trial.resume()
         message = ended(program, "failed")["message"]
         assert f"pool: pool worker {victim.pid} was killed by SIGKILL" == message
         until(lambda: gone([trial, *workers]), "no process left", 3)
@@ -214,14 +311,14 @@ def catch(
     trial = freeze(program, daemon, root, worker=True)
     workers = trial.children()
     if moment == "busy":
-        return trial, workers, next(worker for worker in workers if is_in(worker, root))
+        return trial, workers, next(worker for worker in workers if is_below(worker, root))
     for worker in workers:
         worker.resume()  # the trial itself stands still and takes nothing from them
     calls = {READ, FUTEX} if moment == "idle" else {WRITE}
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         for worker in workers:
-            if is_in(worker, root) and waits_in(worker) in calls:
+            if is_below(worker, root) and waits_in(worker) in calls:
                 return trial, workers, worker
     thaw(trial)  # it was stopped when they had sent all they had
     return None
@@ -241,7 +338,9 @@ def test_a_worker_without_memory_fails_its_run_alone(program: Program, large: Pa
         for worker in workers:
             resource.prlimit(worker.pid, resource.RLIMIT_AS, (1_000_000, 1_000_000))
         thaw(trial)
-        assert "memory" in ended(program, "failed")["message"]
+        message = ended(program, "failed")["message"]
+        assert "memory" in message
+        assert "defect" not in message
         until(lambda: gone([trial, *workers]), "no process left", 3)
         fired_on(program, large)
     accounted(program)
@@ -279,38 +378,56 @@ def test_signals_that_keep_coming_change_nothing_about_its_end(program: Program)
         assert 0 == daemon.process.poll()
 
 
-def test_of_ten_daemons_on_an_empty_database_one_runs_and_nine_say_who(program: Program) -> None:
+# All is imported, so that those who wait for the word come to the database at the same time.
+READY = """
+import os, pathlib, time
+import alembic.command, runner.cli.daemon, runner.cli.main, runner.daemon.service, runner.history.upgrade
+pathlib.Path(f"ready-{os.getpid()}").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.001)
+"""
+
+
+def test_of_ten_daemons_on_an_empty_database_one_runs_and_nine_say_who(program: Program, tree: Path) -> None:
     said = [program.folder / f"daemon-{number}.log" for number in range(10)]
     started = []
     for path in said:
         with path.open("wb") as stderr:
-            started.append(program.start("daemon", stderr=stderr, stdout=subprocess.DEVNULL))
+            started.append(changed(program, READY).start("daemon", stderr=stderr, stdout=subprocess.DEVNULL))
     try:
+        until(lambda: len(list(program.folder.glob("ready-*"))) == 10, "ten that are ready", 60)
+        (program.folder / "go").touch()
         until(lambda: sum(one.poll() is None for one in started) == 1, "nine that have ended", 60)
-        (left,) = (one for one in started if one.poll() is None)
-        until(lambda: b"started:" in said[started.index(left)].read_bytes(), "its start")
+        (winner,) = (one for one in started if one.poll() is None)
+        until(lambda: b"started:" in said[started.index(winner)].read_bytes(), "its start")
         for process, path in zip(started, said, strict=True):
-            if process is not left:
+            if process is not winner:
                 assert 1 == process.returncode
                 told = path.read_text()
-                assert told.startswith(f"runner: a daemon is already running for {program.database}")
+                assert told.startswith(
+                    f"runner: a daemon is already running for {program.database} (process {winner.pid} on "
+                )
                 assert 1 == told.count("\n")
-        assert program.json("status")["pid"] == left.pid
-        left.send_signal(signal.SIGTERM)
-        assert 0 == left.wait(20)
+        assert program.json("status")["pid"] == winner.pid
+        scheduled(program, tree)
+        fired_on(program, tree)
+        winner.send_signal(signal.SIGTERM)
+        assert 0 == winner.wait(20)
     finally:
         for process in started:
             process.kill()
             process.wait()
-    assert "sound" in program.out("db", "check")
+    accounted(program)
 
 
+# It tells who it is as a run's owner would be told.
 INNOCENT = """
-import signal, sys
+import dataclasses, json, signal, sys
+from runner.measure.environment import describe_process
 told = []
 for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
     signal.signal(number, lambda number, frame: told.append(number))
-print("ready", flush=True)
+print(json.dumps(dataclasses.asdict(describe_process())), flush=True)
 sys.stdin.read()
 print(told)
 """
@@ -325,8 +442,8 @@ def test_an_innocent_process_with_an_owners_number_is_let_alone(
         [sys.executable, "-c", INNOCENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as innocent:
         assert innocent.stdout is not None
-        assert "ready\n" == innocent.stdout.readline()
-        owner = replace(describe_process(), pid=innocent.pid, started_s=psutil.Process(innocent.pid).create_time())
+        owner = Owner(**json.loads(innocent.stdout.readline()))
+        assert is_alive(owner)
         now = datetime.now(UTC)
         with program.opened() as database:
             job = get_job(database, "docs")
@@ -347,6 +464,13 @@ def test_an_innocent_process_with_an_owners_number_is_let_alone(
             )
             fired_on(program, tree)
             assert 0 == daemon.stop()
+        with program.opened() as database:
+            record_daemon(database, replace(owner, **other), now)
+        assert b"not running: died" in program.quick("status").stdout
+        with program.daemon() as daemon:
+            fired_on(program, tree)
+            assert 0 == daemon.stop()
+        accounted(program)
         assert innocent.poll() is None
         assert "[]\n" == innocent.communicate()[0]
 
@@ -387,6 +511,27 @@ def test_a_run_whose_disk_is_full_in_mid_save_waits_for_room(program: Program, l
     assert files == len(program.json("files", "docs", "--run", str(before)))
 
 
+def test_a_disk_that_stays_full_costs_what_a_run_found_but_not_its_record(
+    program: Program, large: Path, disk: Path
+) -> None:
+    program.environment["RUNNER_DB"] = str(disk / "runner.db")
+    scheduled(program, large)
+    files = find_markdown(large)
+    impatient = changed(program, "import runner.runs.firing as firing; firing._SAVE_S = 1.0")
+    with impatient.daemon() as daemon:
+        before = ended(program, "succeeded")
+        trial = freeze(program, daemon, large)
+        for number in range(3_000):
+            (large / "part-0" / f"new-{number}-{'long' * 30}.md").touch()
+        with full(disk, 100_000):
+            thaw(trial)
+            run = ended(program, "failed")
+            assert run["message"].startswith("what it found could not be saved: the database ")
+            assert files == listed(program) == listed(program, "--run", str(before["run"]))
+        fired_on(program, large)
+    accounted(program)
+
+
 def test_a_daemon_on_a_read_only_file_system_says_so_and_harms_nothing(
     program: Program, tree: Path, disk: Path
 ) -> None:
@@ -397,9 +542,8 @@ def test_a_daemon_on_a_read_only_file_system_says_so_and_harms_nothing(
     before = {path.name: path.read_bytes() for path in disk.iterdir()}
     for command in (["daemon"], ["run", "docs"]):
         refused = program.call(*command)
-        assert (b"", 1) == (refused.stdout, refused.stderr.count(b"\n"))
-        assert refused.returncode in {1, 2}
-        assert b"runner: the " in refused.stderr
+        assert (b"", 1, 2) == (refused.stdout, refused.stderr.count(b"\n"), refused.returncode)
+        assert refused.stderr.startswith(f"runner: the database {program.database} can't be opened".encode())
     assert before == {path.name: path.read_bytes() for path in disk.iterdir()}
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     with program.daemon():
@@ -418,18 +562,27 @@ def test_a_daemon_whose_database_is_closed_to_it_says_so_and_harms_nothing(progr
         refused = obeying(program).start("daemon", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
         out, err = refused.communicate(timeout=30)
         path.chmod(before)
-        assert (b"", 1) == (out, err.count(b"\n"))
-        assert refused.returncode in {1, 2}
+        assert (b"", 1, 2) == (out, err.count(b"\n"), refused.returncode), err
+        assert err.startswith(f"runner: the database {program.database} can't be written".encode())
     with program.daemon():
         fired_on(program, tree)
     accounted(program)
 
 
 @contextmanager
-def locked(program: Program) -> Iterator[None]:
+def locked(program: Program, *, between_runs: bool = False) -> Iterator[None]:
     """Hold the lock of whoever writes to the database meanwhile."""
     with closing(sqlite3.connect(program.database, isolation_level=None, timeout=30)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+
+        def taken() -> bool:
+            connection.execute("BEGIN IMMEDIATE")
+            going_on = connection.execute("SELECT count(*) FROM runs WHERE status = 'running'").fetchone()
+            if between_runs and going_on != (0,):
+                connection.execute("ROLLBACK")
+                return False
+            return True
+
+        until(taken, "a moment between two runs")
         yield
         connection.execute("ROLLBACK")
 
@@ -450,13 +603,19 @@ def test_a_lock_that_goes_in_time_loses_nothing(program: Program, tree: Path) ->
     accounted(program)
 
 
+# What waits for a lock, or is late by one, does so for as much less as a lock of the tests is shorter than a minute.
+IMPATIENT = """
+import runner.daemon.service as service, runner.history.database as database, runner.runs.firing as firing
+database.BUSY_TIMEOUT_S, firing._SAVE_S, service._LATE_S, service._HEARTBEAT_S = 0.3, 1.0, 1.0, 0.5
+"""
+
+
 def test_a_lock_that_stays_longer_than_anyone_waits_loses_nothing(program: Program, tree: Path) -> None:
     scheduled(program, tree)
-    impatient = changed(program, "import runner.history.database as database; database.BUSY_TIMEOUT_S = 0.3")
-    with impatient.daemon() as daemon:
+    with changed(program, IMPATIENT).daemon() as daemon:
         before = ended(program, "succeeded")
-        with locked(program):
-            until(lambda: "is locked by another program" in daemon.said(), "the daemon's word")
+        with locked(program, between_runs=True):
+            until(lambda: re.search("has to wait: .* is locked by another program", daemon.said()), "the daemon's word")
             pass_time(3)
         fired_on(program, tree)
         assert before in program.history()
@@ -464,15 +623,74 @@ def test_a_lock_that_stays_longer_than_anyone_waits_loses_nothing(program: Progr
     accounted(program)
 
 
+@pytest.mark.parametrize("patience", ["changed", "as it is"])
+def test_a_lock_that_comes_in_mid_run_costs_at_most_what_it_found(program: Program, large: Path, patience: str) -> None:
+    scheduled(program, large, "--strategy", "sequential")
+    change = IMPATIENT if patience == "changed" else "import runner.history.database as it; it.BUSY_TIMEOUT_S = 0.3"
+    with changed(program, change).daemon() as daemon:
+        before = ended(program, "succeeded")
+        trial = freeze(program, daemon, large)
+        run_id = program.history("running")[0]["run"]
+        (large / "new.md").touch()
+        with locked(program):
+            thaw(trial)
+            until(lambda: "is locked by another program" in daemon.said(), "the daemon's word")
+            pass_time(3)
+        fired_on(program, large)
+        assert before in program.history()
+        (run,) = (one for one in program.history() if one["run"] == run_id)
+        if patience == "changed":
+            assert "failed" == run["status"]
+            assert run["message"].startswith("what it found could not be saved: the database ")
+        else:
+            assert ("succeeded", None) == (run["status"], run["message"])
+        assert 0 == daemon.stop()
+    accounted(program)
+
+
+@contextmanager
+def starved(pid: int, free: int) -> Iterator[None]:
+    """Leave a process so many descriptors beside those that are open meanwhile."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    most = next(most for most in count() if most - sum(fd < most for fd in taken) == free)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are not shown here")
 def test_without_descriptors_no_fire_time_is_lost(program: Program, tree: Path) -> None:
     scheduled(program, tree)
     with program.daemon() as daemon:
         ended(program, "succeeded")
-        pid = daemon.process.pid
-        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays open
-        pass_time(3)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        with starved(daemon.process.pid, 0):
+            until(lambda: "has to wait: [Errno 24] Too many open files" in daemon.said(), "the daemon's word")
+            pass_time(3)
+        fired_on(program, tree)
+    accounted(program)
+
+
+SHORT = "a process for the scan can't be started: Too many open files"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are not shown here")
+def test_with_too_few_descriptors_for_a_trial_its_run_says_so(program: Program, tree: Path) -> None:
+    scheduled(program, tree)
+    with program.daemon() as daemon:
+        ended(program, "succeeded")
+
+        def fell_short() -> bool:
+            """Leave it more and more, from what does not do to begin a run to what does for a trial as well."""
+            for free in range(2, 12):
+                with starved(daemon.process.pid, free), suppress(pytest.fail.Exception):
+                    return until(lambda: any(SHORT in run["message"] for run in program.history("failed")), SHORT, 2)
+            return False
+
+        until(fell_short, "a run for whose trial they are too few", 60)
+        assert all("Too many open files" in run["message"] for run in program.history("failed"))
         fired_on(program, tree)
     accounted(program)
 
@@ -512,7 +730,7 @@ def old_database(program: Program) -> Path:
 
 
 @pytest.mark.parametrize("moment", ["copying", "migrating"])
-def test_an_upgrade_killed_half_way_is_done_again(program: Program, moment: str) -> None:
+def test_an_upgrade_killed_half_way_is_done_again(program: Program, tree: Path, moment: str) -> None:
     old = old_database(program)
     shutil.copy(old, program.database)
     backup = program.database.with_name(f"runner.db.before-{REVISIONS[-1]}")
@@ -538,8 +756,14 @@ def test_an_upgrade_killed_half_way_is_done_again(program: Program, moment: str)
     finally:
         upgrading.kill()
         upgrading.communicate()
-    assert REVISIONS[-1] in program.out("db", "upgrade")
-    assert "sound" in program.out("db", "check")
+    with closing(sqlite3.connect(program.database)) as untouched:
+        assert [("ok",)] == untouched.execute("PRAGMA integrity_check").fetchall()
+        assert [("0001",)] == untouched.execute("SELECT version_num FROM alembic_version").fetchall()
+        assert (RUNS,) == untouched.execute("SELECT count(*) FROM runs WHERE message = 'kept'").fetchone()
+    scheduled(program, tree)  # which brings it up to date
+    with program.daemon():
+        fired_on(program, tree)
+    accounted(program)
     with closing(sqlite3.connect(program.database)) as upgraded:
         assert (RUNS,) == upgraded.execute("SELECT count(*) FROM run_history WHERE message = 'kept'").fetchone()
     assert [] == list(program.folder.glob("*.partial"))
@@ -592,31 +816,52 @@ def mounted(large: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", large], check=True)
 
 
-@pytest.mark.parametrize("strategy", ["sequential", "pool", "incremental"])
-@pytest.mark.parametrize("by", ["nothing", "a file", "a folder", "unmounted", "closed"])
+# What a run says whose root has gone; of a closed one what was open already can still be read.
+GONE = {
+    "nothing": "does not exist; create it",
+    "a file": "replaced while it was scanned|is not a folder",
+    "a folder": "replaced while it was scanned",
+    "unmounted": "replaced while it was scanned",
+    "closed": "can't be read: Permission denied",
+}
+
+
+@pytest.mark.parametrize("read_by", ["sequential", "pool", "a worker", "incremental"])
+@pytest.mark.parametrize("by", list(GONE))
 def test_a_root_that_goes_in_mid_scan_removes_nothing(
-    program: Program, by: str, strategy: str, request: pytest.FixtureRequest
+    program: Program, by: str, read_by: str, request: pytest.FixtureRequest
 ) -> None:
     root: Path = request.getfixturevalue("mounted" if by == "unmounted" else "large")
-    scheduled(program, root, "--strategy", strategy)
+    worker = read_by == "a worker"  # the only one, which has opened the root: none comes too late to do so
+    choices = ("--strategy", "pool", "--workers", "1") if worker else ("--strategy", read_by)
+    scheduled(program, root, *choices)
     expected = find_markdown(root)
     with obeying(program).daemon() as daemon:
+
+        def caught() -> bool:
+            """Let the root go while it is scanned; False if all had been read by then."""
+            until(lambda: program.history("succeeded", job="docs")[-1]["files"] == len(expected), "a whole run")
+            trial = freeze(program, daemon, root, worker=worker)
+            run_id = program.history("running")[0]["run"]
+            with replaced(root, by):
+                thaw(trial)
+                run = until(
+                    lambda: next((it for it in program.history() if it["run"] == run_id and it["finished_at"]), None),
+                    "the end of the run",
+                )
+                assert not run["removed"]
+                # Later runs may have seen what stands there now.
+                history = program.history(job="docs")
+                saved = max(one["run"] for one in history if one["run"] <= run_id and one["files"] is not None)
+                assert expected == listed(program, "--run", str(saved))
+            if run["status"] == "succeeded":
+                return False
+            assert run["status"] == "failed" or (by, run["status"]) == ("closed", "partial")
+            assert run["problems"] or re.search(GONE[by], run["message"])
+            return True
+
         ended(program, "succeeded")
-        trial = freeze(program, daemon, root)
-        run_id = program.history("running")[0]["run"]
-        with replaced(root, by):
-            thaw(trial)
-            run = until(
-                lambda: next((one for one in program.history() if one["run"] == run_id and one["finished_at"]), None),
-                "the end of the run",
-            )
-            assert run["status"] in {"failed", "partial", "succeeded"}
-            assert run["status"] == "succeeded" or run["message"] or run["problems"]
-            assert not run["removed"]
-            # Later runs may have seen what stands there now.
-            history = program.history(job="docs")
-            saved = max(one["run"] for one in history if one["run"] <= run_id and one["files"] is not None)
-            assert expected == listed(program, "--run", str(saved))
+        until(caught, "a run that the root went under", 60)
         fired_on(program, root)
     accounted(program)
 
