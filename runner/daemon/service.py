@@ -117,6 +117,7 @@ class Daemon:
         self._stopping_by = ""
         self._at_once_now = False
         self._owner = describe_process()
+        self._is_recorded = False
         self._revision = -1
         self._clock_offset_s = _clock_offset_s()
 
@@ -156,7 +157,10 @@ class Daemon:
                 self._write_down()
                 if self._metrics is not None:
                     self._metrics.stop()
-                self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True))
+                if self._is_recorded:  # what kept it from that is said once
+                    self._guarded(
+                        lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC), stopped=True)
+                    )
             _log.info("stopped")
 
     def _begin(self) -> None:
@@ -167,6 +171,7 @@ class Daemon:
                 _log.warning("interrupted: its process is gone")
         now = datetime.now(UTC)
         record_daemon(self._database, self._owner, now)  # only now: who that was is needed until they are
+        self._is_recorded = True
         self._revision = jobs_revision(self._database)
         jobs, accounted = self._list_jobs(now)
         for job in jobs:
