@@ -20,7 +20,7 @@ import runner
 from runner.measure.trial import HEADER, PROGRESS, TrialReport
 from runner.model.errors import ScanError
 from runner.model.runs import Status
-from runner.model.signals import signal_group, signal_name
+from runner.model.signals import is_stopped, signal_group, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # How often a running trial is looked at; its result wakes the parent at once.
 _TICK_S = 0.1
+# After so many looks in a row that find it stopped, it is ended: whoever waits for it would wait for ever.
+_MOST_STOPPED = 600
 # How long a trial may take to end by itself once it has reported, and how long a broken one has to clean up.
 _GRACE_S = 2.0
 _CLEAN_UP_S = 0.3
@@ -196,7 +198,7 @@ class _Trial:
         except BrokenPipeError:
             return None  # it has died already
         deadline = time.monotonic() + timeout_s if timeout_s is not None else math.inf
-        next_look = 0.0
+        next_look, stopped = 0.0, 0
         while not self._complete():
             ready, _, _ = select.select([stdout], [], [], _TICK_S)
             if ready:
@@ -213,9 +215,12 @@ class _Trial:
             if now >= next_look:
                 next_look = now + _TICK_S
                 sample()
+                stopped = stopped + 1 if is_stopped(self._process.pid) else 0
                 status = Status.TIMED_OUT if now >= deadline else stop()
                 if status is not None:
                     return status
+                if stopped >= _MOST_STOPPED:
+                    return Status.FAILED
         sample()
         return None
 
@@ -293,6 +298,8 @@ def _why_ended(status: Status, timeout_s: float | None) -> str:
             return f"ended after its time limit of {timeout_s:g} s; raise --timeout, or scan a smaller tree"
         case Status.CANCELLED:
             return "cancelled"
+        case Status.FAILED:
+            return f"the trial process was stopped, and not continued within {_MOST_STOPPED * _TICK_S:g} s"
         case _:
             return "ended because runner was stopped"
 

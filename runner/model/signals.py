@@ -1,4 +1,4 @@
-"""Signals: what they are called, and whether anyone is left to be sent one."""
+"""Signals: what they are called, whether anyone is left to be sent one, and who was stopped by one."""
 
 import os
 import signal
@@ -10,6 +10,16 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def is_stopped(child: int) -> bool:
+    """Whether a child of this process has been stopped, and not continued; macOS does not tell before Python 3.13."""
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        return os.waitid(os.P_PID, child, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has been collected, or is the child of a fork server
+        return False
 
 
 def signal_group(leader: int, number: int) -> bool:

@@ -24,7 +24,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 
 from runner.model.errors import ScanError
-from runner.model.signals import signal_name
+from runner.model.signals import is_stopped, signal_name
 from runner.scan.found import Found
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
@@ -47,6 +47,9 @@ _TASK_WORK = 1_000_000
 _LEAST_WORK = 2_000
 # How long workers may take to end once they have nothing left to do.
 _END_S = 5.0
+# How often it is looked, while no result comes, whether a worker is stopped; after so many times it is given up.
+_LOOK_S = 1.0
+_MOST_STOPPED = 60
 # How long it may take until the exit code of an ended worker is known.
 _NOTE_S = 1.0
 
@@ -156,14 +159,22 @@ class Crew:
         """Wait for the next result, in the order of completion.
 
         Raises:
-            ScanError: If a worker dies first.
+            ScanError: If a worker dies first, or was stopped and stays so.
             BaseException: Whatever the task raised.
         """
+        stopped = 0
         while not self._results:
-            for ready in wait([self._wakened, *(worker.sentinel for worker in self.workers)]):
+            came = wait([self._wakened, *(worker.sentinel for worker in self.workers)], _LOOK_S)
+            for ready in came:
                 if ready is not self._wakened:
                     raise ScanError(_epitaph(next(worker for worker in self.workers if worker.sentinel == ready)))
                 _drain(self._wakened)
+            standing = [one.pid for one in self.workers if one.pid and is_stopped(one.pid)] if not came else []
+            stopped = stopped + 1 if standing else 0
+            if stopped >= _MOST_STOPPED:
+                raise ScanError(
+                    f"pool worker {standing[0]} was stopped, and not continued within {_MOST_STOPPED * _LOOK_S:g} s"
+                )
         result = self._results.popleft()
         if isinstance(result, BaseException):
             raise result

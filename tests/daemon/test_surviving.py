@@ -357,6 +357,19 @@ def test_a_trial_that_stands_still_is_ended_by_its_time_limit(program: Program, 
     accounted(program)
 
 
+def test_a_trial_that_stands_still_without_a_time_limit_is_given_up(program: Program, large: Path) -> None:
+    scheduled(program, large)
+    impatient = changed(program, "import runner.measure.trials as trials; trials._MOST_STOPPED = 20")
+    with impatient.daemon() as daemon:
+        trial = freeze(program, daemon, large)
+        everyone = [trial, *trial.children()]
+        told = "the trial process was stopped, and not continued within 2 s"
+        assert told in ended(program, "failed")["message"]
+        until(lambda: gone(everyone), "no process left", 3)
+        fired_on(program, large)
+    accounted(program)
+
+
 def test_what_a_daemon_slept_through_in_mid_run_is_recorded_once(program: Program, large: Path) -> None:
     scheduled(program, large)
     with program.daemon() as daemon:

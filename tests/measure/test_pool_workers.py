@@ -77,6 +77,20 @@ def test_a_worker_killed_while_the_pool_is_made_is_noticed(tmp_path: Path) -> No
     wait_until(lambda: [] == living(noted(tmp_path, "trial")[0]), 1)
 
 
+def test_a_worker_that_was_stopped_and_stays_so_fails_the_trial_by_name(tmp_path: Path) -> None:
+    outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 3, "left"))
+
+    [victim] = noted(tmp_path, "victim")
+    told = f"pool worker {victim} was stopped, and not continued within 0.3 s"
+    assert (Status.FAILED, told, None) == (outcome.status, outcome.message, outcome.defect)
+    wait_until(lambda: [] == living(noted(tmp_path, "trial")[0]), 1)
+
+
+def test_a_worker_that_was_stopped_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 100, "continued"))
+    assert (Status.SUCCEEDED, "awake") == (outcome.status, outcome.result)
+
+
 def test_a_worker_that_leaves_fails_the_trial_with_its_exit_code(tmp_path: Path) -> None:
     outcome, _ = carried_out(Remote("lose_worker", str(tmp_path), "leaving"))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
+from runner.strategies import pool
 from runner.strategies.pool import Crew
 
 if TYPE_CHECKING:
@@ -115,6 +116,18 @@ def die_sending(folder: str) -> bytes:
     return bytes(LARGE)
 
 
+def doze() -> str:
+    """Be stopped for a moment."""
+    worker = os.getpid()
+    if os.fork() == 0:
+        wait_until(lambda: " T " in Path(f"/proc/{worker}/stat").read_text(encoding="ascii"))
+        time.sleep(0.3)
+        os.kill(worker, signal.SIGCONT)
+        os._exit(0)
+    os.kill(worker, signal.SIGSTOP)
+    return "awake"
+
+
 def burn(seconds: float) -> float:
     while time.process_time() < seconds:
         pass
@@ -206,6 +219,20 @@ def lose_worker_before_it_is_watched(_report: Report, folder: str) -> Any:
     crew = Crew(2, "fork")
     crew.submit(pause)
     return crew.result(), nothing
+
+
+def stop_worker(_report: Report, folder: str, looks: int, then: str) -> Any:
+    """Wait for a worker that was stopped."""
+    note(folder, "trial", os.getpid())
+    pool._LOOK_S, pool._MOST_STOPPED = 0.1, looks
+    crew = Crew(2, "fork")
+    crew.submit(say, "first")
+    crew.result()
+    if then == "continued":
+        crew.submit(doze)
+    else:
+        crew.submit(die, folder, signal.SIGSTOP)
+    return crew.result(), crew.end
 
 
 def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
