@@ -322,8 +322,10 @@ class Daemon:
     def _retry_later(self, job: Job, failed: Run, delay_s: float) -> None:
         """Let a failed run be tried again, unless the job fires before."""
         assert failed.scheduled_at is not None  # noqa: S101  manual runs are not tried again
-        again = Firing(job, failed.cause, [failed.scheduled_at], attempt=failed.attempt + 1)
-        self._later.append((time.monotonic() + delay_s, again))
+        self._postpone(Firing(job, failed.cause, [failed.scheduled_at], attempt=failed.attempt + 1), delay_s)
+
+    def _postpone(self, firing: Firing, delay_s: float) -> None:
+        self._later.append((time.monotonic() + delay_s, firing))
 
     def _hand_over_due(self) -> None:
         now_s = time.monotonic()
@@ -388,7 +390,7 @@ class Daemon:
                     what = f"attempt {firing.attempt}" if firing.attempt > 1 else "what makes up for missed fire times"
                     _log.info("%s waits until a run by hand has finished", what)
                 again = Firing(job, firing.cause, [at], firing.attempt, postponed=True)
-                self._inbox.put(partial(self._later.append, (time.monotonic() + _AGAIN_S, again)))
+                self._inbox.put(partial(self._postpone, again, _AGAIN_S))
             return
         except Stopped:
             return

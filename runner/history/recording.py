@@ -230,7 +230,13 @@ def record_not_run(
     owed: int = 0,
 ) -> int:
     """Record a firing that did not happen; returns its number, which is the same for one that is recorded again."""
-    identity = {"job_id": job.job_id, "status": status.value, "scheduled_at": scheduled_at, "finished_at": now}
+    identity = {
+        "job_id": job.job_id,
+        "status": status.value,
+        "scheduled_at": scheduled_at,
+        "finished_at": now,
+        "missed": missed,
+    }
     with database.write() as connection:
         if (recorded := _find_recorded(connection, identity)) is not None:
             return recorded
@@ -238,7 +244,6 @@ def record_not_run(
             **identity,
             "selection_id": selection_id(connection, job.spec.selection),
             "cause": Cause.SCHEDULE.value,
-            "missed": missed,
             "owed": owed,
             "message": message,
         }

@@ -82,7 +82,7 @@ def test_a_retry_that_was_owed_when_the_daemon_died_is_made(program: Program, tr
 
 
 def test_a_retry_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
-    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "4s")
+    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "10s")
     moved = enlarge(tree).rename(tree.with_name("elsewhere"))
     fire_soon(program)
     with program.daemon() as daemon:
@@ -90,7 +90,7 @@ def test_a_retry_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
         moved.rename(tree)
         with program.start("run", "docs", stderr=subprocess.DEVNULL) as by_hand:
             trial = freeze_trial(by_hand.pid)
-            until(lambda: "attempt 2 waits" in daemon.said(), "the retry to meet it")
+            until(lambda: "attempt 2 waits" in daemon.said(), "the retry to meet it", 40)
             os.killpg(trial.pid, signal.SIGCONT)
         until(lambda: len(attempts(program)) == 3 and not program.history("running"), "the retry")
     assert [("failed", "schedule", 1), ("succeeded", "manual", 1), ("succeeded", "schedule", 2)] == [

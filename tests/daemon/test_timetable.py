@@ -87,7 +87,7 @@ def test_a_clock_set_back_by_hours_is_followed(history: Database, monkeypatch: p
     offset_s = service._clock_offset_s()
     monkeypatch.setattr(service, "_clock_offset_s", lambda: offset_s + 3 * 3600)
     daemon = Daemon(history, lambda: Choices(start_method="fork"), show_record)
-    told: list[tuple[int, datetime, datetime]] = []
+    told: list[tuple[datetime, int, datetime, datetime]] = []
     monkeypatch.setattr(daemon, "_dispatch", lambda *due: told.append(due))
     # As the clock was three hours ahead, everything up to then has fired.
     ahead = datetime.now(UTC) + timedelta(hours=3)
@@ -101,4 +101,4 @@ def test_a_clock_set_back_by_hours_is_followed(history: Database, monkeypatch: p
         daemon._timetable.stop()
     assert action is not None
     action()
-    assert told[0][1] < ahead - timedelta(hours=2)
+    assert told[0][2] < ahead - timedelta(hours=2)
