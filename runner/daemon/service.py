@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 # How often the clock and the jobs table's revision are looked at, and how often a sign of life is written.
 _FOLLOW_S = 1.0
 _HEARTBEAT_S = 10.0
+# How long what is to be done may keep it from looking.
+_ACT_S = 5.0
 # How soon what could not be handed over is tried again.
 _AGAIN_S = 0.5
 # A scheduler that has not looked what is due for so many rounds never will again.
@@ -255,9 +257,11 @@ class Daemon:
                 self._guarded(self._follow_clock)
                 self._write_down()
             self._hand_over_due()
+            # All that is there is done, as a look at a database that is locked may have taken long; but more than can
+            # be done must not keep it from looking, or it would pass for dead.
+            enough_s = max(time.monotonic(), next_follow) + _ACT_S
             with suppress(queue.Empty):
-                # All that is there: each look at a database that is locked may have taken long.
-                while self._stopping_since is None:
+                while not self._is_stopping() and time.monotonic() < enough_s:
                     until_s = min([next_follow, *(at_s for at_s, _ in self._later)])
                     action = self._inbox.get(timeout=max(0.0, until_s - time.monotonic()))
                     if action is not None:
