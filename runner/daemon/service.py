@@ -367,7 +367,9 @@ class Daemon:
     def _carry_out(self, firing: Firing, at: datetime) -> None:
         """Carry out one run, on a worker's thread."""
         job = self._timetable.find_job(firing.job.job_id)
-        if job is None:  # removed or paused while it waited
+        if job is None:
+            if firing.cause is Cause.SCHEDULE and firing.attempt == 1:
+                self._skip(firing.job, at, "the job was paused or removed while it waited for other runs")
             return
         choices = self._choices
         try:

@@ -1,6 +1,7 @@
 """Months of a real daemon's firings by a simulated clock, compared with fire times worked out apart."""
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from runner.history.database import Database
 from runner.history.runs import list_runs
 from runner.model.jobs import Catchup
-from runner.model.runs import Cause
+from runner.model.runs import Cause, Status
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household, accounts, live_through
 
@@ -74,3 +75,21 @@ def test_all_of_several_downtimes_are_made_up_for_though_daemons_died_before_the
         world.live(timedelta(hours=2))
         world.live(timedelta(seconds=1))
     assert [] == [difference for account in accounts(world, household).values() for difference in account.differences]
+
+
+@pytest.mark.parametrize("meddle", [Household.pause, Household.remove])
+def test_a_firing_whose_job_is_paused_or_removed_while_it_waits_is_skipped(
+    history: Database, meddle: Callable[[Household, int], None]
+) -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    world = World(history, start, takes=lambda _job: timedelta(hours=1))
+    household = Household(world, seed=0)
+    with world.entered():
+        household.register("first", cron="0 1 * * *")
+        household.register("second", cron="5 1 * * *")
+        world.at(start + timedelta(minutes=70), lambda: meddle(household, 2))
+        world.live(timedelta(hours=3))
+    (row,) = (run for run in list_runs(history) if run.job_id == 2)
+    assert (Status.SKIPPED, start + timedelta(minutes=65)) == (row.status, row.scheduled_at)
+    assert row.message is not None
+    assert "paused or removed" in row.message
