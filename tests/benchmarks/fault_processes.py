@@ -105,13 +105,13 @@ def _trial_killed(world: World) -> bool:
 
 def _busy_worker(world: World, job: str) -> int | None:
     """Wait for a worker that has begun to read the tree of a job, which makes it go there."""
-    root = str(world.root(job))
+    below = f"{world.root(job)}/"  # one that was just forked is in the root itself, where its parent is
 
     def look() -> int | None:
         for trial in trials(world.pid()):
             for worker in children(trial):
                 with suppress(OSError):
-                    if str(Path(f"/proc/{worker}/cwd").readlink()).startswith(root):
+                    if str(Path(f"/proc/{worker}/cwd").readlink()).startswith(below):
                         return worker
         return None
 
