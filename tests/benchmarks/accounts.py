@@ -99,8 +99,8 @@ def balance(
             recorded.append(at)
             skipped += run.status is Status.SKIPPED
             carried_out += run.status is not Status.SKIPPED
-            if run.status is Status.SKIPPED and not _overlapped(at, runs):
-                wrong.append(f"{at} was skipped beside no other run")
+            if run.status is Status.SKIPPED and not _overlapped(at, runs) and not _given_up(run, armings):
+                wrong.append(f"{at} was skipped beside no other run, and its job was not held")
     account = Counter(recorded) + Counter(counted)
     wrong += [f"{at} is recorded {account[at]} times" for at in account if account[at] > 1]
     wrong += [f"{at} is recorded and no fire time" for at in account.keys() - set(times)]
@@ -178,3 +178,11 @@ def _overlapped(at: datetime, runs: Sequence[Run]) -> bool:
         and (run.finished_at is None or run.finished_at >= at)
         for run in runs
     )  # fmt: skip
+
+
+def _given_up(skipped: Run, armings: Sequence[Arming]) -> bool:
+    """Whether the job was changed, held or removed while the firing waited for other jobs' runs."""
+    at, recorded_at = skipped.scheduled_at, skipped.finished_at
+    assert at is not None, "only fire times are compared"
+    assert recorded_at is not None, "a skipped row says when it was written"
+    return any(one.until is not None and at <= one.until <= recorded_at for one in armings)
