@@ -1,16 +1,13 @@
 """What a job owes when a daemon looks at it: runs that make up for missed fire times."""
 
-import math
 from collections.abc import Container
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
 from runner.model.jobs import Catchup, Job, ScheduleKind
 from runner.model.runs import Run
-from runner.model.units import parse_duration
 from runner.schedules.cron import load_cron
-from runner.schedules.firing import count_fire_times, fire_times
+from runner.schedules.firing import LATE, count_fire_times, fire_times
 
 # The most runs that --catchup all makes up for, the newest ones.
 MAX_CATCHUP = 100
@@ -67,22 +64,12 @@ def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datet
         now: The clock.
     """
     since = max(job.armed_at, accounted_at or job.armed_at)
-    return since if since <= now or _fires_once(job, since - now) else now
+    return since if since - now <= LATE or _fires_once(job, since - now) else now
 
 
 def is_ahead(job: Job, accounted_at: datetime | None, now: datetime) -> bool:
     """Whether a job's fire times count from an instant that is still to come, though it fires before that."""
     return fires_after(job, accounted_at, now) < max(job.armed_at, accounted_at or job.armed_at)
-
-
-def reach_back(job: Job, now: datetime) -> Job:
-    """Let a job's intervals count, in phase, from before it was armed, when the clock was set back past their start."""
-    schedule = job.spec.schedule
-    if schedule is None or schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= now:
-        return job
-    interval = timedelta(seconds=parse_duration(schedule.expression))
-    anchor_at = schedule.anchor_at - math.ceil((schedule.anchor_at - min(now, job.armed_at)) / interval) * interval
-    return replace(job, spec=replace(job.spec, schedule=replace(schedule, anchor_at=anchor_at)))
 
 
 def _fires_once(job: Job, set_back: timedelta) -> bool:

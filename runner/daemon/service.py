@@ -17,7 +17,7 @@ from typing import Any
 
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.metrics import MetricsWriter
-from runner.daemon.owed import MAX_CATCHUP, fires_after, is_ahead, make_up, reach_back, still_owed
+from runner.daemon.owed import MAX_CATCHUP, fires_after, is_ahead, make_up, still_owed
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
 from runner.daemon.supervisor import Supervisor
@@ -37,7 +37,7 @@ from runner.model.units import format_count, format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.runs.notifying import Describe, Notifier
 from runner.runs.retrying import wants_retry
-from runner.schedules.firing import count_fire_times, next_fire_time
+from runner.schedules.firing import LATE, count_fire_times, next_fire_time
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +52,6 @@ _AGAIN_S = 0.5
 _MOST_STALLED = 30
 # How long a run may go on after the daemon was told to stop.
 _GRACE_S = 5.0
-# A firing that comes later than this is treated as missed, and so is a clock set back by more followed.
-_LATE_S = 60.0
 # What the machine lacks for a while, which is no defect.
 _WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
 # Fire times are whole microseconds.
@@ -105,7 +103,7 @@ class Daemon:
         # What is to be done next; None only wakes the loop.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # What could not be written into the history yet, in order, and the jobs' names.
-        self._unwritten: deque[tuple[str, Callable[[], object]]] = deque()
+        self._unwritten: deque[tuple[str, Callable[..., object]]] = deque()
         self._writing = threading.Lock()
         self._timetable = Timetable(lambda *due: self._inbox.put(partial(self._dispatch, datetime.now(UTC), *due)))
         self._workers = Workers(
@@ -122,6 +120,8 @@ class Daemon:
         self._is_recorded = False
         self._revision = -1
         self._clock_offset_s = _clock_offset_s()
+        # What the clock showed when it was set back, until that is followed.
+        self._set_back_to: datetime | None = None
 
     def run(self) -> None:
         """Fire what is due until SIGTERM or SIGINT, which like SIGHUP are this process's from then on.
@@ -253,8 +253,8 @@ class Daemon:
                     next_heartbeat = now + _HEARTBEAT_S
                     self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
                 self._guarded(hold)
-                self._guarded(self._follow)
                 self._guarded(self._follow_clock)
+                self._guarded(self._follow)
                 self._write_down()
             self._hand_over_due()
             # All that is there is done, as a look at a database that is locked may have taken long; but more than can
@@ -269,8 +269,7 @@ class Daemon:
 
     def _list_jobs(self, now: datetime) -> tuple[list[Job], dict[int, datetime]]:
         """Give the jobs, and up to when the fire times of each have a record."""
-        jobs = [reach_back(job, now) for job in list_jobs(self._database)]
-        accounted = accounted_until(self._database)
+        jobs, accounted = list_jobs(self._database), accounted_until(self._database)
         ahead = {job.job_id for job in jobs if is_ahead(job, accounted.get(job.job_id), now)}
         if ahead:
             # Or what passes unfired until the clock has caught up would have no record.
@@ -281,33 +280,31 @@ class Daemon:
     def _follow(self) -> None:
         revision = jobs_revision(self._database)
         if revision != self._revision:
-            self._refollow(at_least=None)
+            now = datetime.now(UTC)
+            jobs, accounted = self._list_jobs(now)
+            self._timetable.follow(jobs, lambda job: fires_after(job, accounted.get(job.job_id), now))
             self._revision = revision
-
-    def _refollow(self, at_least: datetime | None) -> None:
-        """Take over the jobs as they are now; what fires anew does so after an instant, or after what has fired."""
-        now = datetime.now(UTC)
-        jobs, accounted = self._list_jobs(now)
-
-        def after(job: Job) -> datetime:
-            since = fires_after(job, accounted.get(job.job_id), now)
-            return since if at_least is None else max(at_least, since)
-
-        self._timetable.follow(jobs, after)
 
     def _follow_clock(self) -> None:
         """Look at the clock, by which the scheduler fires but does not wait: it may have been set, or have slept."""
-        offset_s, before_s = _clock_offset_s(), self._clock_offset_s
-        if offset_s < before_s - _LATE_S:
-            # What has fired already would else come next when the clock has caught up with it.
-            _log.warning(
-                "the clock was set back by %s; jobs fire by it from now on", format_seconds(before_s - offset_s)
-            )
-            now = datetime.now(UTC)
-            self._timetable.follow([], lambda _job: now)
-            self._refollow(at_least=now)
-        self._clock_offset_s = offset_s  # only now: what the database has prevented is tried again
-        self._timetable.wake()
+        try:
+            offset_s, before_s = _clock_offset_s(), self._clock_offset_s
+            if offset_s < before_s - LATE.total_seconds():
+                self._follow_back(before_s - offset_s)
+            self._clock_offset_s, self._set_back_to = offset_s, None  # only now: what could not be done is tried again
+        finally:
+            self._timetable.wake()
+
+    def _follow_back(self, by_s: float) -> None:
+        """Let jobs fire by a clock that was set back, from then on even if it can be followed only later."""
+        now = datetime.now(UTC)
+        if self._set_back_to is None:
+            _log.warning("the clock was set back by %s; jobs fire by it from now on", format_seconds(by_s))
+        since = self._set_back_to = min(now, self._set_back_to or now)
+        jobs, accounted = self._list_jobs(since)
+        # What has fired already would else come next when the clock has caught up with it.
+        self._timetable.follow([], lambda _job: since)
+        self._timetable.follow(jobs, lambda job: max(since, fires_after(job, accounted.get(job.job_id), since)))
 
     def _dispatch(self, now: datetime, job_id: int, first: datetime, last: datetime) -> None:
         """Hand a job that was due by now to the workers, or record why it can't run."""
@@ -316,7 +313,7 @@ class Daemon:
             return
         # This is the next attempt of what has failed.
         self._later = [one for one in self._later if one[1].job.job_id != job_id or one[1].attempt == 1]
-        if first == last and now - last <= timedelta(seconds=_LATE_S):
+        if first == last and now - last <= LATE:
             self._workers.hand_over(Firing(job, Cause.SCHEDULE, [last]))
             return
         with about(job.spec.name):
@@ -359,6 +356,7 @@ class Daemon:
                 try:
                     write()
                 except HistoryError as error:
+                    self._unwritten[0] = (name, partial(write, again=True))
                     with about(name):
                         _log.error("%s", error)
                     return

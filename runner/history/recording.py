@@ -18,6 +18,7 @@ from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
 from runner.scan.snapshot import Snapshot
+from runner.schedules.firing import LATE
 
 # More differing paths than a person will read; their number is kept in full.
 _MAX_DIFFERENCES = 1_000
@@ -120,24 +121,28 @@ def begin_run(
             "started_at": started_at,
             "lateness_s": (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None,
         }
-        _account(connection, job, scheduled_at)
+        if fired and scheduled_at is not None:
+            _account(connection, job, scheduled_at, started_at)
         return insert_row(connection, runs, values)
 
 
 def _find_recorded(connection: Connection, identity: Mapping[str, Any]) -> int | None:
-    """Find a row by what nobody else would write; None if there is none.
+    """Find what somebody has written and writes again; None if it is not there.
 
-    A server that goes away may have written what it could no longer confirm: whoever then writes it again would else
-    be in its own way, or be there twice.
+    A server that goes away may have written what it could no longer confirm, and its writer would else be in its own
+    way, or be there twice.
     """
     same = (column == identity[column.name] for column in runs.c if column.name in identity)
     lately = select(func.max(runs.c.id) - _LATELY).scalar_subquery()
     return connection.execute(select(runs.c.id).where(*same, runs.c.id > lately)).scalar()
 
 
-def _account(connection: Connection, job: Job, until: datetime | None) -> None:
-    """Note up to when the fire times of a job have a record."""
-    if until is not None:
+def _account(connection: Connection, job: Job, until: datetime, now: datetime) -> None:
+    """Note up to when the fire times of a job have a record.
+
+    What was due before the clock was set back, and is recorded only now, says nothing of what comes by again.
+    """
+    if until - now <= LATE:
         earlier = or_(jobs.c.accounted_at.is_(None), jobs.c.accounted_at < until)
         connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(accounted_at=until))
 
@@ -228,8 +233,21 @@ def record_not_run(
     message: str,
     missed: int = 0,
     owed: int = 0,
+    again: bool = False,
 ) -> int:
-    """Record a firing that did not happen; returns its number, which is the same for one that is recorded again."""
+    """Record a firing that did not happen; returns its number.
+
+    Args:
+        database: Where it is kept.
+        job: The job.
+        status: missed or skipped.
+        scheduled_at: Its fire time; of missed ones the first.
+        now: When this is so; a missed row stands for every fire time up to then.
+        message: Why, in one line.
+        missed: How many fire times a missed row stands for.
+        owed: How many of them are to be made up for.
+        again: Whether it could not be confirmed before that this has been written.
+    """
     identity = {
         "job_id": job.job_id,
         "status": status.value,
@@ -238,7 +256,7 @@ def record_not_run(
         "missed": missed,
     }
     with database.write() as connection:
-        if (recorded := _find_recorded(connection, identity)) is not None:
+        if again and (recorded := _find_recorded(connection, identity)) is not None:
             return recorded
         values = {
             **identity,
@@ -247,8 +265,7 @@ def record_not_run(
             "owed": owed,
             "message": message,
         }
-        # A missed row stands for every fire time from its first to when it is written.
-        _account(connection, job, now if status is Status.MISSED else scheduled_at)
+        _account(connection, job, now if status is Status.MISSED else scheduled_at, now)
         return insert_row(connection, runs, values)
 
 

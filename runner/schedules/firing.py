@@ -7,8 +7,9 @@ between nominal times (:func:`smallest_gap`), so that it keeps their order.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, takewhile
 
@@ -17,6 +18,9 @@ from runner.model.units import format_duration, parse_duration
 from runner.schedules.cron import Cron, load_cron
 from runner.schedules.notes import note_on
 from runner.schedules.zones import Stretch, load_zone, stretches
+
+# What comes later than this is treated as missed; a clock set back by less does not let what has fired fire again.
+LATE = timedelta(seconds=60)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -201,6 +205,15 @@ def _at_time(schedule: Schedule) -> datetime:
 def _every_number(schedule: Schedule, instant: datetime) -> int:
     """Count the nominal times of an interval up to and including *instant*."""
     return max(0, (instant - schedule.anchor_at) // _interval(schedule))
+
+
+def reach_back(schedule: Schedule, instant: datetime) -> Schedule:
+    """Let intervals count, in phase, from an anchor that is not later than an instant."""
+    if schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= instant:
+        return schedule
+    interval = _interval(schedule)
+    intervals = math.ceil((schedule.anchor_at - instant) / interval)
+    return replace(schedule, anchor_at=schedule.anchor_at - intervals * interval)
 
 
 def _every_times(schedule: Schedule, after: datetime) -> Iterator[datetime]:

@@ -2,14 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from runner.daemon import service
 from runner.history.database import Database
+from runner.history.jobs import change_job, find_job, list_jobs
 from runner.history.runs import list_runs
-from runner.model.jobs import Catchup
+from runner.model.errors import HistoryError
+from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
+from runner.schedules.firing import next_fire_time
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household, accounts
 
@@ -141,3 +146,86 @@ def test_a_clock_set_back_is_followed_by_what_names_no_time_and_within_three_hou
     assert followed == fired(world, 2)
     assert bool(again) == (fired(world, 3)[TWO] == 2)
     assert [] == [run for job_id in household.jobs for run in rows(world, job_id) if run.started_at is None]
+
+
+def test_a_clock_set_back_while_the_database_cannot_be_used_is_followed_from_then_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Household(world, seed=0).register("interval", every="20m", catchup=Catchup.ONCE)
+    usable = True
+
+    def list_if_usable(database: Database) -> list[Job]:
+        if not usable:
+            raise HistoryError("the database is locked")
+        return list_jobs(database)
+
+    def set_back() -> None:
+        nonlocal usable
+        usable = False
+        world.set_clock(-4 * HOUR)
+
+    def mend() -> None:
+        nonlocal usable
+        usable = True
+
+    monkeypatch.setattr(service, "list_jobs", list_if_usable)
+    world.leaps = False
+    world.at(START + 5 * HOUR + MINUTE, set_back)
+    world.after(5 * HOUR + 46 * MINUTE, mend)  # when it shows 01:46
+    world.live(6 * HOUR)
+    assert [(Status.MISSED, START + 80 * MINUTE, 2), (Status.SUCCEEDED, START + 100 * MINUTE, 0)] == [
+        (run.status, run.scheduled_at, run.missed) for run in rows(world, 1)[-2:]
+    ]
+
+
+@pytest.mark.parametrize("ahead", ["nothing", "a retry", "a firing that waits"])
+def test_what_was_due_before_the_clock_was_set_back_says_nothing_of_what_comes_by_again(
+    world: World, ahead: str
+) -> None:
+    household = Household(world, seed=0)
+    household.register("long", every="1h", catchup=Catchup.NONE)
+    household.register("docs", every="20m", catchup=Catchup.NONE)
+    if ahead == "a retry":
+        job = household.jobs[2]
+        household.jobs[2] = change_job(world.database, job, replace(job.spec, retries=1, retry_delay_s=120), world.now)
+        failing = (START + 5 * HOUR - SECOND, START + 5 * HOUR + MINUTE)
+        world.ends = lambda _job: Status.FAILED if failing[0] < world.now < failing[1] else Status.SUCCEEDED
+    elif ahead == "a firing that waits":
+        world.at_once = 1
+        world.takes = lambda job: 10 * MINUTE if job.job_id == 1 else SECOND
+    world.at(START + 5 * HOUR + MINUTE, step(world, -4 * HOUR))
+    world.live(5 * HOUR + 11 * MINUTE + 10 * SECOND, killed=True)  # it is 01:11
+    world.rest(100 * MINUTE)
+    world.live(SECOND)
+    newest = {job_id: rows(world, job_id)[-1] for job_id in household.jobs}
+    assert [(Status.MISSED, START + 2 * HOUR, 1), (Status.MISSED, START + 80 * MINUTE, 5)] == [
+        (run.status, run.scheduled_at, run.missed) for run in newest.values()
+    ]
+
+
+def test_a_clock_set_back_past_the_registration_leaves_nothing_out(world: World) -> None:
+    Household(world, seed=0).register("interval", every="20m", catchup=Catchup.ALL)
+    world.at(START + 50 * MINUTE, step(world, -4 * HOUR))
+    world.live(51 * MINUTE)
+    job = find_job(world.database, "interval")
+    assert job is not None
+    assert job.spec.schedule is not None
+    assert START - 3 * HOUR == next_fire_time(job.spec.schedule, 1, world.now), "what everybody is told"
+    world.live(61 * MINUTE, killed=True)  # it is 21:52
+    world.rest(140 * MINUTE)
+    world.live(MINUTE)
+    missed = [run for run in rows(world, 1) if run.status is Status.MISSED]
+    assert [(START - 2 * HOUR, 7)] == [(run.scheduled_at, run.missed) for run in missed]
+    assert [START + (number - 6) * 20 * MINUTE for number in range(7)] == [
+        run.scheduled_at for run in rows(world, 1) if run.cause is Cause.CATCHUP
+    ]
+
+
+def test_a_gap_that_is_lived_through_twice_is_recorded_twice(world: World) -> None:
+    Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
+    world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
+    world.after(112 * MINUTE, step(world, -51 * MINUTE))
+    world.after(112 * MINUTE + 30 * SECOND, lambda: world.hold_up(50 * MINUTE))
+    world.live(3 * HOUR)
+    missed = [(run.scheduled_at, run.missed) for run in rows(world, 1) if run.status is Status.MISSED]
+    assert [(START + 80 * MINUTE, 2)] * 2 == missed

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up, reach_back
+from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Run, Status
 from runner.runs.retrying import wants_retry
-from runner.schedules.firing import next_fire_time
+from runner.schedules.firing import next_fire_time, reach_back
 from runner.schedules.parse import parse_schedule
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -74,14 +74,13 @@ def test_a_clock_that_goes_right_leaves_nothing_out(accounted: datetime | None, 
 
 @pytest.mark.parametrize("set_back", [0, 1, 59, 60, 61, 100_000])
 def test_a_clock_set_back_past_the_registration_keeps_the_phase(set_back: int) -> None:
-    job, now = make_job(every="1m"), NOW - set_back * SECOND
-    schedule = reach_back(job, now).spec.schedule
+    schedule, now = make_job(every="1m").spec.schedule, NOW - set_back * SECOND
     assert schedule is not None
-    at = next_fire_time(schedule, 1, now)
+    at = next_fire_time(reach_back(schedule, now), 1, now)
     assert at is not None
     assert timedelta() < at - now <= timedelta(minutes=1)
     assert timedelta() == (at - NOW) % timedelta(minutes=1)
-    assert job == reach_back(job, NOW)
+    assert schedule == reach_back(schedule, NOW)
 
 
 RUN = Run(

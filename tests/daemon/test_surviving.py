@@ -618,8 +618,10 @@ def test_a_lock_that_goes_in_time_loses_nothing(program: Program, tree: Path) ->
 
 # What waits for a lock, or is late by one, does so for as much less as a lock of the tests is shorter than a minute.
 IMPATIENT = """
+import datetime
 import runner.daemon.service as service, runner.history.database as database, runner.runs.firing as firing
-database.BUSY_TIMEOUT_S, firing._SAVE_S, service._LATE_S, service._HEARTBEAT_S = 0.3, 1.0, 1.0, 0.5
+database.BUSY_TIMEOUT_S, firing._SAVE_S, service._HEARTBEAT_S = 0.3, 1.0, 0.5
+service.LATE = datetime.timedelta(seconds=1)
 """
 
 
