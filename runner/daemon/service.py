@@ -153,7 +153,8 @@ class Daemon:
                 self._stop_by("an error")
                 self._supervisor.stopping()
                 self._timetable.stop()
-                self._workers.stop()
+                if not self._workers.stop(lambda: self._at_once_now):
+                    _log.error("a run could not be ended and is left; the next daemon records it as interrupted")
                 if retention.ident is not None:
                     retention.join()
                 self._write_down()

@@ -1,13 +1,19 @@
 """The threads that carry out what is due, one firing of a job at a time."""
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from runner.model.jobs import Job
 from runner.model.runs import Cause
+
+# How often a run that is to end at once is looked for, and how long it may take.
+_LOOK_S = 0.1
+_AT_ONCE_S = 3.0
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +66,8 @@ class Workers:
     def resize(self, wanted: int) -> None:
         """Let so many runs go on at the same time from now on; what is going on is not ended for it."""
         while self._wanted < wanted:
-            thread = threading.Thread(target=self._work, name="worker")
+            # One that is left behind must not keep the process from ending.
+            thread = threading.Thread(target=self._work, name="worker", daemon=True)
             thread.start()  # which may fail: then so many as there are go on
             self._threads.append(thread)
             self._wanted += 1
@@ -68,12 +75,25 @@ class Workers:
             self._waiting.put(None)
             self._wanted -= 1
 
-    def stop(self) -> None:
-        """Begin nothing more, and wait until what is going on has ended."""
+    def stop(self, at_once: Callable[[], bool] = bool) -> bool:
+        """Begin nothing more, and wait until what is going on has ended.
+
+        Args:
+            at_once: Asked several times a second whether that is to end at once, however it stands.
+
+        Returns:
+            Whether it has ended; if not, it is left as it is.
+        """
         self._stopping = True
         self.resize(0)
-        for thread in self._threads:
-            thread.join()
+        left_at_s = math.inf
+        while running := [thread for thread in self._threads if thread.is_alive()]:
+            if left_at_s == math.inf and at_once():
+                left_at_s = time.monotonic() + _AT_ONCE_S
+            if time.monotonic() >= left_at_s:
+                return False
+            running[0].join(_LOOK_S)
+        return True
 
     def begin_with(self, errand: Callable[[], None]) -> None:
         """Let something be done before what is handed over later; it must not raise."""

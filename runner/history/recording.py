@@ -61,6 +61,7 @@ class Ending:
         snapshot: What is saved as found; None if nothing can be said about the tree.
         differences: Paths on which the strategies disagree.
         message: What there is to say, in one line.
+        environment: Where it took place, now that all of it is known; None to leave it as it was at the beginning.
     """
 
     status: Status
@@ -70,6 +71,7 @@ class Ending:
     snapshot: Snapshot | None = None
     differences: Sequence[Difference] = ()
     message: str | None = None
+    environment: Environment | None = None
 
 
 def begin_run(
@@ -199,6 +201,9 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
                 for number, one in enumerate(ending.differences[:_MAX_DIFFERENCES], start=1)
             ]
             connection.execute(insert(differences), rows)
+        where = {}
+        if ending.environment is not None:
+            where = {"environment_id": environment_id(connection, ending.environment)}
         message = ending.message
         if snapshot is not None and (earlier := find_last_of_other_selection(connection, job_id, run_id)) is not None:
             told = f"it looked for something else than run {earlier}, so that not every change is one of the tree"
@@ -218,6 +223,7 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
                 added=tally.added if snapshot else None,
                 removed=tally.removed if snapshot else None,
                 modified=tally.modified if snapshot else None,
+                **where,
             )
         )
     return True

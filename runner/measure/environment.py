@@ -29,8 +29,14 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def describe_environment(root: bytes, *, workers: int, start_method: str) -> Environment:
-    """Describe where a run takes place."""
+def describe_environment(root: bytes | None, *, workers: int, start_method: str) -> Environment:
+    """Describe where a run takes place.
+
+    Args:
+        root: The folder whose file system is named, which takes as long as that takes to answer; None for none yet.
+        workers: Processes that a parallel strategy may use.
+        start_method: How it starts them.
+    """
     return Environment(
         host=socket.gethostname(),
         system=f"{platform.system()} {platform.release()}",
@@ -39,7 +45,7 @@ def describe_environment(root: bytes, *, workers: int, start_method: str) -> Env
         cpus=usable_cpus(),
         start_method=start_method,
         workers=workers,
-        filesystem=find_filesystem(root),
+        filesystem=find_filesystem(root) if root is not None else "",
         runner_version=version("runner"),
     )
 

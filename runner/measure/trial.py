@@ -24,6 +24,8 @@ from _pickle import dumps, loads
 from _signal import SIGIO, SIGKILL, signal  # type: ignore[import-not-found]
 
 from runner.model.errors import ScanError
+from runner.scan.filesystems import find_filesystem
+from runner.scan.root import open_root
 from runner.strategies import load_strategy
 
 TYPE_CHECKING = False
@@ -40,8 +42,15 @@ if TYPE_CHECKING:
     class Task(Protocol):
         """Work that can be measured in a trial; pickled on the way there."""
 
-        def prepare(self) -> None:
-            """Import what the work needs, which is no part of it."""
+        def prepare(self) -> str:
+            """Import what the work needs, which is no part of it.
+
+            Returns:
+                Type of the file system that it is done on; empty where that can't be told.
+
+            Raises:
+                ScanError: If it can't even be begun.
+            """
 
         def carry_out(self, report: Report) -> Measured:
             """Do the work, timing it.
@@ -57,6 +66,9 @@ _LIFELINE_FD = 0
 HEADER = struct.Struct("=Q")
 # Native, so that each counter is written in one piece: the other process reads them at any moment.
 PROGRESS = struct.Struct("@QQQ")
+# What lies behind the counters: the type of the file system, as soon as it is known.
+FILESYSTEM = struct.Struct("256p")
+SHARED_BYTES = PROGRESS.size + FILESYSTEM.size
 
 
 class Measured:
@@ -92,9 +104,15 @@ class ScanTask:
         self.strategy = strategy
         self.request = request
 
-    def prepare(self) -> None:
-        """Import the strategy; see :class:`Task`."""
+    def prepare(self) -> str:
+        """Import the strategy and look at the root; see :class:`Task`.
+
+        Nobody else touches the root: where its file system does not answer, it is this process that hangs, and can be
+        given up.
+        """
         load_strategy(self.strategy)
+        os.close(open_root(self.request.root))
+        return find_filesystem(self.request.root)
 
     def carry_out(self, report: Report) -> Measured:
         """Scan from the root's path to the complete list; see :class:`Task`."""
@@ -111,6 +129,7 @@ class TrialReport:
     Args:
         error: Why the task could not be done; None when it was.
         defect: The traceback of an error that nobody foresaw; None without one.
+        begun: Whether the work was begun; if not, the error says why it can't be.
         wall_s: As in :class:`Measured`.
         startup_s: As in :class:`Measured`.
         own: Used by the trial itself between beginning and end of the task.
@@ -118,13 +137,14 @@ class TrialReport:
         max_rss_bytes: Peak resident memory of the largest process.
     """
 
-    __slots__ = ("defect", "error", "max_rss_bytes", "own", "startup_s", "wall_s", "workers")
+    __slots__ = ("begun", "defect", "error", "max_rss_bytes", "own", "startup_s", "wall_s", "workers")
 
     def __init__(
         self,
         *,
         error: str | None = None,
         defect: str | None = None,
+        begun: bool = True,
         wall_s: float = 0.0,
         startup_s: float = 0.0,
         own: Usage = (0.0, 0.0, 0),
@@ -133,6 +153,7 @@ class TrialReport:
     ) -> None:
         self.error = error
         self.defect = defect
+        self.begun = begun
         self.wall_s = wall_s
         self.startup_s = startup_s
         self.own = own
@@ -156,17 +177,20 @@ def main() -> None:
 
 
 def _carry_out(task: Task, progress_fd: int) -> tuple[TrialReport, Any]:
+    begun = False
     try:
-        task.prepare()
+        shared = mmap.mmap(progress_fd, SHARED_BYTES)
+        FILESYSTEM.pack_into(shared, PROGRESS.size, task.prepare().encode("ascii", "replace"))
+        begun = True
         before = _usage(resource.RUSAGE_SELF)
-        measured = task.carry_out(_share_progress(progress_fd))
+        measured = task.carry_out(_share_progress(shared))
         after = _usage(resource.RUSAGE_SELF)
         measured.end()
         # Lets multiprocessing remove what it keeps outside this process: named semaphores, helper processes. There
         # is no public way to do so and still be the one to end.
         atexit._run_exitfuncs()  # noqa: SLF001
     except ScanError as error:
-        return TrialReport(error=str(error)), None
+        return TrialReport(error=str(error), begun=begun), None
     except MemoryError:
         return TrialReport(error="the scan ran out of memory; free some, or scan a smaller tree"), None
     except Exception as error:  # noqa: BLE001  the process ends here, and the parent records it
@@ -227,9 +251,8 @@ def _follow_parent() -> None:
         os.killpg(0, SIGKILL)
 
 
-def _share_progress(progress_fd: int) -> Report:
+def _share_progress(shared: mmap.mmap) -> Report:
     """Give a function that adds to the counters which the parent samples from shared memory."""
-    shared = mmap.mmap(progress_fd, PROGRESS.size)
     totals = [0, 0, 0]
 
     def report(folders: int, entries: int, files: int) -> None:

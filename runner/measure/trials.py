@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import runner
-from runner.measure.trial import HEADER, PROGRESS, TrialReport
+from runner.measure.trial import FILESYSTEM, HEADER, PROGRESS, SHARED_BYTES, TrialReport
 from runner.model.errors import ScanError
 from runner.model.runs import Status
 from runner.model.signals import is_stopped, signal_group, signal_name
@@ -34,6 +35,8 @@ _MOST_STOPPED = 600
 # How long a trial may take to end by itself once it has reported, and how long a broken one has to clean up.
 _GRACE_S = 2.0
 _CLEAN_UP_S = 0.3
+# How long a killed one may take to be gone. The kernel ends none that waits for a device or a file system.
+_REAP_S = 2.0
 _PIPE_BYTES = 1 << 20
 
 # -I: no user site, no environment, no current folder. -S: no site-packages at all. UTF-8 mode makes names exact
@@ -103,6 +106,9 @@ class Outcome:
         status: succeeded, failed, timed_out, or what it was stopped as.
         message: Why it did not succeed; None when it did.
         defect: The traceback behind a failure that nobody foresaw.
+        begun: Whether its work was begun; if not, the message says why it can't be.
+        left: Whether its process could not be ended, and goes on.
+        filesystem: Type of the file system that it was on; empty where that was not told.
         figures: What it cost; None unless it succeeded.
         result: What the task found; None unless it succeeded.
     """
@@ -110,6 +116,9 @@ class Outcome:
     status: Status
     message: str | None = None
     defect: str | None = None
+    begun: bool = True
+    left: bool = False
+    filesystem: str = ""
     figures: Figures | None = None
     result: Any = None
 
@@ -134,7 +143,8 @@ def carry_out(
         on_progress: Told several times a second how far the trial has come.
 
     Returns:
-        How it ended. No process of it is left.
+        How it ended. No process of it is left, but one that waits in the kernel and can't be ended before that has
+        let go of it; the message says so.
 
     Raises:
         ScanError: If the process can't be started.
@@ -154,22 +164,39 @@ def _carry_out(
 ) -> Outcome:
     request = pickle.dumps(task, protocol=5)
     with tempfile.TemporaryFile() as progress_file, tempfile.TemporaryFile() as stderr:
-        progress_file.truncate(PROGRESS.size)
-        trial = _Trial(progress_file, stderr)
-        try:
-            with mmap.mmap(progress_file.fileno(), PROGRESS.size, access=mmap.ACCESS_READ) as shared:
+        progress_file.truncate(SHARED_BYTES)
+        with mmap.mmap(progress_file.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ) as shared:
+            trial = _Trial(progress_file, stderr)
+            try:
                 ended_as = trial.follow(request, timeout_s, stop, _sampler(shared, on_progress))
-        finally:
-            trial.end()
+            finally:
+                trial.end()
+            (filesystem,) = FILESYSTEM.unpack_from(shared, PROGRESS.size)
         if ended_as is not None:
-            return Outcome(status=ended_as, message=_why_ended(ended_as, timeout_s))
-        return _read_report(trial, stderr)
+            outcome = Outcome(status=ended_as, message=_why_ended(ended_as, timeout_s))
+        else:
+            outcome = _read_report(trial, stderr)
+        if trial.exit_code is None and outcome.figures is None:
+            outcome = replace(outcome, left=True, message=f"{outcome.message}; {trial.remainder()}")
+        return replace(outcome, filesystem=filesystem.decode("ascii"))
+
+
+# The processes that were left; they are collected once the kernel has let go of them.
+_left: list[subprocess.Popen[bytes]] = []
+
+
+def _collect_left() -> None:
+    for process in _left.copy():
+        if process.poll() is not None:
+            with suppress(ValueError):  # another thread was faster
+                _left.remove(process)
 
 
 class _Trial:
     """A started trial: its process, the lifeline to it and the pipe from it."""
 
     def __init__(self, progress_file: IO[bytes], stderr: IO[bytes]) -> None:
+        _collect_left()
         command = [sys.executable, *_FLAGS, "-c", _BOOT, str(Path(runner.__file__).parent.parent)]
         self._process = subprocess.Popen(
             [*command, str(progress_file.fileno())],
@@ -206,7 +233,7 @@ class _Trial:
                 self._received += chunk
                 if not chunk:
                     return None  # it died, and so did its workers
-            elif self._reap(wait=False):
+            elif self._reap():
                 # It died, but workers of it still hold the pipe; or it has reported and ended since the look above.
                 while select.select([stdout], [], [], 0)[0] and (chunk := os.read(stdout.fileno(), _PIPE_BYTES)):
                     self._received += chunk
@@ -249,10 +276,10 @@ class _Trial:
             return None
         return pickle.loads(messages[0]), pickle.loads(messages[1])  # noqa: S301  from runner's own child
 
-    def _reap(self, *, wait: bool) -> bool:
+    def _reap(self) -> bool:
         """Collect the process if it has ended; returns whether it has."""
         if self.exit_code is None:
-            pid, status, _ = os.wait4(self._process.pid, 0 if wait else os.WNOHANG)
+            pid, status, _ = os.wait4(self._process.pid, os.WNOHANG)
             if pid == 0:
                 return False
             self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
@@ -262,20 +289,30 @@ class _Trial:
         """Leave no process of the trial behind.
 
         After a success the trial ends by itself. Otherwise the group is asked to end first: multiprocessing's resource
-        tracker survives SIGTERM and then removes the semaphores that the others left outside. Then it is killed.
+        tracker survives SIGTERM and then removes the semaphores that the others left outside. Then it is killed, and
+        left to the kernel if it is not gone soon, or the caller would wait for as long as its file system does.
         """
         if self._complete():
-            self._wait_until(lambda: self._reap(wait=False), _GRACE_S)
+            self._wait_until(self._reap, _GRACE_S)
         if self.exit_code != 0:
             signal_group(self._process.pid, signal.SIGTERM)
             # Ended orphans count as members until init has collected them, so this may take all of its time.
-            self._wait_until(lambda: self._reap(wait=False) and not signal_group(self._process.pid, 0), _CLEAN_UP_S)
+            self._wait_until(lambda: self._reap() and not signal_group(self._process.pid, 0), _CLEAN_UP_S)
         # Nobody else has the group's number yet: the trial itself was collected only moments before.
         signal_group(self._process.pid, signal.SIGKILL)
-        self._reap(wait=True)
+        self._wait_until(self._reap, _REAP_S)
+        if self.exit_code is None:
+            _left.append(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None  # noqa: S101  they are pipes
             pipe.close()
+
+    def remainder(self) -> str:
+        """Say in one line what is left of a trial that could not be ended."""
+        return (
+            f"its process {self._process.pid} can't be ended and is left behind: it waits in the kernel, as for a file "
+            f"system that does not answer"
+        )
 
     def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
@@ -312,7 +349,7 @@ def _read_report(trial: _Trial, stderr: IO[bytes]) -> Outcome:
         return Outcome(status=Status.FAILED, message=_epitaph(trial), defect=told)
     report, result = received
     if report.error is not None:
-        return Outcome(status=Status.FAILED, message=report.error, defect=report.defect)
+        return Outcome(status=Status.FAILED, message=report.error, defect=report.defect, begun=report.begun)
     (own_user_s, own_system_s, own_blocks), (workers_user_s, workers_system_s, workers_blocks) = (
         report.own,
         report.workers,
@@ -335,7 +372,9 @@ def _read_report(trial: _Trial, stderr: IO[bytes]) -> Outcome:
 
 def _epitaph(trial: _Trial) -> str:
     """Say in one line how a trial ended that sent no report."""
-    code = trial.exit_code or 0
+    code = trial.exit_code
+    if code is None:
+        return "the trial process ceased to report"
     if code < 0:
         return f"the trial process was killed by {signal_name(-code)}"
     return f"the trial process ended with exit code {code} before it had reported"

@@ -25,12 +25,11 @@ from runner.measure.trial import ScanTask
 from runner.measure.trials import Outcome, Progress, carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError
 from runner.model.jobs import Job
-from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Status
+from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Owner, Status
 from runner.model.subject import note_run
 from runner.model.units import format_count
 from runner.runs.caches import cache_file
 from runner.runs.order import choose_order
-from runner.scan.root import open_root
 from runner.scan.snapshot import Snapshot, differing_paths
 from runner.strategies import load_strategy
 from runner.strategies.base import ScanRequest
@@ -120,15 +119,18 @@ def fire(
     """
     watching = watching or Watching()
     workers = job.spec.workers or usable_cpus()
+    described: list[Environment] = []
 
     def begin() -> int:
+        # Only trials touch the root, since they can be given up; they tell its file system.
+        described[:] = [describe_environment(None, workers=workers, start_method=start_method)]
         return begin_run(
             database,
             job,
             cause=cause,
             scheduled_at=scheduled_at,
             clock=partial(datetime.now, UTC),
-            environment=describe_environment(job.spec.root, workers=workers, start_method=start_method),
+            environment=described[-1],
             owner=describe_process(),
             at_once=at_once,
             attempt=attempt,
@@ -149,9 +151,10 @@ def fire(
     try:
         went_first = list_first_strategies(database, job, limit=_LOOK_BACK)
         order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
-        root_error = _check_root(job.spec.root)
-        executed = [] if root_error else _execute(order, request, job, watching)
-        _save(database, run_id, _conclude(executed, root_error, time.monotonic() - began), watching)
+        work = _execute(order, request, job, watching)
+        ending = _conclude(work.executed, work.root_error, time.monotonic() - began)
+        environment = replace(described[-1], filesystem=work.filesystem)
+        _save(database, run_id, replace(ending, environment=environment), watching)
     except BaseException as error:
         _abandon(database, run_id, error, watching)
         raise
@@ -281,17 +284,24 @@ class _Executed:
     snapshot: Snapshot | None
 
 
-def _check_root(root: bytes) -> str | None:
-    """Say why a root can't be scanned, without a trial for each strategy; None if it can."""
-    try:
-        os.close(open_root(root))
-    except ScanError as error:
-        return str(error)
-    return None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    """What became of a run's executions.
+
+    Attributes:
+        executed: In the order of their positions.
+        root_error: Why the root can't be scanned at all; None if it could.
+        filesystem: Type of the root's file system; empty if no trial lived to tell it.
+    """
+
+    executed: Sequence[_Executed]
+    root_error: str | None = None
+    filesystem: str = ""
 
 
-def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Watching) -> list[_Executed]:
+def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Watching) -> _Work:
     executed: list[_Executed] = []
+    filesystem = ""
     for position, strategy in enumerate(order, start=1):
         watching.on_strategy(strategy, position)
         try:
@@ -303,12 +313,16 @@ def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Wat
             )
         except ScanError as error:
             outcome = Outcome(status=Status.FAILED, message=str(error))
+        filesystem = outcome.filesystem or filesystem
+        if not outcome.begun and not executed:
+            return _Work(executed=[], root_error=outcome.message)
         if outcome.defect is not None:
             _log.error("the %s execution failed by a defect", strategy, extra={"traceback": outcome.defect})
         executed.append(_describe(strategy, position, request, outcome))
-        if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
+        # Beside a process that can't be ended nothing can be measured, and the next one would meet what it has met.
+        if outcome.left or outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
             break
-    return executed
+    return _Work(executed=executed, filesystem=filesystem)
 
 
 def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outcome) -> _Executed:

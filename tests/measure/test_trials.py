@@ -7,9 +7,11 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
-from trial_tasks import LARGE, Remote
+from trial_tasks import LARGE, Remote, wait_until
 
+from runner.measure import trials
 from runner.measure.lesson import Experiment, LessonTask
 from runner.measure.trials import Figures, Outcome, Progress, carry_out
 from runner.model.errors import ScanError
@@ -189,6 +191,28 @@ def test_trials_leave_no_descriptor_thread_or_child_behind(tmp_path: Path) -> No
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(encoding="ascii").split()
     trial = (tmp_path / "trial").read_text(encoding="ascii") if (tmp_path / "trial").exists() else "none"
     assert trial not in children
+
+
+def test_a_trial_that_can_not_be_ended_is_left_and_collected_later(tmp_path: Path) -> None:
+    """As one that waits in the kernel for a file system that does not answer."""
+    try:
+        outcome = carry_out(
+            Remote("be_held", str(tmp_path)),
+            stop=lambda: Status.CANCELLED if (tmp_path / "holder").exists() else None,
+        )
+        holder, trial = map(int, (tmp_path / "holder").read_text(encoding="ascii").split())
+        if not trial:
+            pytest.skip("tracing is not permitted here")
+        assert (Status.CANCELLED, True, "of its own") == (outcome.status, outcome.left, outcome.filesystem)
+        assert (outcome.message or "").startswith(f"cancelled; its process {trial} can't be ended and is left behind")
+        assert [trial] == [process.pid for process in trials._left]
+    finally:
+        (tmp_path / "let go").touch()
+    wait_until(lambda: not psutil.pid_exists(holder) or psutil.Process(holder).status() == psutil.STATUS_ZOMBIE)
+    outcome = carry_out(Remote("describe_trial"))
+    assert (Status.SUCCEEDED, False) == (outcome.status, outcome.left)
+    assert [] == trials._left
+    assert not psutil.pid_exists(trial)
 
 
 def test_the_stop_callback_is_asked_several_times_a_second(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A trial has only the standard library and runner on its path, so a task comes wi
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -41,8 +42,8 @@ class Remote:
     def _flat(self) -> tuple[Any, ...]:
         return self.call[0], *self.call[1]
 
-    def prepare(self) -> None:
-        pass
+    def prepare(self) -> str:
+        return "of its own"
 
     def carry_out(self, report: Report) -> Measured:
         function, args = self.call
@@ -160,6 +161,21 @@ def wait_for_ever(_report: Report, folder: str, start_method: str = "fork") -> A
     crew.submit(pause)
     note_crew(folder, crew)
     note(folder, "trial", os.getpid())
+    signal.pause()
+
+
+def be_held(_report: Report, folder: str) -> Any:
+    """Be traced by a process that does not look at it, so that it can't be collected even when it was killed."""
+    trial = os.getpid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
+    if os.fork() == 0:
+        os.setsid()
+        seized = libc.ptrace(0x4206, trial, None, None) == 0  # PTRACE_SEIZE
+        note(folder, "holder", f"{os.getpid()} {trial if seized else 0}")
+        wait_until(Path(folder, "let go").exists, 60)
+        os._exit(0)
     signal.pause()
 
 

@@ -23,6 +23,7 @@ from runner.history.jobs import add_job, change_job
 from runner.history.recording import Busy, Ending, begin_run, finish_run, record_not_run
 from runner.history.runs import get_run, list_differences, list_runs
 from runner.measure.environment import describe_environment, describe_process
+from runner.measure.trials import Outcome
 from runner.model.errors import HistoryError
 from runner.model.jobs import Job, JobSpec, Selection, Track
 from runner.model.runs import Cause, ChangeKind, Difference, Owner, Run, Status
@@ -225,6 +226,40 @@ def test_a_missing_root_fails_the_run_and_removes_nothing(database: Database, jo
     root.with_name("elsewhere").rename(root)
     back = run(database, job)
     assert (Status.SUCCEEDED, 0, 0, 0) == (back.status, back.added, back.removed, back.modified)
+
+
+def test_only_trials_touch_the_root(database: Database, job: Job, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file system may never answer, and what asks it can't be ended."""
+
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any, *arguments: Any, **choices: Any) -> Any:
+            assert isinstance(path, int) or not os.fsencode(path).startswith(os.fsencode(root)), "it was touched"
+            return call(path, *arguments, **choices)
+
+        return refuse
+
+    expected = describe_environment(job.spec.root, workers=2, start_method="fork")
+    for name in ("open", "stat", "lstat", "listdir", "scandir", "readlink"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    done = run(database, job)
+    assert Status.SUCCEEDED == done.status
+    assert done.environment is not None
+    assert expected == done.environment
+    assert expected.filesystem
+
+
+def test_a_run_whose_trial_can_not_be_ended_goes_no_further_and_the_next_one_does(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = Outcome(status=Status.TIMED_OUT, message="stuck", left=True, filesystem="nfs4")
+    with monkeypatch.context() as patch:
+        patch.setattr(firing, "carry_out", lambda *_, **__: stuck)
+        done = run(database, job)
+    assert (Status.TIMED_OUT, 1) == (done.status, len(done.executions))
+    assert done.environment is not None
+    assert "nfs4" == done.environment.filesystem
+    assert (done.message or "").endswith(": stuck")
+    assert (Status.SUCCEEDED, 2) == ((again := run(database, job)).status, len(again.executions))
 
 
 def test_of_consecutive_runs_each_strategy_goes_first_in_half(database: Database, root: Path) -> None:

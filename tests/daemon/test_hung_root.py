@@ -1,0 +1,120 @@
+"""A root whose file system does not answer, and what is left of a daemon when it is told twice to end."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Program, until
+
+# Whatever touches the root waits for as long as there is a file of this name, in the daemon as well as in its trials.
+HUNG = """
+import os, time
+def answering(call):
+    def answer(path, *arguments, **choices):
+        while path in ({root!r}, os.fsencode({root!r})) and os.path.exists({hung!r}):
+            time.sleep(0.02)
+        return call(path, *arguments, **choices)
+    return answer
+os.open, os.stat = answering(os.open), answering(os.stat)
+"""
+IN_TRIALS = """
+import runner.measure.trials as trials
+trials._BOOT = {hung!r} + trials._BOOT
+"""
+# A worker that nothing reaches any more.
+STUCK = """
+import time, runner.runs.firing as firing
+firing.carry_out = lambda *_, **__: time.sleep(600)
+"""
+
+
+class Changed(Program):
+    """The program with something in it changed before it begins."""
+
+    change = ""
+
+    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
+        begin = f"{self.change}\nfrom runner.__main__ import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", begin, *arguments], cwd=self.folder, env=self.environment, **options
+        )
+
+
+@pytest.fixture
+def changed(program: Program) -> Changed:
+    return Changed(program.folder, program.environment)
+
+
+@pytest.fixture
+def hung(changed: Changed, tree: Path, tmp_path: Path) -> Iterator[Path]:
+    """Give the file whose presence makes the root of docs hang, for a daemon that has another job as well."""
+    hung = tmp_path / "hung"
+    change = HUNG.format(root=str(tree), hung=str(hung))
+    changed.change = change + IN_TRIALS.format(hung=change)
+    (tmp_path / "other").mkdir()
+    changed.out("schedule", tmp_path / "other", "--every", "1s")
+    changed.out("schedule", tree, "--every", "1s", "--name", "docs")
+    hung.touch()
+    yield hung
+    hung.unlink(missing_ok=True)
+
+
+def goes_on(program: Program, job: str) -> None:
+    """Make sure that a job runs from now on."""
+    before = len(program.history("succeeded", job=job))
+    until(lambda: len(program.history("succeeded", job=job)) > before, f"another run of {job}", 30)
+
+
+def test_a_root_that_does_not_answer_times_its_run_out_and_holds_up_nobody(changed: Changed, hung: Path) -> None:
+    changed.out("edit", "docs", "--timeout", "1s")
+    with changed.daemon():
+        timed_out = until(lambda: changed.history("timed_out", job="docs"), "a run that is timed out")[0]
+        assert "ended after its time limit of 1 s" in timed_out["message"]
+        goes_on(changed, "other")
+        hung.unlink()
+        goes_on(changed, "docs")
+
+
+def test_a_run_on_a_root_that_does_not_answer_can_be_cancelled(changed: Changed, hung: Path) -> None:
+    with changed.daemon():
+        run = until(lambda: changed.history("running", job="docs"), "a run that hangs")[0]["run"]
+        changed.out("cancel", str(run))
+        until(lambda: run in [one["run"] for one in changed.history("cancelled")], "its end")
+        goes_on(changed, "other")
+        hung.unlink()
+        goes_on(changed, "docs")
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_daemon_ends_though_a_root_does_not_answer(changed: Changed) -> None:
+    with changed.daemon() as daemon:
+        until(lambda: changed.history("running", job="docs"), "a run that hangs")
+        assert 0 == daemon.stop()
+    assert 1 == len(changed.history("interrupted", job="docs"))
+
+
+def test_a_root_that_is_missing_fails_as_ever(changed: Changed, hung: Path, tree: Path) -> None:
+    tree.rename(tree.with_name("elsewhere"))
+    hung.unlink()
+    with changed.daemon():
+        failed = until(lambda: changed.history("failed", job="docs"), "a run that fails")[0]
+    told = f"the root {str(tree)!r} does not exist; create it, mount it, or name another folder"
+    assert (told, []) == (failed["message"], failed["executions"])
+
+
+def test_a_second_signal_ends_a_daemon_whose_run_can_not_be_ended(changed: Changed, tree: Path) -> None:
+    changed.change = STUCK
+    changed.out("schedule", tree, "--every", "1s", "--name", "docs")
+    with changed.daemon() as daemon:
+        until(lambda: changed.history("running", job="docs"), "a run that hangs")
+        daemon.process.send_signal(signal.SIGTERM)
+        until(lambda: "stopping" in daemon.said(), "the daemon to hear the signal")
+        assert 0 == daemon.stop()
+        assert "a run could not be ended and is left; the next daemon records it as interrupted" in daemon.said()
+    changed.change = ""
+    with changed.daemon():
+        assert 1 == len(changed.history("interrupted", job="docs"))
