@@ -164,7 +164,7 @@ def _carry_out(
 ) -> Outcome:
     request = pickle.dumps(task, protocol=5)
     with tempfile.TemporaryFile() as progress_file, tempfile.TemporaryFile() as stderr:
-        progress_file.truncate(SHARED_BYTES)
+        _make_room(progress_file)
         with mmap.mmap(progress_file.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ) as shared:
             trial = _Trial(progress_file, stderr)
             try:
@@ -179,6 +179,22 @@ def _carry_out(
         if trial.exit_code is None and outcome.figures is None:
             outcome = replace(outcome, left=True, message=f"{outcome.message}; {trial.remainder()}")
         return replace(outcome, filesystem=filesystem.decode("ascii"))
+
+
+def _make_room(progress_file: IO[bytes]) -> None:
+    """Take the room for what is shared, since whoever maps a hole in a file on a full disk dies by SIGBUS.
+
+    Raises:
+        OSError: If there is none.
+    """
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(progress_file.fileno(), 0, SHARED_BYTES)
+        else:  # macOS
+            progress_file.write(bytes(SHARED_BYTES))
+            progress_file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
 
 
 # The processes that were left; they are collected once the kernel has let go of them.

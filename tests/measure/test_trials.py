@@ -1,10 +1,13 @@
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -179,6 +182,44 @@ def test_without_descriptors_it_says_so_in_one_line(free: int) -> None:
             os.close(descriptor)
     enough = said == "succeeded" and free > 4
     assert enough or "a process for the scan can't be started: Too many open files" in said
+
+
+@pytest.fixture
+def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder for temporary files on a file system without any room."""
+    where = tmp_path / "full"
+    where.mkdir()
+    command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", where]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        (where / "filler").write_bytes(bytes(shutil.disk_usage(where).free))
+        monkeypatch.setattr(tempfile, "tempdir", str(where))
+        yield where
+    finally:
+        subprocess.run(["umount", "--lazy", where], check=True)
+
+
+def test_without_room_for_temporary_files_it_says_so_in_one_line(full: Path) -> None:
+    """In a process of its own, which a hole in a shared file would kill; the disk fills up when it has begun."""
+    program = (
+        f"import sys, tempfile; sys.path.append({str(Path(__file__).parent)!r}); tempfile.tempdir = {str(full)!r}\n"
+        "from trial_tasks import Remote\n"
+        "from runner.measure.trials import carry_out\n"
+        "carry_out(Remote('describe_trial'), on_progress=print)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    told = f"a process for the scan can't be started: No space left on device ({full})"
+    assert 1 == done.returncode
+    assert done.stderr.decode().endswith(f"ScanError: {told}\n")
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="it is the only way here")
+def test_where_room_can_only_be_taken_by_writing_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    with pytest.raises(ScanError, match="a process for the scan can't be started: No space left on device"):
+        carry_out(Remote("describe_trial"))
 
 
 def test_trials_leave_no_descriptor_thread_or_child_behind(tmp_path: Path) -> None:
