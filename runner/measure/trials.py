@@ -21,7 +21,7 @@ import runner
 from runner.measure.trial import FILESYSTEM, HEADER, PROGRESS, SHARED_BYTES, TrialReport
 from runner.model.errors import ScanError
 from runner.model.runs import Status
-from runner.model.signals import is_stopped, signal_group, signal_name
+from runner.model.signals import is_known_stopped, signal_group, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,7 +258,7 @@ class _Trial:
             if now >= next_look:
                 next_look = now + _TICK_S
                 sample()
-                stopped = stopped + 1 if is_stopped(self._process.pid) else 0
+                stopped = stopped + 1 if is_known_stopped(self._process.pid) else 0
                 status = Status.TIMED_OUT if now >= deadline else stop()
                 if status is not None:
                     return status

@@ -24,7 +24,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 
 from runner.model.errors import ScanError
-from runner.model.signals import is_stopped, signal_name
+from runner.model.signals import is_known_stopped, signal_name
 from runner.scan.found import Found
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
@@ -169,7 +169,7 @@ class Crew:
                 if ready is not self._wakened:
                     raise ScanError(_epitaph(next(worker for worker in self.workers if worker.sentinel == ready)))
                 _drain(self._wakened)
-            standing = [one.pid for one in self.workers if one.pid and is_stopped(one.pid)] if not came else []
+            standing = [one.pid for one in self.workers if one.pid and is_known_stopped(one.pid)] if not came else []
             stopped = stopped + 1 if standing else 0
             if stopped >= _MOST_STOPPED:
                 raise ScanError(

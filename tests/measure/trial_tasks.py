@@ -237,11 +237,11 @@ def lose_worker_before_it_is_watched(_report: Report, folder: str) -> Any:
     return crew.result(), nothing
 
 
-def stop_worker(_report: Report, folder: str, looks: int, then: str) -> Any:
+def stop_worker(_report: Report, folder: str, looks: int, then: str, start_method: str = "fork") -> Any:
     """Wait for a worker that was stopped."""
     note(folder, "trial", os.getpid())
     pool._LOOK_S, pool._MOST_STOPPED = 0.1, looks
-    crew = Crew(2, "fork")
+    crew = Crew(2, start_method)
     crew.submit(say, "first")
     crew.result()
     if then == "continued":
