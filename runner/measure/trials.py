@@ -236,14 +236,15 @@ class _Trial:
         """Send the task and wait for the report; returns what the trial is to be stopped as, if it is."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None  # noqa: S101, PT018  they are pipes
-        try:
-            stdin.write(HEADER.pack(len(request)) + request)
-        except BrokenPipeError:
-            return None  # it has died already
+        # The pipe takes in no more than 64 KiB from whoever does not wait for the trial, and that may be stopped.
+        os.set_blocking(stdin.fileno(), False)
+        unsent = memoryview(HEADER.pack(len(request)) + request)
         deadline = time.monotonic() + timeout_s if timeout_s is not None else math.inf
         next_look, stopped = 0.0, 0
         while not self._complete():
-            ready, _, _ = select.select([stdout], [], [], _TICK_S)
+            ready, takes, _ = select.select([stdout], [stdin] if unsent else [], [], _TICK_S)
+            if takes:
+                unsent = _send(stdin, unsent)
             if ready:
                 chunk = os.read(stdout.fileno(), _PIPE_BYTES)
                 self._received += chunk
@@ -334,6 +335,14 @@ class _Trial:
         deadline = time.monotonic() + limit_s
         while not done() and time.monotonic() < deadline:
             time.sleep(0.002)
+
+
+def _send(stdin: IO[bytes], unsent: memoryview) -> memoryview:
+    """Send as much as the pipe takes; returns what is left."""
+    try:
+        return unsent[os.write(stdin.fileno(), unsent) :]
+    except BrokenPipeError:  # it has died, which the other pipe will tell
+        return unsent[:0]
 
 
 def _sampler(shared: mmap.mmap, on_progress: Callable[[Progress], None] | None) -> Callable[[], None]:

@@ -19,6 +19,7 @@ from runner.measure.lesson import Experiment, LessonTask
 from runner.measure.trials import Figures, Outcome, Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.runs import Status
+from runner.model.signals import is_known_stopped
 
 OUR_MODULES = ("runner", "runner.measure", "runner.model", "runner.scan", "runner.strategies", "trial_tasks")
 
@@ -116,6 +117,54 @@ def test_peak_memory_is_that_of_the_trial_and_not_of_a_large_parent() -> None:
 
 def test_a_large_result_arrives_whole() -> None:
     assert bytes(LARGE) == carry_out(Remote("give_bytes", LARGE)).result
+
+
+SLOW_TO_READ = "import time; time.sleep({seconds}); "
+
+
+def test_a_large_task_arrives_whole_though_signals_come_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal ends the writing of what a pipe does not hold with a part of it."""
+    monkeypatch.setattr(trials, "_BOOT", SLOW_TO_READ.format(seconds=0.5) + trials._BOOT)
+    former = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        outcome = carry_out(Remote("count_bytes", "x" * 1_000_000), timeout_s=10)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+    assert (Status.SUCCEEDED, 1_000_000) == (outcome.status, outcome.result)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("how", ["timeout", "stop"])
+def test_a_trial_that_does_not_read_a_large_task_can_be_ended(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "_BOOT", SLOW_TO_READ.format(seconds=600) + trials._BOOT)
+    task = Remote("count_bytes", "x" * 1_000_000)
+    if how == "timeout":
+        assert Status.TIMED_OUT == carry_out(task, timeout_s=0.5).status
+    else:
+        assert Status.CANCELLED == carry_out(task, stop=lambda: Status.CANCELLED).status
+
+
+def test_a_trial_that_is_stopped_for_moments_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only looks in a row count: here every second one finds it stopped, and more than may follow each other."""
+    monkeypatch.setattr(trials, "_MOST_STOPPED", 3)
+    found: list[bool] = []
+
+    def stop_every_second_time(_: Progress) -> None:
+        if not (tmp_path / "trial").exists():
+            return
+        pid = int((tmp_path / "trial").read_text(encoding="ascii"))
+        if len(found) == 12:
+            (tmp_path / "go").touch()
+            return
+        found.append(len(found) % 2 == 0)
+        os.kill(pid, signal.SIGSTOP if found[-1] else signal.SIGCONT)
+        wait_until(lambda: found[-1] == is_known_stopped(pid))
+
+    outcome = carry_out(Remote("wait_for", str(tmp_path)), timeout_s=30, on_progress=stop_every_second_time)
+    assert (Status.SUCCEEDED, None) == (outcome.status, outcome.message)
+    assert [True, False] * 6 == found
 
 
 def test_what_a_task_prints_does_not_end_up_in_its_result() -> None:

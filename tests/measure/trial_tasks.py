@@ -262,6 +262,17 @@ def give_bytes(_report: Report, count: int) -> Any:
     return bytes(count), nothing
 
 
+def count_bytes(_report: Report, given: str) -> Any:
+    return len(given), nothing
+
+
+def wait_for(_report: Report, folder: str) -> Any:
+    """Tell its number, and wait for the word to end."""
+    note(folder, "trial", os.getpid())
+    wait_until(Path(folder, "go").exists, 30)
+    return None, nothing
+
+
 def count_up(report: Report, steps: int, go_on: str) -> Any:
     for _ in range(steps):
         report(1, 300, 2)
