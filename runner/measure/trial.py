@@ -105,14 +105,9 @@ class ScanTask:
         self.request = request
 
     def prepare(self) -> str:
-        """Import the strategy and look at the root; see :class:`Task`.
-
-        Nobody else touches the root: where its file system does not answer, it is this process that hangs, and can be
-        given up.
-        """
+        """Import the strategy and look at the root; see :class:`Task`."""
         load_strategy(self.strategy)
-        os.close(open_root(self.request.root))
-        return find_filesystem(self.request.root)
+        return look_at_root(self.request.root)
 
     def carry_out(self, report: Report) -> Measured:
         """Scan from the root's path to the complete list; see :class:`Task`."""
@@ -121,6 +116,43 @@ class ScanTask:
         scan = strategy.scan(self.request, report)
         wall_s = time.perf_counter() - began
         return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=scan.end)
+
+
+class LookTask:
+    """A look whether a tree can be scanned, which says why not before it is begun.
+
+    Args:
+        root: Absolute path of the folder.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: bytes) -> None:
+        self.root = root
+
+    def prepare(self) -> str:
+        """Look at the root; see :class:`Task`."""
+        return look_at_root(self.root)
+
+    def carry_out(self, report: Report) -> Measured:  # noqa: ARG002  nothing is left to do
+        """Do nothing; see :class:`Task`."""
+        return Measured(wall_s=0.0, startup_s=0.0, result=None, end=_nothing_to_end)
+
+
+def look_at_root(root: bytes) -> str:
+    """Tell the type of a root's file system.
+
+    Nobody else touches the root: where its file system does not answer, it is a trial that hangs, and can be given up.
+
+    Raises:
+        ScanError: If it can't be scanned.
+    """
+    os.close(open_root(root))
+    return find_filesystem(root)
+
+
+def _nothing_to_end() -> None:
+    """End a task that started nothing."""
 
 
 class TrialReport:

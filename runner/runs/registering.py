@@ -8,6 +8,8 @@ from pathlib import Path
 from runner.history.database import Database
 from runner.history.jobs import find_job, find_jobs_at
 from runner.measure.environment import usable_cpus
+from runner.measure.trial import LookTask
+from runner.measure.trials import carry_out
 from runner.model.errors import ScanError, Unknown, UsageError
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.scan.match import Matcher
@@ -59,14 +61,27 @@ def check_root(directory: str | Path) -> bytes:
     Raises:
         UsageError: If it is empty, missing, not a folder, or can't be read.
     """
-    if not os.fspath(directory):  # which would mean the current folder
-        raise UsageError("the folder's name is empty; name a folder, or write . for this one")
-    root = os.fsencode(os.path.abspath(directory))  # noqa: PTH100  a link stays as it was named
+    root = _absolute(directory)
     try:
         os.close(open_root(root))
     except ScanError as error:
         raise UsageError(str(error)) from None
     return root
+
+
+def _check_root_apart(directory: str) -> bytes:
+    """Do the same by a process that can be given up when the folder's file system does not answer."""
+    root = _absolute(directory)
+    outcome = carry_out(LookTask(root))
+    if outcome.message is not None:
+        raise UsageError(outcome.message)
+    return root
+
+
+def _absolute(directory: str | Path) -> bytes:
+    if not os.fspath(directory):  # which would mean the current folder
+        raise UsageError("the folder's name is empty; name a folder, or write . for this one")
+    return os.fsencode(os.path.abspath(directory))  # noqa: PTH100  a link stays as it was named
 
 
 def default_name(root: bytes) -> str:
@@ -93,7 +108,7 @@ def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) 
         return job
     if not names_folder(target):
         raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
-    root = check_root(target)
+    root = _check_root_apart(target)
     known = find_jobs_at(database, root)
     if len(known) > 1:
         names = ", ".join(repr(job.spec.name) for job in known)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Program, until
+from conftest import Program, family, until
 
 # Whatever touches the root waits for as long as there is a file of this name, in the daemon as well as in its trials.
 HUNG = """
@@ -104,6 +104,15 @@ def test_a_root_that_is_missing_fails_as_ever(changed: Changed, hung: Path, tree
         failed = until(lambda: changed.history("failed", job="docs"), "a run that fails")[0]
     told = f"the root {str(tree)!r} does not exist; create it, mount it, or name another folder"
     assert (told, []) == (failed["message"], failed["executions"])
+
+
+def test_a_run_by_hand_on_a_folder_that_does_not_answer_can_be_ended(changed: Changed, hung: Path, tree: Path) -> None:
+    assert hung.exists()
+    with changed.start("run", tree, stderr=subprocess.PIPE) as process:
+        until(lambda: family(process.pid), "a process that looks at the folder")
+        process.send_signal(signal.SIGINT)
+        assert 130 == process.wait(20)
+    assert [] == changed.history(job="docs")
 
 
 def test_a_second_signal_ends_a_daemon_whose_run_can_not_be_ended(changed: Changed, tree: Path) -> None:
