@@ -151,15 +151,15 @@ def test_a_run_whose_beginning_was_written_but_not_confirmed_is_carried_out_once
 def test_a_firing_that_did_not_happen_is_recorded_once_though_that_was_not_confirmed(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def record(minutes: int) -> None:
+    def record(minutes: int, *, again: bool = False) -> None:
         at = NOW + timedelta(minutes=minutes)
-        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=at, now=at, message="why")
+        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=at, now=at, message="why", again=again)
 
     losing(monkeypatch)
     with pytest.raises(HistoryError):
         record(1)
-    record(1)
-    record(2)
+    record(1, again=True)
+    record(2, again=True)
     assert [NOW + timedelta(minutes=2), NOW + timedelta(minutes=1)] == [run.scheduled_at for run in list_runs(database)]
 
 
