@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from runner.daemon import service
 from runner.history.database import Database
 from runner.history.jobs import change_job, find_job, list_jobs
+from runner.history.recording import record_not_run
 from runner.history.runs import list_runs
 from runner.model.errors import HistoryError
 from runner.model.jobs import Catchup, Job
@@ -229,3 +231,18 @@ def test_a_gap_that_is_lived_through_twice_is_recorded_twice(world: World) -> No
     world.live(3 * HOUR)
     missed = [(run.scheduled_at, run.missed) for run in rows(world, 1) if run.status is Status.MISSED]
     assert [(START + 80 * MINUTE, 2)] * 2 == missed
+
+
+def test_a_gap_is_recorded_once_though_that_was_not_confirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    unheard = iter(range(2))
+
+    def record(*arguments: Any, **named: Any) -> None:
+        record_not_run(*arguments, **named)
+        if next(unheard, None) is not None:
+            raise HistoryError("the server has gone")
+
+    monkeypatch.setattr(service, "record_not_run", record)
+    Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
+    world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
+    world.live(3 * HOUR)
+    assert [2] == [run.missed for run in rows(world, 1) if run.status is Status.MISSED]
