@@ -378,8 +378,8 @@ class _Threads:
         self.idle: deque[greenlet.greenlet] = deque()
         self._asleep: dict[greenlet.greenlet, None] = {}
 
-    def make(self, target: Callable[[], None], name: str) -> "_Thread":
-        """Make a thread."""
+    def make(self, target: Callable[[], None], name: str, *, daemon: bool = False) -> "_Thread":  # noqa: ARG002
+        """Make a thread; none outlives the world, whatever kind it is."""
         return _Thread(self._world, target, name)
 
     def stay(self) -> None:
@@ -430,5 +430,9 @@ class _Thread:
     def start(self) -> None:
         self._greenlet.switch()
 
-    def join(self) -> None:
+    def is_alive(self) -> bool:
+        return not self._greenlet.dead
+
+    def join(self, _timeout: float | None = None) -> None:
+        """Wait until it has ended, however long that takes: nobody gives a simulated daemon a second signal."""
         self._world.pass_until(lambda: self._greenlet.dead)
