@@ -74,7 +74,12 @@ def record_daemon(database: Database, owner: Owner, now: datetime) -> None:
 
 def record_heartbeat(database: Database, owner: Owner, now: datetime, *, stopped: bool = False) -> None:
     """Record a sign of life, or the last one; nothing if another daemon has taken its place."""
-    own = daemons.c.host == owner.host, daemons.c.boot == owner.boot, daemons.c.pid == owner.pid
+    own = (
+        daemons.c.host == owner.host,
+        daemons.c.boot == owner.boot,
+        daemons.c.pid == owner.pid,
+        daemons.c.process_started_s == owner.started_s,
+    )
     with database.write() as connection:
         connection.execute(update(daemons).where(*own).values(heartbeat_at=now, stopped_at=now if stopped else None))
 

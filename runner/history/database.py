@@ -28,6 +28,22 @@ class DaemonLock(Protocol):
         ...
 
 
+class RunLock(Protocol):
+    """What each process holds that carries something out, beside others."""
+
+    def hold(self) -> None:
+        """Take it.
+
+        Raises:
+            HistoryError: If it can't be taken.
+        """
+        ...
+
+    def release(self) -> None:
+        """Let go of it."""
+        ...
+
+
 class Location(Protocol):
     """Where a database is, and all that depends on its kind. Its text names it to a person, without secrets."""
 
@@ -112,6 +128,14 @@ class Location(Protocol):
         Raises:
             DatabaseUnusable: If it can't be.
         """
+        ...
+
+    def run_lock(self) -> RunLock:
+        """Give the lock of a run or a calibration, to be taken before that is on record; see :meth:`is_deserted`."""
+        ...
+
+    def is_deserted(self) -> bool:
+        """Whether it is certain that no process of this machine, in whatever container, carries anything out here."""
         ...
 
     def daemon_lock(self, engine: Engine) -> DaemonLock:

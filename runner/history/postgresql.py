@@ -241,9 +241,27 @@ class PostgresqlDatabase:
         """
         raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{self}'")
 
+    def run_lock(self) -> "_NoLock":
+        """Give what locks nothing: a server forgets the locks of what goes on while it is restarted."""
+        return _NoLock()
+
+    def is_deserted(self) -> bool:
+        """Never be certain; a run in a container that is gone is ended by who cancels it, or by the next daemon."""
+        return False
+
     def daemon_lock(self, engine: Engine) -> "_SessionLock":
         """Give the lock of the daemon, which the server releases when the connection ends."""
         return _SessionLock(engine)
+
+
+class _NoLock:
+    """Stands for a lock."""
+
+    def hold(self) -> None:
+        """Do nothing."""
+
+    def release(self) -> None:
+        """Do nothing."""
 
 
 class _SessionLock:

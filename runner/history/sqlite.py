@@ -234,6 +234,28 @@ class SqliteFile:
             with suppress(OSError):  # there is none, or there can be none
                 partial.unlink()
 
+    def run_lock(self) -> "_SharedLock":
+        """Give the lock of a run or a calibration, the same by whatever links the database is reached."""
+        return _SharedLock(self._runs_lock())
+
+    def is_deserted(self) -> bool:
+        """Whether it is certain that no process of this machine, in whatever container, carries anything out here."""
+        try:
+            fd = os.open(self._runs_lock(), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # who knows what somebody holds who has it open
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def _runs_lock(self) -> Path:
+        path = self.path.resolve()
+        return path.with_name(path.name + ".runs.lock")
+
     def daemon_lock(self, _engine: Engine) -> "_LockFile":
         """Give the lock of the daemon, which is the same by whatever links the database is reached."""
         path = self.path.resolve()
@@ -267,6 +289,41 @@ class _LockFile:
         except BlockingIOError:
             return False
         return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class _SharedLock:
+    """A lock that several hold at once, and that the kernel releases when its holder dies.
+
+    Processes of other containers can't be looked for, but share the locks of a file with those of this one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def hold(self) -> None:
+        """Take it; that it is looked at keeps it busy for no longer than that takes.
+
+        Raises:
+            HistoryError: If its file can't be made or locked.
+        """
+        try:
+            try:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+        except OSError as error:
+            self.release()
+            raise HistoryError(
+                f"the lock of runs {self._path} can't be taken: {error.strerror}; change its permissions"
+            ) from error
 
     def release(self) -> None:
         """Let go of it."""

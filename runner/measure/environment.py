@@ -58,17 +58,33 @@ def describe_process() -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Whether a recorded process still runs; one on another machine is taken to.
+    """Whether a recorded process still runs; one that can't be looked for from here is taken to.
 
     A machine may be given another name while it runs: what tells it first is its boot.
     """
     if owner.boot == _boot():
-        return _started_s(owner.pid) == owner.started_s
-    return owner.host != socket.gethostname()
+        try:
+            return _started_s(owner.pid) == owner.started_s
+        except PermissionError:  # some process has its number, and no more is shown of it
+            return True
+    return is_out_of_sight(owner) or owner.host != socket.gethostname()
+
+
+def is_out_of_sight(owner: Owner) -> bool:
+    """Whether a process is, or was, on this machine, but among those of another container.
+
+    Its number says nothing here: the container may go on, or be gone for good and another one have its name. What tells
+    then is a lock; see ``Location.is_deserted``.
+    """
+    boot, _, numbers = _boot().partition(" ")
+    return bool(numbers) and owner.boot.startswith(f"{boot} ") and owner.boot != f"{boot} {numbers}"
 
 
 def _started_s(pid: int) -> float | None:
     """Tell when a process started; None if there is none, or only what is left of one that has ended.
+
+    Raises:
+        PermissionError: If there is one that is hidden from this user; see hidepid in proc(5).
 
     By Linux's own count of seconds since the boot: psutil counts from the boot's time of day, which moves whenever the
     clock is set, so that every process would seem to be another one. Source: proc_pid_stat(5), fields 3 and 22.
@@ -77,7 +93,11 @@ def _started_s(pid: int) -> float | None:
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
-            return None
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return None
+            raise PermissionError(f"process {pid} is hidden") from None
         # The name in front may hold anything, parentheses and blanks too.
         fields = stat[stat.rindex(b")") + 2 :].split()
         return None if fields[0] in {b"Z", b"X"} else int(fields[19]) / os.sysconf("SC_CLK_TCK")

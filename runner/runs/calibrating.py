@@ -8,7 +8,7 @@ from itertools import chain
 from random import Random
 
 from runner.history.calibrations import begin_calibration, finish_calibration, get_calibration, record_round
-from runner.history.database import Database
+from runner.history.database import Database, RunLock
 from runner.measure.environment import DEFAULT_START_METHOD, START_METHODS, describe_environment, describe_process
 from runner.measure.trial import ScanTask
 from runner.measure.trials import carry_out
@@ -16,7 +16,7 @@ from runner.model.calibration import Calibration, Condition, Measurement, Questi
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Environment, Status
-from runner.runs.firing import Stopped, Watching, take_turn
+from runner.runs.firing import Stopped, Watching, locked_from, take_turn
 from runner.scan.found import Found
 from runner.scan.part import PLACE, decode
 from runner.strategies.base import ScanRequest
@@ -119,7 +119,8 @@ def calibrate(
     random = random or Random()  # noqa: S311  chance, not secrets
     environment = describe_environment(root, workers=cpus, start_method=start_method)
 
-    calibration_id = _begin(database, root, selection, environment=environment, watching=watching)
+    lock = database.location.run_lock()
+    calibration_id = _begin(database, root, selection, environment=environment, watching=watching, lock=lock)
     finished_at = None
     try:
         alone = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
@@ -139,12 +140,21 @@ def calibrate(
                 record_round(database, calibration_id, measured)
         finished_at = datetime.now(UTC)
     finally:
-        finish_calibration(database, calibration_id, finished_at)
+        try:
+            finish_calibration(database, calibration_id, finished_at)
+        finally:
+            lock.release()
     return get_calibration(database, calibration_id)
 
 
 def _begin(
-    database: Database, root: bytes, selection: Selection, *, environment: Environment, watching: Watching
+    database: Database,
+    root: bytes,
+    selection: Selection,
+    *,
+    environment: Environment,
+    watching: Watching,
+    lock: RunLock,
 ) -> int:
     owner = describe_process()
 
@@ -153,7 +163,8 @@ def _begin(
             database, root, selection, started_at=datetime.now(UTC), environment=environment, owner=owner
         )
 
-    return take_turn(database, begin, watching, what=f"the calibration of {os.fsdecode(root)!r}", job_id=None)
+    what = f"the calibration of {os.fsdecode(root)!r}"
+    return take_turn(database, locked_from(lock, begin), watching, what=what, job_id=None)
 
 
 def _measure(

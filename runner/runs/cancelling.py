@@ -8,7 +8,7 @@ from runner.history.recording import request_cancel
 from runner.history.runs import get_run
 from runner.model.errors import DaemonError
 from runner.model.runs import Run, Status
-from runner.runs.firing import recover
+from runner.runs.firing import end_out_of_sight, recover
 
 # How long its process may take to hear of it; it looks twice a second, and then ends the trial.
 _PATIENCE_S = 15.0
@@ -29,6 +29,8 @@ def cancel(database: Database, run_id: int) -> Run:
         if recover(database):  # its process died meanwhile
             continue
         if time.monotonic() > deadline:
+            if end_out_of_sight(database, run_id):
+                continue
             raise DaemonError(
                 f"run {run_id} has not ended yet: its process does not answer; it is cancelled as soon as it does"
             )

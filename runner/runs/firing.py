@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from runner.history.calibrations import finish_calibration, list_calibrators
-from runner.history.database import Database
+from runner.history.database import Database, RunLock
 from runner.history.recording import Busy, Ending, begin_run, finish_run, is_cancel_requested
 from runner.history.runs import list_first_strategies, list_owners
 from runner.measure.environment import (
@@ -19,6 +19,7 @@ from runner.measure.environment import (
     describe_environment,
     describe_process,
     is_alive,
+    is_out_of_sight,
     usable_cpus,
 )
 from runner.measure.trial import ScanTask
@@ -136,7 +137,9 @@ def fire(
             attempt=attempt,
         )
 
-    run_id = take_turn(database, begin, watching, what=f"the run of {job.spec.name!r}", job_id=job.job_id)
+    lock = database.location.run_lock()
+    beginning = locked_from(lock, begin)
+    run_id = take_turn(database, beginning, watching, what=f"the run of {job.spec.name!r}", job_id=job.job_id)
     note_run(run_id)
     began = time.monotonic()
     watching = replace(watching, stop=_cancellable(database, run_id, watching.stop))
@@ -158,7 +161,23 @@ def fire(
     except BaseException as error:
         _abandon(database, run_id, error, watching)
         raise
+    finally:
+        lock.release()
     return run_id
+
+
+def locked_from(lock: RunLock, begin: Callable[[], int]) -> Callable[[], int]:
+    """Let a lock be held from before something is on record; whoever waits to begin holds none."""
+
+    def locked() -> int:
+        lock.hold()
+        try:
+            return begin()
+        except BaseException:
+            lock.release()
+            raise
+
+    return locked
 
 
 def take_turn(
@@ -262,18 +281,41 @@ def recover(database: Database, gone: Owner | None = None) -> list[int]:
         gone: A process that is known to be gone, on whatever machine it was.
     """
     for calibration_id, owner in list_calibrators(database).items():
-        if not is_alive(owner):
+        if _is_gone(database, owner):
             finish_calibration(database, calibration_id, None)
     ended = []
     for run_id, owner in list_owners(database).items():
         # Not by the machine's name, which may have been changed since.
-        of_gone = gone is not None and (owner.boot, owner.pid) == (gone.boot, gone.pid)
-        if of_gone or not is_alive(owner):
+        of_gone = gone is not None and replace(owner, host=gone.host) == gone
+        if of_gone or _is_gone(database, owner):
             message = f"the process that carried it out ({owner.pid}) is gone"
             ending = Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
             if finish_run(database, run_id, ending):
                 ended.append(run_id)
     return ended
+
+
+def end_out_of_sight(database: Database, run_id: int) -> bool:
+    """End a run that somebody has asked to end, if its process does not answer and is not to be looked for from here.
+
+    Returns:
+        Whether it is such a one; if its process goes on after all, what it finds is not saved.
+    """
+    owner = list_owners(database).get(run_id)
+    if owner is None or not is_out_of_sight(owner):
+        return False
+    message = f"its process ({owner.pid}), in another container, did not answer when it was asked to end"
+    finish_run(database, run_id, Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
+    return True
+
+
+def _is_gone(database: Database, owner: Owner) -> bool:
+    """Whether a process has ended, however it is looked for.
+
+    One of another container is gone when nobody holds the lock that it took before it was on record. While others hold
+    it that can't be told; but what is gone stands in the way of most others, so that they do not for long.
+    """
+    return not is_alive(owner) or (is_out_of_sight(owner) and database.location.is_deserted())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,18 @@
+import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from runner.measure import environment
-from runner.measure.environment import describe_environment, describe_process, is_alive, usable_cpus
+from runner.measure.environment import describe_environment, describe_process, is_alive, is_out_of_sight, usable_cpus
 
 
 def test_an_environment_says_what_a_timing_depends_on() -> None:
@@ -77,6 +79,60 @@ def test_processes_of_containers_with_numbers_of_their_own_are_not_mistaken(
     numbers.symlink_to("pid:[1]")
     monkeypatch.setattr(environment, "_NUMBERS", numbers)
     assert is_alive(replace(owner, pid=2**22 + 1)), "it can't be looked for from here"
+
+
+def test_what_another_container_has_run_since_this_boot_is_out_of_sight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = describe_process()
+    numbers = tmp_path / "pid"
+    numbers.symlink_to("pid:[1]")
+    monkeypatch.setattr(environment, "_NUMBERS", numbers)
+    assert is_out_of_sight(owner)
+    assert is_alive(replace(owner, pid=2**22 + 1)), "the name of the machine says nothing about it"
+    assert not is_out_of_sight(describe_process())
+    for boot in ("an earlier one", "an earlier one pid:[1]", "1700000000"):
+        assert not is_out_of_sight(replace(owner, boot=boot))
+        assert not is_alive(replace(owner, boot=boot))
+
+
+@pytest.mark.parametrize("account", ["root", "nobody"])
+def test_a_process_that_is_hidden_from_this_user_is_taken_to_live(account: str) -> None:
+    tools = shutil.which("unshare"), shutil.which("setpriv")
+    mounts = ["unshare", "--mount", "sh", "-ec", 'mount -t proc -o hidepid=invisible proc /proc; exec "$@"', "sh"]
+    if None in tools or os.geteuid() != 0 or subprocess.run([*mounts, "true"], check=False).returncode:
+        pytest.skip("processes can't be hidden here")
+    with subprocess.Popen(["setpriv", f"--reuid={account}", "cat"], stdin=subprocess.PIPE) as other:
+        owner = replace(describe_process(), pid=other.pid, started_s=started_s(other.pid))
+        # Of no group for which nothing is hidden, and without the right to look at any process or send it a signal.
+        bound = [
+            "setpriv",
+            "--regid=nogroup",
+            "--clear-groups",
+            "--bounding-set=-sys_ptrace,-kill",
+            sys.executable,
+            "-c",
+            IS_ALIVE,
+        ]
+        asked = [json.dumps(asdict(one)) for one in (owner, replace(owner, pid=2**22 + 1))]
+        said = subprocess.run([*mounts, *bound, *asked], capture_output=True, check=False)
+        assert other.stdin is not None
+        other.stdin.close()
+    assert (b"False [True, False]\n", b"") == (said.stdout, said.stderr)
+
+
+# Whether a process is shown, and whether each of those that are given is alive.
+IS_ALIVE = """
+import json, pathlib, sys
+from runner.measure.environment import is_alive
+from runner.model.runs import Owner
+owners = [Owner(**json.loads(text)) for text in sys.argv[1:]]
+print(pathlib.Path(f"/proc/{owners[0].pid}").exists(), [is_alive(owner) for owner in owners])
+"""
+
+
+def started_s(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def test_without_the_kernels_identifier_the_time_of_the_boot_tells_boots_apart(

@@ -27,7 +27,7 @@ from runner.measure.trials import Outcome
 from runner.model.errors import HistoryError
 from runner.model.jobs import Job, JobSpec, Selection, Track
 from runner.model.runs import Cause, ChangeKind, Difference, Owner, Run, Status
-from runner.runs import firing
+from runner.runs import cancelling, firing
 from runner.runs.firing import Stopped, Watching, fire, recover
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -517,6 +517,69 @@ def test_a_run_whose_process_is_gone_is_interrupted(
     assert gone == (after.finished_at is not None) == (after.message is not None)
     assert expected == files_of(database, after)
     assert [] == recover(database)
+
+
+CONTAINER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+RECOVER = """
+import sys
+from runner.history.database import locate
+from runner.history.upgrade import open_database
+from runner.runs.firing import recover
+print(recover(open_database(locate(sys.argv[1]))))
+"""
+
+
+def contained(database: Database, program: str) -> str:
+    """Run a program with process numbers of its own, as in a container."""
+    if shutil.which("unshare") is None or subprocess.run([*CONTAINER, "true"], check=False).returncode:
+        pytest.skip("processes can't be given numbers of their own here")
+    command = [*CONTAINER, sys.executable, "-c", program, str(database.location)]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
+@pytest.mark.usefixtures("job")
+def test_a_run_is_ended_from_another_container_when_its_process_is_gone_and_not_before(
+    database: Database, root: Path
+) -> None:
+    with start_firing(database, root) as process:
+        assert "[]\n" == contained(database, RECOVER)
+        process.communicate("\n\n")
+    assert [Status.SUCCEEDED] == [one.status for one in list_runs(database)]
+    with start_firing(database, root) as process:
+        assert "[]\n" == contained(database, RECOVER)
+        process.kill()
+        process.communicate()
+    assert "[2]\n" == contained(database, RECOVER)
+
+
+def test_a_run_of_a_container_that_is_gone_does_not_stand_in_the_way(database: Database, job: Job) -> None:
+    begun = FIRE + ("fire(database, job, cause=Cause.MANUAL, watching=Watching(on_strategy=lambda *_: os._exit(9)))\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        contained(database, "import os\n" + begun)
+    assert [Status.RUNNING] == [one.status for one in list_runs(database)]
+    assert Status.SUCCEEDED == run(database, job, Watching(on_wait=lambda _: pytest.fail("it waited"))).status
+    assert [Status.SUCCEEDED, Status.INTERRUPTED] == [one.status for one in list_runs(database)]
+
+
+def test_a_run_out_of_sight_ends_when_it_is_cancelled_and_nobody_answers(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "_PATIENCE_S", 0.1)
+    boot = f"{ME.boot.partition(' ')[0]} pid:[1]"
+    run_id = begin(database, job, replace(ME, boot=boot))
+    other = database.location.run_lock()
+    other.hold()  # so that it can't be told whether its process is gone
+    assert [] == recover(database)
+    ended = cancelling.cancel(database, run_id)
+    other.release()
+    assert Status.INTERRUPTED == ended.status
+    assert "did not answer" in str(ended.message)
+
+
+def test_a_run_of_a_process_with_the_number_of_a_daemon_that_is_gone_goes_on(database: Database, job: Job) -> None:
+    run_id = begin(database, job, ME)
+    assert [] == recover(database, gone=replace(ME, started_s=ME.started_s - 60))
+    assert [run_id] == recover(database, gone=replace(ME, host="as it was called then"))
 
 
 def test_a_run_of_a_process_that_is_gone_does_not_stand_in_the_way(database: Database, job: Job, root: Path) -> None:

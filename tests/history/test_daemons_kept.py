@@ -1,0 +1,26 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from runner.history.daemons import find_daemon, record_daemon, record_heartbeat
+from runner.history.database import Database
+from runner.measure.environment import describe_process
+from runner.model.runs import Owner
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+ME = describe_process()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [replace(ME, pid=ME.pid + 1), replace(ME, started_s=ME.started_s - 60), replace(ME, boot="an earlier one")],
+    ids=["another", "number given to another", "earlier boot"],
+)
+def test_a_sign_of_life_of_a_daemon_is_none_of_the_one_in_its_place(database: Database, other: Owner) -> None:
+    record_daemon(database, ME, NOW)
+    record_heartbeat(database, other, NOW + timedelta(seconds=10), stopped=True)
+    record_heartbeat(database, ME, NOW + timedelta(seconds=5))
+    found = find_daemon(database)
+    assert found is not None
+    assert (ME, NOW + timedelta(seconds=5), None) == (found.owner, found.heartbeat_at, found.stopped_at)
