@@ -157,7 +157,7 @@ class Daemon:
                     _log.error("a run could not be ended and is left; the next daemon records it as interrupted")
                 if retention.ident is not None:
                     retention.join()
-                self._write_down()
+                self._guarded(self._write_down)
                 if self._metrics is not None:
                     self._metrics.stop()
                 if self._is_recorded:  # what kept it from that is said once
@@ -256,7 +256,7 @@ class Daemon:
                 self._guarded(hold)
                 self._guarded(self._follow_clock)
                 self._guarded(self._follow)
-                self._write_down()
+                self._guarded(self._write_down)
             self._hand_over_due()
             # All that is there is done, as a look at a database that is locked may have taken long; but more than can
             # be done must not keep it from looking, or it would pass for dead.
@@ -356,10 +356,10 @@ class Daemon:
                 name, write = self._unwritten[0]
                 try:
                     write()
-                except HistoryError as error:
+                except (HistoryError, OSError, MemoryError) as error:
                     self._unwritten[0] = (name, partial(write, again=True))
                     with about(name):
-                        _log.error("%s", error)
+                        _log.error("%s", str(error) or "there is not enough memory")
                     return
                 self._unwritten.popleft()
 
@@ -384,6 +384,7 @@ class Daemon:
                     stop=self._should_stop,
                     on_strategy=lambda _strategy, _position: self._workers.note_begun(firing),
                     on_wait=lambda reason: _log.info("%s", reason),
+                    on_unended=lambda write: self._unwritten.append((job.spec.name, lambda **_again: write())),
                     patient=True,
                 ),
             )
@@ -467,6 +468,8 @@ class Daemon:
                 action()
             except HistoryError as error:
                 _log.error("%s", error)
+            except MemoryError:
+                _log.error("there is not enough memory; the daemon goes on")
             except DaemonError:  # another one has taken its place
                 raise
             except OSError as error:

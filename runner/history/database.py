@@ -210,5 +210,7 @@ class Database:
         """
         try:
             yield
+        except MemoryError as error:  # SQLite's own want of memory is told as Python's, and is no error of a driver
+            raise HistoryError(f"the database {self.location} can't be used: there is not enough memory") from error
         except DBAPIError as error:
             raise self.location.explain(error.orig) from error

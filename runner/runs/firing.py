@@ -71,6 +71,7 @@ class Watching:
         on_strategy: Told which strategy begins, and its position.
         on_progress: Told several times a second how far it has come.
         on_wait: Told for what the run has to wait, once for each reason.
+        on_unended: Left what records the end of a run that an error stopped, when that can't be recorded now.
         patient: Whether to wait for a database that can't be used for now, rather than give up.
     """
 
@@ -78,6 +79,7 @@ class Watching:
     on_strategy: Callable[[str, int], None] = lambda _strategy, _position: None
     on_progress: Callable[[Progress], None] | None = None
     on_wait: Callable[[str], None] = lambda _message: None
+    on_unended: Callable[[Callable[[], object]], None] = lambda _write: None
     patient: bool = False
 
 
@@ -210,10 +212,10 @@ def take_turn(
                 if busy.job_id == job_id is not None:
                     raise
                 reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
-        except (HistoryError, OSError) as error:  # the latter for want of descriptors or memory
+        except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
             if not watching.patient:
                 raise
-            reason, pause_s = f"{what} has to wait: {error}", _AGAIN_S
+            reason, pause_s = f"{what} has to wait: {str(error) or 'there is not enough memory'}", _AGAIN_S
         if reason != told:
             watching.on_wait(reason)
             told = reason
@@ -266,11 +268,14 @@ def _abandon(database: Database, run_id: int, error: BaseException, watching: Wa
     """End a run that an error stopped: its process may go on, and nobody else would end it."""
     message = f"stopped by an error: {error}" if isinstance(error, RunnerError) else "runner was stopped by an error"
     status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
+    ending = Ending(status=status, finished_at=datetime.now(UTC), message=message)
     try:
-        _save(database, run_id, Ending(status=status, finished_at=datetime.now(UTC), message=message), watching)
-    except HistoryError:
-        # The error that stopped it says more. Until this process ends, the run stays as running.
-        _log.exception("it could not be recorded that the run was stopped by an error")
+        _save(database, run_id, ending, watching)
+    except (HistoryError, OSError, MemoryError) as failure:
+        # The error that stopped it says more. Until somebody writes it or this process ends, the run stays as running.
+        why = str(failure) or "there is not enough memory"
+        _log.error("it could not be recorded that the run was stopped by an error: %s", why)
+        watching.on_unended(partial(finish_run, database, run_id, ending))
 
 
 def recover(database: Database, gone: Owner | None = None) -> list[int]:

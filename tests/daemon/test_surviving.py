@@ -688,6 +688,58 @@ def test_without_descriptors_no_fire_time_is_lost(program: Program, tree: Path) 
     accounted(program)
 
 
+# SQLite's want of memory comes up as Python's, in whatever is being said to the database.
+SQLITE_WITHOUT_MEMORY = """
+from sqlalchemy import Engine, event
+said = 0
+@event.listens_for(Engine, "before_cursor_execute")
+def look(_connection, _cursor, statement, *_):
+    global said
+    if statement.startswith({statement!r}):
+        said += 1
+        if said in (2, 3):
+            raise MemoryError
+"""
+WITHOUT_MEMORY = """
+import runner.runs.firing, runner.daemon.service
+from {module} import {name} as real
+called = 0
+def forgetful(*arguments, **choices):
+    global called
+    called += 1
+    if called in (2, 3):
+        raise MemoryError
+    return real(*arguments, **choices)
+{module}.{name} = forgetful
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(SQLITE_WITHOUT_MEMORY.format(statement="INSERT INTO runs"), id="SQLite's, recording"),
+        pytest.param(SQLITE_WITHOUT_MEMORY.format(statement="UPDATE runs SET"), id="SQLite's, ending a run"),
+        pytest.param(WITHOUT_MEMORY.format(module="runner.runs.firing", name="begin_run"), id="beginning a run"),
+        pytest.param(WITHOUT_MEMORY.format(module="runner.runs.firing", name="finish_run"), id="ending a run"),
+        pytest.param(WITHOUT_MEMORY.format(module="runner.daemon.service", name="record_not_run"), id="skipping one"),
+    ],
+)
+def test_without_memory_for_a_moment_no_fire_time_is_lost_and_no_run_goes_on(
+    program: Program, large: Path, change: str
+) -> None:
+    scheduled(program, large)
+    with changed(program, change).daemon() as daemon:
+        ended(program, "succeeded")
+        trial = freeze(program, daemon, large)
+        told = "there is not enough memory"
+        until(lambda: daemon.said().count("was skipped") > 2 or told in daemon.said(), "fire times that are skipped")
+        thaw(trial)
+        until(lambda: told in daemon.said(), "the daemon's word")
+        fired_on(program, large)
+        assert 0 == daemon.stop()
+    accounted(program)
+
+
 SHORT = "a process for the scan can't be started: Too many open files"
 
 

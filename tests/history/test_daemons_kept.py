@@ -20,7 +20,12 @@ ME = describe_process()
 def test_a_sign_of_life_of_a_daemon_is_none_of_the_one_in_its_place(database: Database, other: Owner) -> None:
     record_daemon(database, ME, NOW)
     record_heartbeat(database, other, NOW + timedelta(seconds=10), stopped=True)
+    assert (ME, NOW, None) == told(database)
     record_heartbeat(database, ME, NOW + timedelta(seconds=5))
+    assert (ME, NOW + timedelta(seconds=5), None) == told(database)
+
+
+def told(database: Database) -> tuple[Owner, datetime, datetime | None]:
     found = find_daemon(database)
     assert found is not None
-    assert (ME, NOW + timedelta(seconds=5), None) == (found.owner, found.heartbeat_at, found.stopped_at)
+    return found.owner, found.heartbeat_at, found.stopped_at
