@@ -52,6 +52,9 @@ _AGAIN_S = 0.5
 _MOST_STALLED = 30
 # How long a run may go on after the daemon was told to stop.
 _GRACE_S = 5.0
+# How long whatever is still to be written may wait for others then, all together; after a second signal, how long.
+_END_S = 15.0
+_END_NOW_S = 1.0
 # What the machine lacks for a while, which is no defect.
 _WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
 # Fire times are whole microseconds.
@@ -452,6 +455,7 @@ class Daemon:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._stopping_since is not None:
             self._at_once_now = True
+            self._database.hurry(_END_NOW_S)
         # Nothing else is done here: a handler that logs may interrupt a line that is being logged.
         self._stop_by(signal.Signals(number).name)
         self._inbox.put(None)
@@ -460,6 +464,7 @@ class Daemon:
         if self._stopping_since is None:
             self._stopping_by = reason
             self._stopping_since = time.monotonic()
+            self._database.hurry(_END_S)
 
     def _guarded(self, action: Callable[[], None], job: Job | None = None) -> None:
         """Do something, for a job, that must not end the daemon when the database can't be used for a while."""

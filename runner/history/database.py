@@ -1,5 +1,6 @@
 """A database: where it is, and how a transaction begins and ends; what depends on its kind is behind one Protocol."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -73,6 +74,8 @@ class Location(Protocol):
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose transactions write if their connection has the option ``runner_writes``.
+
+        With ``runner_waits_s`` they wait so long for another one.
 
         One that writes has the database to itself from its beginning, and is on the disk when it is committed; any
         other sees one state of the database throughout.
@@ -182,10 +185,23 @@ class Database:
     def __init__(self, location: Location) -> None:
         self.location = location
         self.engine = location.make_engine(BUSY_TIMEOUT_S)
+        self._give_up_s: float | None = None
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def hurry(self, within_s: float) -> None:
+        """Let everything that is still to be written wait for others until one deadline, the earliest that is set.
+
+        What waits already goes on to wait. What comes later than that is still tried, but waits for nobody.
+        """
+        give_up_s = time.monotonic() + within_s
+        self._give_up_s = give_up_s if self._give_up_s is None else min(self._give_up_s, give_up_s)
+
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._give_up_s is not None and time.monotonic() >= self._give_up_s
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -198,6 +214,9 @@ class Database:
         """Write within one transaction, which is on the disk when this returns and leaves no trace if it raises."""
         with self.explaining(), self.engine.connect() as connection:
             writing = connection.execution_options(runner_writes=True)
+            if self._give_up_s is not None:
+                waits_s = min(max(0.0, self._give_up_s - time.monotonic()), BUSY_TIMEOUT_S)
+                writing = writing.execution_options(runner_waits_s=waits_s)
             with writing.begin():
                 yield writing
 

@@ -312,6 +312,9 @@ def _begin(connection: Connection) -> None:
     if options.get("runner_alone", False):
         return
     if options.get("runner_writes", False):
+        waits_s = options.get("runner_waits_s")
+        if waits_s is not None:  # none at all would be to wait for ever
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
         # What a statement sees was committed before it began, and nobody else commits from here on.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{_WRITES_LOCK}")
     else:

@@ -381,5 +381,8 @@ def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get("runner_alone", False):
         return
+    waits_s = connection.get_execution_options().get("runner_waits_s")
+    if waits_s is not None:
+        _driver(connection).execute(f"PRAGMA busy_timeout = {round(waits_s * 1000)}")
     writes = connection.get_execution_options().get("runner_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -251,7 +251,8 @@ def _save(database: Database, run_id: int, ending: Ending, watching: Watching) -
         try:
             finish_run(database, run_id, ending)
         except HistoryError as error:
-            if not watching.patient or watching.stop() is Status.INTERRUPTED:
+            # Who is interrupted keeps what was found if there is time to.
+            if not watching.patient or database.is_late():
                 raise
             if str(error) != told:
                 told = str(error)

@@ -663,6 +663,47 @@ def test_a_lock_that_comes_in_mid_run_costs_at_most_what_it_found(program: Progr
     accounted(program)
 
 
+ENDING = """
+import runner.daemon.service as service, runner.history.database as database
+database.BUSY_TIMEOUT_S, service._GRACE_S, service._END_S = {busy_s}, 0.5, {end_s}
+"""
+
+
+def test_a_lock_that_stays_keeps_a_daemon_from_ending_for_no_longer_than_one_deadline(
+    program: Program, large: Path
+) -> None:
+    scheduled(program, large)
+    with changed(program, ENDING.format(busy_s=6.0, end_s=2.0)).daemon() as daemon:
+        ended(program, "succeeded")
+        freeze(program, daemon, large)
+        with locked(program):
+            assert 0 == daemon.stop(), "each of those who have something to write has waited for the lock"
+    with program.daemon():
+        fired_on(program, large)
+    accounted(program)
+
+
+def test_a_lock_that_goes_while_a_daemon_ends_costs_nothing_that_was_found(program: Program, large: Path) -> None:
+    scheduled(program, large)
+    with changed(program, ENDING.format(busy_s=0.5, end_s=12.0)).daemon() as daemon:
+        ended(program, "succeeded")
+        trial = freeze(program, daemon, large)
+        run_id = program.history("running")[0]["run"]
+        with locked(program):
+            thaw(trial)
+            told = f"docs run {run_id}: the database .* is locked by another program"
+            until(lambda: re.search(told, daemon.said()), "the daemon's word")
+            daemon.process.send_signal(signal.SIGTERM)
+            until(lambda: "stopping" in daemon.said(), "its end to begin")
+            pass_time(3)  # more than the run has
+        assert 0 == daemon.process.wait(20)
+        (run,) = (one for one in program.history() if one["run"] == run_id)
+        assert ("succeeded", None, len(find_markdown(large))) == (run["status"], run["message"], run["files"])
+    with program.daemon():
+        fired_on(program, large)
+    accounted(program)
+
+
 @contextmanager
 def starved(pid: int, free: int) -> Iterator[None]:
     """Leave a process so many descriptors beside those that are open meanwhile."""

@@ -2,6 +2,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 
 from runner.history import database as database_module
 from runner.history.care import find_faults
-from runner.history.database import locate
+from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.errors import DatabaseUnusable, HistoryError
@@ -276,3 +277,32 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
         with database.read() as connection:
             assert 0 == connection.exec_driver_sql("SELECT jobs_revision FROM state").scalar_one()
         assert [] == find_faults(database)
+
+
+def test_who_is_in_a_hurry_waits_for_no_other_transaction(database: Database, place: str) -> None:
+    held, done = threading.Event(), threading.Event()
+    other = open_database(locate(place))
+
+    def hold() -> None:
+        with other.write():
+            held.set()
+            done.wait(5)  # less than others wait who are in none
+
+    with database.write():  # so that there is a connection with a patience of its own
+        pass
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(5)
+    database.hurry(0.1)
+    database.hurry(60)
+    try:
+        for _ in range(2):
+            with pytest.raises(HistoryError, match="is locked by another program"), database.write():
+                pytest.fail("it waited")
+        assert database.is_late()
+    finally:
+        done.set()
+        holder.join()
+        other.close()
+    with database.write():
+        pass
