@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from runner.history.daemons import find_daemon
 from runner.history.database import Database
-from runner.measure.environment import is_alive
+from runner.measure.environment import describe_process, is_alive
 from runner.model.errors import DaemonError
 
 # How long the daemon that holds the lock may take to tell who it is, and how often it is looked whether it has.
@@ -18,7 +18,8 @@ _LOOK_S = 0.05
 def held_daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
     """Be the daemon of a database.
 
-    Gives what makes sure that this process still is: a server may have been restarted. It raises what this does.
+    Gives what makes sure that this process still is: a server may have been restarted, a lock's file removed. It raises
+    what this does.
 
     Raises:
         DaemonError: If another process is.
@@ -45,5 +46,7 @@ def held_daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
 
 def _who(database: Database) -> str:
     daemon = find_daemon(database)
-    # One that has stopped or died is the last one, while the present one has not told yet.
-    return f" (process {daemon.owner.pid} on {daemon.owner.host})" if daemon and is_alive(daemon.owner) else ""
+    # One that has stopped or died is the last one, while the present one has not told yet; so is this process itself.
+    if daemon is None or daemon.owner == describe_process() or not is_alive(daemon.owner):
+        return ""
+    return f" (process {daemon.owner.pid} on {daemon.owner.host})"

@@ -130,7 +130,8 @@ class Daemon:
         """Fire what is due until SIGTERM or SIGINT, which like SIGHUP are this process's from then on.
 
         Raises:
-            DaemonError: If the database has a daemon already, or gets another one while its server is restarted.
+            DaemonError: If the database has a daemon already, or gets another one while its server is restarted
+                or its lock's file removed.
         """
         with held_daemon_lock(self._database) as hold:
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -266,7 +266,7 @@ class _LockFile:
     """A lock that the kernel releases when its holder dies.
 
     It is a file of its own beside the database. It is never removed: a daemon that had opened the old file and one
-    that made a new one would both hold a lock.
+    that made a new one would both hold a lock. Where somebody has removed it all the same, the one in its place counts.
     """
 
     def __init__(self, path: Path) -> None:
@@ -278,17 +278,34 @@ class _LockFile:
 
         Raises:
             DaemonError: If its file can't be made.
+            HistoryError: If it was held, its file is gone and can't be made now.
         """
-        if self._fd < 0:
+        while True:
+            if self._fd < 0 or not self._is_in_place():
+                self._open()
             try:
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except OSError as error:
-                raise DaemonError(f"the daemon's lock {self._path} can't be made: {error.strerror}") from error
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            if self._is_in_place():  # or it was removed since it was opened
+                return True
+
+    def _open(self) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            # Where its folder is gone for a while there is no other daemon either.
+            kind = DaemonError if self._fd < 0 else HistoryError
+            raise kind(f"the daemon's lock {self._path} can't be made: {error.strerror}") from error
+        self.release()
+        self._fd = fd
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open is still the one that others open."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+        except FileNotFoundError:
             return False
-        return True
 
     def release(self) -> None:
         """Let go of it."""

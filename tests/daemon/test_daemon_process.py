@@ -92,6 +92,35 @@ def test_a_second_daemon_is_refused_even_by_another_name_of_the_database(program
     assert str(first.process.pid) in said
 
 
+def test_a_daemon_whose_lock_was_removed_takes_it_again(program: Program) -> None:
+    lock = program.folder / "runner.db.daemon.lock"
+    with program.daemon() as first:
+        lock.unlink()
+        until(lock.exists, "the lock")
+        second = program.call("daemon")
+        assert first.process.poll() is None
+    assert 1 == second.returncode
+    assert f"(process {first.process.pid} on " in second.stderr.decode()
+
+
+@pytest.mark.parametrize("remove", ["unlink", "rename"])
+def test_of_two_daemons_the_one_whose_lock_was_removed_gives_up(program: Program, remove: str) -> None:
+    lock = program.folder / "runner.db.daemon.lock"
+    with program.daemon() as first:
+        first.process.send_signal(signal.SIGSTOP)
+        if remove == "unlink":
+            lock.unlink()
+        else:
+            lock.rename(program.folder / "aside")
+        with program.daemon() as second:
+            first.process.send_signal(signal.SIGCONT)
+            assert 1 == first.process.wait(20)
+            said = first.said().splitlines()[-1]
+            assert said.startswith("runner: a daemon is already running")
+            assert f"(process {second.process.pid} on " in said
+            assert program.json("status")["pid"] == second.process.pid
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_running_run_finish_and_leaves_nothing_behind(
     program: Program, tree: Path, number: signal.Signals
