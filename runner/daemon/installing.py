@@ -94,19 +94,22 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
         What was removed, the file first.
 
     Raises:
-        UsageError: If it is not there, is somebody else's, or can't be removed.
+        UsageError: If it is not there, is somebody else's, or can't be removed; the file stays while a link does.
     """
     if not os.path.lexists(path):
         raise UsageError(f"no service is installed at {path}; there is nothing to remove")
+    what = f"the service's file {path}"
     try:
         if path.is_symlink() or not is_own(path.read_bytes()):
             raise UsageError(f"{path} is not what `runner service install` writes; look at it, then remove it yourself")
         # As `systemctl disable` would, which refuses to when the unit is gone.
         links = [link for link in path.parent.glob(f"*.wants/{path.name}") if link.is_symlink()]
-        for each in (path, *links):
-            each.unlink()
+        # The file last: it is what a second attempt looks for.
+        for link in links:
+            what = f"the link {link}, by which the service is started with the machine,"
+            link.unlink()
+        what = f"the service's file {path}"
+        path.unlink()
     except OSError as error:
-        raise UsageError(
-            f"the service's file {path} can't be removed: {error.strerror}; remove it as somebody who may"
-        ) from error
+        raise UsageError(f"{what} can't be removed: {error.strerror}; remove it as somebody who may") from error
     return [path, *links]

@@ -1,7 +1,6 @@
 """The daemon as a job of launchd, the system's or a user's own."""
 
 import plistlib
-from xml.parsers.expat import ExpatError
 
 from runner.daemon.installing import LABEL, Service
 from runner.model.errors import UsageError
@@ -42,6 +41,6 @@ def is_plist(content: bytes) -> bool:
     """Whether a file is a property list that :func:`launchd_plist` wrote, whatever was changed in it since."""
     try:
         job = plistlib.loads(content)
-    except (plistlib.InvalidFileException, ExpatError, ValueError):
+    except Exception:  # noqa: BLE001  the parts of the parser raise whatever what they are given leads to
         return False
     return isinstance(job, dict) and job.get("Label") == LABEL

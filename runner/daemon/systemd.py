@@ -11,9 +11,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9/@:,._+=-]+", re.ASCII)
 # What systemd refuses in the path of a program, though not in an argument; `\udc80` and on are undecodable bytes.
 _NO_PROGRAM = re.compile(r"[\x00-\x1f\x7f\"'\\\udc80-\udcff]")
 
-_UNIT = """\
+# What tells a unit of runner from others, whatever else is changed in it; systemd ignores what begins with X-.
+_MARK = "X-Runner=daemon"
+_UNIT = f"""\
 [Unit]
 Description=runner, scheduled scans of directory trees
+{_MARK}
 """
 # Before the remote file systems are mounted, all that lies in them would seem to be removed.
 _SYSTEM_ORDER = """\
@@ -86,7 +89,7 @@ def systemd_unit(service: Service) -> bytes:
 
 def is_unit(content: bytes) -> bool:
     """Whether a file is a unit that :func:`systemd_unit` wrote, whatever was changed in it since."""
-    return content.startswith(_UNIT.encode())
+    return _MARK.encode() in map(bytes.strip, content.splitlines())
 
 
 def exec_start(command: Sequence[str]) -> str:

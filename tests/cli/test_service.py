@@ -1,5 +1,6 @@
 """``runner service``: what it writes, where to, and what it refuses."""
 
+import errno
 import os
 import plistlib
 import pwd
@@ -11,6 +12,7 @@ import pytest
 from conftest import Program
 
 from runner.daemon import installing
+from runner.daemon.launchd import is_plist
 
 
 @pytest.fixture
@@ -261,6 +263,62 @@ def test_what_somebody_else_has_put_there_is_not_removed(program: Program) -> No
             assert "remove it yourself" in refused(program, "uninstall", *where)
             assert target == str(path.readlink())
             path.unlink()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        plistlib.dumps({"Label": "runner.daemon"}).replace(b"<string>runner.daemon</string>", wrong)
+        for wrong in (b"<date>xx</date>", b"<integer></integer>", b"<data>x</data>", b"<real>x</real>", b"</dict>")
+    ]
+    + [b"bplist00", b"bplist00" + bytes(32), b"bplist00\xa1\x08\x08" + bytes(32), b"\xff\xfe<", b"<plist>", b""],
+)
+def test_a_property_list_that_can_not_be_read_is_somebody_elses(content: bytes) -> None:
+    assert is_plist(plistlib.dumps({"Label": "runner.daemon"}))
+    assert not is_plist(content)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_service_that_was_changed_since_is_still_runners(program: Program) -> None:
+    for kind, changes in (
+        ("systemd", [(b"[Unit]", b"# mine\n[Unit]"), (b"Description=runner", b"Description=scans"), (b"\n", b"\r\n")]),
+        ("launchd", [(b"<plist", b"<!-- mine --><plist"), (b"60", b"90")]),
+    ):
+        where = ["--user", "--kind", kind]
+        for old, new in changes:
+            path = Path(program.out("service", "install", *where).strip())
+            content = path.read_bytes()
+            assert old in content
+            path.write_bytes(content.replace(old, new))
+            assert f"{path}\n" == program.out("service", "uninstall", *where)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_link_that_can_not_be_removed_is_named_and_the_service_can_still_be(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["--user", "--kind", "systemd"]
+    path = Path(program.out("service", "install", *where).strip())
+    link = path.parent / "default.target.wants/runner.service"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    unlink = Path.unlink
+
+    # The kernel denies root nothing: the denial is played.
+    def refuse(each: Path, *arguments: bool, **choices: bool) -> None:
+        if each == link:
+            raise PermissionError(errno.EACCES, "Permission denied", str(each))
+        unlink(each, *arguments, **choices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        for _ in range(2):
+            said = refused(program, "uninstall", *where)
+            assert f"the link {link}, by which the service is started" in said
+            assert "can't be removed: Permission denied" in said
+    program.out("service", "uninstall", *where)
+    assert not path.exists()
+    assert not link.is_symlink()
 
 
 @pytest.mark.usefixtures("home")
