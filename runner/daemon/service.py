@@ -27,7 +27,7 @@ from runner.history.database import Database
 from runner.history.jobs import accounted_until, jobs_revision, list_jobs, set_back
 from runner.history.prune import Retention
 from runner.history.recording import Busy, record_not_run
-from runner.history.runs import find_last_fired, get_run, list_unmade
+from runner.history.runs import get_run, list_unmade
 from runner.measure.environment import describe_process
 from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
 from runner.model.jobs import Catchup, Job
@@ -36,7 +36,7 @@ from runner.model.subject import about
 from runner.model.units import format_count, format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.runs.notifying import Describe, Notifier
-from runner.runs.retrying import wants_retry
+from runner.runs.retrying import list_retries, retry_at
 from runner.schedules.firing import LATE, count_fire_times, next_fire_time
 
 _log = logging.getLogger(__name__)
@@ -207,11 +207,8 @@ class Daemon:
         owed = owed + fresh if each else fresh or owed
         if owed:
             self._workers.hand_over(Firing(job, Cause.CATCHUP, owed[-MAX_CATCHUP:]))
-            return
-        newest = find_last_fired(self._database, job) if job.spec.retries else None
-        if newest is not None and newest.finished_at is not None and wants_retry(job, newest):
-            passed_s = max(0.0, (now - newest.finished_at).total_seconds())  # less if the clock was set back since
-            self._retry_later(job, newest, delay_s=job.spec.retry_delay_s - passed_s)
+        for run in list_retries(self._database, job, now):
+            self._retry_later(job, run)
 
     def _record_missed(self, job: Job, since: datetime, until: datetime, why: str) -> list[datetime]:
         """Record the fire times with since < time <= until as one missed row; returns those to be made up for."""
@@ -287,6 +284,10 @@ class Daemon:
         if revision != self._revision:
             now = datetime.now(UTC)
             jobs, accounted = self._list_jobs(now)
+            for job in jobs:
+                if job != self._timetable.find_job(job.job_id) and not self._workers.is_under_way(job.job_id):
+                    for run in list_retries(self._database, job, now):
+                        self._retry_later(job, run)
             self._timetable.follow(jobs, lambda job: fires_after(job, accounted.get(job.job_id), now))
             self._revision = revision
 
@@ -316,8 +317,6 @@ class Daemon:
         job = self._timetable.find_job(job_id)
         if job is None:  # removed or paused since it became due
             return
-        # This is the next attempt of what has failed.
-        self._later = [one for one in self._later if one[1].job.job_id != job_id or one[1].attempt == 1]
         if first == last and now - last <= LATE:
             self._workers.hand_over(Firing(job, Cause.SCHEDULE, [last]))
             return
@@ -325,10 +324,15 @@ class Daemon:
             if owed := self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up"):
                 self._workers.hand_over(Firing(job, Cause.CATCHUP, owed))
 
-    def _retry_later(self, job: Job, failed: Run, delay_s: float) -> None:
-        """Let a failed run be tried again, unless the job fires before."""
-        assert failed.scheduled_at is not None  # noqa: S101  manual runs are not tried again
-        self._postpone(Firing(job, failed.cause, [failed.scheduled_at], attempt=failed.attempt + 1), delay_s)
+    def _retry_later(self, job: Job, failed: Run) -> None:
+        """Let a failed run be tried again, if it is to be, and when it is to be by now."""
+        now = datetime.now(UTC)
+        again_at = retry_at(job, failed, now)
+        if again_at is not None and failed.scheduled_at is not None:
+            self._later = [one for one in self._later if one[1].failed is None or one[1].failed.run_id != failed.run_id]
+            # More would be left of the delay if the clock was set back since.
+            delay_s = min(float(job.spec.retry_delay_s), (again_at - now).total_seconds())
+            self._postpone(Firing(job, failed.cause, [failed.scheduled_at], failed), delay_s)
 
     def _postpone(self, firing: Firing, delay_s: float) -> None:
         self._later.append((time.monotonic() + delay_s, firing))
@@ -337,13 +341,18 @@ class Daemon:
         now_s = time.monotonic()
         later, self._later = self._later, []
         for at_s, firing in later:
-            # While the failed run is still being wound up, its retry would be taken for one that overlaps it.
             if now_s < at_s:
                 self._later.append((at_s, firing))
-            elif self._workers.is_under_way(firing.job.job_id):
+            # The failed run may still be wound up, or the job be fired.
+            elif self._is_wanted(firing) and not self._workers.hand_over(firing):
                 self._later.append((now_s + _AGAIN_S, firing))
-            else:
-                self._workers.hand_over(firing)
+
+    def _is_wanted(self, firing: Firing) -> bool:
+        """Whether what was to be handed over later still is: a job may have fired since one of its runs has failed."""
+        if firing.failed is None:
+            return True
+        job = self._timetable.find_job(firing.job.job_id)
+        return job is not None and retry_at(job, firing.failed, datetime.now(UTC)) is not None
 
     def _skip(self, job: Job, at: datetime, message: str) -> None:
         self._record(job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message)
@@ -399,7 +408,7 @@ class Daemon:
                 if not firing.postponed:
                     what = f"attempt {firing.attempt}" if firing.attempt > 1 else "what makes up for missed fire times"
                     _log.info("%s waits until a run by hand has finished", what)
-                again = Firing(job, firing.cause, [at], firing.attempt, postponed=True)
+                again = Firing(job, firing.cause, [at], firing.failed, postponed=True)
                 self._inbox.put(partial(self._postpone, again, _AGAIN_S))
             return
         except Stopped:
@@ -415,8 +424,7 @@ class Daemon:
         )
         if self._metrics is not None:
             self._metrics.wake()
-        if wants_retry(job, run):
-            self._inbox.put(partial(self._retry_later, job, run, job.spec.retry_delay_s))
+        self._inbox.put(lambda: self._retry_later(self._timetable.find_job(job.job_id) or job, run))
         if job.spec.notify:
             # A run whose root is missing has not told so itself; what passes from now on is skipped because of it.
             self._workers.note_begun(firing)

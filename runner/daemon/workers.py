@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from runner.model.jobs import Job
-from runner.model.runs import Cause
+from runner.model.runs import Cause, Run
 
 # How often a run that is to end at once is looked for, and how long it may take.
 _LOOK_S = 0.1
@@ -24,7 +24,7 @@ class Firing:
         job: The job as it was when they became due.
         cause: Why they run.
         times: Their fire times.
-        attempt: 1, or more for a retry.
+        failed: The run of which this is the next attempt; None for a first one.
         postponed: Whether it has met a run by hand, and waited for it.
         begun: Whether the first of them has its row in the history.
         overlapped: Fire times that passed before that. They get their rows after it: what is recorded reaches up to
@@ -35,11 +35,16 @@ class Firing:
     job: Job
     cause: Cause
     times: Sequence[datetime]
-    attempt: int = 1
+    failed: Run | None = None
     postponed: bool = False
     begun: bool = False
     overlapped: list[datetime] = field(default_factory=list)
     following: list["Firing"] = field(default_factory=list)
+
+    @property
+    def attempt(self) -> int:
+        """1, or more for a retry."""
+        return 1 if self.failed is None else self.failed.attempt + 1
 
 
 class Workers:
@@ -99,24 +104,30 @@ class Workers:
         """Let something be done before what is handed over later; it must not raise."""
         self._waiting.put(errand)
 
-    def hand_over(self, firing: Firing) -> None:
+    def hand_over(self, firing: Firing) -> bool:
         """Let a firing be carried out, unless one of its job is already.
 
         What makes up for missed fire times waits until that one has ended: they have their record, which says so.
+
+        Returns:
+            Whether that was seen to; if not, it is a retry, which has its record too and can be handed over later.
         """
         with self._lock:
             earlier = self._under_way.setdefault(firing.job.job_id, firing)
             if earlier is firing:
                 self._waiting.put(firing)
-                return
+                return True
+            if firing.failed is not None:
+                return False
             if firing.cause is Cause.CATCHUP:
                 earlier.following.append(firing)
-                return
+                return True
             if not earlier.begun:
                 earlier.overlapped += firing.times
-                return
+                return True
         for at in firing.times:
             self._skip(firing.job, at, "its last run was still going")
+        return True
 
     def names(self) -> list[str]:
         """Give the names of the jobs that run, or wait for a worker."""
@@ -152,5 +163,8 @@ class Workers:
             self.note_begun(firing)
         with self._lock:
             del self._under_way[firing.job.job_id]
-        for following in firing.following:
-            self.hand_over(following)
+            if firing.following:  # at once, or what is handed over meanwhile would be in their way
+                following, *others = firing.following
+                following.following += others
+                self._under_way[firing.job.job_id] = following
+                self._waiting.put(following)

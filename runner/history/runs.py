@@ -24,11 +24,21 @@ EVERY_RUN = (
 )
 
 
-def find_last_fired(database: Database, job: Job) -> Run | None:
-    """Find the newest row of a job that came of its schedule and was not skipped; None if there is none."""
-    fired = runs.c.cause != Cause.MANUAL.value, runs.c.status != Status.SKIPPED.value
-    query = EVERY_RUN.where(runs.c.job_id == job.job_id, *fired).order_by(runs.c.id.desc())
-    return find_run(database, query)
+def list_last_attempts(database: Database, job: Job) -> list[int]:
+    """List the runs with which the firings of a job have ended so far, from the last one by its schedule on.
+
+    Returns:
+        The numbers of the last attempt of each, newest first; those that were carried out, or are going on.
+    """
+    last: dict[tuple[str, datetime], int] = {}
+    columns = (runs.c.id, runs.c.cause, runs.c.scheduled_at, runs.c.attempt)
+    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value, runs.c.started_at.is_not(None)
+    with database.read() as connection:
+        for row in connection.execute(select(*columns).where(*fired).order_by(runs.c.id.desc())):
+            last.setdefault((row.cause, row.scheduled_at), row.id)
+            if row.cause == Cause.SCHEDULE.value and row.attempt == 1:
+                break
+    return list(last.values())
 
 
 def list_unmade(database: Database, job: Job) -> tuple[list[Run], set[datetime]]:
@@ -39,8 +49,9 @@ def list_unmade(database: Database, job: Job) -> tuple[list[Run], set[datetime]]
     """
     missed, made, others = [], set(), 0
     columns = (runs.c.id, runs.c.cause, runs.c.status, runs.c.scheduled_at, runs.c.owed)
+    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value  # what is run by hand makes up for nothing
     with database.read() as connection:
-        for row in connection.execute(select(*columns).where(runs.c.job_id == job.job_id).order_by(runs.c.id.desc())):
+        for row in connection.execute(select(*columns).where(*fired).order_by(runs.c.id.desc())):
             if row.status == Status.MISSED.value:
                 if row.owed and row.scheduled_at >= job.armed_at:
                     missed.append(row.id)

@@ -9,7 +9,7 @@ import pytest
 from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Run, Status
-from runner.runs.retrying import wants_retry
+from runner.runs.retrying import retry_at
 from runner.schedules.firing import next_fire_time, reach_back
 from runner.schedules.parse import parse_schedule
 
@@ -103,4 +103,4 @@ RUN = Run(
     ],
 )
 def test_failed_runs_of_a_schedule_are_tried_again(run: Run, *, again: bool) -> None:
-    assert again is wants_retry(make_job(every="1h"), run)
+    assert again is (retry_at(make_job(every="1h"), run, NOW) is not None)

@@ -13,11 +13,12 @@ import pytest
 from conftest import Program, Record, enlarge, freeze_trial, gone, until
 
 from runner.history.database import Database
-from runner.history.jobs import add_job
-from runner.history.recording import record_not_run
+from runner.history.jobs import add_job, get_job
+from runner.history.recording import Ending, begin_run, finish_run, record_not_run
 from runner.history.runs import list_unmade
-from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
-from runner.model.runs import Status
+from runner.measure.environment import describe_environment, describe_process
+from runner.model.jobs import Catchup, Job, JobSpec, Schedule, ScheduleKind
+from runner.model.runs import Cause, Status
 
 ONE = ("--strategy", "sequential")
 
@@ -93,8 +94,45 @@ def test_a_retry_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
             until(lambda: "attempt 2 waits" in daemon.said(), "the retry to meet it", 40)
             os.killpg(trial.pid, signal.SIGCONT)
         until(lambda: len(attempts(program)) == 3 and not program.history("running"), "the retry")
-    assert [("failed", "schedule", 1), ("succeeded", "manual", 1), ("succeeded", "schedule", 2)] == [
+    fired = attempts(program)[0]["cause"]  # catchup where the daemon took long to start
+    assert [("failed", fired, 1), ("succeeded", "manual", 1), ("succeeded", fired, 2)] == [
         (run["status"], run["cause"], run["attempt"]) for run in attempts(program)
+    ]
+
+
+def test_a_run_by_hand_leaves_the_retry_promised(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "30m")
+    moved = tree.rename(tree.with_name("elsewhere"))
+    fire_soon(program)
+    with program.daemon():
+        until(lambda: program.history("failed"), "a failure")
+        moved.rename(tree)
+        program.out("run", "docs")
+        by_hand, failed, *_ = program.json("history")
+        assert [None, "failed"] == [by_hand["retry_at"], failed["status"]]
+        assert timedelta(minutes=30) == instant(failed["retry_at"]) - instant(failed["finished_at"])
+        program.out("edit", "docs", "--retry-delay", "1s")
+        until(lambda: len(program.history("succeeded")) == 2, "the retry, which goes by the job as it is")
+    assert [2, 1, 1] == [run["attempt"] for run in program.json("history")[:3]]
+    assert {None} == {run["retry_at"] for run in program.json("history")}
+
+
+def test_a_retry_that_a_skipped_firing_has_replaced_is_not_made_by_the_next_daemon(
+    program: Program, tree: Path
+) -> None:
+    program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "40m")
+    register_ago(program, timedelta(hours=2, minutes=30))
+    started_at = datetime.now(UTC) - timedelta(hours=1, minutes=30)
+    with program.opened() as database:
+        job = get_job(database, "docs")
+        record_failed(database, job, started_at, started_at + timedelta(minutes=30))
+        at = started_at + timedelta(hours=1)
+        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=at, now=at, message="")
+    program.out("schedule", tree, "--every", "1s", "--name", "clock")
+    with program.daemon():
+        until(lambda: len(program.history("succeeded", job="clock")) > 1, "what came later than a retry")
+    assert [("skipped", None), ("failed", None)] == [
+        (run["status"], run["retry_at"]) for run in program.json("history", "docs")
     ]
 
 
@@ -113,6 +151,21 @@ def test_what_makes_up_for_missed_fire_times_waits_for_a_run_by_hand(program: Pr
     assert sorted(run["scheduled_at"] for run in program.history()[2:]) == [
         run["scheduled_at"] for run in program.history()[2:]
     ]
+
+
+def record_failed(
+    database: Database, job: Job, started_at: datetime, finished_at: datetime, cause: Cause = Cause.SCHEDULE
+) -> None:
+    run_id = begin_run(
+        database,
+        job,
+        cause=cause,
+        scheduled_at=None if cause is Cause.MANUAL else started_at,
+        clock=lambda: started_at,
+        environment=describe_environment(job.spec.root, workers=1, start_method="fork"),
+        owner=describe_process(),
+    )
+    finish_run(database, run_id, Ending(status=Status.FAILED, finished_at=finished_at))
 
 
 def fire_soon(program: Program) -> None:
@@ -244,6 +297,8 @@ def test_what_may_still_be_owed_is_told_with_what_was_made(database: Database) -
     miss(-1, 3)  # before the present schedule
     first, _, third = miss(1, 3), miss(2, 0), miss(3, 1)
     record_not_run(database, job, status=Status.SKIPPED, scheduled_at=now, now=now, message="")
+    for _ in range(3):  # by hand, which makes up for nothing
+        record_failed(database, job, now, now, cause=Cause.MANUAL)
     missed, made = list_unmade(database, job)
     assert ([first, third], [3, 1], set()) == ([row.run_id for row in missed], [row.owed for row in missed], made)
 

@@ -12,7 +12,7 @@ from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
 from runner.model.runs import Cause, Run
 from runner.runs.firing import fire
-from runner.runs.retrying import find_attempts
+from runner.runs.retrying import find_attempts, list_retries
 
 HOUR = timedelta(hours=1)
 
@@ -38,8 +38,10 @@ def job(database: Database, tmp_path: Path) -> Job:
     return add_job(database, spec, now)
 
 
-def failed(database: Database, job: Job, *, cause: Cause = Cause.SCHEDULE, attempt: int = 1) -> Run:
-    at = None if cause is Cause.MANUAL else datetime.now(UTC)
+def failed(
+    database: Database, job: Job, *, cause: Cause = Cause.SCHEDULE, attempt: int = 1, at: datetime | None = None
+) -> Run:
+    at = None if cause is Cause.MANUAL else at or datetime.now(UTC)
     return get_run(
         database, fire(database, job, cause=cause, scheduled_at=at, start_method="fork", at_once=1, attempt=attempt)
     )
@@ -65,7 +67,21 @@ def test_no_attempt_is_due_of_a_run_by_hand_or_one_that_has_been_followed_by_ano
 ) -> None:
     first = failed(database, job)
     assert None is due(database, failed(database, job, cause=Cause.MANUAL))
-    assert None is due(database, first)
+    assert timedelta(minutes=10) == due(database, first)  # which what is run by hand does not replace
+    second = failed(database, job, attempt=2, at=first.scheduled_at)
+    assert [None, timedelta(minutes=10)] == [due(database, first), due(database, second)]
+    third = failed(database, job)
+    assert [None, timedelta(minutes=10)] == [due(database, second), due(database, third)]
+
+
+def test_each_run_that_makes_up_for_missed_ones_is_tried_again(database: Database, job: Job) -> None:
+    before = failed(database, job)
+    runs = [failed(database, job, cause=Cause.CATCHUP) for _ in range(3)]
+    failed(database, job, cause=Cause.MANUAL)
+    again = failed(database, job, cause=Cause.CATCHUP, attempt=2, at=runs[1].scheduled_at)
+    waiting = [before.run_id, runs[0].run_id, runs[2].run_id, again.run_id]
+    assert waiting == [run.run_id for run in list_retries(database, job, datetime.now(UTC))]
+    assert waiting == sorted(find_attempts(database, [before, *runs, again], datetime.now(UTC)).again_at)
 
 
 def test_an_attempt_that_is_overdue_waits_for_a_daemon_until_the_job_fires_again(database: Database, job: Job) -> None:
@@ -81,3 +97,22 @@ def test_no_attempt_is_due_where_the_job_fires_before_or_is_paused_or_gone(datab
         assert None is due(database, run), spec
         change_job(database, job, job.spec, datetime.now(UTC))
     assert timedelta(minutes=10) == due(database, run)
+
+
+def test_what_came_due_while_the_job_was_paused_is_not_made_up_for(database: Database, job: Job) -> None:
+    run = failed(database, job)
+    assert run.finished_at is not None
+    paused = change_job(database, job, replace(job.spec, paused=True), datetime.now(UTC))
+    assert None is due(database, run)
+    for minutes, expected in ((9, timedelta(minutes=10)), (11, None)):
+        change_job(database, paused, job.spec, run.finished_at + timedelta(minutes=minutes))
+        assert expected == due(database, run, timedelta(minutes=minutes))
+
+
+def test_what_did_not_fire_while_the_job_was_paused_forestalls_nothing(database: Database, job: Job) -> None:
+    run = failed(database, job)
+    assert run.finished_at is not None
+    late = replace(job.spec, retry_delay_s=5400)
+    paused = change_job(database, job, replace(late, paused=True), datetime.now(UTC))
+    change_job(database, paused, late, run.finished_at + timedelta(minutes=70))
+    assert timedelta(minutes=90) == due(database, run, timedelta(minutes=70))
