@@ -79,9 +79,10 @@ def edit(
         spec = check_spec(choices.apply(spec))
         if spec == known.spec:
             raise UsageError(f"nothing is changed: the job {known.spec.name!r} is so already; see `runner edit --help`")
+        doubts = find_doubts(spec, known.spec)
         change_job(database, known, spec, now)
     typer.echo(f"changed job {known.job_id} {spec.name!r}", err=True)
-    for doubt in find_doubts(spec, known.spec):
+    for doubt in doubts:
         typer.echo(f"note: {doubt}", err=True)
 
 
@@ -136,8 +137,9 @@ def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
     with options.opened(db) as (database, _):
         known = get_job(database, job)
         spec = replace(known.spec, paused=paused)
+        doubts = find_doubts(spec, known.spec)
         if spec != known.spec:
             change_job(database, known, spec, datetime.now(UTC))
     typer.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}", err=True)
-    for doubt in find_doubts(spec, known.spec):
+    for doubt in doubts:
         typer.echo(f"note: {doubt}", err=True)

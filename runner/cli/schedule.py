@@ -85,6 +85,7 @@ def schedule(
     )
     base = JobSpec(name=default_name(root) if name is None else name, root=root, schedule=plan)
     spec = check_spec(choices.apply(base))
+    doubts = find_doubts(spec)
     with options.opened(db, creating=True) as (database, _):
         job = add_job(database, spec, now)
     first = next_fire_time(plan, job.job_id, now)
@@ -93,5 +94,5 @@ def schedule(
         + (f", first at {first.astimezone():%Y-%m-%d %H:%M:%S %Z}" if first else ""),
         err=True,
     )
-    for doubt in find_doubts(spec):
+    for doubt in doubts:
         typer.echo(f"note: {doubt}", err=True)

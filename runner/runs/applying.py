@@ -1,10 +1,11 @@
 """Makes the jobs what a file wants them to be: all of them or, if anything in it can't be, none."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from runner.history.database import Database
@@ -91,56 +92,60 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
             f"{file.document.name}: it names no job, and --prune would remove them all; write [jobs] if that is meant"
         )
     # Before the transaction, since a file system may let one wait.
-    unusable = _unusable_roots(file)
-    outcomes: list[Outcome] = []
-    present: dict[str, Job] = {}
+    decide = partial(_decide, file=file, unusable=_unusable_roots(file), prune=prune, now=now)
+    outcomes, revision = decide(list_jobs(database))
+    doubts = _doubts(revision)
+    if not dry_run:
+        outcomes = _revise(database, decide, now)
+    return [replace(outcome, doubts=doubts.get(outcome.name, ())) for outcome in outcomes]
 
-    def decide(jobs: Sequence[Job]) -> Revision:
-        present.update({job.spec.name: job for job in jobs})
-        specs = [_meet(wanted, present.get(wanted.spec.name)) for wanted in file.jobs]
-        for wanted, spec in zip(file.jobs, specs, strict=True):
-            old = present.get(spec.name)
-            if spec.name in unusable and (old is None or old.spec.root != spec.root):
-                raise UsageError(f"{file.place(spec.name, 'root')}{unusable[spec.name]}")
-            outcomes.append(_outcome(spec, old, now, anchored=wanted.anchored))
-        named = {spec.name for spec in specs}
-        others = [job for job in jobs if job.spec.name not in named]
-        fate = Fate.REMOVED if prune else Fate.LEFT
-        outcomes.extend(Outcome(name=job.spec.name, fate=fate, job_id=job.job_id) for job in others)
-        return Revision(
-            added=[spec for spec in specs if spec.name not in present],
-            changed=[
-                (present[spec.name], spec) for spec in specs if spec.name in present and present[spec.name].spec != spec
-            ],
-            removed=others if prune else [],
-        )
 
-    if dry_run:
-        decide(list_jobs(database))
-        return [_doubted(outcome, file, present) for outcome in outcomes]
-    removed: list[Job] = []
+_Decision = tuple[list[Outcome], Revision]
 
-    def decide_and_note(jobs: list[Job]) -> Revision:
-        revision = decide(jobs)
-        removed.extend(revision.removed)
-        return revision
 
-    numbers = {job.spec.name: job.job_id for job in revise_jobs(database, decide_and_note, now)}
-    for job in removed:
+def _decide(
+    jobs: Sequence[Job], *, file: JobsFile, unusable: Mapping[str, UsageError], prune: bool, now: datetime
+) -> _Decision:
+    """Decide what becomes of the jobs that there are, and of those that a file names."""
+    present = {job.spec.name: job for job in jobs}
+    specs = [_meet(wanted, present.get(wanted.spec.name)) for wanted in file.jobs]
+    outcomes = []
+    for wanted, spec in zip(file.jobs, specs, strict=True):
+        old = present.get(spec.name)
+        if spec.name in unusable and (old is None or old.spec.root != spec.root):
+            raise UsageError(f"{file.place(spec.name, 'root')}{unusable[spec.name]}")
+        outcomes.append(_outcome(spec, old, now, anchored=wanted.anchored))
+    named = {spec.name for spec in specs}
+    others = [job for job in jobs if job.spec.name not in named]
+    fate = Fate.REMOVED if prune else Fate.LEFT
+    outcomes += [Outcome(name=job.spec.name, fate=fate, job_id=job.job_id) for job in others]
+    known = [(present[spec.name], spec) for spec in specs if spec.name in present]
+    return outcomes, Revision(
+        added=[spec for spec in specs if spec.name not in present],
+        changed=[(job, spec) for job, spec in known if job.spec != spec],
+        removed=others if prune else [],
+    )
+
+
+def _revise(database: Database, decide: Callable[[Sequence[Job]], _Decision], now: datetime) -> list[Outcome]:
+    """Do what is decided of the jobs as they are once nobody else can change them; the new ones get their numbers."""
+    decisions: list[_Decision] = []
+
+    def revise(jobs: Sequence[Job]) -> Revision:
+        decisions.append(decide(jobs))
+        return decisions[-1][1]
+
+    numbers = {job.spec.name: job.job_id for job in revise_jobs(database, revise, now)}
+    outcomes, revision = decisions[-1]
+    for job in revision.removed:
         forget(database, job)
-    return [
-        replace(_doubted(outcome, file, present), job_id=numbers.get(outcome.name, outcome.job_id))
-        for outcome in outcomes
-    ]
+    return [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
 
 
-def _doubted(outcome: Outcome, file: JobsFile, present: Mapping[str, Job]) -> Outcome:
-    """Say what comes to nothing; after the transaction, since it looks for programs and goes through a calendar."""
-    if outcome.fate not in {Fate.ADDED, Fate.CHANGED}:
-        return outcome
-    spec = next(wanted.spec for wanted in file.jobs if wanted.spec.name == outcome.name)
-    old = present.get(outcome.name)
-    return replace(outcome, doubts=tuple(find_doubts(spec, old.spec if old is not None else None)))
+def _doubts(revision: Revision) -> dict[str, tuple[str, ...]]:
+    """Say what comes to nothing, by the names of the jobs."""
+    added = {spec.name: tuple(find_doubts(spec)) for spec in revision.added}
+    return added | {spec.name: tuple(find_doubts(spec, job.spec)) for job, spec in revision.changed}
 
 
 def _unusable_roots(file: JobsFile) -> Mapping[str, UsageError]:

@@ -3,10 +3,12 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
-from runner.model.jobs import Catchup, JobSpec
+from runner.model.errors import UsageError
+from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
 from runner.model.units import format_duration
-from runner.schedules.firing import always_fires_within
+from runner.schedules.firing import largest_gap
 from runner.strategies import load_strategy
 
 # What is as it is by default was hardly chosen for its effect.
@@ -37,7 +39,7 @@ def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
             yield {"catchup", "schedule"}, f"catchup has {by_hand}, which misses nothing"
         if spec.paused:
             yield {"paused", "schedule"}, f"being paused has {by_hand}, which does not fire"
-    elif spec.retries and always_fires_within(spec.schedule, spec.retry_delay_s):
+    elif spec.retries and _always_fires_within(spec.schedule, spec.retry_delay_s):
         forestalled = f"the job fires before the retry delay of {format_duration(spec.retry_delay_s)} is over"
         yield (
             {"retries", "retry_delay_s", "schedule"},
@@ -45,6 +47,18 @@ def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
         )
     if not spec.retries and spec.retry_delay_s != _PLAIN.retry_delay_s:
         yield {"retry_delay_s"}, "a retry delay has no effect without retries; choose how many"
+
+
+def _always_fires_within(schedule: Schedule, seconds: int) -> bool:
+    """Whether a fire time is always followed by the next one within so many seconds, as far as is known."""
+    if schedule.kind is ScheduleKind.AT:
+        return False
+    try:
+        # Jitter may move two fire times apart by that much.
+        longest = largest_gap(schedule, schedule.anchor_at) + timedelta(seconds=schedule.jitter_s)
+    except UsageError:  # its zone is not known on this machine, and whoever pauses the job need not hear of it
+        return False
+    return longest <= timedelta(seconds=seconds)
 
 
 def _doubts_on_running(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:

@@ -77,11 +77,21 @@ class Cron:
 
     def smallest_gap(self, after: date) -> timedelta:
         """Give the shortest time between two fire times of a calendar without daylight saving."""
+        return min(timedelta(minutes=minutes) for minutes in self._gaps(min(self._days_between(after))))
+
+    def largest_gap(self, after: date) -> timedelta:
+        """Give the longest time between two fire times of a calendar without daylight saving."""
+        return max(timedelta(minutes=minutes) for minutes in self._gaps(max(self._days_between(after))))
+
+    def _days_between(self, after: date) -> list[int]:
+        """Give the numbers of days from each day on which it fires to the next, over the years after one."""
         first = after.toordinal()
         days = [day for day in range(first, first + _CALENDAR_DAYS) if self.fires_on(date.fromordinal(day))]
-        between_days = min((b - a for a, b in pairwise(days)), default=_RAREST_DAYS)
-        overnight = between_days * _DAY_MINUTES - self.minutes[-1] + self.minutes[0]
-        return timedelta(minutes=min([overnight, *(b - a for a, b in pairwise(self.minutes))]))
+        return [b - a for a, b in pairwise(days)] or [_RAREST_DAYS]
+
+    def _gaps(self, days: int) -> list[int]:
+        """Give the minutes between fire times on a day, and from the last one to the first so many days later."""
+        return [days * _DAY_MINUTES - self.minutes[-1] + self.minutes[0], *(b - a for a, b in pairwise(self.minutes))]
 
     def never_fires(self) -> bool:
         """Whether its days never come."""

@@ -27,8 +27,6 @@ _TICK = timedelta(microseconds=1)
 # Nothing fires from here on, which keeps every sum below within the years that Python can count.
 _END = datetime(9800, 1, 1, tzinfo=UTC)
 _CALENDAR = timedelta(days=28 * 366)
-# A week of minutes, the most that lie between two gaps of a cron expression which has one.
-_MOST_LOOKED_AT = 7 * 24 * 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,18 +131,27 @@ def smallest_gap(schedule: Schedule, after: datetime) -> timedelta:
     return gap
 
 
-def always_fires_within(schedule: Schedule, seconds: int) -> bool:
-    """Whether a fire time is always followed by the next one within so many seconds, as far as the coming ones tell."""
-    # Jitter may move two fire times apart by that much.
-    room = timedelta(seconds=seconds - schedule.jitter_s)
-    match schedule.kind:
-        case ScheduleKind.EVERY:
-            return _interval(schedule) <= room
-        case ScheduleKind.CRON:
-            near = islice(_nominal_times(schedule, schedule.anchor_at.astimezone(UTC)), _MOST_LOOKED_AT)
-            return all(b - a <= room for a, b in pairwise(near))
-        case ScheduleKind.AT:
-            return False
+def largest_gap(schedule: Schedule, after: datetime) -> timedelta:
+    """Give what the longest time between two fire times of a schedule does not exceed, leaving its jitter aside.
+
+    It is taken over the same years as :func:`smallest_gap`; where clocks change, every gap is taken to be as long as a
+    change can make it. A schedule that fires once has the longest gap there is.
+    """
+    if schedule.kind is ScheduleKind.EVERY:
+        return _interval(schedule)
+    if schedule.kind is ScheduleKind.AT:
+        return timedelta.max
+    after, cron = after.astimezone(UTC), load_cron(schedule.expression)
+    gap = cron.largest_gap(after.date())
+    coming = takewhile(lambda stretch: stretch.start < after + _CALENDAR, stretches(schedule.timezone, after))
+    moves = {stretch.moved for stretch in coming} - {timedelta()}
+    put_back = max(timedelta(), *(-moved for moved in moves)) if moves else timedelta()
+    if cron.follows_clock or not moves:
+        return gap + put_back
+    # What goes by elapsed time, and fires that often, does so in a repeated hour as in any other; what fires more
+    # seldom may fall into one that is left out.
+    as_ever = gap <= timedelta(hours=1) and not any(moved % timedelta(hours=1) for moved in moves)
+    return gap if as_ever else 2 * gap + put_back
 
 
 def _times(schedule: Schedule, key: int, after: datetime) -> Iterator[tuple[datetime, datetime]]:

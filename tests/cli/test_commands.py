@@ -116,6 +116,30 @@ def test_choices_that_come_to_nothing_are_told_in_a_line_and_made(program: Progr
     assert b"note: " not in program.quick("resume", "part-1").stderr
 
 
+def test_doubts_are_found_before_anything_is_written(
+    program: Program, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when = ("--cron", "0 0 29 2 *", "--retries", "1", "--retry-delay", "3000d")
+    done = program.quick("schedule", tree, *when)
+    assert (0, True) == (done.returncode, b"note: no run will be tried again" in done.stderr), done.stderr
+    before = program.json("jobs")
+    (program.folder / "jobs.toml").write_text("[jobs.new]\nroot = 'docs'\n")
+
+    def fail(*_: object) -> list[str]:
+        raise ZeroDivisionError
+
+    for module in ("doubts", "applying"):
+        monkeypatch.setattr(f"runner.runs.{module}.find_doubts", fail)
+    for arguments in (
+        ("schedule", tree, "--every", "1h", "--name", "other"),
+        ("edit", "docs", "--workers", "2"),
+        ("pause", "docs"),
+        ("jobs", "apply", "jobs.toml"),
+    ):
+        assert 3 == program.quick(*arguments).returncode, arguments
+        assert before == program.json("jobs")
+
+
 def test_each_format_reads_back_to_the_same(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h")
     program.out("run", "docs")

@@ -8,6 +8,7 @@ from runner.model.jobs import Catchup, Event, JobSpec, Notify, Schedule, Schedul
 from runner.runs.doubts import find_doubts
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
+DAY_S = 86_400
 BY_HAND = JobSpec(name="docs", root=b"/srv/docs")
 
 
@@ -62,6 +63,11 @@ def test_what_comes_to_nothing_is_told_in_a_line(spec: JobSpec, said: str) -> No
         (every("1m", jitter_s=30), 60, False),
         (every("1m", jitter_s=30), 90, True),
         (cron("* * * * *"), 60, True),
+        (cron("0 0 29 2 *"), 3000 * DAY_S, True),
+        (cron("@yearly"), 400 * DAY_S, True),
+        (cron("@monthly"), 31 * DAY_S, False),  # in October clocks are put back
+        (cron("* * 1-30 * *"), 60, False),
+        (replace(cron("* * * * *"), timezone="Atlantis/Center"), 60, False),  # nothing is known of it here
         (cron("*/5 9-17 * * mon-fri"), 600, False),  # after the last one of the day there is time enough
         (Schedule(kind=ScheduleKind.AT, expression="2099-01-01T00:00:00Z", timezone="UTC", anchor_at=NOW), 9999, False),
     ],

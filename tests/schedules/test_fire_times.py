@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import format_duration
 from runner.schedules.cron import ALIASES, load_cron
-from runner.schedules.firing import count_fire_times, fire_times, last_fire_time, next_fire_time, smallest_gap
+from runner.schedules.firing import (
+    count_fire_times,
+    fire_times,
+    largest_gap,
+    last_fire_time,
+    next_fire_time,
+    smallest_gap,
+)
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=number) for number in (1, 60, 3600, 86_400))
@@ -406,6 +413,37 @@ def test_the_end_of_the_calendar_ends_the_fire_times() -> None:
 )
 def test_the_smallest_gap_counts_the_nights_of_change_in(expression: str, zone: str, gap: timedelta) -> None:
     assert smallest_gap(cron(expression, zone), NOW) == gap
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "gap"),
+    [
+        ("* * * * *", BERLIN, MINUTE),
+        ("0 * * * *", BERLIN, HOUR),
+        ("30 2 * * *", "UTC", DAY),
+        ("30 2 * * *", BERLIN, DAY + HOUR),
+        ("*/5 9-17 * * *", "UTC", DAY - 9 * HOUR + 5 * MINUTE),
+        ("* * 1-30 * *", "UTC", DAY + MINUTE),  # though on most days there is none like it
+        ("0 0 * * 1-5", "UTC", 3 * DAY),
+        ("@monthly", "UTC", 31 * DAY),
+        ("@yearly", "UTC", 366 * DAY),
+        ("0 0 29 2 *", "UTC", 4 * 365.25 * DAY),
+    ],
+)
+def test_the_largest_gap_counts_leap_years_and_the_nights_of_change_in(
+    expression: str, zone: str, gap: timedelta
+) -> None:
+    assert largest_gap(cron(expression, zone), NOW) == gap
+
+
+@settings(max_examples=20, deadline=None)
+@given(expressions, st.sampled_from([zone for zone, _ in CHANGES]))
+def test_nothing_fires_further_apart_than_the_largest_gap(expression: str, zone: str) -> None:
+    schedule = cron(expression, zone)
+    gap = largest_gap(schedule, NOW)
+    near = enumerate_times(schedule, NOW, NOW + 500 * DAY) if gap > DAY / 2 else []
+    times = near or list(islice(fire_times(schedule, 1, datetime(2027, 3, 27, tzinfo=UTC)), 2_000))
+    assert all(b - a <= gap for a, b in pairwise(times))
 
 
 def test_every_alias_stands_for_five_fields() -> None:
