@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 # A role with a password, beside the one that needs none.
-_ACCESS = "local all locked scram-sha-256\nlocal all all trust\n"
+_ACCESS = "local all locked scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n"
 # The cluster is thrown away, so nothing of it has to reach the disk.
 _SETTINGS = {
     "listen_addresses": "",
@@ -35,11 +35,13 @@ class PostgresqlServer:
         folder: Where its socket and its files are.
         binaries: Where its programs are.
         owner: Who runs it.
+        settings: What it is started with.
     """
 
     folder: Path
     binaries: Path
     owner: str
+    settings: Mapping[str, str]
     _numbers: Iterator[int] = field(default_factory=count)
 
     def url(self, name: str, user: str = "runner") -> str:
@@ -66,7 +68,7 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = " ".join(f"-c {name}='{value}'" for name, value in _SETTINGS.items())
+        options = " ".join(f"-c {name}='{value}'" for name, value in self.settings.items())
         options += f" -c unix_socket_directories='{self.folder}'"
         log = self.folder / "log"
         self.call(
@@ -95,8 +97,8 @@ class PostgresqlServer:
 
 
 @contextmanager
-def running_server() -> Iterator[PostgresqlServer]:
-    """Run a server of its own meanwhile; skips the test where none is installed."""
+def running_server(**settings: str) -> Iterator[PostgresqlServer]:
+    """Run a server of its own meanwhile, with some settings; skips the test where none is installed."""
     binaries = _find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's server is not installed")
@@ -106,7 +108,7 @@ def running_server() -> Iterator[PostgresqlServer]:
     folder = Path(tempfile.mkdtemp(prefix="runner-", dir="/tmp"))
     if os.geteuid() == 0:
         shutil.chown(folder, owner)
-    server = PostgresqlServer(folder, binaries, owner)
+    server = PostgresqlServer(folder, binaries, owner, {**_SETTINGS, **settings})
     try:
         server.call(
             "initdb", "--username=runner", "--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8",

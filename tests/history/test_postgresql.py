@@ -1,6 +1,8 @@
 """What is PostgreSQL's own: what can't be opened, who waits for whom, and what is refused."""
 
+import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -170,6 +172,32 @@ def test_what_is_written_is_durable_even_where_the_server_would_not_mind(
         with opened(url) as database, database.write() as connection:
             assert expected == connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
             assert "15s" == connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
+
+
+def test_neither_side_waits_for_hours_for_a_machine_that_is_gone() -> None:
+    """Over a network, that is: a socket of this machine ends with whoever has it open."""
+    expected = {socket.SO_KEEPALIVE: 1, socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+    with running_server(listen_addresses="127.0.0.1", port=str(free_port())) as server:
+        url = f"postgresql://runner@127.0.0.1:{server.settings['port']}/postgres"
+        for more, patience_ms in (("", 60_000), ("?tcp_user_timeout=5000", 5_000)):
+            with opened(url + more) as database, database.read() as connection:
+                told = {
+                    name: connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar_one()
+                    for name in ("idle", "interval", "count")
+                }
+                assert {"idle": "30", "interval": "10", "count": "3"} == told
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                with socket.socket(fileno=os.dup(driver.fileno())) as own:
+                    levels = {socket.SO_KEEPALIVE: socket.SOL_SOCKET}
+                    kept = {name: own.getsockopt(levels.get(name, socket.IPPROTO_TCP), name) for name in expected}
+                    assert expected == kept
+                    assert patience_ms == own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def test_a_backup_is_left_to_the_servers_own_tool(database: Database, tmp_path: Path) -> None:
