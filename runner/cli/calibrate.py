@@ -1,11 +1,16 @@
 """``runner calibrate``: an interleaved experiment on one tree."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner.cli import options
 from runner.cli.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    from runner.history.database import Database
+    from runner.model.calibration import Calibration
+    from runner.model.jobs import Selection
 
 _ROUNDS = 8
 
@@ -61,15 +66,8 @@ def calibrate(
     runner calibrate /srv/docs --last --format json
     """
     from runner.cli.choices import choose_selection
-    from runner.cli.output import write_document, write_records, write_table
-    from runner.cli.progress import shown_rounds
-    from runner.history.calibrations import find_last_calibration
-    from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
-    from runner.model.errors import Unknown, UsageError
+    from runner.model.errors import UsageError
     from runner.model.jobs import Selection
-    from runner.render.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
-    from runner.runs.calibrating import calibrate as measure
-    from runner.runs.firing import Stopped
     from runner.runs.registering import check_root, check_selection
 
     choices = (rounds, workers, pattern, exclude, ignore_case, track, one_file_system)
@@ -87,25 +85,56 @@ def calibrate(
     root = check_root(directory)
     with options.opened(db, creating=not last) as (database, settings):
         if last:
-            calibration = find_last_calibration(database, root)
-            if calibration is None:
-                raise Unknown(f"{directory!r} was never calibrated; leave out --last to do so now")
+            calibration = _get_last(database, root, directory)
         else:
-            try:
-                with shown_rounds(Interrupt()) as (watching, on_total):
-                    calibration = measure(
-                        database,
-                        root,
-                        selection,
-                        cpus=workers or usable_cpus(),
-                        start_method=settings.start_method or DEFAULT_START_METHOD,
-                        rounds=rounds or _ROUNDS,
-                        watching=watching,
-                        on_total=on_total,
-                    )
-            except Stopped as stopped:
-                typer.echo(f"{stopped}", err=True)
-                raise KeyboardInterrupt from None
+            calibration = _measure(database, root, selection, rounds, workers, settings.start_method)
+    _write(calibration, fmt)
+
+
+def _get_last(database: "Database", root: bytes, directory: str) -> "Calibration":
+    from runner.history.calibrations import find_last_calibration
+    from runner.model.errors import Unknown
+
+    calibration = find_last_calibration(database, root)
+    if calibration is None:
+        raise Unknown(f"{directory!r} was never calibrated; leave out --last to do so now")
+    return calibration
+
+
+def _measure(
+    database: "Database",
+    root: bytes,
+    selection: "Selection",
+    rounds: int | None,
+    workers: int | None,
+    start_method: str | None,
+) -> "Calibration":
+    from runner.cli.progress import shown_rounds
+    from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
+    from runner.runs.calibrating import calibrate as measure
+    from runner.runs.firing import Stopped
+
+    try:
+        with shown_rounds(Interrupt()) as (watching, on_total):
+            return measure(
+                database,
+                root,
+                selection,
+                cpus=workers or usable_cpus(),
+                start_method=start_method or DEFAULT_START_METHOD,
+                rounds=rounds or _ROUNDS,
+                watching=watching,
+                on_total=on_total,
+            )
+    except Stopped as stopped:
+        typer.echo(f"{stopped}", err=True)
+        raise KeyboardInterrupt from None
+
+
+def _write(calibration: "Calibration", fmt: options.FormatName) -> None:
+    from runner.cli.output import write_document, write_records, write_table
+    from runner.render.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
+
     if fmt == "table":
         write_table(calibration_view(calibration))
     elif fmt == "json":
