@@ -12,6 +12,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -106,7 +107,7 @@ class Daemon:
         # What is to be done next; None only wakes the loop.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # What could not be written into the history yet, in order, and the jobs' names.
-        self._unwritten: deque[tuple[str, Callable[..., object]]] = deque()
+        self._unwritten: deque[tuple[str, Callable[[], object]]] = deque()
         self._writing = threading.Lock()
         self._timetable = Timetable(lambda *due: self._inbox.put(partial(self._dispatch, datetime.now(UTC), *due)))
         self._workers = Workers(
@@ -360,7 +361,10 @@ class Daemon:
 
     def _record(self, job: Job, **row: Any) -> None:
         """Write what did not happen into the history, now or as soon as that can be written."""
-        self._unwritten.append((job.spec.name, partial(record_not_run, self._database, job, **row)))
+        tries = count()
+        self._unwritten.append(
+            (job.spec.name, lambda: record_not_run(self._database, job, **row, again=next(tries) > 0))
+        )
         self._write_down()
 
     def _write_down(self) -> None:
@@ -370,7 +374,6 @@ class Daemon:
                 try:
                     write()
                 except (HistoryError, OSError, MemoryError) as error:
-                    self._unwritten[0] = (name, partial(write, again=True))
                     with about(name):
                         _log.error("%s", str(error) or "there is not enough memory")
                     return
@@ -397,7 +400,7 @@ class Daemon:
                     stop=self._should_stop,
                     on_strategy=lambda _strategy, _position: self._workers.note_begun(firing),
                     on_wait=lambda reason: _log.info("%s", reason),
-                    on_unended=lambda write: self._unwritten.append((job.spec.name, lambda **_again: write())),
+                    on_unended=lambda write: self._unwritten.append((job.spec.name, write)),
                     patient=True,
                 ),
             )
