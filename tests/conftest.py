@@ -27,6 +27,9 @@ from runner.history.upgrade import open_database
 from runner.model.runs import Status
 from runner.render.records import run_record
 
+# As from a terminal, even where a shell has started the tests in the background, and ignores it for what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 T = TypeVar("T")
 Record = dict[str, Any]
 MakePlace = Callable[[], AbstractContextManager[str | Path]]

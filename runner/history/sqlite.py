@@ -338,9 +338,8 @@ class _SharedLock:
             fcntl.flock(self._fd, fcntl.LOCK_SH)
         except OSError as error:
             self.release()
-            raise HistoryError(
-                f"the lock of runs {self._path} can't be taken: {error.strerror}; change its permissions"
-            ) from error
+            cure = "; change its permissions" if isinstance(error, PermissionError) else ""
+            raise HistoryError(f"the lock of runs {self._path} can't be taken: {error.strerror}{cure}") from error
 
     def release(self) -> None:
         """Let go of it."""
