@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--db", help="an empty database to use, a path or URL; else a scratch file")
+    parser.add_argument("--start-db", help="one that stays empty, of the same kind; else a scratch file")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, telling() as tell:
         tell("writing the history")
@@ -49,7 +50,7 @@ def main() -> None:
         write_history(database, n_runs=given.runs, n_jobs=given.jobs, n_files=given.files)
         database.close()
         written_s = time.perf_counter() - began
-        empty = str(Path(scratch, "empty.db"))
+        empty = given.start_db or str(Path(scratch, "empty.db"))
         open_database(locate(empty)).close()
         for words in _QUESTIONS.values():  # has the bytecode of each written, which an installed tool has
             _ask([word.replace("RUN", "1") for word in words], named)
