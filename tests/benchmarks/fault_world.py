@@ -378,9 +378,10 @@ class World:
 def children(pid: int) -> list[int]:
     """Give the numbers of a process's children, whichever thread has started them."""
     found = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            found += [int(word) for word in tasks.read_text(encoding="ascii").split()]
+    with suppress(OSError):  # it may end between one look and the next
+        for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                found += [int(word) for word in tasks.read_text(encoding="ascii").split()]
     return found
 
 
