@@ -6,15 +6,12 @@ import queue
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import count
 from types import FrameType
-from typing import Any
 
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.metrics import MetricsWriter
@@ -22,12 +19,13 @@ from runner.daemon.owed import MAX_CATCHUP, fires_after, is_ahead, make_up, stil
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
 from runner.daemon.supervisor import Supervisor
+from runner.daemon.unwritten import Unwritten
 from runner.daemon.workers import Firing, Workers
 from runner.history.daemons import find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import accounted_until, jobs_revision, list_jobs, set_back
 from runner.history.prune import Retention
-from runner.history.recording import Busy, record_not_run
+from runner.history.recording import Busy
 from runner.history.runs import get_run, list_unmade
 from runner.measure.environment import describe_process
 from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
@@ -106,9 +104,7 @@ class Daemon:
         self._supervisor = supervisor or Supervisor()
         # What is to be done next; None only wakes the loop.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # What could not be written into the history yet, in order, and the jobs' names.
-        self._unwritten: deque[tuple[str, Callable[[], object]]] = deque()
-        self._writing = threading.Lock()
+        self._unwritten = Unwritten(database)
         self._timetable = Timetable(lambda *due: self._inbox.put(partial(self._dispatch, datetime.now(UTC), *due)))
         self._workers = Workers(
             lambda firing, at: self._guarded(partial(self._carry_out, firing, at), firing.job),
@@ -162,7 +158,7 @@ class Daemon:
                     _log.error("a run could not be ended and is left; the next daemon records it as interrupted")
                 if retention.ident is not None:
                     retention.join()
-                self._guarded(self._write_down)
+                self._guarded(self._unwritten.write_down)
                 if self._metrics is not None:
                     self._metrics.stop()
                 if self._is_recorded:  # what kept it from that is said once
@@ -221,7 +217,7 @@ class Daemon:
         owed = make_up(job, since, until)
         message = f"{format_count(missed, 'fire time')} passed while {why}"
         # The row stands for all fire times up to when it says it was written.
-        self._record(
+        self._unwritten.record(
             job,
             status=Status.MISSED,
             scheduled_at=first,
@@ -258,7 +254,7 @@ class Daemon:
                 self._guarded(hold)
                 self._guarded(self._follow_clock)
                 self._guarded(self._follow)
-                self._guarded(self._write_down)
+                self._guarded(self._unwritten.write_down)
             self._hand_over_due()
             # All that is there is done, as a look at a database that is locked may have taken long; but more than can
             # be done must not keep it from looking, or it would pass for dead.
@@ -356,28 +352,8 @@ class Daemon:
         return job is not None and retry_at(job, firing.failed, datetime.now(UTC)) is not None
 
     def _skip(self, job: Job, at: datetime, message: str) -> None:
-        self._record(job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message)
+        self._unwritten.record(job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message)
         _log.warning("the firing at %s was skipped: %s", format_instant(at), message)
-
-    def _record(self, job: Job, **row: Any) -> None:
-        """Write what did not happen into the history, now or as soon as that can be written."""
-        tries = count()
-        self._unwritten.append(
-            (job.spec.name, lambda: record_not_run(self._database, job, **row, again=next(tries) > 0))
-        )
-        self._write_down()
-
-    def _write_down(self) -> None:
-        with self._writing:
-            while self._unwritten:
-                name, write = self._unwritten[0]
-                try:
-                    write()
-                except (HistoryError, OSError, MemoryError) as error:
-                    with about(name):
-                        _log.error("%s", str(error) or "there is not enough memory")
-                    return
-                self._unwritten.popleft()
 
     def _carry_out(self, firing: Firing, at: datetime) -> None:
         """Carry out one run, on a worker's thread."""
@@ -400,7 +376,7 @@ class Daemon:
                     stop=self._should_stop,
                     on_strategy=lambda _strategy, _position: self._workers.note_begun(firing),
                     on_wait=lambda reason: _log.info("%s", reason),
-                    on_unended=lambda write: self._unwritten.append((job.spec.name, write)),
+                    on_unended=partial(self._unwritten.keep, job),
                     patient=True,
                 ),
             )

@@ -307,7 +307,7 @@ class World:
         """Let nothing more be written by a daemon that was killed."""
         self._dead = True
         self._daemon._guarded = lambda _action: None
-        self._daemon._write_down = lambda: None
+        self._daemon._unwritten.write_down = lambda: None
         self._threads.end()
 
     def _fire(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import service
+from runner.daemon import service, unwritten
 from runner.history.database import Database
 from runner.history.jobs import change_job, find_job, list_jobs
 from runner.history.recording import record_not_run
@@ -241,7 +241,7 @@ def test_a_gap_is_recorded_once_though_that_was_not_confirmed(world: World, monk
         if next(unheard, None) is not None:
             raise HistoryError("the server has gone")
 
-    monkeypatch.setattr(service, "record_not_run", record)
+    monkeypatch.setattr(unwritten, "record_not_run", record)
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
     world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
     world.live(3 * HOUR)

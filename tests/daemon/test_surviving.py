@@ -762,7 +762,7 @@ def forgetful(*arguments, **choices):
         pytest.param(SQLITE_WITHOUT_MEMORY.format(statement="UPDATE runs SET"), id="SQLite's, ending a run"),
         pytest.param(WITHOUT_MEMORY.format(module="runner.runs.firing", name="begin_run"), id="beginning a run"),
         pytest.param(WITHOUT_MEMORY.format(module="runner.runs.firing", name="finish_run"), id="ending a run"),
-        pytest.param(WITHOUT_MEMORY.format(module="runner.daemon.service", name="record_not_run"), id="skipping one"),
+        pytest.param(WITHOUT_MEMORY.format(module="runner.daemon.unwritten", name="record_not_run"), id="skipping one"),
     ],
 )
 def test_without_memory_for_a_moment_no_fire_time_is_lost_and_no_run_goes_on(

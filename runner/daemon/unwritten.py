@@ -1,0 +1,53 @@
+"""What could not be written into the history yet: kept in order until it can be."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from runner.history.database import Database
+from runner.history.recording import record_not_run
+from runner.model.errors import HistoryError
+from runner.model.jobs import Job
+from runner.model.subject import about
+
+_log = logging.getLogger(__name__)
+
+
+class Unwritten:
+    """Writes into a history what must not be lost when that can't be written for a while, for any thread.
+
+    Args:
+        database: Where the history is.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # What is still to be written, in order, and the jobs' names.
+        self._writes: deque[tuple[str, Callable[[], object]]] = deque()
+        self._writing = threading.Lock()
+
+    def record(self, job: Job, **row: Any) -> None:
+        """Write what did not happen, now or as soon as that can be written; see ``record_not_run``."""
+        tries = count()
+        self.keep(job, lambda: record_not_run(self._database, job, **row, again=next(tries) > 0))
+        self.write_down()
+
+    def keep(self, job: Job, write: Callable[[], object]) -> None:
+        """Keep what has just failed to be written about a job, and may be written twice."""
+        self._writes.append((job.spec.name, write))
+
+    def write_down(self) -> None:
+        """Write what there is, as far as that is possible now; what keeps it from that is said once."""
+        with self._writing:
+            while self._writes:
+                name, write = self._writes[0]
+                try:
+                    write()
+                except (HistoryError, OSError, MemoryError) as error:
+                    with about(name):
+                        _log.error("%s", str(error) or "there is not enough memory")
+                    return
+                self._writes.popleft()
