@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.benchmarks.fault_world import JOBS, Hang, Watched, World, wait_for
 
-COLUMNS = ("losses", "hangs", "duplicates", "survivors", "faults in it")
+COLUMNS = ("losses", "hangs", "duplicates", "survivors", "wrong answers")
 
 # How long rows that follow one another may take to be complete, and dead processes to vanish.
 _SOON_S = 8.0
@@ -110,7 +110,7 @@ class Ledger:
                 check=True,
             )
             if code != 0 or sorted(listed.split(b"\0")) != sorted(found.stdout.split(b"\0")):
-                yield Wrong(column="faults in it", what=f"the files of {name} after run {run} are not those of find")
+                yield Wrong(column="wrong answers", what=f"the files of {name} after run {run} are not those of find")
             with suppress(Hang):
                 self._files[name, run] = self._digest(name, run)
 
@@ -135,10 +135,10 @@ class Ledger:
     def _sound(self) -> Iterator[Wrong]:
         told = self._world.rows("PRAGMA integrity_check")
         if told != [("ok",)]:
-            yield Wrong(column="faults in it", what=f"integrity_check: {told[:3]}")
+            yield Wrong(column="wrong answers", what=f"integrity_check: {told[:3]}")
         code, out = self._world.ask("db", "check")
         if code != 0:
-            yield Wrong(column="faults in it", what=f"db check: {code} {out[:300]!r}")
+            yield Wrong(column="wrong answers", what=f"db check: {code} {out[:300]!r}")
 
     def _remembered(self) -> Iterator[Wrong]:
         """Compare what has ended with how it had ended, and one old list of files with what it was."""
