@@ -76,29 +76,34 @@ class Timetable:
         """Look at the clock now, which may have been set, or the machine may have slept."""
         self._scheduler.wakeup()
 
-    def follow(self, jobs: Sequence[Job], after: Callable[[Job], datetime]) -> None:
-        """Take over the jobs as they are now.
+    def follow(self, jobs: Sequence[Job], after: Callable[[Job], datetime], *, anew: bool = False) -> None:
+        """Take over the jobs as they are now; those that go on firing are found at any moment meanwhile.
 
         Args:
             jobs: All jobs.
             after: Gives the instant after which a new or changed job fires.
+            anew: Whether all of them are as good as new.
         """
         firing = {job.job_id: job for job in jobs if job.spec.schedule is not None and not job.spec.paused}
-        for job_id, known in list(self._jobs.items()):
-            job = firing.get(job_id)
-            if job is None or (job.spec.schedule, job.armed_at) != (known.spec.schedule, known.armed_at):
-                with suppress(JobLookupError):  # one that fires no more removes itself
-                    self._scheduler.remove_job(_key(job_id))
-                del self._jobs[job_id]
+        for job_id in self._jobs.keys() - firing.keys():
+            self._remove(job_id)
+            del self._jobs[job_id]
         for job_id, job in firing.items():
-            if job_id not in self._jobs:
+            known = self._jobs.get(job_id)
+            if anew or known is None or (job.spec.schedule, job.armed_at) != (known.spec.schedule, known.armed_at):
+                self._remove(job_id)
                 try:
                     self._add(job, after(job))
                 except UsageError as error:  # its zone is not known on this machine
                     with about(job.spec.name):
                         _log.error("can't be fired: %s", error)
+                    self._jobs.pop(job_id, None)
                     continue
             self._jobs[job_id] = job
+
+    def _remove(self, job_id: int) -> None:
+        with suppress(JobLookupError):  # new, or one that fires no more, which removes itself
+            self._scheduler.remove_job(_key(job_id))
 
     def _add(self, job: Job, after: datetime) -> None:
         assert job.spec.schedule is not None  # noqa: S101  only those that fire are followed

@@ -6,6 +6,7 @@ import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
 
+from runner.daemon.later import Later
 from runner.daemon.lock import held_daemon_lock
 from runner.daemon.metrics import MetricsWriter
 from runner.daemon.owed import MAX_CATCHUP, fires_after, is_ahead, make_up, still_owed
@@ -35,7 +37,7 @@ from runner.model.subject import about
 from runner.model.units import format_count, format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.runs.notifying import Describe, Notifier
-from runner.runs.retrying import list_retries, retry_at
+from runner.runs.retrying import list_retries
 from runner.schedules.firing import LATE, count_fire_times, next_fire_time
 
 _log = logging.getLogger(__name__)
@@ -110,9 +112,9 @@ class Daemon:
             lambda firing, at: self._guarded(partial(self._carry_out, firing, at), firing.job),
             lambda job, *skipped: self._guarded(partial(self._skip, job, *skipped), job),
         )
-        # What is to be handed over later, and when, by time.monotonic: the next attempt of a job whose last one failed,
-        # and what has met a run that somebody carries out by hand.
-        self._later: list[tuple[float, Firing]] = []
+        self._later = Later()
+        # The jobs of which a run has ended, and whether all who want to know of it were told, until that is followed.
+        self._ended: deque[tuple[Job, bool]] = deque()
         self._stopping_since: float | None = None
         self._stopping_by = ""
         self._at_once_now = False
@@ -204,8 +206,7 @@ class Daemon:
         owed = owed + fresh if each else fresh or owed
         if owed:
             self._workers.hand_over(Firing(job, Cause.CATCHUP, owed[-MAX_CATCHUP:]))
-        for run in list_retries(self._database, job, now):
-            self._retry_later(job, run)
+        self._retry_later(job, now)
 
     def _record_missed(self, job: Job, since: datetime, until: datetime, why: str) -> list[datetime]:
         """Record the fire times with since < time <= until as one missed row; returns those to be made up for."""
@@ -255,14 +256,16 @@ class Daemon:
                 self._guarded(self._follow_clock)
                 self._guarded(self._follow)
                 self._guarded(self._unwritten.write_down)
-            self._hand_over_due()
+                self._guarded(self._follow_ended)
+            for firing in self._later.list_due():
+                self._guarded(partial(self._hand_over_later, firing), firing.job)
             # All that is there is done, as a look at a database that is locked may have taken long; but more than can
             # be done must not keep it from looking, or it would pass for dead.
             enough_s = max(time.monotonic(), next_follow) + _ACT_S
             with suppress(queue.Empty):
                 while not self._is_stopping() and time.monotonic() < enough_s:
-                    until_s = min([next_follow, *(at_s for at_s, _ in self._later)])
-                    action = self._inbox.get(timeout=max(0.0, until_s - time.monotonic()))
+                    until_s = min(next_follow, self._later.next_s()) - time.monotonic()
+                    action = self._inbox.get(timeout=max(0.0, until_s))
                     if action is not None:
                         self._guarded(action)
 
@@ -282,9 +285,8 @@ class Daemon:
             now = datetime.now(UTC)
             jobs, accounted = self._list_jobs(now)
             for job in jobs:
-                if job != self._timetable.find_job(job.job_id) and not self._workers.is_under_way(job.job_id):
-                    for run in list_retries(self._database, job, now):
-                        self._retry_later(job, run)
+                if job != self._timetable.find_job(job.job_id):
+                    self._retry_later(job, now)
             self._timetable.follow(jobs, lambda job: fires_after(job, accounted.get(job.job_id), now))
             self._revision = revision
 
@@ -306,8 +308,9 @@ class Daemon:
         since = self._set_back_to = min(now, self._set_back_to or now)
         jobs, accounted = self._list_jobs(since)
         # What has fired already would else come next when the clock has caught up with it.
-        self._timetable.follow([], lambda _job: since)
-        self._timetable.follow(jobs, lambda job: max(since, fires_after(job, accounted.get(job.job_id), since)))
+        self._timetable.follow(
+            jobs, lambda job: max(since, fires_after(job, accounted.get(job.job_id), since)), anew=True
+        )
 
     def _dispatch(self, now: datetime, job_id: int, first: datetime, last: datetime) -> None:
         """Hand a job that was due by now to the workers, or record why it can't run."""
@@ -321,35 +324,41 @@ class Daemon:
             if owed := self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up"):
                 self._workers.hand_over(Firing(job, Cause.CATCHUP, owed))
 
-    def _retry_later(self, job: Job, failed: Run) -> None:
-        """Let a failed run be tried again, if it is to be, and when it is to be by now."""
-        now = datetime.now(UTC)
-        again_at = retry_at(job, failed, now)
-        if again_at is not None and failed.scheduled_at is not None:
-            self._later = [one for one in self._later if one[1].failed is None or one[1].failed.run_id != failed.run_id]
-            # More would be left of the delay if the clock was set back since.
-            delay_s = min(float(job.spec.retry_delay_s), (again_at - now).total_seconds())
-            self._postpone(Firing(job, failed.cause, [failed.scheduled_at], failed), delay_s)
+    def _follow_ended(self) -> None:
+        """Follow what has come of runs that have ended, as soon as that can be seen."""
+        while self._ended and self._unwritten.is_empty():  # or how one of them has ended may not be on record yet
+            ended, all_told = self._ended[0]
+            job = self._timetable.find_job(ended.job_id)
+            if job is not None:
+                self._retry_later(job, datetime.now(UTC))
+                if not all_told and job.spec.notify:
+                    self._workers.begin_with(partial(self._guarded, partial(self._tell_untold, job)))
+            self._ended.popleft()
 
-    def _postpone(self, firing: Firing, delay_s: float) -> None:
-        self._later.append((time.monotonic() + delay_s, firing))
+    def _retry_later(self, job: Job, now: datetime) -> None:
+        """Let the failed runs of a job be tried again that are to be, each when it is to be by now."""
+        for failed, again_at in list_retries(self._database, job, now):
+            if failed.scheduled_at is not None:
+                # More would be left of the delay if the clock was set back since.
+                delay_s = min(float(job.spec.retry_delay_s), (again_at - now).total_seconds())
+                self._later.put(Firing(job, failed.cause, [failed.scheduled_at], failed), delay_s)
 
-    def _hand_over_due(self) -> None:
-        now_s = time.monotonic()
-        later, self._later = self._later, []
-        for at_s, firing in later:
-            if now_s < at_s:
-                self._later.append((at_s, firing))
-            # The failed run may still be wound up, or the job be fired.
-            elif self._is_wanted(firing) and not self._workers.hand_over(firing):
-                self._later.append((now_s + _AGAIN_S, firing))
+    def _hand_over_later(self, firing: Firing) -> None:
+        """Hand over what is due by now, unless that has passed by; what keeps it from that does so for a while."""
+        self._later.put(firing, _AGAIN_S)
+        if self._workers.is_under_way(firing.job.job_id):  # the failed run may still be wound up, or the job be fired
+            return
+        if not self._is_wanted(firing) or self._workers.hand_over(firing):
+            self._later.remove(firing)
 
     def _is_wanted(self, firing: Firing) -> bool:
         """Whether what was to be handed over later still is: a job may have fired since one of its runs has failed."""
         if firing.failed is None:
             return True
         job = self._timetable.find_job(firing.job.job_id)
-        return job is not None and retry_at(job, firing.failed, datetime.now(UTC)) is not None
+        return job is not None and any(
+            failed.run_id == firing.failed.run_id for failed, _ in list_retries(self._database, job, datetime.now(UTC))
+        )
 
     def _skip(self, job: Job, at: datetime, message: str) -> None:
         self._unwritten.record(job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message)
@@ -380,22 +389,32 @@ class Daemon:
                     patient=True,
                 ),
             )
+            all_told = self._tell(job, get_run(self._database, run_id))
         except Busy as busy:  # a person is running it by hand
-            if firing.cause is Cause.SCHEDULE and firing.attempt == 1:
-                self._skip(job, at, str(busy))
-            else:  # what failed or was missed has its record already, which promises this run
-                if not firing.postponed:
-                    what = f"attempt {firing.attempt}" if firing.attempt > 1 else "what makes up for missed fire times"
-                    _log.info("%s waits until a run by hand has finished", what)
-                again = Firing(job, firing.cause, [at], firing.failed, postponed=True)
-                self._inbox.put(partial(self._postpone, again, _AGAIN_S))
-            return
+            self._meet(busy, job, firing, at)
         except Stopped:
-            return
-        run = get_run(self._database, run_id)
-        failed = run.status in {Status.FAILED, Status.TIMED_OUT}
+            pass
+        except BaseException:
+            self._note_ended(job, all_told=False)
+            raise
+        else:
+            self._note_ended(job, all_told=all_told)
+
+    def _meet(self, busy: Busy, job: Job, firing: Firing, at: datetime) -> None:
+        """Go out of the way of a run by hand."""
+        if firing.cause is Cause.SCHEDULE and firing.attempt == 1:
+            self._skip(job, at, str(busy))
+        else:  # what failed or was missed has its record already, which promises this run
+            if not firing.postponed:
+                what = f"attempt {firing.attempt}" if firing.attempt > 1 else "what makes up for missed fire times"
+                _log.info("%s waits until a run by hand has finished", what)
+            again = Firing(job, firing.cause, [at], firing.failed, postponed=True)
+            self._inbox.put(partial(self._later.put, again, _AGAIN_S))
+
+    def _tell(self, job: Job, run: Run) -> bool:
+        """Tell of a run that has ended; returns whether who wants to know of it could be found."""
         _log.log(
-            logging.ERROR if failed else logging.INFO,
+            logging.ERROR if run.status in {Status.FAILED, Status.TIMED_OUT} else logging.INFO,
             "%s in %s%s",
             run.status.value,
             format_seconds(run.wall_s),
@@ -403,11 +422,11 @@ class Daemon:
         )
         if self._metrics is not None:
             self._metrics.wake()
-        self._inbox.put(lambda: self._retry_later(self._timetable.find_job(job.job_id) or job, run))
-        if job.spec.notify:
-            # A run whose root is missing has not told so itself; what passes from now on is skipped because of it.
-            self._workers.note_begun(firing)
-            self._notifier.tell(job, run_id)
+        return self._notifier.tell(job, run.run_id)
+
+    def _note_ended(self, job: Job, *, all_told: bool) -> None:
+        self._ended.append((job, all_told))
+        self._inbox.put(self._follow_ended)
 
     def _reload(self) -> None:
         """Read the settings again."""

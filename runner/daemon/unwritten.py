@@ -29,6 +29,10 @@ class Unwritten:
         self._writes: deque[tuple[str, Callable[[], object]]] = deque()
         self._writing = threading.Lock()
 
+    def is_empty(self) -> bool:
+        """Whether all there was has been written."""
+        return not self._writes
+
     def record(self, job: Job, **row: Any) -> None:
         """Write what did not happen, now or as soon as that can be written; see ``record_not_run``."""
         tries = count()

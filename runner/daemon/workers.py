@@ -26,6 +26,7 @@ class Firing:
         times: Their fire times.
         failed: The run of which this is the next attempt; None for a first one.
         postponed: Whether it has met a run by hand, and waited for it.
+        taken: Whether a worker has taken it up.
         begun: Whether the first of them has its row in the history.
         overlapped: Fire times that passed before that. They get their rows after it: what is recorded reaches up to
             a job's last fire time, so a row of theirs would hide that this firing never began, if the daemon died.
@@ -37,6 +38,7 @@ class Firing:
     times: Sequence[datetime]
     failed: Run | None = None
     postponed: bool = False
+    taken: bool = False
     begun: bool = False
     overlapped: list[datetime] = field(default_factory=list)
     following: list["Firing"] = field(default_factory=list)
@@ -107,7 +109,8 @@ class Workers:
     def hand_over(self, firing: Firing) -> bool:
         """Let a firing be carried out, unless one of its job is already.
 
-        What makes up for missed fire times waits until that one has ended: they have their record, which says so.
+        What makes up for missed fire times waits until that one has ended: they have their record, which says so. A
+        retry that still waits for a worker is made no more when its job fires, as that is its next attempt.
 
         Returns:
             Whether that was seen to; if not, it is a retry, which has its record too and can be handed over later.
@@ -122,6 +125,10 @@ class Workers:
             if firing.cause is Cause.CATCHUP:
                 earlier.following.append(firing)
                 return True
+            if earlier.failed is not None and not earlier.taken:
+                firing.following = earlier.following
+                self._under_way[firing.job.job_id] = firing
+                return True
             if not earlier.begun:
                 earlier.overlapped += firing.times
                 return True
@@ -135,7 +142,7 @@ class Workers:
             return [firing.job.spec.name for firing in self._under_way.values()]
 
     def is_under_way(self, job_id: int) -> bool:
-        """Whether a firing of a job waits or is carried out."""
+        """Whether a firing of a job waits or is carried out; another one comes only by :meth:`hand_over`."""
         with self._lock:
             return job_id in self._under_way
 
@@ -150,11 +157,14 @@ class Workers:
     def _work(self) -> None:
         while (due := self._waiting.get()) is not None:
             if isinstance(due, Firing):
-                self._fire(due)
+                self._fire(due.job.job_id)
             elif not self._stopping:
                 due()
 
-    def _fire(self, firing: Firing) -> None:
+    def _fire(self, job_id: int) -> None:
+        with self._lock:
+            firing = self._under_way[job_id]
+            firing.taken = True
         for at in firing.times:
             # What never begins for that is recorded as missed by the next daemon.
             if not self._stopping:
@@ -162,9 +172,9 @@ class Workers:
         if not self._stopping:
             self.note_begun(firing)
         with self._lock:
-            del self._under_way[firing.job.job_id]
+            del self._under_way[job_id]
             if firing.following:  # at once, or what is handed over meanwhile would be in their way
                 following, *others = firing.following
                 following.following += others
-                self._under_way[firing.job.job_id] = following
+                self._under_way[job_id] = following
                 self._waiting.put(following)

@@ -122,18 +122,20 @@ def fire(
     """
     watching = watching or Watching()
     workers = job.spec.workers or usable_cpus()
-    described: list[Environment] = []
+    prepared: list[tuple[Environment, Sequence[str]]] = []
 
     def begin() -> int:
         # Only trials touch the root, since they can be given up; they tell its file system.
-        described[:] = [describe_environment(None, workers=workers, start_method=start_method)]
+        environment = describe_environment(None, workers=workers, start_method=start_method)
+        # Read while it can be waited for: a run that has begun would fail for want of it.
+        prepared[:] = [(environment, list_first_strategies(database, job, limit=_LOOK_BACK))]
         return begin_run(
             database,
             job,
             cause=cause,
             scheduled_at=scheduled_at,
             clock=partial(datetime.now, UTC),
-            environment=described[-1],
+            environment=environment,
             owner=describe_process(),
             at_once=at_once,
             attempt=attempt,
@@ -154,11 +156,11 @@ def fire(
         full_every_s=job.spec.full_every_s,
     )
     try:
-        went_first = list_first_strategies(database, job, limit=_LOOK_BACK)
+        environment, went_first = prepared[-1]
         order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
         work = _execute(order, request, job, watching)
         ending = _conclude(work.executed, work.root_error, time.monotonic() - began)
-        environment = replace(described[-1], filesystem=work.filesystem)
+        environment = replace(environment, filesystem=work.filesystem)
         _save(database, run_id, replace(ending, environment=environment), watching)
     except BaseException as error:
         _abandon(database, run_id, error, watching)

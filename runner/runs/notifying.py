@@ -126,18 +126,19 @@ class Notifier:
     describe: Describe
     stop: Callable[[], Status | None] = lambda: None
 
-    def tell(self, job: Job, run_id: int) -> None:
-        """Tell whoever wants to know what became of a run that was saved."""
+    def tell(self, job: Job, run_id: int) -> bool:
+        """Tell whoever wants to know what became of a run that was saved; returns whether they could be found."""
         if not job.spec.notify or self.stop() is not None:
-            return
+            return True
         try:
             run = get_run(self.database, run_id)
             due = find_due(self.database, job, run)
         except HistoryError as error:
             _log.error("nobody could be told of run %d: %s", run_id, error)
-            return
+            return False
         for notify in due:
             self._tell(job, run, notify)
+        return True
 
     def tell_untold(self, job: Job) -> None:
         """Tell that the last run of a job failed, if the process that carried it out could not."""

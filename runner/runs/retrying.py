@@ -44,12 +44,12 @@ def retry_at(job: Job, run: Run, now: datetime) -> datetime | None:
     return None if fires_at is not None and fires_at <= max(again_at, now) else again_at
 
 
-def list_retries(database: Database, job: Job, now: datetime) -> list[Run]:
-    """List the failed runs of a job that are to be tried again, oldest first; arguments as for :func:`retry_at`."""
+def list_retries(database: Database, job: Job, now: datetime) -> list[tuple[Run, datetime]]:
+    """List the failed runs of a job that are to be tried again, oldest first, and when; see :func:`retry_at`."""
     if not job.spec.retries:
         return []
     runs = list_runs_numbered(database, list_last_attempts(database, job))
-    return [run for run in runs if retry_at(job, run, now) is not None]
+    return [(run, again_at) for run in runs if (again_at := retry_at(job, run, now)) is not None]
 
 
 def is_settled(job: Job, run: Run) -> bool:

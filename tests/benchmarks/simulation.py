@@ -6,6 +6,7 @@ have woken; the threads of the workers and the queues at which threads wait, whe
 """
 
 import heapq
+import math
 import queue
 import signal
 import threading
@@ -24,7 +25,7 @@ import greenlet
 import time_machine
 from apscheduler.schedulers.base import BaseScheduler
 
-from runner.daemon import lock, scheduler, service, workers
+from runner.daemon import later, lock, scheduler, service, workers
 from runner.history.database import Database
 from runner.history.recording import Ending, begin_run, finish_run
 from runner.measure.environment import describe_process
@@ -131,6 +132,7 @@ class World:
         threads = SimpleNamespace(Thread=self._threads.make, Lock=threading.Lock)
         places: list[tuple[Any, str, Any]] = [
             (service, "time", clocks),
+            (later, "time", clocks),
             (service, "queue", SimpleNamespace(SimpleQueue=lambda: _Inbox(world), Empty=queue.Empty)),
             (service, "fire", self._fire),
             (service, "forget_daily", lambda *_: None),
@@ -266,13 +268,13 @@ class World:
         """Tell how many whole rounds pass without anything to do."""
         if not self.leaps or self._happened or next_us is None:
             return 0
-        return (next_us - deadline_us) // _SECOND_US * _SECOND_US
+        later_s = self._daemon._later.next_s()  # for which the daemon's loop itself waits
+        until_us = min(next_us, round(later_s * _SECOND_US)) if later_s < math.inf else next_us
+        return (max(until_us, deadline_us) - deadline_us) // _SECOND_US * _SECOND_US
 
     def _next_us(self) -> int | None:
         coming = [event[0] for event in self._events[:1]]
         coming += [self._look_us] if self._look_us is not None else []
-        if self._daemon is not None:
-            coming += [round(at_s * _SECOND_US) for at_s, _ in self._daemon._later]
         return max(self._passed_us, min(coming)) if coming else None
 
     def _settle(self) -> None:

@@ -1038,3 +1038,30 @@ def test_a_clock_set_back_a_day_holds_up_nobody(clocked: Program, tree: Path) ->
         fired_a_day_ago(clocked, tree)
     assert [] == clocked.history("running")
     assert "sound" in clocked.out("db", "check")
+
+
+# How the first run of a daemon ended can't be read for a moment.
+UNSEEN = """
+import runner.daemon.service as service
+from runner.model.errors import HistoryError
+real, failed = service.get_run, False
+def get_run(*arguments):
+    global failed
+    if not failed:
+        failed = True
+        raise HistoryError("the database can't be reached")
+    return real(*arguments)
+service.get_run = get_run
+"""
+
+
+def test_who_wants_to_know_of_a_failure_is_told_though_it_could_not_be_read_at_first(
+    program: Program, tree: Path, tmp_path: Path
+) -> None:
+    at = (datetime.now(UTC) + 5 * SECOND).isoformat()
+    told = tmp_path / "told"
+    program.out("schedule", tree, "--at", at, "--notify", f"failure=touch {told}")
+    tree.rename(tree.with_name("elsewhere"))
+    with changed(program, UNSEEN).daemon() as daemon:
+        until(told.exists, "the word")
+        assert "can't be reached" in daemon.said()

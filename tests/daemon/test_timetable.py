@@ -102,3 +102,19 @@ def test_a_clock_set_back_by_hours_is_followed(history: Database, monkeypatch: p
     assert action is not None
     action()
     assert told[0][2] < ahead - timedelta(hours=2)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_job_that_goes_on_firing_is_found_at_any_moment(timetable: Timetable, *, anew: bool) -> None:
+    jobs = [make_job(number, every="1h") for number in range(1, 4)]
+    timetable.follow(jobs, lambda job: job.armed_at)
+    later = jobs if anew else [make_job(number, every="2h") for number in range(1, 4)]
+    found: list[Job | None] = []
+
+    def after(job: Job) -> datetime:
+        found.extend(timetable.find_job(job.job_id) for job in jobs)
+        return job.armed_at
+
+    timetable.follow(later, after, anew=anew)
+    assert 9 == len(found)
+    assert None not in found

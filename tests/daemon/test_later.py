@@ -1,0 +1,135 @@
+"""What a real daemon hands over later, whatever comes between; clock and scans are simulated ones."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runner.daemon import service
+from runner.daemon.workers import Firing
+from runner.history.database import Database
+from runner.history.jobs import change_job, list_jobs
+from runner.history.recording import Busy
+from runner.history.runs import list_runs
+from runner.model.errors import HistoryError
+from runner.model.jobs import Catchup, Job
+from runner.model.runs import Cause, Run, Status
+from runner.runs.retrying import list_retries
+from tests.benchmarks.simulation import World
+from tests.benchmarks.year import Household
+
+SECOND, MINUTE, HOUR = (timedelta(seconds=number) for number in (1, 60, 3600))
+START = datetime(2026, 6, 1, tzinfo=UTC)
+ONE = START + HOUR
+
+
+@pytest.fixture
+def world(history: Database) -> Iterator[World]:
+    """Give a world in which what runs from one o'clock on for a minute fails."""
+    world = World(history, START)
+    world.ends = lambda _job: Status.FAILED if ONE <= world.now < ONE + MINUTE else Status.SUCCEEDED
+    with world.entered():
+        yield world
+
+
+def register(world: World, *, every: str, delay_s: int, retries: int = 1) -> None:
+    """Register a job, whose number is 1, that is tried again."""
+    household = Household(world, seed=0)
+    household.register("docs", every=every, catchup=Catchup.NONE)
+    job = household.jobs[1]
+    change_job(world.database, job, replace(job.spec, retries=retries, retry_delay_s=delay_s), world.now)
+
+
+def rows(world: World, job_id: int = 1) -> list[Run]:
+    return [run for run in list_runs(world.database)[::-1] if run.job_id == job_id]
+
+
+def once(real: Callable[..., Any], error: BaseException, when: Callable[[], bool]) -> Callable[..., Any]:
+    """Let a function fail once, after it has done its work."""
+    failed = False
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        nonlocal failed
+        done = real(*arguments, **options)
+        if not failed and when():
+            failed = True
+            raise error
+        return done
+
+    return failing
+
+
+@pytest.mark.parametrize("name", ["fire", "get_run"])
+def test_a_retry_is_made_though_an_error_came_between_it_and_the_run_that_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    error = HistoryError("the database can't be reached")
+    monkeypatch.setattr(service, name, once(getattr(service, name), error, lambda: world.now >= ONE))
+    register(world, every="1h", delay_s=120)
+    world.live(HOUR + 10 * MINUTE)
+    assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
+
+
+def test_a_retry_is_made_though_memory_is_wanting_when_it_is_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanting = once(list_retries, MemoryError(), lambda: world.now >= ONE + 2 * MINUTE)
+    monkeypatch.setattr(service, "list_retries", wanting)
+    register(world, every="1h", delay_s=120)
+    world.live(HOUR + 10 * MINUTE)
+    assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
+
+
+def test_a_retry_that_came_due_while_the_machine_slept_is_made_when_it_wakes(world: World) -> None:
+    register(world, every="1h", delay_s=600)
+    world.at(ONE + MINUTE, lambda: world.set_clock(30 * MINUTE))
+    world.live(HOUR + 20 * MINUTE)
+    _, retry = rows(world)
+    assert 2 == retry.attempt
+    assert retry.started_at is not None
+    assert retry.started_at < ONE + 32 * MINUTE
+
+
+def test_a_retry_that_waits_for_another_job_gives_way_to_its_own_jobs_firing(world: World) -> None:
+    world.takes = lambda job: 30 * MINUTE if job.spec.name == "long" else SECOND
+    register(world, every="20m", delay_s=120)
+    Household(world, seed=0).register("long", at="2026-06-01T01:01:00Z", catchup=Catchup.NONE)
+    world.live(2 * HOUR - 10 * MINUTE)
+    assert [
+        (ONE - 40 * MINUTE, 1, Status.SUCCEEDED),
+        (ONE - 20 * MINUTE, 1, Status.SUCCEEDED),
+        (ONE, 1, Status.FAILED),
+        (ONE + 20 * MINUTE, 1, Status.SUCCEEDED),
+        (ONE + 40 * MINUTE, 1, Status.SUCCEEDED),
+    ] == [(run.scheduled_at, run.attempt, run.status) for run in rows(world)]
+
+
+def test_a_retry_that_meets_a_run_by_hand_while_its_job_is_changed_is_made_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = world._fire
+
+    def meet(database: Database, job: Job, **options: Any) -> int:
+        if options["attempt"] == 2 and job.spec.timeout_s is None:
+            change_job(database, job, replace(job.spec, timeout_s=99), world.now)
+            world.takes = lambda _job: 3 * SECOND
+            raise Busy("run 9 of the job 'docs' is going on; wait until it has finished", job.job_id)
+        return real(database, job, **options)
+
+    monkeypatch.setattr(service, "fire", meet)
+    register(world, every="1h", delay_s=120, retries=3)
+    world.live(HOUR + 10 * MINUTE)
+    assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
+
+
+def test_one_firing_waits_once(world: World) -> None:
+    register(world, every="1h", delay_s=120)
+    world.live(HOUR + MINUTE)
+    (failed,) = rows(world)
+    daemon = service.Daemon(world.database, lambda: service.Choices(start_method="fork"), lambda *_: {})
+    (job,) = list_jobs(world.database)
+    daemon._retry_later(job, world.now)
+    daemon._later.put(Firing(job, Cause.SCHEDULE, [ONE], failed, postponed=True), 0.5)
+    daemon._retry_later(job, world.now)
+    world.set_clock(5 * MINUTE)
+    assert [(ONE, 2)] == [(firing.times[0], firing.attempt) for firing in daemon._later.list_due()]
