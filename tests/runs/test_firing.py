@@ -148,6 +148,24 @@ def test_a_run_whose_beginning_was_written_but_not_confirmed_is_carried_out_once
     assert [(run_id, Status.SUCCEEDED)] == [(run.run_id, run.status) for run in list_runs(database)]
 
 
+def test_a_run_waits_for_a_history_that_can_not_be_read_before_it_begins(
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = False
+
+    def refuse_once(*_: object, **__: object) -> list[str]:
+        nonlocal refused
+        if not refused:
+            refused = True
+            raise HistoryError("the server has gone")
+        return []
+
+    monkeypatch.setattr(firing, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(firing, "list_first_strategies", refuse_once)
+    assert Status.SUCCEEDED is run(database, job, Watching(patient=True)).status
+    assert 1 == len(list_runs(database))
+
+
 def test_a_firing_that_did_not_happen_is_recorded_once_though_that_was_not_confirmed(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
