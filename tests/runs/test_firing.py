@@ -438,7 +438,7 @@ def test_an_error_before_the_first_execution_leaves_no_run_going_on(
     def fail(*_: object, **__: object) -> Sequence[str]:
         raise HistoryError("can't be read")
 
-    monkeypatch.setattr(firing, "list_first_strategies", fail)
+    monkeypatch.setattr(firing, "choose_order", fail)
     with pytest.raises(HistoryError, match="can't be read"):
         run(database, job)
     assert [Status.FAILED] == [one.status for one in list_runs(database)]
