@@ -4,16 +4,12 @@ from collections.abc import Container
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from runner.model.jobs import Catchup, Job, ScheduleKind
+from runner.model.jobs import Catchup, Job
 from runner.model.runs import Run
-from runner.schedules.cron import load_cron
-from runner.schedules.firing import LATE, count_fire_times, fire_times
+from runner.schedules.firing import count_fire_times, fire_times, fires_once
 
 # The most runs that --catchup all makes up for, the newest ones.
 MAX_CATCHUP = 100
-# Steps of the clock below this are corrections of a clock that was wrong, in which what has fired does not fire again,
-# as in Debian's cron.
-_CORRECTION = timedelta(hours=3)
 
 
 def make_up(job: Job, since: datetime, until: datetime) -> list[datetime]:
@@ -64,18 +60,9 @@ def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datet
         now: The clock.
     """
     since = max(job.armed_at, accounted_at or job.armed_at)
-    return since if since - now <= LATE or _fires_once(job, since - now) else now
+    return since if fires_once(job.spec.schedule, since - now) else now
 
 
 def is_ahead(job: Job, accounted_at: datetime | None, now: datetime) -> bool:
     """Whether a job's fire times count from an instant that is still to come, though it fires before that."""
     return fires_after(job, accounted_at, now) < max(job.armed_at, accounted_at or job.armed_at)
-
-
-def _fires_once(job: Job, set_back: timedelta) -> bool:
-    """Whether what has fired does not fire again when the clock, set back, comes by a second time."""
-    schedule = job.spec.schedule
-    if schedule is None or schedule.kind is ScheduleKind.AT:
-        return True
-    names_times = schedule.kind is ScheduleKind.CRON and load_cron(schedule.expression).follows_clock
-    return names_times and set_back < _CORRECTION

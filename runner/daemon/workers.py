@@ -146,6 +146,15 @@ class Workers:
         with self._lock:
             return job_id in self._under_way
 
+    def unbegun(self) -> dict[int, datetime]:
+        """Give for each job of which a firing has yet to begin the last of its fire times that wait for that."""
+        with self._lock:
+            return {
+                job_id: max([*firing.times, *firing.overlapped])
+                for job_id, firing in self._under_way.items()
+                if not firing.begun
+            }
+
     def note_begun(self, firing: Firing) -> None:
         """Give the fire times that passed while a firing waited for other runs their rows."""
         with self._lock:

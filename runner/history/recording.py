@@ -18,7 +18,7 @@ from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
 from runner.scan.snapshot import Snapshot
-from runner.schedules.firing import LATE
+from runner.schedules.firing import fires_once
 
 # More differing paths than a person will read; their number is kept in full.
 _MAX_DIFFERENCES = 1_000
@@ -116,12 +116,14 @@ def begin_run(
             return begun
         refuse_beside_another(connection, job_id=job.job_id, at_once=at_once)
         started_at = clock()
+        late_s = (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None
         values = {
             **identity,
             "selection_id": selection_id(connection, job.spec.selection),
             "environment_id": environment_id(connection, environment),
             "started_at": started_at,
-            "lateness_s": (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None,
+            # By a clock that was set back since, it can't be told.
+            "lateness_s": late_s if late_s is not None and late_s >= 0 else None,
         }
         if fired and scheduled_at is not None:
             _account(connection, job, scheduled_at, started_at)
@@ -142,9 +144,10 @@ def _find_recorded(connection: Connection, identity: Mapping[str, Any]) -> int |
 def _account(connection: Connection, job: Job, until: datetime, now: datetime) -> None:
     """Note up to when the fire times of a job have a record.
 
-    What was due before the clock was set back, and is recorded only now, says nothing of what comes by again.
+    What was due before the clock was set back, and is recorded only now, says nothing of what comes by again, unless
+    that does not fire again.
     """
-    if until - now <= LATE:
+    if fires_once(job.spec.schedule, until - now):
         earlier = or_(jobs.c.accounted_at.is_(None), jobs.c.accounted_at < until)
         connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(accounted_at=until))
 

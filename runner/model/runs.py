@@ -215,7 +215,8 @@ class Run:
         missed: Fire times that this row stands for; 0 except for missed runs.
         owed: How many runs make up for a missed one, for the last of its fire times.
         attempt: 1, or more for a retry.
-        lateness_s: Seconds from the fire time to the start; None for what no schedule fired, and for retries.
+        lateness_s: Seconds from the fire time to the start; None for what no schedule fired, for retries, and where the
+            clock was set back in between.
         message: What there is to say about it, in one line.
         executions: In the order of their positions.
         environment: Where it ran; None if it never did.

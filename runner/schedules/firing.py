@@ -21,6 +21,9 @@ from runner.schedules.zones import Stretch, load_zone, stretches
 
 # What comes later than this is treated as missed; a clock set back by less does not let what has fired fire again.
 LATE = timedelta(seconds=60)
+# Steps of the clock below this are corrections of a clock that was wrong, in which what names its time does not fire
+# again, as in Debian's cron.
+_CORRECTION = timedelta(hours=3)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -91,6 +94,14 @@ def count_fire_times(schedule: Schedule, key: int, after: datetime, until: datet
         return 0
     nominal = _count_nominal_times(schedule, after, until)
     return nominal + _count_delayed_past(schedule, key, after) - _count_delayed_past(schedule, key, until)
+
+
+def fires_once(schedule: Schedule | None, set_back: timedelta) -> bool:
+    """Whether what has fired does not fire again when the clock, set back by so much, comes by a second time."""
+    if set_back <= LATE or schedule is None or schedule.kind is ScheduleKind.AT:
+        return True
+    names_times = schedule.kind is ScheduleKind.CRON and load_cron(schedule.expression).follows_clock
+    return names_times and set_back < _CORRECTION
 
 
 def coming(schedule: Schedule, key: int, after: datetime, count: int) -> list[FireTime]:

@@ -205,6 +205,28 @@ def test_what_was_due_before_the_clock_was_set_back_says_nothing_of_what_comes_b
     ]
 
 
+@pytest.mark.parametrize("when", [{"cron": "0 2 * * *"}, {"at": "2026-06-01T02:00:00Z"}], ids=["cron", "at"])
+@pytest.mark.parametrize(
+    "lasting", [4 * MINUTE, 20 * MINUTE, 75 * MINUTE], ids=["killed before", "killed after", "going on"]
+)
+def test_what_names_its_time_fires_once_though_the_clock_is_set_back_while_it_waits(
+    world: World, when: dict[str, str], lasting: timedelta
+) -> None:
+    world.at_once = 1
+    world.takes = lambda job: 10 * MINUTE if job.job_id == 1 else SECOND
+    household = Household(world, seed=0)
+    household.register("long", at="2026-06-01T01:59:00Z", catchup=Catchup.NONE)
+    household.register("docs", **when, catchup=Catchup.NONE)
+    household.register("interval", every="20m", catchup=Catchup.NONE)
+    world.at(TWO + 2 * MINUTE, step(world, -HOUR))
+    world.live(2 * HOUR + lasting, killed=True)
+    world.live(75 * MINUTE)
+    assert {TWO: 1} == fired(world, 2)
+    assert 2 == fired(world, 3)[START + 80 * MINUTE]
+    late_s = [run.lateness_s for run in list_runs(world.database) if run.lateness_s is not None]
+    assert 0 <= min(late_s), "so that their sum never falls"
+
+
 def test_a_clock_set_back_past_the_registration_leaves_nothing_out(world: World) -> None:
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.ALL)
     world.at(START + 50 * MINUTE, step(world, -4 * HOUR))
