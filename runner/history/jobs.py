@@ -145,6 +145,7 @@ def set_back(database: Database, job_ids: Collection[int], now: datetime) -> Non
         for column in (jobs.c.armed_at, jobs.c.accounted_at):
             later = update(jobs).where(jobs.c.id.in_(job_ids), column > now)
             connection.execute(later.values({column: now}))
+        _note_change(connection)
 
 
 def jobs_revision(database: Database) -> int:

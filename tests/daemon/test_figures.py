@@ -13,7 +13,7 @@ from runner.daemon.figures import Figures
 from runner.daemon.metrics import MetricsWriter
 from runner.daemon.replacing import replace_file
 from runner.history.database import Database
-from runner.history.jobs import add_job, change_job, remove_job
+from runner.history.jobs import add_job, change_job, remove_job, set_back
 from runner.history.prune import Retention, prune
 from runner.history.recording import record_not_run
 from runner.model.errors import HistoryError, UsageError
@@ -133,6 +133,16 @@ def test_the_next_fire_time_moves_on_with_the_clock_and_back_with_it(database: D
     for hours in (0, 1, 3, 2):
         now = NOW + timedelta(hours=hours)
         assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(figures, now)).next_at
+
+
+def test_the_next_fire_time_of_a_job_registered_by_a_clock_that_was_ahead_is_by_the_clock(
+    database: Database, tree: Path
+) -> None:
+    job = register(database, tree)
+    figures = Figures(database, NOW)
+    look(figures)
+    set_back(database, {job.job_id}, now := NOW - timedelta(days=100))
+    assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(figures, now)).next_at
 
 
 def test_a_job_that_does_not_fire_has_no_next_time(database: Database, tree: Path) -> None:
