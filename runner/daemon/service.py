@@ -121,7 +121,8 @@ class Daemon:
         self._owner = describe_process()
         self._is_recorded = False
         self._revision = -1
-        self._clock_offset_s = _clock_offset_s()
+        # By how much the clock was ahead of one that nobody sets, at most since it was followed back: steps add up.
+        self._most_ahead_s = _clock_offset_s()
         # What the clock showed when it was set back, until that is followed.
         self._set_back_to: datetime | None = None
 
@@ -293,10 +294,11 @@ class Daemon:
     def _follow_clock(self) -> None:
         """Look at the clock, by which the scheduler fires but does not wait: it may have been set, or have slept."""
         try:
-            offset_s, before_s = _clock_offset_s(), self._clock_offset_s
-            if offset_s < before_s - LATE.total_seconds():
-                self._follow_back(before_s - offset_s)
-            self._clock_offset_s, self._set_back_to = offset_s, None  # only now: what could not be done is tried again
+            ahead_s = _clock_offset_s()
+            if ahead_s < self._most_ahead_s - LATE.total_seconds():
+                self._follow_back(self._most_ahead_s - ahead_s)
+                self._most_ahead_s = ahead_s  # only now: what could not be done is tried again
+            self._most_ahead_s, self._set_back_to = max(ahead_s, self._most_ahead_s), None
         finally:
             self._timetable.wake()
 

@@ -245,6 +245,14 @@ def test_a_clock_set_back_past_the_registration_leaves_nothing_out(world: World)
     ]
 
 
+def test_a_clock_set_back_again_and_again_by_less_than_a_minute_is_followed(world: World) -> None:
+    Household(world, seed=0).register("minutes", every="1m", catchup=Catchup.NONE)
+    for number in range(10):
+        world.after(10 * MINUTE + (30 + 2 * number) * SECOND, step(world, -50 * SECOND))
+    world.live(12 * MINUTE + SECOND)  # it is 00:03:41
+    assert START + 3 * MINUTE == rows(world, 1)[-1].scheduled_at
+
+
 def test_a_gap_that_is_lived_through_twice_is_recorded_twice(world: World) -> None:
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
     world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
