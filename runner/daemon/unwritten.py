@@ -4,6 +4,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -35,8 +37,8 @@ class Unwritten:
 
     def record(self, job: Job, **row: Any) -> None:
         """Write what did not happen, now or as soon as that can be written; see ``record_not_run``."""
-        tries = count()
-        self.keep(job, lambda: record_not_run(self._database, job, **row, again=next(tries) > 0))
+        tries, clock = count(), partial(datetime.now, UTC)
+        self.keep(job, lambda: record_not_run(self._database, job, **row, again=next(tries) > 0, clock=clock))
         self.write_down()
 
     def keep(self, job: Job, write: Callable[[], object]) -> None:

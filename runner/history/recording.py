@@ -243,6 +243,7 @@ def record_not_run(
     missed: int = 0,
     owed: int = 0,
     again: bool = False,
+    clock: Callable[[], datetime] | None = None,
 ) -> int:
     """Record a firing that did not happen; returns its number.
 
@@ -256,6 +257,7 @@ def record_not_run(
         missed: How many fire times a missed row stands for.
         owed: How many of them are to be made up for.
         again: Whether it could not be confirmed before that this has been written.
+        clock: Gives the time at which it is written; None if that is *now*.
     """
     identity = {
         "job_id": job.job_id,
@@ -274,7 +276,8 @@ def record_not_run(
             "owed": owed,
             "message": message,
         }
-        _account(connection, job, now if status is Status.MISSED else scheduled_at, now)
+        written_at = clock() if clock is not None else now
+        _account(connection, job, now if status is Status.MISSED else scheduled_at, written_at)
         return insert_row(connection, runs, values)
 
 

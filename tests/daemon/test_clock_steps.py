@@ -180,6 +180,41 @@ def test_a_clock_set_back_while_the_database_cannot_be_used_is_followed_from_the
     ]
 
 
+@pytest.mark.parametrize("late", ["missed", "skipped"])
+def test_a_row_that_is_written_only_after_the_clock_was_set_back_says_nothing_of_what_comes_by_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    locked = False
+
+    def unless_locked(do: Callable[..., Any]) -> Callable[..., Any]:
+        def attempt(*arguments: Any, **named: Any) -> Any:
+            if locked:
+                raise HistoryError("the database is locked")
+            return do(*arguments, **named)
+
+        return attempt
+
+    def lock(*, wanted: bool) -> None:
+        nonlocal locked
+        locked = wanted
+
+    monkeypatch.setattr(unwritten, "record_not_run", unless_locked(record_not_run))
+    monkeypatch.setattr(service, "list_jobs", unless_locked(list_jobs))
+    Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
+    world.after(59 * MINUTE, lambda: lock(wanted=True))
+    if late == "missed":
+        world.after(59.5 * MINUTE, lambda: world.hold_up(50 * MINUTE))
+    else:
+        world.takes = lambda _job: 25 * MINUTE
+    world.after(111 * MINUTE, step(world, -HOUR))
+    world.after(112 * MINUTE, lambda: lock(wanted=False))
+    world.live(113 * MINUTE, killed=True)  # it is 00:53
+    world.rest(100 * MINUTE)
+    world.live(SECOND)
+    newest = rows(world, 1)[-1]
+    assert (Status.MISSED, START + HOUR, 5) == (newest.status, newest.scheduled_at, newest.missed)
+
+
 @pytest.mark.parametrize("ahead", ["nothing", "a retry", "a firing that waits"])
 def test_what_was_due_before_the_clock_was_set_back_says_nothing_of_what_comes_by_again(
     world: World, ahead: str
