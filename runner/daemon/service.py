@@ -308,9 +308,9 @@ class Daemon:
         if self._set_back_to is None:
             _log.warning("the clock was set back by %s; jobs fire by it from now on", format_seconds(by_s))
         since = self._set_back_to = min(now, self._set_back_to or now)
+        self._unwritten.write_down()  # or what stands there would not count as recorded
         jobs, accounted = self._list_jobs(since)
-        for job_id, at in self._workers.unbegun().items():
-            # It will have a record.
+        for job_id, at in self._workers.unbegun().items():  # which get their records
             accounted[job_id] = max(at, accounted.get(job_id, at))
         # What has fired already would else come next when the clock has caught up with it.
         self._timetable.follow(

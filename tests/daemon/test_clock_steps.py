@@ -56,6 +56,27 @@ def step(world: World, by: timedelta) -> Callable[[], None]:
     return lambda: world.set_clock(by)
 
 
+def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give what locks the database, of which the daemon then reads no jobs and can't record what did not happen."""
+    refused = False
+
+    def unless_locked(do: Callable[..., Any]) -> Callable[..., Any]:
+        def attempt(*arguments: Any, **named: Any) -> Any:
+            if refused:
+                raise HistoryError("the database is locked")
+            return do(*arguments, **named)
+
+        return attempt
+
+    def lock(*, locked: bool) -> None:
+        nonlocal refused
+        refused = locked
+
+    monkeypatch.setattr(unwritten, "record_not_run", unless_locked(record_not_run))
+    monkeypatch.setattr(service, "list_jobs", unless_locked(list_jobs))
+    return lock
+
+
 @pytest.mark.parametrize("by", [150 * SECOND, 50 * MINUTE, 5 * HOUR, 3 * DAY])
 def test_what_a_clock_put_forward_leaps_over_is_missed_with_its_count_and_made_up_for_once(
     world: World, household: Household, by: timedelta
@@ -154,26 +175,11 @@ def test_a_clock_set_back_while_the_database_cannot_be_used_is_followed_from_the
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.ONCE)
-    usable = True
-
-    def list_if_usable(database: Database) -> list[Job]:
-        if not usable:
-            raise HistoryError("the database is locked")
-        return list_jobs(database)
-
-    def set_back() -> None:
-        nonlocal usable
-        usable = False
-        world.set_clock(-4 * HOUR)
-
-    def mend() -> None:
-        nonlocal usable
-        usable = True
-
-    monkeypatch.setattr(service, "list_jobs", list_if_usable)
+    lock = make_lockable(monkeypatch)
     world.leaps = False
-    world.at(START + 5 * HOUR + MINUTE, set_back)
-    world.after(5 * HOUR + 46 * MINUTE, mend)  # when it shows 01:46
+    world.at(START + 5 * HOUR + MINUTE, lambda: lock(locked=True))
+    world.at(START + 5 * HOUR + MINUTE, step(world, -4 * HOUR))
+    world.after(5 * HOUR + 46 * MINUTE, lambda: lock(locked=False))  # when it shows 01:46
     world.live(6 * HOUR)
     assert [(Status.MISSED, START + 80 * MINUTE, 2), (Status.SUCCEEDED, START + 100 * MINUTE, 0)] == [
         (run.status, run.scheduled_at, run.missed) for run in rows(world, 1)[-2:]
@@ -184,35 +190,50 @@ def test_a_clock_set_back_while_the_database_cannot_be_used_is_followed_from_the
 def test_a_row_that_is_written_only_after_the_clock_was_set_back_says_nothing_of_what_comes_by_again(
     world: World, monkeypatch: pytest.MonkeyPatch, late: str
 ) -> None:
-    locked = False
-
-    def unless_locked(do: Callable[..., Any]) -> Callable[..., Any]:
-        def attempt(*arguments: Any, **named: Any) -> Any:
-            if locked:
-                raise HistoryError("the database is locked")
-            return do(*arguments, **named)
-
-        return attempt
-
-    def lock(*, wanted: bool) -> None:
-        nonlocal locked
-        locked = wanted
-
-    monkeypatch.setattr(unwritten, "record_not_run", unless_locked(record_not_run))
-    monkeypatch.setattr(service, "list_jobs", unless_locked(list_jobs))
+    lock = make_lockable(monkeypatch)
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
-    world.after(59 * MINUTE, lambda: lock(wanted=True))
+    world.after(59 * MINUTE, lambda: lock(locked=True))
     if late == "missed":
         world.after(59.5 * MINUTE, lambda: world.hold_up(50 * MINUTE))
     else:
         world.takes = lambda _job: 25 * MINUTE
     world.after(111 * MINUTE, step(world, -HOUR))
-    world.after(112 * MINUTE, lambda: lock(wanted=False))
+    world.after(112 * MINUTE, lambda: lock(locked=False))
     world.live(113 * MINUTE, killed=True)  # it is 00:53
     world.rest(100 * MINUTE)
     world.live(SECOND)
     newest = rows(world, 1)[-1]
     assert (Status.MISSED, START + HOUR, 5) == (newest.status, newest.scheduled_at, newest.missed)
+
+
+def test_what_is_not_on_record_yet_when_the_clock_is_set_back_fires_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = make_lockable(monkeypatch)
+    Household(world, seed=0).register("names-a-time", cron="0 2 * * *", catchup=Catchup.ONCE)
+    world.at(TWO - MINUTE, lambda: lock(locked=True))
+    world.at(TWO - SECOND, lambda: world.hold_up(5 * MINUTE))
+    world.after(126 * MINUTE, step(world, -HOUR))
+    world.after(127 * MINUTE, lambda: lock(locked=False))
+    world.live(200 * MINUTE)  # it is 02:20
+    assert {TWO: 1} == fired(world, 1)
+
+
+@pytest.mark.usefixtures("household")
+def test_a_clock_set_back_is_followed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_at: list[datetime] = []
+
+    def list_and_tell(database: Database) -> list[Job]:
+        read_at.append(world.now)
+        return list_jobs(database)
+
+    monkeypatch.setattr(service, "list_jobs", list_and_tell)
+    set_at = TWO + 5 * MINUTE
+    world.at(set_at, step(world, -4 * HOUR))
+    world.live(130 * MINUTE)
+    # At the start; then as they were, as that was changed, and as somebody has changed them.
+    assert 4 == len(read_at)
+    assert max(read_at[1:]) - (set_at - 4 * HOUR) < 3 * SECOND
 
 
 @pytest.mark.parametrize("ahead", ["nothing", "a retry", "a firing that waits"])
