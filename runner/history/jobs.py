@@ -176,6 +176,8 @@ def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> J
     armed_at = now if rearmed else job.armed_at
     _refuse_taken_name(connection, spec.name, but=job.job_id)
     values = {**_columns(connection, spec), "armed_at": armed_at}
+    if spec.schedule != job.spec.schedule:
+        values["accounted_at"] = None  # by a clock that was set back since, it may lie ahead
     changed = connection.execute(
         update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None)).values(values)
     )

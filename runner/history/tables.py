@@ -140,7 +140,7 @@ jobs = Table(
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("retry_delay_s", Integer, nullable=False, server_default=text("60")),
     Column("notify", Text, nullable=False, server_default=text("'[]'")),  # JSON array of event and arguments
-    # Up to when every fire time has a record, carried out or not; NULL before the first.
+    # Up to when every fire time has a record, carried out or not; NULL before a schedule's first.
     Column("accounted_at", Instant),
     sqlite_autoincrement=True,
 )

@@ -219,6 +219,21 @@ def test_what_is_not_on_record_yet_when_the_clock_is_set_back_fires_once(
     assert {TWO: 1} == fired(world, 1)
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+@pytest.mark.parametrize("by", [HOUR, 365 * DAY])
+def test_another_instant_that_is_chosen_after_the_clock_was_set_back_is_not_held_for_fired(
+    world: World, by: timedelta, *, restarted: bool
+) -> None:
+    household = Household(world, seed=0)
+    household.register("instant", at="2026-06-01T02:00:00Z", catchup=Catchup.NONE)
+    other = TWO + MINUTE - by + 30 * MINUTE
+    world.at(TWO + MINUTE, step(world, -by))
+    world.after(122 * MINUTE, lambda: household.change(1, at=other.isoformat()))
+    world.live(125 * MINUTE if restarted else 155 * MINUTE)
+    world.live(30 * MINUTE)
+    assert {TWO: 1, other: 1} == fired(world, 1)
+
+
 @pytest.mark.usefixtures("household")
 def test_a_clock_set_back_is_followed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     read_at: list[datetime] = []
