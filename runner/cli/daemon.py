@@ -38,8 +38,9 @@ def daemon(
     """Fire the jobs when they are due, in the foreground, until SIGTERM or ^C.
 
     Jobs that are scheduled, changed, paused or removed meanwhile are followed within two seconds. A running run has
-    five seconds to finish when the daemon is stopped; a second signal ends it at once. On SIGHUP it reads the settings
-    again, but for where and how it logs and measures.
+    five seconds to finish when the daemon is stopped; a second signal ends it at once. Where something does not answer,
+    like the database, the daemon ends by force, with 1: 45 seconds after the first signal, five after the second. On
+    SIGHUP it reads the settings again, but for where and how it logs and measures.
 
     [bold]Example[/bold]
 

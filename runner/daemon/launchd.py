@@ -25,7 +25,7 @@ def launchd_plist(service: Service) -> bytes:
         "ThrottleInterval": 30,
         # Others are slowed down, and a measurement of that is none.
         "ProcessType": "Interactive",
-        # The daemon's own five seconds for a run, and time to record.
+        # The daemon's own five seconds for a run, and time to record; it ends itself after 45 seconds.
         "ExitTimeOut": 60,
         "StandardOutPath": log,
         "StandardErrorPath": log,

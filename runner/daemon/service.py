@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import queue
 import signal
 import threading
@@ -12,7 +13,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from types import FrameType
 
 from runner.daemon.later import Later
 from runner.daemon.lock import held_daemon_lock
@@ -20,6 +20,7 @@ from runner.daemon.metrics import MetricsWriter
 from runner.daemon.owed import MAX_CATCHUP, fires_after, is_ahead, make_up, still_owed
 from runner.daemon.retention import forget_daily
 from runner.daemon.scheduler import Timetable
+from runner.daemon.signals import hear
 from runner.daemon.supervisor import Supervisor
 from runner.daemon.unwritten import Unwritten
 from runner.daemon.workers import Firing, Workers
@@ -56,6 +57,9 @@ _GRACE_S = 5.0
 # How long whatever is still to be written may wait for others then, all together; after a second signal, how long.
 _END_S = 15.0
 _END_NOW_S = 1.0
+# How long all of it may take, whatever it waits for, which service managers know; after a second signal, how long.
+_GONE_S = 45.0
+_GONE_NOW_S = 5.0
 # What the machine lacks for a while, which is no defect.
 _WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
 # Fire times are whole microseconds.
@@ -134,9 +138,7 @@ class Daemon:
                 or its lock's file removed.
         """
         with held_daemon_lock(self._database) as hold:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
-            signal.signal(signal.SIGHUP, lambda *_: self._inbox.put(self._reload))
+            hear((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._on_signal)
             retention = threading.Thread(
                 target=forget_daily,
                 args=(self._database, self._retention, self._guarded, self._is_stopping),
@@ -464,13 +466,19 @@ class Daemon:
             return None
         return Status.INTERRUPTED
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._stopping_since is not None:
+    def _on_signal(self, number: int) -> float:
+        """Follow a signal, on a thread that waits for nobody; gives the seconds after which this process is ended."""
+        if number == signal.SIGHUP:
+            self._inbox.put(self._reload)
+            return math.inf
+        is_second = self._is_stopping()
+        if is_second:
             self._at_once_now = True
             self._database.hurry(_END_NOW_S)
-        # Nothing else is done here: a handler that logs may interrupt a line that is being logged.
+        # Nothing is logged here: nobody may read it.
         self._stop_by(signal.Signals(number).name)
         self._inbox.put(None)
+        return _GONE_NOW_S if is_second else _GONE_S
 
     def _stop_by(self, reason: str) -> None:
         if self._stopping_since is None:

@@ -34,7 +34,8 @@ NotifyAccess=main
 """
 # An upgrade of the database may take its time. The daemon's loop waits for the database, at times more than once in a
 # row, so the watchdog has patience. Ending, it gives a run five seconds, and writes down what it owes the history, for
-# which it takes half a minute at most while another program locks that.
+# which it takes half a minute at most while another program locks that; it is gone within 45 seconds whatever it waits
+# for.
 _CARE = """\
 ExecReload=/bin/sh -c "kill -HUP ${MAINPID}"
 TimeoutStartSec=infinity

@@ -134,6 +134,7 @@ class World:
             (service, "time", clocks),
             (later, "time", clocks),
             (service, "queue", SimpleNamespace(SimpleQueue=lambda: _Inbox(world), Empty=queue.Empty)),
+            (service, "hear", lambda *_: None),
             (service, "fire", self._fire),
             (service, "forget_daily", lambda *_: None),
             (service, "describe_process", lambda: self._owner),
@@ -145,7 +146,6 @@ class World:
             (firing, "is_alive", self._is_alive),
             (lock, "is_alive", self._is_alive),
         ]
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         patches = [patch.object(*place) for place in places]
         for one in patches:
             one.start()
@@ -155,8 +155,6 @@ class World:
         finally:
             for one in reversed(patches):
                 one.stop()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     def after(self, delay: timedelta, action: Callable[[], None]) -> None:
         """Let something happen when so much time has passed, however the clock is set until then."""
@@ -200,7 +198,7 @@ class World:
             ended_at = self.now
             if killed:
                 raise Killed
-            daemon._on_signal(signal.SIGTERM, None)
+            daemon._on_signal(signal.SIGTERM)
             self.after(_GRACE, self._threads.wake_all)
 
         self.after(lasting, end)

@@ -1,0 +1,158 @@
+"""How the daemon ends by signals when what it waits for does not answer: a lock, a server, who reads its log."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Program, family, gone, until
+from postgresql_server import PostgresqlServer
+
+from runner.daemon import service
+from runner.daemon.installing import Service
+from runner.daemon.launchd import launchd_plist
+from runner.daemon.systemd import systemd_unit
+
+FORCED = "ended by force"
+
+
+class Changed(Program):
+    """The program with something in it changed before it begins."""
+
+    change = "pass"
+
+    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
+        begin = f"{self.change}\nfrom runner.__main__ import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", begin, *arguments], cwd=self.folder, env=self.environment, **options
+        )
+
+
+def changed(program: Program, change: str) -> Changed:
+    made = Changed(program.folder, program.environment)
+    made.change = change
+    return made
+
+
+def twice(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal twice, the second time when the first has arrived: the kernel would make one of both."""
+    process.send_signal(number)
+    status = Path(f"/proc/{process.pid}/status")
+    if status.exists():  # elsewhere it is told by nobody
+        until(lambda: "ShdPnd:\t0000000000000000\n" in status.read_text(), "the signal to arrive")
+    process.send_signal(number)
+
+
+def goes_on(program: Program) -> None:
+    """Make sure that the next daemon records what was interrupted, and that nothing of it stands in its way."""
+    with program.daemon():
+        until(lambda: program.history("interrupted"), "the run's end")
+        until(lambda: program.history("succeeded"), "another run")
+    assert 1 == len(program.history("interrupted"))
+
+
+# Nobody gives up waiting for a lock, and it is told while the main thread waits for one.
+WAITING = """
+import pathlib, threading
+import runner.history.database as database
+from sqlalchemy import Engine, event
+database.BUSY_TIMEOUT_S = 3600.0
+waits = pathlib.Path("waits")
+def look(statement, tell):
+    if statement == "BEGIN IMMEDIATE" and threading.current_thread() is threading.main_thread():
+        tell()
+event.listen(Engine, "before_cursor_execute", lambda *given: look(given[2], waits.touch))
+event.listen(Engine, "after_cursor_execute", lambda *given: look(given[2], waits.unlink))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_is_heard_while_the_main_thread_waits_for_a_lock(
+    program: Program, tree: Path, number: signal.Signals
+) -> None:
+    program.out("schedule", tree, "--every", "1s")
+    waits = program.folder / "waits"
+    with changed(program, WAITING).daemon() as daemon:
+        everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
+        until(lambda: program.history("running"), "the run's row")
+        with closing(sqlite3.connect(program.database, isolation_level=None, timeout=30)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            until(waits.exists, "the main thread to wait")
+            twice(daemon.process, number)
+            assert 1 == daemon.process.wait(20)
+            until(lambda: gone(everyone), "no process left")
+        assert FORCED in daemon.said().splitlines()[-1]
+    goes_on(program)
+
+
+@contextmanager
+def silenced(server: PostgresqlServer) -> Iterator[None]:
+    """Let a server answer nobody meanwhile, while the kernel keeps its connections."""
+    postmaster = psutil.Process(int((server.folder / "data/postmaster.pid").read_text().splitlines()[0]))
+    postmaster.suspend()  # from now on it has no new children
+    everyone = [postmaster, *postmaster.children()]
+    try:
+        for one in everyone[1:]:
+            with suppress(psutil.NoSuchProcess):  # it was about to end
+                one.suspend()
+        yield
+    finally:
+        for one in everyone:
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_daemon_ends_though_its_server_does_not_answer(
+    program: Program, tree: Path, postgresql: PostgresqlServer, signals: int
+) -> None:
+    with postgresql.fresh("kept") as name:
+        program.environment["RUNNER_DB"] = postgresql.url(name)
+        program.out("schedule", tree, "--every", "1s")
+        limit = "_GONE_S" if signals == 1 else "_GONE_NOW_S"
+        with changed(program, f"import runner.daemon.service as service; service.{limit} = 2.0").daemon() as daemon:
+            everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
+            until(lambda: program.history("running"), "the run's row")
+            with silenced(postgresql):
+                daemon.process.send_signal(signal.SIGTERM)
+                if signals == 2:
+                    daemon.process.send_signal(signal.SIGINT)
+                assert 1 == daemon.process.wait(20)
+                until(lambda: gone(everyone), "no process left")
+            assert FORCED in daemon.said().splitlines()[-1]
+        goes_on(program)
+
+
+def test_service_managers_wait_for_longer_than_a_daemon_may_take_to_end(tmp_path: Path) -> None:
+    given = Service(command=["/usr/bin/runner", "daemon"], environment={}, home=tmp_path, account=None, server=True)
+    (told,) = (line for line in systemd_unit(given).decode().splitlines() if line.startswith("TimeoutStopSec="))
+    assert service._GONE_S + 5 < float(told.partition("=")[2])
+    assert f"<integer>{told.partition('=')[2]}</integer>".encode() in launchd_plist(given)
+
+
+def test_a_log_that_nobody_reads_keeps_no_daemon_from_ending(program: Program) -> None:
+    reads, writes = os.pipe()
+    try:
+        os.set_blocking(writes, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writes, bytes(4096))
+        os.set_blocking(writes, True)
+        process = program.start("daemon", stderr=writes)
+        try:
+            until(lambda: 0 == program.quick("status").returncode, "a daemon that is about to say so")
+            twice(process, signal.SIGTERM)
+            assert -signal.SIGALRM == process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        os.close(reads)
+        os.close(writes)
