@@ -390,6 +390,7 @@ class Daemon:
                 attempt=firing.attempt,
                 watching=Watching(
                     stop=self._should_stop,
+                    give_up=self._is_stopping,
                     on_strategy=lambda _strategy, _position: self._workers.note_begun(firing),
                     on_wait=lambda reason: _log.info("%s", reason),
                     on_unended=partial(self._unwritten.keep, job),
@@ -482,6 +483,7 @@ class Daemon:
 
     def _stop_by(self, reason: str) -> None:
         if self._stopping_since is None:
+            self._workers.close()
             self._stopping_by = reason
             self._stopping_since = time.monotonic()
             self._database.hurry(_END_S)

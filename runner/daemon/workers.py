@@ -82,6 +82,10 @@ class Workers:
             self._waiting.put(None)
             self._wanted -= 1
 
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._stopping = True
+
     def stop(self, at_once: Callable[[], bool] = bool) -> bool:
         """Begin nothing more, and wait until what is going on has ended.
 
@@ -91,7 +95,7 @@ class Workers:
         Returns:
             Whether it has ended; if not, it is left as it is.
         """
-        self._stopping = True
+        self.close()
         self.resize(0)
         left_at_s = math.inf
         while running := [thread for thread in self._threads if thread.is_alive()]:

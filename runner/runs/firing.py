@@ -68,6 +68,7 @@ class Watching:
 
     Attributes:
         stop: Asked several times a second; a status ends the run, which is then recorded with it.
+        give_up: Asked likewise, but only as long as the run has to wait for others: whether not to begin it at all.
         on_strategy: Told which strategy begins, and its position.
         on_progress: Told several times a second how far it has come.
         on_wait: Told for what the run has to wait, once for each reason.
@@ -76,6 +77,7 @@ class Watching:
     """
 
     stop: Callable[[], Status | None] = lambda: None
+    give_up: Callable[[], bool] = bool
     on_strategy: Callable[[str, int], None] = lambda _strategy, _position: None
     on_progress: Callable[[Progress], None] | None = None
     on_wait: Callable[[str], None] = lambda _message: None
@@ -221,7 +223,7 @@ def take_turn(
         if reason != told:
             watching.on_wait(reason)
             told = reason
-        if watching.stop() is not None:
+        if watching.give_up() or watching.stop() is not None:
             raise Stopped(f"{what} was stopped before it began")
         time.sleep(pause_s)
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from conftest import Program, family, gone, until
+from conftest import Program, enlarge, family, freeze_trial, gone, thaw, until
 from postgresql_server import PostgresqlServer
 
 from runner.daemon import service
@@ -156,3 +157,34 @@ def test_a_log_that_nobody_reads_keeps_no_daemon_from_ending(program: Program) -
     finally:
         os.close(reads)
         os.close(writes)
+
+
+# The main thread is held up on its way to the workers.
+HELD_UP = """
+import time
+import runner.daemon.service as service
+service._GRACE_S = 3600.0
+service.Supervisor.stopping = lambda _self: time.sleep(1)
+"""
+
+
+def test_a_run_that_waits_for_another_one_gets_no_time_to_finish(program: Program, tree: Path) -> None:
+    other = tree.with_name("other")
+    other.mkdir()
+    program.out("schedule", tree, "--every", "1s")
+    program.out("schedule", enlarge(other), "--every", "1h")
+    by_hand = program.start("run", "other", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    trial = None
+    try:
+        trial = freeze_trial(by_hand.pid)
+        with changed(program, HELD_UP).daemon() as daemon:
+            until(lambda: "waiting until it has finished" in daemon.said(), "a run that waits")
+            since = datetime.now(UTC)
+            until(lambda: datetime.now(UTC) - since > timedelta(seconds=1.5), "another fire time to pass")
+            assert 0 == daemon.stop()
+    finally:
+        if trial is not None:
+            thaw(trial)
+        assert 0 == by_hand.wait(20)
+    # What passed before there was a daemon is; what waited in vain is yet to be, by the next one.
+    assert {"missed"} >= {run["status"] for run in program.history(job="docs")}
