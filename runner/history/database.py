@@ -33,7 +33,7 @@ class RunLock(Protocol):
     """What each process holds that carries something out, beside others."""
 
     def hold(self) -> None:
-        """Take it.
+        """Take it, or make sure that it is still held.
 
         Raises:
             HistoryError: If it can't be taken.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
@@ -236,12 +237,12 @@ class SqliteFile:
 
     def run_lock(self) -> "_SharedLock":
         """Give the lock of a run or a calibration, the same by whatever links the database is reached."""
-        return _SharedLock(self._runs_lock())
+        return _SharedLock(self.path.resolve(), "runs")
 
     def is_deserted(self) -> bool:
         """Whether it is certain that no process of this machine, in whatever container, carries anything out here."""
         try:
-            fd = os.open(self._runs_lock(), os.O_RDONLY | os.O_CLOEXEC)
+            fd = _open_to_lock(self.run_lock().path)
         except OSError:  # who knows what somebody holds who has it open
             return False
         try:
@@ -252,58 +253,58 @@ class SqliteFile:
             os.close(fd)
         return True
 
-    def _runs_lock(self) -> Path:
-        path = self.path.resolve()
-        return path.with_name(path.name + ".runs.lock")
-
     def daemon_lock(self, _engine: Engine) -> "_LockFile":
         """Give the lock of the daemon, which is the same by whatever links the database is reached."""
-        path = self.path.resolve()
-        return _LockFile(path.with_name(path.name + ".daemon.lock"))
+        return _LockFile(self.path.resolve(), "daemon")
 
 
-class _LockFile:
+class _FileLock:
     """A lock that the kernel releases when its holder dies.
 
-    It is a file of its own beside the database. It is never removed: a daemon that had opened the old file and one
-    that made a new one would both hold a lock. Where somebody has removed it all the same, the one in its place counts.
+    It is a file of its own beside the database. It is never removed: one that had opened the old file and one that made
+    a new one would both hold a lock. Where somebody has removed it all the same, the one in its place counts.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, database: Path, name: str) -> None:
+        self.path = database.with_name(f"{database.name}.{name}.lock")
+        self._database = database
         self._fd = -1
 
-    def hold(self) -> bool:
-        """Take it, or make sure that it is still held; False if another process has it.
+    def _take(self, how: int) -> None:
+        """Take it, or make sure that it is still held.
 
         Raises:
-            DaemonError: If its file can't be made.
-            HistoryError: If it was held, its file is gone and can't be made now.
+            OSError: If its file can't be opened or made, or not be locked.
         """
         while True:
             if self._fd < 0 or not self._is_in_place():
-                self._open()
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
+                fd = self._open()
+                self.release()
+                self._fd = fd
+            fcntl.flock(self._fd, how)
             if self._is_in_place():  # or it was removed since it was opened
-                return True
+                return
 
-    def _open(self) -> None:
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            # Where its folder is gone for a while there is no other daemon either.
-            kind = DaemonError if self._fd < 0 else HistoryError
-            raise kind(f"the daemon's lock {self._path} can't be made: {error.strerror}") from error
-        self.release()
-        self._fd = fd
+    def _open(self) -> int:
+        """Open its file, or make one that can be locked by whoever may use the database, whoever makes it.
+
+        Source:
+            So does SQLite with what it keeps beside a database: os_unix.c, findCreateFileMode and robust_open.
+        """
+        with suppress(FileNotFoundError):
+            return _open_to_lock(self.path)
+        like = self._database.stat()
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with suppress(OSError):  # another one was faster, or its file system knows no permissions
+            os.fchmod(fd, S_IMODE(like.st_mode))  # whatever the umask
+            if os.geteuid() == 0:
+                os.fchown(fd, like.st_uid, like.st_gid)
+        return fd
 
     def _is_in_place(self) -> bool:
         """Whether the file that is open is still the one that others open."""
         try:
-            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+            return os.path.samestat(os.fstat(self._fd), self.path.stat())
         except FileNotFoundError:
             return False
 
@@ -314,38 +315,55 @@ class _LockFile:
             self._fd = -1
 
 
-class _SharedLock:
-    """A lock that several hold at once, and that the kernel releases when its holder dies.
+def _open_to_lock(path: Path) -> int:
+    """Open a file that is to be locked; to read it does, but on NFS."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+class _LockFile(_FileLock):
+    """A lock that one holds."""
+
+    def hold(self) -> bool:
+        """Take it, or make sure that it is still held; False if another process has it.
+
+        Raises:
+            DaemonError: If it can't be taken.
+            HistoryError: If it was held, its file is gone and can't be made now.
+        """
+        # Where its folder is gone for a while there is no other daemon either.
+        kind = DaemonError if self._fd < 0 else HistoryError
+        try:
+            self._take(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise kind(f"the daemon's lock {self.path} can't be taken: {_reason(error)}") from error
+        return True
+
+
+class _SharedLock(_FileLock):
+    """A lock that several hold at once.
 
     Processes of other containers can't be looked for, but share the locks of a file with those of this one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = -1
-
     def hold(self) -> None:
-        """Take it; that it is looked at keeps it busy for no longer than that takes.
+        """Take it, or make sure that it is still held; that it is looked at keeps it busy for no longer than that.
 
         Raises:
-            HistoryError: If its file can't be made or locked.
+            HistoryError: If it can't be taken.
         """
         try:
-            try:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            self._take(fcntl.LOCK_SH)
         except OSError as error:
-            self.release()
-            cure = "; change its permissions" if isinstance(error, PermissionError) else ""
-            raise HistoryError(f"the lock of runs {self._path} can't be taken: {error.strerror}{cure}") from error
+            raise HistoryError(f"the lock of runs {self.path} can't be taken: {_reason(error)}") from error
 
-    def release(self) -> None:
-        """Let go of it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+
+def _reason(error: OSError) -> str:
+    return f"{error.strerror}{'; change its permissions' if isinstance(error, PermissionError) else ''}"
 
 
 def _table_of(columns: Sequence[Column[Any]]) -> Table:

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from random import Random
@@ -16,7 +17,7 @@ from runner.model.calibration import Calibration, Condition, Measurement, Questi
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Environment, Status
-from runner.runs.firing import Stopped, Watching, locked_from, take_turn
+from runner.runs.firing import Stopped, Watching, keeping, locked_from, take_turn
 from runner.scan.found import Found
 from runner.scan.part import PLACE, decode
 from runner.strategies.base import ScanRequest
@@ -121,6 +122,7 @@ def calibrate(
 
     lock = database.location.run_lock()
     calibration_id = _begin(database, root, selection, environment=environment, watching=watching, lock=lock)
+    watching = replace(watching, stop=keeping(lock, watching.stop))
     finished_at = None
     try:
         alone = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")

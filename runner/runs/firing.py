@@ -71,7 +71,7 @@ class Watching:
         give_up: Asked likewise, but only as long as the run has to wait for others: whether not to begin it at all.
         on_strategy: Told which strategy begins, and its position.
         on_progress: Told several times a second how far it has come.
-        on_wait: Told for what the run has to wait, once for each reason.
+        on_wait: Told for whose end the run has to wait, once for each. What else it waits for is logged.
         on_unended: Left what records the end of a run that an error stopped, when that can't be recorded now.
         patient: Whether to wait for a database that can't be used for now, rather than give up.
     """
@@ -148,7 +148,7 @@ def fire(
     run_id = take_turn(database, beginning, watching, what=f"the run of {job.spec.name!r}", job_id=job.job_id)
     note_run(run_id)
     began = time.monotonic()
-    watching = replace(watching, stop=_cancellable(database, run_id, watching.stop))
+    watching = replace(watching, stop=_cancellable(database, run_id, keeping(lock, watching.stop)))
     request = ScanRequest(
         root=job.spec.root,
         selection=job.spec.selection,
@@ -176,14 +176,30 @@ def locked_from(lock: RunLock, begin: Callable[[], int]) -> Callable[[], int]:
     """Let a lock be held from before something is on record; whoever waits to begin holds none."""
 
     def locked() -> int:
-        lock.hold()
         try:
+            lock.hold()
             return begin()
         except BaseException:
             lock.release()
             raise
 
     return locked
+
+
+def keeping(lock: RunLock, stop: Callable[[], Status | None]) -> Callable[[], Status | None]:
+    """Make sure, whenever it is asked whether to stop, that a lock is still held: its file may have been removed.
+
+    Whoever finds another file in its place would take what is carried out under it for a process's that is gone.
+    """
+
+    def look() -> Status | None:
+        try:
+            lock.hold()
+        except HistoryError as error:  # what it has is all that it can have for now
+            _log.debug("%s", error)
+        return stop()
+
+    return look
 
 
 def take_turn(
@@ -216,12 +232,14 @@ def take_turn(
                 if busy.job_id == job_id is not None:
                     raise
                 reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
+            tell = watching.on_wait
         except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
             if not watching.patient:
                 raise
             reason, pause_s = f"{what} has to wait: {str(error) or 'there is not enough memory'}", _AGAIN_S
+            tell = partial(_log.warning, "%s")
         if reason != told:
-            watching.on_wait(reason)
+            tell(reason)
             told = reason
         if watching.give_up() or watching.stop() is not None:
             raise Stopped(f"{what} was stopped before it began")
@@ -260,7 +278,7 @@ def _save(database: Database, run_id: int, ending: Ending, watching: Watching) -
                 raise
             if str(error) != told:
                 told = str(error)
-                watching.on_wait(told)
+                _log.warning("%s", told)
             if time.monotonic() > give_up_s and ending.snapshot is not None:
                 message = f"what it found could not be saved: {error}"
                 ending = replace(ending, status=Status.FAILED, snapshot=None, differences=(), message=message)

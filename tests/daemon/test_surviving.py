@@ -582,6 +582,23 @@ def test_a_daemon_whose_database_is_closed_to_it_says_so_and_harms_nothing(progr
     accounted(program)
 
 
+def test_a_daemon_waits_for_a_lock_of_runs_that_is_closed_to_it_and_says_so(program: Program, tree: Path) -> None:
+    scheduled(program, tree)
+    program.out("run", "docs")
+    with program.daemon():
+        pass
+    lock = program.folder / "runner.db.runs.lock"
+    lock.chmod(0o000)
+    (program.folder / "runner.db.daemon.lock").chmod(0o444)  # as of somebody else
+    with obeying(program).daemon() as daemon:
+        until(lambda: "has to wait" in daemon.said(), "the daemon's word")
+        told = f"WARNING docs: the run of 'docs' has to wait: the lock of runs {lock} can't be taken: Permission denied"
+        assert f"{told}; change its permissions\n" in daemon.said()
+        lock.chmod(0o644)
+        fired_on(program, tree)
+    accounted(program)
+
+
 @contextmanager
 def locked(program: Program, *, between_runs: bool = False) -> Iterator[None]:
     """Hold the lock of whoever writes to the database meanwhile."""

@@ -141,6 +141,19 @@ def test_a_calibration_and_a_run_are_never_beside_each_other(database: Database,
         begin(database, path, describe_process())
 
 
+def test_a_calibration_keeps_its_lock_though_that_is_removed(history: Database, root: Path) -> None:
+    lock = Path(f"{history.location}.runs.lock")
+    looks: list[bool] = []
+
+    def look() -> Status | None:
+        looks.append(lock.exists())
+        return Status.CANCELLED
+
+    with pytest.raises(Stopped):
+        measure(history, root, watching=Watching(on_strategy=lambda *_: lock.unlink(missing_ok=True), stop=look))
+    assert [True] == looks
+
+
 def test_a_calibration_whose_process_is_gone_blocks_nobody(database: Database, root: Path) -> None:
     gone = Owner(host=describe_process().host, boot="an earlier one", pid=1, started_s=1.0)
     begin(database, os.fsencode(root), gone)

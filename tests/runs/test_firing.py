@@ -1,4 +1,6 @@
+import fcntl
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -14,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import until
 from sqlalchemy import Connection
 
 from runner.history.care import find_faults
@@ -182,7 +185,7 @@ def test_a_firing_that_did_not_happen_is_recorded_once_though_that_was_not_confi
 
 
 def test_a_run_that_an_error_stopped_ends_as_soon_as_the_database_can_be_written(
-    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
+    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusals = iter(range(3))
 
@@ -194,15 +197,14 @@ def test_a_run_that_an_error_stopped_ends_as_soon_as_the_database_can_be_written
     def fail(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    told: list[str] = []
     monkeypatch.setattr(firing, "_AGAIN_S", 0.01)
     monkeypatch.setattr(firing, "finish_run", refuse_three_times)
     monkeypatch.setattr(firing, "_conclude", fail)
     with pytest.raises(RuntimeError, match="a defect"):
-        run(database, job, Watching(patient=True, on_wait=told.append))
+        run(database, job, Watching(patient=True))
     (ended,) = list_runs(database)
     assert (Status.FAILED, "runner was stopped by an error") == (ended.status, ended.message)
-    assert ["locked"] == told
+    assert [("WARNING", "locked")] == [(one.levelname, one.message) for one in caplog.records]
 
 
 def test_a_run_begins_no_earlier_than_the_one_before_it_has_ended(
@@ -547,11 +549,16 @@ print(recover(open_database(locate(sys.argv[1]))))
 """
 
 
-def contained(database: Database, program: str) -> str:
-    """Run a program with process numbers of its own, as in a container."""
+def in_container(*command: str) -> list[str]:
+    """Give a command that has process numbers of its own, as in a container."""
     if shutil.which("unshare") is None or subprocess.run([*CONTAINER, "true"], check=False).returncode:
         pytest.skip("processes can't be given numbers of their own here")
-    command = [*CONTAINER, sys.executable, "-c", program, str(database.location)]
+    return [*CONTAINER, *command]
+
+
+def contained(database: Database, program: str) -> str:
+    """Run a program in a container."""
+    command = in_container(sys.executable, "-c", program, str(database.location))
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
 
@@ -568,6 +575,76 @@ def test_a_run_is_ended_from_another_container_when_its_process_is_gone_and_not_
         process.kill()
         process.communicate()
     assert "[2]\n" == contained(database, RECOVER)
+
+
+def lock_of(database: Database) -> Path:
+    return Path(f"{database.location}.runs.lock")
+
+
+@pytest.mark.usefixtures("job")
+def test_a_run_in_another_container_goes_on_though_its_lock_was_removed(
+    database: Database, root: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        hold_up(patch, tmp_path)
+    held = FIRE + (
+        f"import runner; runner.__file__ = {str(tmp_path / 'held' / 'runner' / '__init__.py')!r}\n"
+        "told = lambda *_: print('on', flush=True)\n"
+        "fire(database, job, cause=Cause.MANUAL, watching=Watching(on_progress=told))\n"
+    )
+    command = in_container(sys.executable, "-c", held, str(database.location))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "on\n" == process.stdout.readline()
+        lock_of(database).unlink()
+        other = register(database, root, "other")
+        until(lock_of(database).exists, "a lock in its place")
+        with pytest.raises(Stopped):
+            run(database, other, Watching(stop=lambda: Status.CANCELLED))
+        assert [Status.RUNNING] == [one.status for one in list_runs(database)]
+        process.kill()
+    until(lambda: [1] == recover(database), "its end to be known")
+
+
+def test_a_lock_that_is_removed_before_it_is_locked_is_none(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, removed = fcntl.flock, threading.Event()
+
+    def remove_first(fd: int, how: int) -> None:
+        if not removed.is_set():
+            lock_of(database).unlink()
+            removed.set()
+        flock(fd, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", remove_first)
+        lock = database.location.run_lock()
+        lock.hold()
+    assert removed.is_set()
+    assert not database.location.is_deserted()
+    lock.release()
+    assert database.location.is_deserted()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+@pytest.mark.parametrize("owner", ["nobody", "root"])
+def test_a_lock_that_root_has_made_can_be_taken_by_whoever_owns_the_database(
+    database: Database, job: Job, owner: str
+) -> None:
+    account = pwd.getpwnam(owner)
+    for path in Path(str(database.location)).parent.glob("runner.db*"):
+        os.chown(path, account.pw_uid, account.pw_gid)
+    Path(str(database.location)).chmod(0o640)
+    before = os.umask(0o077)
+    try:
+        run(database, job)
+        database.location.daemon_lock(database.engine).hold()
+    finally:
+        os.umask(before)
+    for name in ("runs", "daemon"):
+        status = lock_of(database).with_name(f"runner.db.{name}.lock").stat()
+        assert (account.pw_uid, account.pw_gid, 0o640) == (status.st_uid, status.st_gid, status.st_mode & 0o777)
 
 
 def test_a_run_of_a_container_that_is_gone_does_not_stand_in_the_way(database: Database, job: Job) -> None:
