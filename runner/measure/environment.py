@@ -58,7 +58,21 @@ def describe_process() -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Whether a recorded process still runs; one that can't be looked for from here is taken to.
+    """Whether a recorded process still runs; one that can't be looked for from here is taken to."""
+    return _runs(owner) is not False
+
+
+def is_out_of_sight(owner: Owner) -> bool:
+    """Whether a process is, or was, on this machine, but among those of another container, or those hidden from here.
+
+    Its number says nothing: the container may go on, or be gone for good and another one have its name; what is hidden
+    may be it, or a later process with its number. What tells then is a lock; see ``Location.is_deserted``.
+    """
+    return _runs(owner) is None
+
+
+def _runs(owner: Owner) -> bool | None:
+    """Tell whether a process runs, as one of another machine is taken to; None if it is out of sight.
 
     A machine may be given another name while it runs: what tells it first is its boot.
     """
@@ -66,18 +80,11 @@ def is_alive(owner: Owner) -> bool:
         try:
             return _started_s(owner.pid) == owner.started_s
         except PermissionError:  # some process has its number, and no more is shown of it
-            return True
-    return is_out_of_sight(owner) or owner.host != socket.gethostname()
-
-
-def is_out_of_sight(owner: Owner) -> bool:
-    """Whether a process is, or was, on this machine, but among those of another container.
-
-    Its number says nothing here: the container may go on, or be gone for good and another one have its name. What tells
-    then is a lock; see ``Location.is_deserted``.
-    """
+            return None
     boot, _, numbers = _boot().partition(" ")
-    return bool(numbers) and owner.boot.startswith(f"{boot} ") and owner.boot != f"{boot} {numbers}"
+    if numbers and owner.boot.startswith(f"{boot} "):
+        return None
+    return owner.host != socket.gethostname()
 
 
 def _started_s(pid: int) -> float | None:

@@ -332,7 +332,7 @@ def end_out_of_sight(database: Database, run_id: int) -> bool:
     owner = list_owners(database).get(run_id)
     if owner is None or not is_out_of_sight(owner):
         return False
-    message = f"its process ({owner.pid}), in another container, did not answer when it was asked to end"
+    message = f"its process ({owner.pid}), out of sight from here, did not answer when it was asked to end"
     finish_run(database, run_id, Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
     return True
 
@@ -340,7 +340,7 @@ def end_out_of_sight(database: Database, run_id: int) -> bool:
 def _is_gone(database: Database, owner: Owner) -> bool:
     """Whether a process has ended, however it is looked for.
 
-    One of another container is gone when nobody holds the lock that it took before it was on record. While others hold
+    One that is out of sight is gone when nobody holds the lock that it took before it was on record. While others hold
     it that can't be told; but what is gone stands in the way of most others, so that they do not for long.
     """
     return not is_alive(owner) or (is_out_of_sight(owner) and database.location.is_deserted())

@@ -656,6 +656,52 @@ def test_a_run_of_a_container_that_is_gone_does_not_stand_in_the_way(database: D
     assert [Status.SUCCEEDED, Status.INTERRUPTED] == [one.status for one in list_runs(database)]
 
 
+@contextmanager
+def hidden() -> Iterator[tuple[Owner, list[str]]]:
+    """Give a process, and what begins a command from which it is hidden."""
+    mounts = ["unshare", "--mount", "sh", "-ec", 'mount -t proc -o hidepid=invisible proc /proc; exec "$@"', "sh"]
+    tools = shutil.which("unshare"), shutil.which("setpriv")
+    if None in tools or os.geteuid() != 0 or subprocess.run([*mounts, "true"], check=False).returncode:
+        pytest.skip("processes can't be hidden here")
+    with subprocess.Popen(["setpriv", "--reuid=nobody", "cat"], stdin=subprocess.PIPE) as process:
+        yield (
+            replace(ME, pid=process.pid),
+            [*mounts, "setpriv", "--regid=nogroup", "--clear-groups", "--bounding-set=-sys_ptrace"],
+        )
+
+
+CANCEL = """
+import sys
+from runner.history.database import locate
+from runner.history.upgrade import open_database
+from runner.runs import cancelling
+cancelling._PATIENCE_S = 0.1
+print(cancelling.cancel(open_database(locate(sys.argv[1])), 1).message)
+"""
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "others run"])
+def test_a_run_that_is_gone_stands_in_nobodys_way_though_a_hidden_process_has_its_number(
+    database: Database, job: Job, *, others: bool
+) -> None:
+    with hidden() as (owner, within):
+        run_id = begin(database, job, owner)
+        other = database.location.run_lock()
+        other.hold()  # so that it can't be told whether its process is gone
+
+        def call(program: str) -> str:
+            command = [*within, sys.executable, "-c", program, str(database.location)]
+            return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+        assert "[]\n" == call(RECOVER)
+        if others:
+            assert f"its process ({owner.pid}), out of sight from here, did not answer when it was" in call(CANCEL)
+        other.release()
+        if not others:
+            assert f"[{run_id}]\n" == call(RECOVER)
+        assert Status.INTERRUPTED == get_run(database, run_id).status
+
+
 def test_a_run_out_of_sight_ends_when_it_is_cancelled_and_nobody_answers(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
