@@ -1,6 +1,6 @@
 """Options and arguments that several commands share, and how a command opens its database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -147,13 +147,13 @@ NotifyOption = Annotated[
 
 
 @contextmanager
-def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Database", Settings]]:
+def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> Iterator[tuple["Database", Settings]]:
     """Open the database that flags, environment and settings name.
 
     Args:
         db: What a flag names.
-        creating: Whether the command begins a history where there is none. Others are answered as by an empty one, and
-            where somebody has named it, that it is not there is told: it may be a slip of the pen.
+        creating: Whether the command begins a history where there is none; asked only then. Others are answered as by
+            an empty one, and where somebody has named it, that it is not there is told: it may be a slip of the pen.
 
     Raises:
         Unknown: If a job or run that is asked about is not known; says so where that is for want of the database.
@@ -169,7 +169,8 @@ def opened(db: str | None, *, creating: bool = False) -> Iterator[tuple["Databas
     settings = load_settings(db)
     location = locate(settings.db)
     note = ""
-    if not creating and isinstance(location, SqliteFile) and not location.exists():
+    begins = creating if callable(creating) else lambda: creating
+    if isinstance(location, SqliteFile) and not location.exists() and not begins():
         if settings.db != str(default_database()):
             note = harmless(f"note: there is no database at {location} yet")
         location = NoFile(path=location.path)

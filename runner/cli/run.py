@@ -52,7 +52,7 @@ def run(
     from runner.runs.notifying import Notifier
     from runner.runs.registering import find_or_add, names_folder
 
-    with options.opened(db, creating=names_folder(target)) as (database, settings):
+    with options.opened(db, creating=lambda: names_folder(target)) as (database, settings):
         job = find_or_add(database, target, lambda spec: add_job(database, spec, datetime.now(UTC)))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt()

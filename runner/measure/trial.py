@@ -139,6 +139,29 @@ class LookTask:
         return Measured(wall_s=0.0, startup_s=0.0, result=None, end=_nothing_to_end)
 
 
+class ExistsTask:
+    """A look whether there is anything at a path, which is its result.
+
+    Args:
+        path: The path.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def prepare(self) -> str:
+        """Prepare nothing; see :class:`Task`."""
+        return ""
+
+    def carry_out(self, report: Report) -> Measured:  # noqa: ARG002  nothing is counted
+        """Look; see :class:`Task`."""
+        # os.path answers where pathlib raises: for a name that is too long to be one.
+        there = os.path.exists(self.path)  # noqa: PTH110
+        return Measured(wall_s=0.0, startup_s=0.0, result=there, end=_nothing_to_end)
+
+
 def look_at_root(root: bytes) -> str:
     """Tell the type of a root's file system.
 

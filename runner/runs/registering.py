@@ -4,17 +4,21 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from runner.history.database import Database
 from runner.history.jobs import find_job, find_jobs_at
 from runner.measure.environment import usable_cpus
-from runner.measure.trial import LookTask
+from runner.measure.trial import ExistsTask, LookTask
 from runner.measure.trials import carry_out
 from runner.model.errors import ScanError, Unknown, UsageError
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.scan.match import Matcher
 from runner.scan.root import open_root
 from runner.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from runner.measure.trial import Task
 
 _MAX_NAME = 100
 _MAX_RETRIES = 100
@@ -72,10 +76,15 @@ def check_root(directory: str | Path) -> bytes:
 def _check_root_apart(directory: str) -> bytes:
     """Do the same by a process that can be given up when the folder's file system does not answer."""
     root = _absolute(directory)
-    outcome = carry_out(LookTask(root))
+    _look_apart(LookTask(root))
+    return root
+
+
+def _look_apart(task: "Task") -> Any:
+    outcome = carry_out(task)
     if outcome.message is not None:
         raise UsageError(outcome.message)
-    return root
+    return outcome.result
 
 
 def _absolute(directory: str | Path) -> bytes:
@@ -92,9 +101,11 @@ def default_name(root: bytes) -> str:
 
 
 def names_folder(target: str) -> bool:
-    """Whether a person who writes this may mean a folder and not only a job."""
-    # os.path answers where pathlib raises: for a name that is too long to be one.
-    return "/" in target or os.path.exists(target)  # noqa: PTH110
+    """Whether a person who writes this may mean a folder and not only a job.
+
+    It is looked for by a process that can be given up, as in :func:`find_or_add`.
+    """
+    return "/" in target or _look_apart(ExistsTask(os.path.abspath(target)))  # noqa: PTH100  as it was named
 
 
 def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) -> Job:

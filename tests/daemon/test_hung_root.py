@@ -15,7 +15,7 @@ HUNG = """
 import os, time
 def answering(call):
     def answer(path, *arguments, **choices):
-        while path in ({root!r}, os.fsencode({root!r})) and os.path.exists({hung!r}):
+        while not isinstance(path, int) and os.path.abspath(os.fsdecode(path)) == {root!r} and os.path.exists({hung!r}):
             time.sleep(0.02)
         return call(path, *arguments, **choices)
     return answer
@@ -113,6 +113,24 @@ def test_a_run_by_hand_on_a_folder_that_does_not_answer_can_be_ended(changed: Ch
         process.send_signal(signal.SIGINT)
         assert 130 == process.wait(20)
     assert [] == changed.history(job="docs")
+
+
+def test_a_job_with_the_name_of_a_folder_that_does_not_answer_is_found(changed: Changed, hung: Path) -> None:
+    assert hung.with_name("docs").is_dir()
+    with changed.start("run", "docs", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        until(lambda: changed.history("running", job="docs"), "a run that hangs")
+        process.send_signal(signal.SIGINT)
+        assert 130 == process.wait(20)
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_folder_that_does_not_answer_is_looked_for_before_there_is_a_database(changed: Changed, tree: Path) -> None:
+    changed.environment["RUNNER_DB"] = str(changed.folder / "none.db")
+    with changed.start("run", tree.name, stderr=subprocess.PIPE) as process:
+        until(lambda: family(process.pid), "a process that looks for the folder")
+        process.send_signal(signal.SIGINT)
+        assert 130 == process.wait(20)
+    assert not changed.database.exists()
 
 
 def test_a_second_signal_ends_a_daemon_whose_run_can_not_be_ended(changed: Changed, tree: Path) -> None:
