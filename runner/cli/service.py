@@ -99,7 +99,7 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
 
     runner service uninstall --user
     """
-    from runner.daemon.installing import Kind, remove_service, service_path
+    from runner.daemon.installing import Kind, find_drop_ins, remove_service, service_path
     from runner.daemon.launchd import is_plist
     from runner.daemon.systemd import is_unit
     from runner.model.errors import UsageError
@@ -112,6 +112,8 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
         raise UsageError(f"no service is installed at {path}; {other}")
     for removed in remove_service(path, is_unit if chosen is Kind.SYSTEMD else is_plist):
         sys.stdout.write(f"{removed}\n")
+    if (added := find_drop_ins(path)) is not None:
+        typer.echo(f"{added} is left as it is: what it adds to the service is yours", err=True)
     for line in _farewell(chosen, machine=machine):
         typer.echo(line, err=True)
 

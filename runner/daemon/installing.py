@@ -84,7 +84,7 @@ def write_service(path: Path, content: bytes, *, force: bool) -> bool:
 
 
 def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
-    """Remove a service's file, and the links by which a manager was told to start it with the machine.
+    """Remove a service's file, and the links by which a manager was told to start it or to know it by other names.
 
     Args:
         path: Its place.
@@ -103,13 +103,25 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
         if path.is_symlink() or not is_own(path.read_bytes()):
             raise UsageError(f"{path} is not what `runner service install` writes; look at it, then remove it yourself")
         # As `systemctl disable` would, which refuses to when the unit is gone.
-        links = [link for link in path.parent.glob(f"*.wants/{path.name}") if link.is_symlink()]
+        beside = [*path.parent.glob("*"), *path.parent.glob("*/*")]
+        links = [one for one in beside if one.is_symlink() and (one.name == path.name or _leads_to(one, path))]
         # The file last: it is what a second attempt looks for.
         for link in links:
-            what = f"the link {link}, by which the service is started with the machine,"
+            what = f"the link {link} to the service's file"
             link.unlink()
         what = f"the service's file {path}"
         path.unlink()
     except OSError as error:
         raise UsageError(f"{what} can't be removed: {error.strerror}; remove it as somebody who may") from error
     return [path, *links]
+
+
+def _leads_to(link: Path, path: Path) -> bool:
+    # pathlib raises where links go round in circles.
+    return os.path.realpath(link) == os.path.realpath(path)
+
+
+def find_drop_ins(path: Path) -> Path | None:
+    """Give the folder of what a person has added to a systemd unit, which is not runner's to remove; None without."""
+    folder = path.with_name(f"{path.name}.d")
+    return folder if folder.is_dir() else None

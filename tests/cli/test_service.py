@@ -227,13 +227,34 @@ def test_what_was_installed_is_removed_from_the_same_place(
 @pytest.mark.usefixtures("home")
 def test_a_unit_that_is_enabled_is_no_longer_wanted_once_it_is_removed(program: Program) -> None:
     path = Path(program.out("service", "install", "--user", "--kind", "systemd").strip())
-    wants = path.parent / "default.target.wants"
+    wants, needs = path.parent / "default.target.wants", path.parent / "backup.target.requires"
+    other, round_about = wants / "other.service", path.parent / "round-about.service"
     wants.mkdir()
-    other = wants / "other.service"
-    for link, target in ((wants / "runner.service", path), (other, path.with_name("other.service"))):
-        link.symlink_to(target)
-    program.out("service", "uninstall", "--user", "--kind", "systemd")
-    assert [other] == list(wants.iterdir())
+    needs.mkdir()
+    links = [wants / "runner.service", needs / "runner.service", wants / "scans.service", path.parent / "scans.service"]
+    for link in links:
+        link.symlink_to(path)
+    other.symlink_to(path.with_name("other.service"))
+    round_about.symlink_to(round_about)
+    done = program.quick("service", "uninstall", "--user", "--kind", "systemd")
+    assert {path, *links} == set(map(Path, done.stdout.decode().splitlines()))
+    assert {wants, other, needs, round_about} == set(path.parent.rglob("*"))
+
+
+@pytest.mark.usefixtures("home")
+def test_what_a_person_has_added_to_a_unit_is_left_and_named(program: Program) -> None:
+    where = ["--user", "--kind", "systemd"]
+    path = Path(program.out("service", "install", *where).strip())
+    added = path.with_name("runner.service.d") / "nice.conf"
+    added.parent.mkdir()
+    added.write_text("[Service]\nNice=5\n")
+    said = program.quick("service", "uninstall", *where).stderr.decode()
+    assert said.startswith(f"{added.parent} is left as it is: what it adds to the service is yours\n")
+    assert added.exists()
+    program.out("service", "install", *where)
+    added.unlink()
+    added.parent.rmdir()
+    assert "is left" not in program.quick("service", "uninstall", *where).stderr.decode()
 
 
 @pytest.mark.usefixtures("home")
@@ -314,8 +335,7 @@ def test_a_link_that_can_not_be_removed_is_named_and_the_service_can_still_be(
         patch.setattr(Path, "unlink", refuse)
         for _ in range(2):
             said = refused(program, "uninstall", *where)
-            assert f"the link {link}, by which the service is started" in said
-            assert "can't be removed: Permission denied" in said
+            assert f"the link {link} to the service's file can't be removed: Permission denied" in said
     program.out("service", "uninstall", *where)
     assert not path.exists()
     assert not link.is_symlink()
