@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ class Outcome:
         message: Why it did not succeed; None when it did.
         defect: The traceback behind a failure that nobody foresaw.
         begun: Whether its work was begun; if not, the message says why it can't be.
-        left: Whether its process could not be ended, and goes on.
+        left: Whether a process of it could not be ended, and goes on.
         filesystem: Type of the file system that it was on; empty where that was not told.
         figures: What it cost; None unless it succeeded.
         result: What the task found; None unless it succeeded.
@@ -149,52 +149,38 @@ def carry_out(
     Raises:
         ScanError: If the process can't be started.
     """
-    try:
-        return _carry_out(task, timeout_s, stop, on_progress)
-    except OSError as error:  # no descriptors are left, or no room for its temporary files
-        named = f" ({error.filename})" if error.filename else ""
-        raise ScanError(f"a process for the scan can't be started: {error.strerror or error}{named}") from error
-
-
-def _carry_out(
-    task: Task,
-    timeout_s: float | None,
-    stop: Callable[[], Status | None],
-    on_progress: Callable[[Progress], None] | None,
-) -> Outcome:
     request = pickle.dumps(task, protocol=5)
-    with tempfile.TemporaryFile() as progress_file, tempfile.TemporaryFile() as stderr:
-        _make_room(progress_file)
-        with mmap.mmap(progress_file.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ) as shared:
-            trial = _Trial(progress_file, stderr)
-            try:
-                ended_as = trial.follow(request, timeout_s, stop, _sampler(shared, on_progress))
-            finally:
-                trial.end()
-            (filesystem,) = FILESYSTEM.unpack_from(shared, PROGRESS.size)
+    with ExitStack() as files:
+        try:
+            trial, shared, stderr = _start(files)
+        except OSError as error:  # no descriptors are left, or no room for its temporary files
+            named = f" ({error.filename})" if error.filename else ""
+            raise ScanError(f"a process for the scan can't be started: {error.strerror or error}{named}") from error
+        try:
+            ended_as = trial.follow(request, timeout_s, stop, _sampler(shared, on_progress))
+        finally:
+            trial.end()
+        (filesystem,) = FILESYSTEM.unpack_from(shared, PROGRESS.size)
         if ended_as is not None:
             outcome = Outcome(status=ended_as, message=_why_ended(ended_as, timeout_s))
         else:
             outcome = _read_report(trial, stderr)
-        if trial.exit_code is None and outcome.figures is None:
+        if trial.left and outcome.figures is None:
             outcome = replace(outcome, left=True, message=f"{outcome.message}; {trial.remainder()}")
         return replace(outcome, filesystem=filesystem.decode("ascii"))
 
 
-def _make_room(progress_file: IO[bytes]) -> None:
-    """Take the room for what is shared, since whoever maps a hole in a file on a full disk dies by SIGBUS.
-
-    Raises:
-        OSError: If there is none.
-    """
+def _start(files: ExitStack) -> tuple[_Trial, mmap.mmap, IO[bytes]]:
+    """Start a trial; returns it, what it shares with this process, and what it writes to stderr."""
+    progress_file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
+    stderr = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
     try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(progress_file.fileno(), 0, SHARED_BYTES)
-        else:  # macOS
-            progress_file.write(bytes(SHARED_BYTES))
-            progress_file.flush()
+        # Whoever maps a hole in a file on a full disk dies by SIGBUS.
+        os.write(progress_file.fileno(), bytes(SHARED_BYTES))
     except OSError as error:
         raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
+    shared = files.enter_context(mmap.mmap(progress_file.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ))
+    return _Trial(progress_file, stderr), shared, stderr
 
 
 # The processes that were left; they are collected once the kernel has let go of them.
@@ -224,6 +210,8 @@ class _Trial:
             start_new_session=True,
         )
         self.exit_code: int | None = None
+        # Numbers of its processes that could not be ended.
+        self.left: list[int] = []
         self._received = bytearray()
 
     def follow(
@@ -317,8 +305,10 @@ class _Trial:
             self._wait_until(lambda: self._reap() and not signal_group(self._process.pid, 0), _CLEAN_UP_S)
         # Nobody else has the group's number yet: the trial itself was collected only moments before.
         signal_group(self._process.pid, signal.SIGKILL)
-        self._wait_until(self._reap, _REAP_S)
+        self._wait_until(lambda: self._reap() and not _living(self._process.pid), _REAP_S)
+        self.left = _living(self._process.pid)
         if self.exit_code is None:
+            self.left = [self._process.pid, *(pid for pid in self.left if pid != self._process.pid)]
             _left.append(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None  # noqa: S101  they are pipes
@@ -326,15 +316,31 @@ class _Trial:
 
     def remainder(self) -> str:
         """Say in one line what is left of a trial that could not be ended."""
+        numbers = ", ".join(map(str, self.left))
+        which = f"its process {numbers}" if len(self.left) == 1 else f"of its processes {numbers} each"
         return (
-            f"its process {self._process.pid} can't be ended and is left behind: it waits in the kernel, as for a file "
-            f"system that does not answer"
+            f"{which} can't be ended and is left behind: it waits in the kernel, as for a file system that does not "
+            "answer"
         )
 
     def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
         while not done() and time.monotonic() < deadline:
             time.sleep(0.002)
+
+
+def _living(group: int) -> list[int]:
+    """Tell which processes of a group have not ended; those that nobody has collected yet have."""
+    found: list[int] = []
+    if signal_group(group, 0):
+        with suppress(OSError):  # without descriptors it can't be told
+            import psutil
+
+            for pid in psutil.pids():
+                with suppress(ProcessLookupError, PermissionError, psutil.Error):
+                    if os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                        found.append(pid)
+    return found
 
 
 def _send(stdin: IO[bytes], unsent: memoryview) -> memoryview:

@@ -263,12 +263,13 @@ def test_without_room_for_temporary_files_it_says_so_in_one_line(full: Path) -> 
     assert done.stderr.decode().endswith(f"ScanError: {told}\n")
 
 
-@pytest.mark.usefixtures("full")
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="it is the only way here")
-def test_where_room_can_only_be_taken_by_writing_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "posix_fallocate")
-    with pytest.raises(ScanError, match="a process for the scan can't be started: No space left on device"):
-        carry_out(Remote("describe_trial"))
+def test_an_error_of_whoever_follows_a_trial_stays_what_it_is(tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError("nobody reads it")
+
+    for following in ({"on_progress": fail}, {"stop": fail}):
+        with pytest.raises(BrokenPipeError, match="nobody reads it"):
+            carry_out(Remote("wait_for_ever", str(tmp_path)), **following)  # type: ignore[arg-type]
 
 
 def test_trials_leave_no_descriptor_thread_or_child_behind(tmp_path: Path) -> None:
@@ -303,6 +304,24 @@ def test_a_trial_that_can_not_be_ended_is_left_and_collected_later(tmp_path: Pat
     assert (Status.SUCCEEDED, False) == (outcome.status, outcome.left)
     assert [] == trials._left
     assert not psutil.pid_exists(trial)
+
+
+def test_a_worker_that_can_not_be_ended_is_left_and_named(tmp_path: Path) -> None:
+    try:
+        outcome = carry_out(
+            Remote("hold_worker", str(tmp_path)),
+            stop=lambda: Status.CANCELLED if (tmp_path / "holder").exists() else None,
+        )
+        holder, worker = map(int, (tmp_path / "holder").read_text(encoding="ascii").split())
+        if not worker:
+            pytest.skip("tracing is not permitted here")
+        told = f"cancelled; its process {worker} can't be ended and is left behind: it waits in the kernel"
+        assert (Status.CANCELLED, True) == (outcome.status, outcome.left)
+        assert (outcome.message or "").startswith(told)
+        assert [] == trials._left
+    finally:
+        (tmp_path / "let go").touch()
+    wait_until(lambda: not psutil.pid_exists(holder) or psutil.Process(holder).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_the_stop_callback_is_asked_several_times_a_second(tmp_path: Path) -> None:

@@ -179,6 +179,26 @@ def be_held(_report: Report, folder: str) -> Any:
     signal.pause()
 
 
+def hold_worker(_report: Report, folder: str) -> Any:
+    """Have a worker that begins to end when it is killed, but which a process that traces it does not let end."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if (worker := os.fork()) == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
+        note(folder, "ready", worker)
+        while True:
+            signal.pause()
+    wait_until(Path(folder, "ready").exists)
+    if os.fork() == 0:
+        os.setsid()
+        seized = libc.ptrace(0x4206, worker, None, 0x40) == 0  # PTRACE_SEIZE, PTRACE_O_TRACEEXIT
+        note(folder, "holder", f"{os.getpid()} {worker if seized else 0}")
+        wait_until(Path(folder, "let go").exists, 60)
+        os._exit(0)
+    signal.pause()
+
+
 def lose_worker(_report: Report, folder: str, moment: str, start_method: str = "fork") -> Any:
     """Lose a worker at a given moment, by SIGKILL."""
     note(folder, "trial", os.getpid())
