@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from runner.model.processes import process_stat
 from runner.model.runs import Environment, Owner
 from runner.scan.filesystems import find_filesystem
 
@@ -97,17 +98,14 @@ def _started_s(pid: int) -> float | None:
     clock is set, so that every process would seem to be another one. Source: proc_pid_stat(5), fields 3 and 22.
     """
     if platform.system() == "Linux":
+        stat = process_stat(pid)
+        if stat is not None:
+            return None if stat[0] in {b"Z", b"X"} else int(stat[19]) / os.sysconf("SC_CLK_TCK")
         try:
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return None
-            raise PermissionError(f"process {pid} is hidden") from None
-        # The name in front may hold anything, parentheses and blanks too.
-        fields = stat[stat.rindex(b")") + 2 :].split()
-        return None if fields[0] in {b"Z", b"X"} else int(fields[19]) / os.sysconf("SC_CLK_TCK")
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        raise PermissionError(f"process {pid} is hidden")
     import psutil
 
     try:

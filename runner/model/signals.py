@@ -3,6 +3,8 @@
 import os
 import signal
 
+from runner.model.processes import process_stat
+
 
 def signal_name(number: int) -> str:
     """Name a signal, ``SIGKILL``; most real-time signals have only numbers."""
@@ -17,17 +19,9 @@ def is_known_stopped(pid: int) -> bool:
 
     Linux tells it of every process; macOS of this one's own children alone, thus of no child of a fork server, and of
     none before Python 3.13.
-
-    Source:
-        proc_pid_stat(5), field 3.
     """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  pathlib takes as long to import as Python to start
-            stat = file.read()
-    except (FileNotFoundError, ProcessLookupError):  # it has been collected, or this is not Linux
-        return _is_stopped_child(pid)
-    # The name in front may hold anything, parentheses and blanks too.
-    return stat[stat.rindex(b")") + 2 :].startswith(b"T")
+    stat = process_stat(pid)
+    return stat[0] == b"T" if stat is not None else _is_stopped_child(pid)
 
 
 def _is_stopped_child(pid: int) -> bool:
