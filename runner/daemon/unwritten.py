@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.history.database import Database
 from runner.history.recording import record_not_run
-from runner.model.errors import HistoryError
+from runner.model.errors import HistoryError, reason_of
 from runner.model.jobs import Job
 from runner.model.subject import about
 
@@ -54,6 +54,6 @@ class Unwritten:
                     write()
                 except (HistoryError, OSError, MemoryError) as error:
                     with about(name):
-                        _log.error("%s", str(error) or "there is not enough memory")
+                        _log.error("%s", reason_of(error))
                     return
                 self._writes.popleft()

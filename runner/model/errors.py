@@ -10,6 +10,11 @@ class RunnerError(Exception):
     exit_code = 1
 
 
+def reason_of(error: BaseException) -> str:
+    """Give what an error says; want of memory says nothing of itself."""
+    return str(error) or "there is not enough memory"
+
+
 class UsageError(RunnerError):
     """Wrong usage, settings or input: a bad schedule or pattern, an unknown job or run."""
 

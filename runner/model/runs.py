@@ -27,6 +27,11 @@ class Status(StrEnum):
     MISSED = "missed"
     SKIPPED = "skipped"
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether what ended so has failed by itself, and may be tried again."""
+        return self in {Status.FAILED, Status.TIMED_OUT}
+
 
 class Cache(StrEnum):
     """Whether an execution had to read blocks from the device."""

@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from runner.model.errors import UsageError
 
+# Instants are whole microseconds.
+TICK = timedelta(microseconds=1)
+
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?", re.ASCII)
 # The longest duration that still fits the calendar when added to today's date.

@@ -348,7 +348,7 @@ def _changed_path(change: Change) -> Cell:
 def attempt_text(run: Run, attempts: Attempts) -> str:
     """Show which attempt of its firing a run was: ``2 of 3``; empty for the only one, and for a first that did well."""
     most = attempts.most.get(run.job_id, 1)
-    failed = run.status in {Status.FAILED, Status.TIMED_OUT} and run.cause is not Cause.MANUAL
+    failed = run.status.is_failure and run.cause is not Cause.MANUAL
     if run.attempt == 1 and not (failed and most > 1):
         return ""
     # The job may have been given fewer retries, or removed, since.

@@ -24,7 +24,7 @@ from runner.measure.environment import (
 )
 from runner.measure.trial import ScanTask
 from runner.measure.trials import Outcome, Progress, carry_out
-from runner.model.errors import HistoryError, RunnerError, ScanError
+from runner.model.errors import HistoryError, RunnerError, ScanError, reason_of
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Owner, Status
 from runner.model.subject import note_run
@@ -236,7 +236,7 @@ def take_turn(
         except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
             if not watching.patient:
                 raise
-            reason, pause_s = f"{what} has to wait: {str(error) or 'there is not enough memory'}", _AGAIN_S
+            reason, pause_s = f"{what} has to wait: {reason_of(error)}", _AGAIN_S
             tell = partial(_log.warning, "%s")
         if reason != told:
             tell(reason)
@@ -296,8 +296,7 @@ def _abandon(database: Database, run_id: int, error: BaseException, watching: Wa
         _save(database, run_id, ending, watching)
     except (HistoryError, OSError, MemoryError) as failure:
         # The error that stopped it says more. Until somebody writes it or this process ends, the run stays as running.
-        why = str(failure) or "there is not enough memory"
-        _log.error("it could not be recorded that the run was stopped by an error: %s", why)
+        _log.error("it could not be recorded that the run was stopped by an error: %s", reason_of(failure))
         watching.on_unended(partial(finish_run, database, run_id, ending))
 
 

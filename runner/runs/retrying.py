@@ -13,9 +13,7 @@ from runner.history.jobs import list_jobs
 from runner.history.runs import list_last_attempts, list_runs_numbered
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
-from runner.model.runs import Attempts, Cause, Run, Status
-
-_FAILED = {Status.FAILED, Status.TIMED_OUT}
+from runner.model.runs import Attempts, Cause, Run
 
 
 def retry_at(job: Job, run: Run, now: datetime) -> datetime | None:
@@ -65,7 +63,7 @@ def find_attempts(database: Database, runs: Sequence[Run], now: datetime) -> Att
         runs: The runs.
         now: Now; aware.
     """
-    if not any(run.attempt > 1 or run.status in _FAILED for run in runs):
+    if not any(run.attempt > 1 or run.status.is_failure for run in runs):
         return Attempts()
     jobs = {job.job_id: job for job in list_jobs(database) if job.spec.retries}
     at = {run.run_id: retry_at(jobs[run.job_id], run, now) for run in runs if run.job_id in jobs}
@@ -78,4 +76,4 @@ def find_attempts(database: Database, runs: Sequence[Run], now: datetime) -> Att
 
 
 def _wants_retry(job: Job, run: Run) -> bool:
-    return run.status in _FAILED and run.cause is not Cause.MANUAL and run.attempt <= job.spec.retries
+    return run.status.is_failure and run.cause is not Cause.MANUAL and run.attempt <= job.spec.retries

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, takewhile
 
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.model.units import format_duration, parse_duration
+from runner.model.units import TICK, format_duration, parse_duration
 from runner.schedules.cron import Cron, load_cron
 from runner.schedules.notes import note_on
 from runner.schedules.zones import Stretch, load_zone, stretches
@@ -26,7 +26,6 @@ LATE = timedelta(seconds=60)
 _CORRECTION = timedelta(hours=3)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
 # Nothing fires from here on, which keeps every sum below within the years that Python can count.
 _END = datetime(9800, 1, 1, tzinfo=UTC)
 _CALENDAR = timedelta(days=28 * 366)
@@ -89,7 +88,7 @@ def count_fire_times(schedule: Schedule, key: int, after: datetime, until: datet
         after: Aware, in any zone.
         until: The same.
     """
-    after, until = after.astimezone(UTC), min(until.astimezone(UTC), _END - _TICK)
+    after, until = after.astimezone(UTC), min(until.astimezone(UTC), _END - TICK)
     if until <= after:
         return 0
     nominal = _count_nominal_times(schedule, after, until)
@@ -180,10 +179,10 @@ def _delay(schedule: Schedule, key: int, nominal: datetime) -> timedelta:
     """Give the delay of a nominal time: 0 <= delay < jitter, whole microseconds, uniform over keys and times."""
     if not schedule.jitter_s:
         return timedelta()
-    text = f"{key} {(nominal - _EPOCH) // _TICK}"
+    text = f"{key} {(nominal - _EPOCH) // TICK}"
     # hash() would differ from process to process.
     number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
-    return number * schedule.jitter_s * 1_000_000 // 2**64 * _TICK
+    return number * schedule.jitter_s * 1_000_000 // 2**64 * TICK
 
 
 def _count_delayed_past(schedule: Schedule, key: int, instant: datetime) -> int:
@@ -273,7 +272,7 @@ def _count_cron_times(cron: Cron, zone: str, after: datetime, until: datetime) -
     total = 0
     for stretch in takewhile(lambda stretch: stretch.start <= until, stretches(zone, after)):
         owed, local = _opening(cron, stretch, after)
-        last = stretch.to_local(min(until, stretch.end - _TICK))
+        last = stretch.to_local(min(until, stretch.end - TICK))
         total += (owed is not None) + cron.count_matches(local, last)
     return total
 
@@ -288,11 +287,11 @@ def _opening(cron: Cron, stretch: Stretch, after: datetime) -> tuple[datetime | 
     if after >= stretch.start:
         owed, local = None, stretch.to_local(after)
     else:
-        owed, local = None, stretch.local_start - _TICK
+        owed, local = None, stretch.local_start - TICK
         # A match at the start itself stands for the skipped ones too.
-        if cron.follows_clock and cron.count_matches(stretch.local_before - _TICK, local):
+        if cron.follows_clock and cron.count_matches(stretch.local_before - TICK, local):
             owed, local = stretch.start, stretch.local_start
     if cron.follows_clock:
         # Clock times that clocks put back repeat have had their turn.
-        local = max(local, stretch.local_before - _TICK)
+        local = max(local, stretch.local_before - TICK)
     return owed, local

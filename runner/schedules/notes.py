@@ -5,11 +5,9 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.model.units import format_duration
+from runner.model.units import TICK, format_duration
 from runner.schedules.cron import Cron, load_cron
 from runner.schedules.zones import Stretch, load_zone, stretches
-
-_TICK = timedelta(microseconds=1)
 
 
 def note_on(schedule: Schedule, nominal: datetime, *, previous: datetime) -> str:
@@ -68,7 +66,7 @@ def _say_change(stretch: Stretch, nominal: datetime) -> str:
 
 def _say_skipped(cron: Cron, stretch: Stretch) -> str:
     """Name the times at which it would have fired had clocks not been put forward over them."""
-    matches = cron.matches_after(stretch.local_before - _TICK)
+    matches = cron.matches_after(stretch.local_before - TICK)
     match [_clock(local) for local in takewhile(lambda local: local < stretch.local_start, matches)]:
         case []:
             return ""
@@ -78,7 +76,7 @@ def _say_skipped(cron: Cron, stretch: Stretch) -> str:
             times = f"{first} and {second} do"
         case several:
             times = f"{several[0]} to {several[-1]} do"
-    made_good = cron.follows_clock and not cron.count_matches(stretch.local_start - _TICK, stretch.local_start)
+    made_good = cron.follows_clock and not cron.count_matches(stretch.local_start - TICK, stretch.local_start)
     return f"{times} not exist that day" + (f", so it fires at {_clock(stretch.local_start)}" if made_good else "")
 
 
