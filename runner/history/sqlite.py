@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_IMODE
 from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
 from sqlalchemy.pool import StaticPool
 
-from runner.model.errors import DaemonError, DatabaseUnusable, HistoryError
+from runner.history.filelocks import DaemonLockFile, RunLockFile
+from runner.model.errors import DatabaseUnusable, HistoryError
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
@@ -235,135 +235,17 @@ class SqliteFile:
             with suppress(OSError):  # there is none, or there can be none
                 partial.unlink()
 
-    def run_lock(self) -> "_SharedLock":
+    def run_lock(self) -> RunLockFile:
         """Give the lock of a run or a calibration, the same by whatever links the database is reached."""
-        return _SharedLock(self.path.resolve(), "runs")
+        return RunLockFile(self.path.resolve())
 
     def is_deserted(self) -> bool:
         """Whether it is certain that no process of this machine, in whatever container, carries anything out here."""
-        try:
-            fd = _open_to_lock(self.run_lock().path)
-        except OSError:  # who knows what somebody holds who has it open
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        return True
+        return self.run_lock().is_free()
 
-    def daemon_lock(self, _engine: Engine) -> "_LockFile":
+    def daemon_lock(self, _engine: Engine) -> DaemonLockFile:
         """Give the lock of the daemon, which is the same by whatever links the database is reached."""
-        return _LockFile(self.path.resolve(), "daemon")
-
-
-class _FileLock:
-    """A lock that the kernel releases when its holder dies.
-
-    It is a file of its own beside the database. It is never removed: one that had opened the old file and one that made
-    a new one would both hold a lock. Where somebody has removed it all the same, the one in its place counts.
-    """
-
-    def __init__(self, database: Path, name: str) -> None:
-        self.path = database.with_name(f"{database.name}.{name}.lock")
-        self._database = database
-        self._fd = -1
-
-    def _take(self, how: int) -> None:
-        """Take it, or make sure that it is still held.
-
-        Raises:
-            OSError: If its file can't be opened or made, or not be locked.
-        """
-        while True:
-            if self._fd < 0 or not self._is_in_place():
-                fd = self._open()
-                self.release()
-                self._fd = fd
-            fcntl.flock(self._fd, how)
-            if self._is_in_place():  # or it was removed since it was opened
-                return
-
-    def _open(self) -> int:
-        """Open its file, or make one that can be locked by whoever may use the database, whoever makes it.
-
-        Source:
-            So does SQLite with what it keeps beside a database: os_unix.c, findCreateFileMode and robust_open.
-        """
-        with suppress(FileNotFoundError):
-            return _open_to_lock(self.path)
-        like = self._database.stat()
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with suppress(OSError):  # another one was faster, or its file system knows no permissions
-            os.fchmod(fd, S_IMODE(like.st_mode))  # whatever the umask
-            if os.geteuid() == 0:
-                os.fchown(fd, like.st_uid, like.st_gid)
-        return fd
-
-    def _is_in_place(self) -> bool:
-        """Whether the file that is open is still the one that others open."""
-        try:
-            return os.path.samestat(os.fstat(self._fd), self.path.stat())
-        except FileNotFoundError:
-            return False
-
-    def release(self) -> None:
-        """Let go of it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
-def _open_to_lock(path: Path) -> int:
-    """Open a file that is to be locked; to read it does, but on NFS."""
-    try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-
-class _LockFile(_FileLock):
-    """A lock that one holds."""
-
-    def hold(self) -> bool:
-        """Take it, or make sure that it is still held; False if another process has it.
-
-        Raises:
-            DaemonError: If it can't be taken.
-            HistoryError: If it was held, its file is gone and can't be made now.
-        """
-        # Where its folder is gone for a while there is no other daemon either.
-        kind = DaemonError if self._fd < 0 else HistoryError
-        try:
-            self._take(fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise kind(f"the daemon's lock {self.path} can't be taken: {_reason(error)}") from error
-        return True
-
-
-class _SharedLock(_FileLock):
-    """A lock that several hold at once.
-
-    Processes of other containers can't be looked for, but share the locks of a file with those of this one.
-    """
-
-    def hold(self) -> None:
-        """Take it, or make sure that it is still held; that it is looked at keeps it busy for no longer than that.
-
-        Raises:
-            HistoryError: If it can't be taken.
-        """
-        try:
-            self._take(fcntl.LOCK_SH)
-        except OSError as error:
-            raise HistoryError(f"the lock of runs {self.path} can't be taken: {_reason(error)}") from error
-
-
-def _reason(error: OSError) -> str:
-    return f"{error.strerror}{'; change its permissions' if isinstance(error, PermissionError) else ''}"
+        return DaemonLockFile(self.path.resolve())
 
 
 def _table_of(columns: Sequence[Column[Any]]) -> Table:

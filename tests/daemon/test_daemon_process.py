@@ -135,6 +135,26 @@ def test_of_two_daemons_the_one_whose_lock_was_removed_gives_up(program: Program
             assert program.json("status")["pid"] == second.process.pid
 
 
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_daemon_whose_database_is_gone_writes_into_no_file_that_nobody_finds(
+    program: Program, tree: Path, *, replaced: bool
+) -> None:
+    program.out("schedule", tree, "--every", "1h")
+    backup = program.folder / "backup.db"
+    program.out("db", "backup", backup)
+    with program.daemon() as daemon:
+        if replaced:
+            backup.rename(program.database)
+        else:
+            program.database.unlink()
+        assert 1 == daemon.process.wait(20)
+        happened = "replaced" if replaced else "removed"
+        assert f"{program.database} was {happened} while its daemon ran" in daemon.said().splitlines()[-1]
+    if replaced:
+        with program.daemon() as daemon:
+            assert daemon.process.pid == program.json("status")["pid"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_running_run_finish_and_leaves_nothing_behind(
     program: Program, tree: Path, number: signal.Signals

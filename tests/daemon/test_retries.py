@@ -199,7 +199,8 @@ def test_a_running_run_is_cancelled_from_another_process(program: Program, tree:
 
 
 def test_a_run_by_hand_can_be_cancelled_from_elsewhere(program: Program, tree: Path) -> None:
-    with program.start("run", enlarge(tree), stderr=subprocess.PIPE) as process:
+    program.out("schedule", enlarge(tree), "--every", "1h")
+    with program.start("run", "docs", stderr=subprocess.PIPE) as process:
         freeze_trial(process.pid)
         (running,) = until(lambda: program.history("running"), "its row")
         assert 0 == program.call("cancel", str(running["run"])).returncode
