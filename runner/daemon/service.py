@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from runner.daemon.later import Later
@@ -35,7 +35,7 @@ from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageErr
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
 from runner.model.subject import about
-from runner.model.units import format_count, format_instant, format_seconds
+from runner.model.units import TICK, format_count, format_instant, format_seconds
 from runner.runs.firing import Stopped, Watching, fire, recover
 from runner.runs.notifying import Describe, Notifier
 from runner.runs.retrying import list_retries
@@ -62,8 +62,6 @@ _GONE_S = 45.0
 _GONE_NOW_S = 5.0
 # What the machine lacks for a while, which is no defect.
 _WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
-# Fire times are whole microseconds.
-_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -328,7 +326,7 @@ class Daemon:
             self._workers.hand_over(Firing(job, Cause.SCHEDULE, [last]))
             return
         with about(job.spec.name):
-            if owed := self._record_missed(job, first - _TICK, last, "the machine or the daemon was held up"):
+            if owed := self._record_missed(job, first - TICK, last, "the machine or the daemon was held up"):
                 self._workers.hand_over(Firing(job, Cause.CATCHUP, owed))
 
     def _follow_ended(self) -> None:
@@ -422,7 +420,7 @@ class Daemon:
     def _tell(self, job: Job, run: Run) -> bool:
         """Tell of a run that has ended; returns whether who wants to know of it could be found."""
         _log.log(
-            logging.ERROR if run.status in {Status.FAILED, Status.TIMED_OUT} else logging.INFO,
+            logging.ERROR if run.status.is_failure else logging.INFO,
             "%s in %s%s",
             run.status.value,
             format_seconds(run.wall_s),

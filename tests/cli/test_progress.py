@@ -49,7 +49,8 @@ def test_a_pipe_sees_no_progress(program: Program, tree: Path) -> None:
 
 
 def test_an_interrupt_cancels_the_run_and_leaves_nothing_behind(program: Program, tree: Path) -> None:
-    process = program.start("run", enlarge(tree), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    program.out("schedule", enlarge(tree), "--every", "1h")
+    process = program.start("run", "docs", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     everyone = [freeze_trial(process.pid), *family(process.pid)]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
@@ -60,7 +61,8 @@ def test_an_interrupt_cancels_the_run_and_leaves_nothing_behind(program: Program
 
 
 def test_kill_nine_of_a_run_by_hand_leaves_an_interrupted_run(program: Program, tree: Path) -> None:
-    process = program.start("run", enlarge(tree), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program.out("schedule", enlarge(tree), "--every", "1h")
+    process = program.start("run", "docs", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     everyone = [freeze_trial(process.pid), *family(process.pid)]
     process.kill()
     process.wait()
@@ -70,7 +72,8 @@ def test_kill_nine_of_a_run_by_hand_leaves_an_interrupted_run(program: Program, 
 
 
 def test_a_killed_trial_fails_its_run_and_keeps_the_other_execution(program: Program, tree: Path) -> None:
-    process = program.start("run", enlarge(tree), "--format", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    program.out("schedule", enlarge(tree), "--every", "1h")
+    process = program.start("run", "docs", "--format", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     freeze_trial(process.pid).kill()
     out, _ = process.communicate(timeout=20)
     run = json.loads(out)

@@ -103,7 +103,8 @@ def test_fire_times_slept_through_are_one_missed_row(program: Program, tree: Pat
 def test_a_firing_that_waits_when_the_daemon_is_killed_is_missed_not_lost(program: Program, tree: Path) -> None:
     other = tree.with_name("other")
     other.mkdir()
-    by_hand = program.start("run", enlarge(other), stdout=-3, stderr=-3)
+    program.out("schedule", enlarge(other), "--at", "2099-01-01T00:00:00Z")
+    by_hand = program.start("run", "other", stdout=-3, stderr=-3)
     trial = freeze_trial(by_hand.pid)
     try:
         job = registered(program, tree, every="1s", ago=timedelta())
