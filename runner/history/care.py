@@ -6,6 +6,7 @@ from sqlalchemy import and_, func, or_, select
 
 from runner.history.database import Database
 from runner.history.tables import files, folders, problems
+from runner.model.errors import DatabaseUnusable
 from runner.model.units import format_count
 
 
@@ -29,9 +30,11 @@ def copy_database(database: Database, target: Path) -> None:
     """Copy a database in use, consistently, into a file that does not exist yet.
 
     Raises:
-        DatabaseUnusable: If there is something at *target* already, or it can't be written, or a server is to make
-            the copy.
+        DatabaseUnusable: If *target* names no file, there is something there already, it can't be written, or a server
+            is to make the copy.
     """
+    if not target.name:  # as of a path that is empty, of . and of /
+        raise DatabaseUnusable(f"{str(target)!r} names no file; give the backup a name, such as copy.db")
     with database.explaining():
         database.location.copy(database.engine, target)
 
