@@ -137,7 +137,9 @@ def get_run(database: Database, run_id: int) -> Run:
     """
     found = find_run(database, EVERY_RUN.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else None
     if found is None:
-        raise Unknown(f"there is no run {run_id}; see `runner history`")
+        # Numbers are given once, in order.
+        why = ": it was forgotten" if 0 < run_id < newest_run_id(database) else ""
+        raise Unknown(f"there is no run {run_id}{why}; see `runner history`")
     return found
 
 

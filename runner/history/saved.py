@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, select
 
 from runner.history.database import Database
 from runner.history.runs import EVERY_RUN, find_run
-from runner.history.tables import runs
+from runner.history.tables import files, runs
 from runner.model.jobs import Job
 from runner.model.runs import Run
 
@@ -20,6 +20,13 @@ def find_last_saved(database: Database, job: Job, at: datetime) -> Run | None:
 def find_first_saved(database: Database, job: Job) -> Run | None:
     """Find the oldest run of a job that has saved what it found; None if there is none."""
     return find_run(database, _saved(job).order_by(runs.c.id))
+
+
+def saw_before(database: Database, run: Run) -> bool:
+    """Whether a file is known to have been found by a run of the same job before this one, which may be forgotten."""
+    query = select(files.c.job_id).where(files.c.job_id == run.job_id, files.c.first_run_id < run.run_id).limit(1)
+    with database.read() as connection:
+        return connection.execute(query).first() is not None
 
 
 def find_saved_before(database: Database, job: Job, run: Run) -> Run | None:

@@ -7,7 +7,13 @@ from datetime import datetime
 from runner.history.contents import has_folder
 from runner.history.database import Database
 from runner.history.runs import get_run
-from runner.history.saved import find_first_saved, find_last_saved, find_saved_before, list_selections_between
+from runner.history.saved import (
+    find_first_saved,
+    find_last_saved,
+    find_saved_before,
+    list_selections_between,
+    saw_before,
+)
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Run
@@ -64,11 +70,19 @@ def find_state(database: Database, job: Job, run: int | None, at: str | None, no
             raise UsageError(
                 f"no run of {job.spec.name!r} has been saved yet; start one with `runner run {job.job_id}`"
             )
+        if saw_before(database, first):
+            raise UsageError(f"{_what_is_left(first)}; ask for it or for a later one")
         raise UsageError(
             f"no run of {job.spec.name!r} had been saved by {at}; the first was run {first.run_id}, "
             f"at {format_instant(first.finished_at)}"
         )
     return saved
+
+
+def _what_is_left(first: Run) -> str:
+    assert first.finished_at is not None  # noqa: S101  it was saved
+    begins = f"run {first.run_id}, at {format_instant(first.finished_at)}"
+    return f"older runs were forgotten, and what is left begins with {begins}"
 
 
 def find_span(
@@ -86,6 +100,8 @@ def find_span(
     Raises:
         UsageError: If what is given can't be meant.
     """
+    if since is not None and until is not None and parse_instant(since, now=now) > parse_instant(until, now=now):
+        raise UsageError("--since lies after --until; exchange them")
     after = find_state(database, job, to_run, until, now)
     notes: list[str] = []
     before: Run | None = None
@@ -95,15 +111,23 @@ def find_span(
     elif from_run is None and _lies_before_history(database, job, since, now):
         # What a run changed is the same however it is asked for: by the first one all that it found was added.
         first = find_first_saved(database, job) or after
-        begins = f"the history begins with run {first.run_id}, at {format_instant(first.finished_at or now)}"
-        notes.append(f"{begins}; what it found counts as added, but not with --from {first.run_id}")
+        notes.append(_beginning(database, first, now))
     else:
         before = find_state(database, job, from_run, since, now)
     if before is not None and before.run_id > after.run_id:
-        raise UsageError(f"run {before.run_id} comes after run {after.run_id}; exchange them")
+        start = f"run {from_run}" if from_run is not None else f"--since {since}"
+        end = f"run {to_run}" if to_run is not None else f"--until {until}"
+        raise UsageError(f"{start} comes after {end}; exchange them")
     if len(list_selections_between(database, job, before or first, after)) > 1:
         notes.append("the job looked for something else meanwhile, so that not every change is one of the tree")
     return Span(before=before, first=first, after=after, notes=tuple(notes))
+
+
+def _beginning(database: Database, first: Run, now: datetime) -> str:
+    if saw_before(database, first):
+        return f"{_what_is_left(first)}; what that changed counts, but not with --from {first.run_id}"
+    begins = f"the history begins with run {first.run_id}, at {format_instant(first.finished_at or now)}"
+    return f"{begins}; what it found counts as added, but not with --from {first.run_id}"
 
 
 def _lies_before_history(database: Database, job: Job, since: str | None, now: datetime) -> bool:

@@ -85,6 +85,22 @@ def test_changes_since_before_a_history_that_was_pruned_begin_with_what_is_left(
 
 
 @pytest.mark.usefixtures("tree")
+def test_of_runs_that_were_forgotten_it_is_said_that_they_were(program: Program) -> None:
+    program.out("run", "tree")
+    times = {run["run"]: run["finished_at"] for run in program.json("history")}
+    program.out("prune", "--keep", "1")
+    done = program.quick("changes", "tree", "--since", "30d")
+    left = f"older runs were forgotten, and what is left begins with run 5, at {times[5]}"
+    assert f"note: {left}; what that changed counts, but not with --from 5\n" == done.stderr.decode()
+    assert b"no changes\n" == done.stdout
+    for asked in (("files", "tree", "--at"), ("changes", "tree", "--until")):
+        done = program.quick(*asked, times[2])
+        assert (2, f"runner: {left}; ask for it or for a later one\n") == (done.returncode, done.stderr.decode())
+    assert b"runner: there is no run 3: it was forgotten; see `runner history`\n" == program.quick("show", "3").stderr
+    assert b"runner: there is no run 6; see `runner history`\n" == program.quick("show", "6").stderr
+
+
+@pytest.mark.usefixtures("tree")
 def test_a_change_of_what_is_looked_for_is_told(program: Program) -> None:
     program.out("edit", "tree", "--pattern", "*.txt")
     program.out("run", "tree")
@@ -135,6 +151,9 @@ def test_a_file_has_a_life(program: Program, tree: Path) -> None:
         ("changes tree --since 2099-01-01", "lies in the future"),
         ("changes tree --until 2000-01-01", "had been saved by 2000-01-01; the first was run 1"),
         ("changes tree --from 3 --to 2", "run 3 comes after run 2; exchange them"),
+        ("changes tree --since 1s --until 2s", "--since lies after --until; exchange them"),
+        ("changes tree --from 3 --until {2}", "run 3 comes after --until {2}; exchange them"),
+        ("changes tree --since {3} --to 2", "--since {3} comes after run 2; exchange them"),
         ("changes tree --from 99", "there is no run 99"),
         ("changes tree --from 5", "is one of the job 'other'"),
         ("changes tree --from 1 --since 1d", "exclude each other"),
@@ -155,12 +174,13 @@ def test_a_file_has_a_life(program: Program, tree: Path) -> None:
 def test_what_can_not_be_meant_is_said_in_one_line(program: Program, arguments: str, said: str | None) -> None:
     (program.folder / "other").mkdir()
     program.out("run", "./other")
-    done = program.quick(*(word.strip("'") for word in arguments.split()))
+    times = ["", *(run["finished_at"] for run in reversed(program.json("history")))]
+    done = program.quick(*(word.strip("'") for word in arguments.format(*times).split()))
     if said is None:
         assert 0 == done.returncode
         return
     assert (2, b"") == (done.returncode, done.stdout)
-    assert said in done.stderr.decode()
+    assert said.format(*times) in done.stderr.decode()
     assert 1 == done.stderr.count(b"\n")
 
 

@@ -27,7 +27,7 @@ from runner.history.runs import (
     list_runs_numbered,
     newest_run_id,
 )
-from runner.history.saved import find_last_saved, find_saved_before, shows_changes
+from runner.history.saved import find_last_saved, find_saved_before, saw_before, shows_changes
 from runner.history.timings import list_counts, list_timings
 from runner.model.jobs import Event, Notify
 from runner.model.runs import Status
@@ -74,6 +74,7 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "changes since": lambda database: list_changes(database, 4, 200, 600),
     "state at an instant": lambda database: find_last_saved(database, job(database), NOW - timedelta(hours=9)),
     "run before": lambda database: find_saved_before(database, job(database), get_run(database, 400)),
+    "whether older runs were forgotten": lambda database: saw_before(database, get_run(database, 300)),
     "timings": lambda database: list_timings(database, 4, since=NOW - timedelta(days=90)),
     "counts": lambda database: list_counts(database, 4, since=NOW - timedelta(days=90)),
     "what is going on": list_owners,
