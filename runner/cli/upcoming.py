@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from runner.model.jobs import Job
+    from runner.schedules.firing import FireTime
 
 
 def register(app: typer.Typer) -> None:
@@ -25,10 +26,14 @@ def upcoming(
 ) -> None:
     """Show the coming fire times, with the gaps and repeats of daylight saving marked.
 
+    Of a paused job, which is only shown by its name, they are marked as such: it fires at none of them until it is
+    resumed.
+
     [bold]Example[/bold]
 
     runner next docs --count 10
     """
+    from dataclasses import replace
     from datetime import UTC, datetime
     from heapq import merge
     from itertools import islice
@@ -38,11 +43,15 @@ def upcoming(
     from runner.model.units import format_instant
     from runner.schedules.firing import coming
 
+    def notes_on(one: "Job", time: "FireTime") -> "FireTime":
+        notes = [note for note in ("paused" if one.spec.paused else "", time.note) if note]
+        return replace(time, note="; ".join(notes))
+
     now = datetime.now(UTC)
     with options.opened(db) as (database, _):
         chosen = list_jobs(database) if job is None else [get_job(database, job)]
     lists = [
-        [(time.at, one.spec.name, time) for time in coming(one.spec.schedule, one.job_id, now, count)]
+        [(time.at, one.spec.name, notes_on(one, time)) for time in coming(one.spec.schedule, one.job_id, now, count)]
         for one in chosen
         if one.spec.schedule is not None and (job is not None or next_firing(one, now) is not None)
     ]

@@ -91,6 +91,8 @@ def test_edit_pause_resume_and_remove(program: Program, tree: Path) -> None:
     assert ["book", "cron 30 2 * * mon-fri", "Europe/Berlin", True, None] == [
         job[key] for key in ("name", "schedule", "timezone", "paused", "next_at")
     ]
+    assert [["paused"], []] == [[time["note"] for time in program.json("next", *of, "-n", "1")] for of in (["1"], [])]
+    assert " paused" in program.out("next", "book")
     program.out("resume", "1")
     times = program.json("next", "book", "--count", "7")
     assert 7 == len(times)
