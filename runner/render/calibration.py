@@ -227,6 +227,10 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     parts.append(
         Text("speed-up: the median of all ratios between single executions, with its 95 % interval", style="dim")
     )
+    if any(_is_slower(row) for row in [*record["scaling"], *record["start_methods"]]):
+        parts.append(
+            Text("serial fraction: of a pool that was slower, the part of its time that its start-up took", style="dim")
+        )
     parts += [_title("workers"), _compared_table(record["scaling"], label=_worker_label)]
     parts += [_title(f"start methods, pool of {workers}")]
     parts += [_compared_table(record["start_methods"], label=lambda row: str(row["start_method"]))]
@@ -239,7 +243,7 @@ def _noise_sentence(noise: Record | None) -> str:
         return "noise: too few rounds to tell; 4 are enough"
     low, high = noise["interval"]
     return (
-        f"noise: sequential took {noise['ratio']:.3f} of its own wall time (95 % interval {low:.3f} to {high:.3f}), "
+        f"noise: sequential took {noise['ratio']:.3f} times as long as itself (95 % interval {low:.3f} to {high:.3f}), "
         f"so that these rounds can't tell differences under {noise['floor']:.1%}; more rounds can"
     )
 
@@ -309,9 +313,13 @@ def _number(value: float | None, spec: str) -> Cell:
 
 def _serial(row: Record) -> Cell:
     """Give the serial fraction; where the pool was slower, how much of its time it took to start instead."""
-    if row["speed_up"] is not None and row["speed_up"] < 1:
+    if _is_slower(row):
         return Cell(f"start-up {row['startup_s'] / row['wall_s']:.0%}")
     return _number(row["serial_fraction"], ".2f")
+
+
+def _is_slower(row: Record) -> bool:
+    return row["speed_up"] is not None and row["speed_up"] < 1
 
 
 def _interval(bounds: Sequence[float] | None) -> Cell:

@@ -13,7 +13,7 @@ from runner.render.grid import Cell, Column, Grid
 from runner.render.records import Record
 from runner.render.tables import MINUS, NOTHING, clock
 from runner.trends.compare import Interval, Verdict
-from runner.trends.report import VALUES, Comparison, Creep, Event, Metric, Place, Regression, by_strategy
+from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression, by_strategy
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise")
 
@@ -29,6 +29,13 @@ _NAMES = {
     Metric.CPU: "CPU time",
     Metric.STARTUP: "start-up",
     Metric.MEMORY: "peak memory",
+}
+# By whether the wall time rose.
+_CAUSES = {
+    (Cause.TREE, True): "the tree grew",
+    (Cause.TREE, False): "the tree shrank",
+    (Cause.SPEED, True): "each entry takes longer",
+    (Cause.SPEED, False): "each entry takes less time",
 }
 # A plot shows at most so many points of a strategy, each the median of some runs.
 _POINTS = 120
@@ -146,7 +153,7 @@ def _comparison_sentence(one: Comparison) -> str:
     where = "as it comes" if one.place is Place.AS_IT_COMES else "with a warm cache"
     if one.ratio is None or one.verdict is None:
         return f"{one.other} against {one.baseline} {where}: {one.message}."
-    interval = f"{one.ratio.estimate:.2f} of its wall time, 95 % interval {one.ratio.low:.2f} to {one.ratio.high:.2f}"
+    interval = f"{one.ratio.estimate:.2f} times as long, 95 % interval {one.ratio.low:.2f} to {one.ratio.high:.2f}"
     more = ""
     if one.verdict is Verdict.UNDECIDED:
         more = (
@@ -184,7 +191,7 @@ def _event_sentences(events: Sequence[Event], metric: Metric) -> list[str]:
     for event in events:
         change = event.step.ratio.estimate - 1
         interval = " to ".join(f"{bound - 1:+.0%}" for bound in (event.step.ratio.low, event.step.ratio.high))
-        why = f": {event.cause.value}" if event.cause else ""
+        why = f": {_CAUSES[event.cause, change > 0]}" if event.cause else ""
         sentences.append(
             f"{event.strategy}, {_NAMES[metric]}: {change:+.0%} since run {event.run} (95 % interval {interval}){why}"
         )

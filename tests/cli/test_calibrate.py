@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Pat
     shown = program.out("calibrate", tree, "--rounds", "4", "--workers", "1")
     flat = " ".join(shown.split())
     assert "720 files in 13 folders, 732 entries; 4 rounds, medians" in flat
-    for part in ("noise: sequential took", "workers", "pool of 2", "start methods, pool of 1", "forkserver", "sizes"):
+    assert re.search(r"noise: sequential took [0-9.]+ times as long as itself \(95 % interval", flat)
+    for part in ("workers", "pool of 2", "start methods, pool of 1", "forkserver", "sizes"):
         assert part in flat
     assert "no break-even: the subtrees span too little" in flat
     assert shown == program.out("calibrate", tree, "--last")
@@ -50,6 +52,10 @@ def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Pat
         assert pool["interval"][0] <= pool["speed_up"] <= pool["interval"][1]
     assert {"fork", "forkserver", "spawn"} == {row["start_method"] for row in told["start_methods"]}
     assert (None, None) == (told["break_even_entries"], told["break_even_interval"])
+
+    slower = [row for row in [*pools, *told["start_methods"]] if row["speed_up"] < 1]
+    assert len(slower) == len(re.findall("start-up [0-9]+%", flat))
+    assert bool(slower) is ("serial fraction: of a pool that was slower, the part of its time" in flat)
 
     lines = [json.loads(line) for line in program.out("calibrate", tree, "--last", "--format", "jsonl").splitlines()]
     rows = list(csv.DictReader(io.StringIO(program.out("calibrate", tree, "--last", "--format", "csv"))))
