@@ -1,6 +1,5 @@
 """``runner lesson``: the lesson's experiments, measured honestly."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def lesson(
     directory: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="[DIR]", help="The lesson's folder of folders; else a fresh sample.", show_default=False
         ),
@@ -38,6 +37,7 @@ def lesson(
     runner lesson ./directories --workers 4
     """
     import tempfile
+    from pathlib import Path
 
     from rich.progress import Progress
 
@@ -56,8 +56,8 @@ def lesson(
         Progress(console=console, transient=True, disable=not console.is_terminal) as bars,
     ):
         if directory is None:
-            directory = Path(scratch, "directories")
-            write_sample(load_recipe("lesson"), directory)
+            write_sample(load_recipe("lesson"), Path(scratch, "directories"))
+            directory = f"{scratch}/directories"
         task = bars.add_task("measuring", total=4 * rounds)
         measurements = carry_out_lesson(
             check_root(directory),

@@ -1,6 +1,5 @@
 """``runner sample``: writes a sample tree from a recipe."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder to write; new or empty.", show_default=False)
+        str, typer.Argument(metavar="DIR", help="The folder to write; new or empty.", show_default=False)
     ],
     recipe: Annotated[
         str, typer.Option("--recipe", "-r", metavar="NAME|FILE", help="lesson, demo, wide, deep, or a TOML file.")
@@ -29,18 +28,23 @@ def sample(
 
     runner sample /tmp/wide --recipe wide
     """
+    from pathlib import Path
+
     from rich.progress import Progress
 
+    from runner.model.errors import UsageError
     from runner.model.units import format_count
     from runner.render.console import make_console
     from runner.samples.loading import load_recipe
     from runner.samples.writing import write_sample
 
+    if not directory:  # which would mean the current folder
+        raise UsageError("the folder's name is empty; name a new folder, or write . for this one")
     loaded = load_recipe(recipe)
     console = make_console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("writing", total=loaded.files)
-        write_sample(loaded, directory, lambda written: bars.update(task, completed=written))
+        write_sample(loaded, Path(directory), lambda written: bars.update(task, completed=written))
     typer.echo(
         f"wrote {format_count(loaded.files, 'file')} in {format_count(loaded.folders, 'folder')} to {directory}",
         err=True,

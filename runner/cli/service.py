@@ -179,6 +179,8 @@ def _account(name: str | None) -> "tuple[str, Path]":
 
     from runner.model.errors import UsageError
 
+    if name == "":
+        raise UsageError("the name given by --user-account is empty; name an account of this machine")
     # Whoever says sudo has scheduled their jobs as themselves.
     name = name or (os.environ.get("SUDO_USER") if os.geteuid() == 0 else None)
     try:

@@ -86,6 +86,8 @@ def load_jobs(file: str, now: datetime) -> JobsFile:
     Raises:
         UsageError: If it can't be read, and as :func:`read_jobs` does.
     """
+    if not file:  # which would mean the current folder
+        raise UsageError("the file's name is empty; name a file, or write - for standard input")
     path = os.path.abspath(os.fsencode(file))  # noqa: PTH100
     try:
         with open(path, "rb") as opened:  # noqa: PTH123

@@ -199,6 +199,21 @@ def test_every_bad_input_is_one_line_with_nothing_changed(known: Program, subtes
             assert before == (jobs_of(known), known.history(), sorted(os.listdir(known.folder)))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("lesson ''", "sample ''", "sample '' --recipe demo", "jobs apply ''", "files docs --under ''"),
+        *("service print --system --user-account ''", "schedule '' --every 1h", "calibrate ''"),
+    ],
+)
+def test_what_is_empty_is_said_to_be_and_means_nothing_else(known: Program, line: str) -> None:
+    before = sorted(os.listdir(known.folder))
+    done = known.quick(*shlex.split(line))
+    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+    assert b" is empty; " in done.stderr
+    assert before == sorted(os.listdir(known.folder))
+
+
 @pytest.mark.parametrize("line", ["schedule missing --every 1h", "bogus", "history --limit 0", "show abc"])
 def test_bad_input_creates_no_database(program: Program, line: str) -> None:
     done = program.call(*line.split())
