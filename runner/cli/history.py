@@ -137,7 +137,7 @@ def _parse_statuses(texts: "Sequence[str]") -> "list[Status]":
     from runner.model.errors import UsageError
     from runner.model.runs import Status
 
-    try:
-        return [Status(text) for text in texts]
-    except ValueError as error:
-        raise UsageError(f"{error}; choose from {', '.join(Status)}") from None
+    for text in texts:
+        if text not in set(Status):
+            raise UsageError(f"there is no status {text!r}; choose from {', '.join(Status)}")
+    return [Status(text) for text in texts]

@@ -3,6 +3,7 @@
 import errno
 import inspect
 import os
+import re
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -32,6 +33,8 @@ from runner.cli import (
 )
 from runner.cli.settings import load_settings
 from runner.model.errors import RunnerError
+
+_NO_NUMBER = re.compile(r"is not a valid int(?: range)?\b")
 
 app = typer.Typer(
     name="runner",
@@ -111,8 +114,9 @@ def main() -> None:
         sys.stdout.flush()
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "runner"
-        _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", error.exit_code)
+        command = context.command_path if context is not None else _meant(sys.argv[1:])
+        what = _NO_NUMBER.sub("is not a whole number", error.format_message().rstrip("."))
+        _fail(f"{what}; see `{command} --help`", error.exit_code)
     except RunnerError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -127,6 +131,16 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  the process ends here
         _fail_by_defect(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _meant(words: list[str]) -> str:
+    """Name the command that a person meant whose last option lacks its value: that error does not know."""
+    path, group = "runner", typer.main.get_command(app)
+    for word in words:
+        inner = getattr(group, "commands", {}).get(word)
+        if inner is not None:
+            path, group = f"{path} {word}", inner
+    return path
 
 
 def _fail(message: str, code: int) -> NoReturn:

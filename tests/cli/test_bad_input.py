@@ -214,6 +214,27 @@ def test_what_is_empty_is_said_to_be_and_means_nothing_else(known: Program, line
     assert before == sorted(os.listdir(known.folder))
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("regressions --fail-over", "see `runner regressions --help`"),
+        ("db path --db", "see `runner db path --help`"),
+        ("jobs --format", "see `runner jobs --help`"),
+        ("jobs apply --format", "see `runner jobs apply --help`"),
+        ("--db x.db schedule docs --every", "see `runner schedule --help`"),
+        ("--db", "see `runner --help`"),
+        ("show abc", "'abc' is not a whole number; see `runner show --help`"),
+        ("history -n many", "'many' is not a whole number; see `runner history --help`"),
+        ("history --status bogus", "there is no status 'bogus'; choose from running, succeeded,"),
+    ],
+)
+def test_the_help_that_is_named_is_that_of_the_command(program: Program, line: str, said: str) -> None:
+    done = program.quick(*line.split())
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert said in done.stderr.decode()
+    assert 1 == done.stderr.count(b"\n")
+
+
 @pytest.mark.parametrize("line", ["schedule missing --every 1h", "bogus", "history --limit 0", "show abc"])
 def test_bad_input_creates_no_database(program: Program, line: str) -> None:
     done = program.call(*line.split())
