@@ -44,7 +44,7 @@ def edit(
 
     runner edit docs --exclude '' --workers auto --timeout none
     """
-    from dataclasses import replace
+    from dataclasses import astuple, replace
     from datetime import UTC, datetime
 
     from runner.cli.choices import Choices
@@ -78,6 +78,8 @@ def edit(
         spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)
         spec = check_spec(choices.apply(spec))
         if spec == known.spec:
+            if all(value is None for value in (every, cron, at, timezone, jitter, name, *astuple(choices))):
+                raise UsageError("nothing says what to change; give --every 2h, --pattern '*.txt' or the like")
             raise UsageError(f"nothing is changed: the job {known.spec.name!r} is so already; see `runner edit --help`")
         doubts = find_doubts(spec, known.spec)
         change_job(database, known, spec, now)

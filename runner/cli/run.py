@@ -1,11 +1,14 @@
 """``runner run``: one run now, in the foreground."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner.cli import options
 from runner.cli.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    from runner.model.jobs import Job, JobSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -52,8 +55,14 @@ def run(
     from runner.runs.notifying import Notifier
     from runner.runs.registering import find_or_add, names_folder
 
+    def add(spec: "JobSpec") -> "Job":
+        job = add_job(database, spec, datetime.now(UTC))
+        told = f"{spec.name} is registered as job {job.job_id}, without a schedule"
+        typer.echo(f"note: {told}; `runner remove {spec.name}` removes it", err=True)
+        return job
+
     with options.opened(db, creating=lambda: names_folder(target)) as (database, settings):
-        job = find_or_add(database, target, lambda spec: add_job(database, spec, datetime.now(UTC)))
+        job = find_or_add(database, target, add)
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt()
         with shown_progress(last[0].directories if last else None, interrupt) as watching, about(job.spec.name):

@@ -162,7 +162,10 @@ def change_schedule(
         if old is not None:
             timezone = old.timezone if timezone is None else timezone
             jitter = format_duration(old.jitter_s) if jitter is None and old.jitter_s else jitter
-        return parse_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
+        new = parse_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
+        if old is not None and (old.kind, old.expression) == (new.kind, new.expression):
+            return replace(new, anchor_at=old.anchor_at)
+        return new
     changed = replace(
         old,
         timezone=old.timezone if timezone is None else load_zone(timezone).key,

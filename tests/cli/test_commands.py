@@ -60,8 +60,8 @@ def test_from_schedule_to_history(program: Program, tree: Path) -> None:
 
 
 def test_a_folder_without_a_job_gets_one_and_keeps_it(program: Program, tree: Path) -> None:
-    for _ in range(2):
-        assert b"" == program.quick("run", tree, "--format", "jsonl").stderr
+    said = b"note: docs is registered as job 1, without a schedule; `runner remove docs` removes it\n"
+    assert [said, b""] == [program.quick("run", tree, "--format", "jsonl").stderr for _ in range(2)]
     (job,) = program.json("jobs")
     assert ["docs", None] == [job["name"], job["schedule"]]
     assert [0, 7] == [run["added"] for run in program.json("history", "docs")]
@@ -101,6 +101,20 @@ def test_edit_pause_resume_and_remove(program: Program, tree: Path) -> None:
     program.out("remove", "book")
     assert [] == program.json("jobs")
     assert 1 == len(program.json("history", "book"))  # history stays
+
+
+def test_an_edit_to_what_a_job_is_already_changes_nothing(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--jitter", "5m")
+    before = program.json("next", "docs")
+    for flags in (("--every", "60m"), ("--every", "1h", "--jitter", "5m"), ("--name", "docs")):
+        done = program.quick("edit", "docs", *flags)
+        assert (2, True) == (done.returncode, b"nothing is changed: " in done.stderr)
+    assert b"the job 'docs' is so already" in program.quick("edit", "docs", "--every", "1h").stderr
+    assert b"nothing says what to change; give --every" in program.quick("edit", "docs").stderr
+    program.out("edit", "docs", "--every", "1h", "--workers", "2")
+    assert before == program.json("next", "docs")
+    program.out("edit", "docs", "--every", "2h")
+    assert before != program.json("next", "docs")
 
 
 def test_choices_that_come_to_nothing_are_told_in_a_line_and_made(program: Program, tree: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -231,3 +232,13 @@ def test_a_new_interval_keeps_the_jitter_unless_told_otherwise() -> None:
     assert ("20m", 300) == (kept.expression, kept.jitter_s)
     assert ("10m", 0) == (dropped.expression, dropped.jitter_s)
     assert change_schedule(old, now=NOW) is old
+
+
+def test_an_interval_that_stays_the_same_keeps_its_phase() -> None:
+    old = parse_schedule(every="1h", timezone="UTC", now=NOW)
+    later = NOW + timedelta(minutes=25)
+    assert old == change_schedule(old, every="60m", now=later)
+    assert replace(old, jitter_s=300) == change_schedule(old, every="1h", jitter="5m", now=later)
+    other = change_schedule(old, every="2h", now=later)
+    assert other is not None
+    assert later == other.anchor_at
