@@ -40,7 +40,8 @@ def daemon(
     Jobs that are scheduled, changed, paused or removed meanwhile are followed within two seconds. A running run has
     five seconds to finish when the daemon is stopped; a second signal ends it at once. Where something does not answer,
     like the database, the daemon ends by force, with 1: 45 seconds after the first signal, five after the second. On
-    SIGHUP it reads the settings again, but for where and how it logs and measures.
+    SIGHUP it reads the settings again; another database, and where and how it logs and measures, take effect when it
+    is started anew.
 
     [bold]Example[/bold]
 

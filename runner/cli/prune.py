@@ -19,7 +19,9 @@ def prune(
     ] = None,
     keep: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Keep so many runs of each job, the newest.", show_default=False),
+        typer.Option(
+            metavar="N", min=1, help="Keep so many runs of each job, the newest carried out.", show_default=False
+        ),
     ] = None,
     keep_failures: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--keep-failures", help="Keep runs that failed, were partial, timed out or interrupted.")

@@ -22,7 +22,8 @@ class Retention:
 
     Attributes:
         since: Those that started, or should have, at or after this instant; None for none.
-        newest: So many of each job, counted from the last; None for none.
+        newest: So many of each job that were carried out or are going on, counted from the last, and what came after
+            the oldest of them; None for none.
         failures: Whether those that failed are kept whatever their age.
     """
 
@@ -101,7 +102,14 @@ def _prunable(connection: Connection, job_id: int, retention: Retention) -> list
     if retention.since is not None:
         conditions.append(func.coalesce(runs.c.started_at, runs.c.scheduled_at) < retention.since)
     if retention.newest is not None:
-        newest = select(runs.c.id).where(own).order_by(runs.c.id.desc()).limit(1).offset(max(0, retention.newest - 1))
+        carried_out = runs.c.started_at.is_not(None)
+        newest = (
+            select(runs.c.id)
+            .where(own, carried_out)
+            .order_by(runs.c.id.desc())
+            .limit(1)
+            .offset(max(0, retention.newest - 1))
+        )
         oldest_kept = connection.execute(newest).scalar()
         conditions.append(runs.c.id < (oldest_kept or 0) if retention.newest else own)
     if retention.failures:

@@ -114,6 +114,16 @@ def test_only_what_is_older_and_beyond_the_newest_goes(database: Database) -> No
     assert 0 == count_prunable(database, Retention(newest=1), job.job_id + 1)
 
 
+def test_what_was_not_carried_out_is_no_run_to_be_kept(database: Database) -> None:
+    job = some_job(database)
+    for _ in range(3):
+        play(database, job, snapshot())
+        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=NOW, now=NOW, message="m")
+    assert 0 == count_prunable(database, Retention(newest=4))
+    assert 2 == prune(database, Retention(newest=2)).runs
+    assert [6, 5, 4, 3] == [run.run_id for run in list_runs(database, job=job)]
+
+
 def test_the_database_shrinks(database: Database) -> None:
     job = some_job(database)
     for number in range(8):
