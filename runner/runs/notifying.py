@@ -192,5 +192,5 @@ def _report(run: Run, notify: Notify, told: Told) -> None:
     if told.exit_code == 0:
         _log.info("%s told to %s", *said)
     else:
-        how = "was not carried out" if told.exit_code is None else f"ended with {told.exit_code}"
+        how = told.why or f"ended with {told.exit_code}"
         _log.warning("%s not told: %s %s; see `runner show %d`", *said, how, run.run_id)

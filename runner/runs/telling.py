@@ -31,11 +31,13 @@ class Told:
     Attributes:
         exit_code: How it ended, negative for a signal; None if it was not started, or stopped before it had ended.
         wall_s: Seconds that it took.
-        message: What went wrong, and the end of what it wrote to stderr; None if there is nothing to say.
+        why: What went wrong, as it may be logged; None for an exit code alone.
+        message: The same, and the end of what it wrote to stderr; None if there is nothing to say.
     """
 
     exit_code: int | None
     wall_s: float
+    why: str | None
     message: str | None
 
 
@@ -75,6 +77,7 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
     return Told(
         exit_code=exit_code,
         wall_s=time.monotonic() - began,
+        why=why or None,
         message=": ".join(filter(None, (why, said))) or None,
     )
 

@@ -25,7 +25,7 @@ from runner.model.jobs import Event, Job, JobSpec, Notify, Schedule, ScheduleKin
 from runner.model.notifications import Notification
 from runner.model.runs import Cause, Execution, Run, Status
 from runner.render.records import show_record
-from runner.runs import notifying
+from runner.runs import notifying, telling
 from runner.runs.firing import Watching, fire
 from runner.runs.notifying import Notifier
 from runner.scan.found import whole
@@ -327,6 +327,18 @@ def newest_environment(world: World) -> int:
     return list_timings(world.database, world.job.job_id)[-1].environment
 
 
+def test_of_a_command_that_takes_too_long_that_is_what_is_logged(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "LIMIT_S", 0.5)
+    hangs = "import sys, time; sys.stderr.write('hunter2'); sys.stderr.flush(); time.sleep(60)"
+    world.change(notify=(Notify(Event.FAILURE, (sys.executable, "-c", hangs)),))
+    world.lose_root()
+    run = world.run(1)
+    said = f"failure not told: {sys.executable} ended after its time limit of 0.5 s; see `runner show {run.run_id}`"
+    assert [said] == [record.getMessage() for record in caplog.records]
+
+
 def test_every_command_is_recorded_with_how_it_took_it_and_none_stops_the_others(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -348,8 +360,11 @@ def test_every_command_is_recorded_with_how_it_took_it_and_none_stops_the_others
         (Event.FAILURE, commands[2], 0, None),
     ] == [(one.event, one.command, one.exit_code, one.message) for one in told]
     assert all(one.started_at > NOW and one.wall_s > 0 for one in told)
-    assert 3 == len(caplog.records)
-    assert "hunter2" not in caplog.text
+    assert [
+        "failure not told: /nowhere/mailer can't be started: No such file or directory; see `runner show 1`",
+        f"failure not told: {sys.executable} ended with 4; see `runner show 1`",
+        f"failure told to {sys.executable}",
+    ] == [record.getMessage() for record in caplog.records]
     # Who could not be started hears of it as soon as that can be done.
     second = world.run(2)
     assert [commands[0]] == [one.command for one in list_notifications(world.database, second)]
