@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.daemon.installing import Kind, Service
+    from runner.history.database import Location
 
 _app = typer.Typer(name="service", help="Leave the daemon to systemd or launchd, which start it with the machine.")
 
@@ -80,7 +81,7 @@ def install(
 
     runner service install --user
     """
-    from runner.daemon.installing import service_path, write_service
+    from runner.daemon.installing import is_there, service_path, write_service
 
     chosen, service, content = _described(kind, system=system, account=user_account, db=db)
     path = service_path(chosen, system=service.account is not None)
@@ -88,6 +89,8 @@ def install(
     sys.stdout.write(f"{path}\n")
     for line in _advice(chosen, service, path, replaced=replaced):
         typer.echo(line, err=True)
+    if not is_there(chosen):
+        typer.echo(f"note: {chosen} does not run here; the commands are for when it does", err=True)
 
 
 def uninstall(system: System = None, kind: KindName = None) -> None:
@@ -152,7 +155,10 @@ def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
         environment["RUNNER_SETTINGS"] = os.path.abspath(settings)  # noqa: PTH100  links stay as they were named
     named = db is not None or bool(os.environ.get("RUNNER_DB"))
     # The settings of whoever calls need not be those of the account that a service of the machine runs as.
-    location = locate(load_settings(db).db) if named or not system else None
+    chosen = load_settings(db) if named or settings or not system else None
+    location = locate(chosen.db) if chosen is not None and (named or not system) else None
+    if location is not None:
+        _check_database(location)
     if named and location is not None:
         command += ["--db", location.address()]
     server = location is not None and location.serves()
@@ -161,6 +167,21 @@ def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
         return Service(command=command, environment=environment, account=None, home=Path.home(), server=server)
     runs_as, home = _account(account)
     return Service(command=command, environment=environment, account=runs_as, home=home, server=server)
+
+
+def _check_database(location: "Location") -> None:
+    """Refuse a file that the daemon would refuse; whether a server answers now says nothing about later."""
+    from runner.history.database import Database
+    from runner.history.upgrade import find_revision
+
+    if location.serves():
+        return
+    location.check()
+    database = Database(location)
+    try:
+        find_revision(database)
+    finally:
+        database.close()
 
 
 def _program() -> list[str]:

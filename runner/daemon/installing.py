@@ -9,6 +9,8 @@ from pathlib import Path
 from runner.daemon.replacing import replace_file
 from runner.model.errors import UsageError
 
+# As sd_booted(3) has it.
+_SYSTEMD_RUNS = Path("/run/systemd/system")
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 _SYSTEM_DAEMONS = Path("/Library/LaunchDaemons")
 
@@ -51,6 +53,11 @@ def service_path(kind: Kind, *, system: bool) -> Path:
     # The specification has what is not absolute ignored.
     folder = Path(configuration) if os.path.isabs(configuration) else Path.home() / ".config"  # noqa: PTH117
     return folder / "systemd/user/runner.service"
+
+
+def is_there(kind: Kind) -> bool:
+    """Whether a service manager runs on this machine, as far as it can be told."""
+    return kind is Kind.LAUNCHD or _SYSTEMD_RUNS.is_dir()
 
 
 def write_service(path: Path, content: bytes, *, force: bool) -> bool:

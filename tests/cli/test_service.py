@@ -155,6 +155,31 @@ def test_a_settings_file_that_is_named_is_part_of_it_and_tells_of_a_server(progr
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("where", ["--user", "--system"])
+def test_what_the_daemon_would_refuse_is_refused_before(program: Program, tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
+    for asked in ("print", "install"):
+        assert "does not exist; create it" in refused(program, asked, where, "--db", str(tmp_path / "no/runner.db"))
+        assert "is not a SQLite database" in refused(program, asked, where, "--db", str(tmp_path / "file"))
+        program.environment["RUNNER_SETTINGS"] = "missing.toml"
+        assert "missing.toml named by RUNNER_SETTINGS does not exist" in refused(program, asked, where)
+        del program.environment["RUNNER_SETTINGS"]
+
+
+@pytest.mark.usefixtures("home")
+def test_that_systemd_does_not_run_here_is_told(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install = ["service", "install", "--user", "--kind"]
+    monkeypatch.setattr(installing, "_SYSTEMD_RUNS", tmp_path / "run")
+    note = b"note: systemd does not run here; the commands are for when it does\n"
+    assert note in program.quick(*install, "systemd").stderr
+    assert note not in program.quick(*install, "launchd").stderr
+    (tmp_path / "run").mkdir()
+    assert note not in program.quick(*install, "systemd").stderr
+
+
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("place", ["//me:hunter2@db.example/runs", "//me@db.example/runs?password=hunter2"])
 def test_a_password_is_not_written_where_everybody_can_read_it(program: Program, place: str) -> None:
     for arguments in (["print", "--user"], ["install", "--user"], ["install", "--system"]):
