@@ -1,8 +1,8 @@
 """Settings: defaults, then the settings file, then the environment, then flags; one frozen object."""
 
 import os
-import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,47 +81,52 @@ def _with_folder(path: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    from runner.model.toml import Document, NumberedTable
+
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError as error:
         if os.environ.get("RUNNER_SETTINGS"):
             raise UsageError(f"the settings file {path} named by RUNNER_SETTINGS does not exist") from error
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the settings file {path} can't be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the settings file {path} is not TOML: {error}") from error
-    allowed = [field.name for field in fields(Settings)]
-    for key, value in given.items():
-        if key not in allowed:
-            raise UsageError(f"the settings file {path} has an unknown key {key!r}; the keys are {', '.join(allowed)}")
-        if not _fits(key, value):
-            raise UsageError(f"the settings file {path} has an unusable value for {key}: {value!r}")
-    return given
+    except OSError as error:
+        raise UsageError(f"the settings file {path} can't be read: {error.strerror}; check its path") from error
+    document = Document(f"the settings file {path}", data)
+    table = NumberedTable(document, (), document.entries)
+    for key, (expected, fits) in _KEYS.items():
+        value = table.take(key)
+        if value is not None and not fits(value):
+            raise table.wrong(key, expected, value)
+    table.finish()
+    return document.entries
 
 
-_CHOICES = {"start_method": ("fork", "forkserver", "spawn"), "log_format": ("text", "json")}
+def _is_whole(least: int, most: int = 2**63 - 1) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _fits(key: str, value: object) -> bool:
-    match key:
-        case "start_method" | "log_format":
-            return value in _CHOICES[key]
-        case "runs_at_once":
-            return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
-        case "retain_for":
-            return isinstance(value, str) and _is_duration(value)
-        case "retain_runs":
-            return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        case "retain_failures":
-            return isinstance(value, bool)
-        case _:
-            return isinstance(value, str) and bool(value)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
-def _is_duration(text: str) -> bool:
+def _is_duration(value: object) -> bool:
     try:
-        parse_duration(text)
+        return isinstance(value, str) and bool(parse_duration(value))
     except UsageError:
         return False
-    return True
+
+
+# What the value of each key must be, in words, and whether one is that.
+_KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "db": ("the path of a file or a URL in quotes", _is_text),
+    "start_method": (
+        "one of 'fork', 'forkserver', 'spawn'",
+        lambda value: value in ("fork", "forkserver", "spawn"),
+    ),
+    "runs_at_once": ("a whole number from 1 to 64", _is_whole(1, 64)),
+    "retain_for": ("a duration such as '365d'", _is_duration),
+    "retain_runs": ("a whole number from 1 on", _is_whole(1)),
+    "retain_failures": ("true or false", lambda value: isinstance(value, bool)),
+    "log_format": ("one of 'text', 'json'", lambda value: value in ("text", "json")),
+    "metrics_file": ("the path of a file in quotes", _is_text),
+}

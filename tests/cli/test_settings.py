@@ -16,22 +16,28 @@ def configured(program: Program) -> Program:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("databse = 'x'", "unknown key 'databse'"),
-        ("db = ", "is not TOML"),
-        ("db = 7", "unusable value for db"),
-        ("db = ''", "unusable value for db"),
-        ("runs_at_once = true", "unusable value for runs_at_once"),
-        ("runs_at_once = 0", "unusable value for runs_at_once"),
-        ("retain_for = 'long'", "unusable value for retain_for"),
-        ("retain_runs = 0", "unusable value for retain_runs"),
-        ("retain_failures = 1", "unusable value for retain_failures"),
-        ("start_method = 'thread'", "unusable value for start_method"),
-        ("start_method = []", "unusable value for start_method"),
-        ("[db]\npath = 1", "unusable value for db"),
+        ("databse = 'x'", ":1: unknown key 'databse'; the keys are db, start_method, "),
+        ("retain_run = 7", ":1: unknown key 'retain_run'; did you mean 'retain_runs'?"),
+        ("\ndb = ", ":2: this is not TOML: "),
+        ("# caf\udce9\n", ":1: it is not UTF-8; save the file as UTF-8"),
+        ("db = 7", ":1: db must be the path of a file or a URL in quotes, not 7"),
+        ("db = ''", ":1: db must be "),
+        ("runs_at_once = true", ":1: runs_at_once must be "),
+        ("\n\nruns_at_once = 0", ":3: runs_at_once must be a whole number from 1 to 64, not 0"),
+        ("runs_at_once = 65", ":1: runs_at_once must be "),
+        ("retain_for = 'long'", ":1: retain_for must be a duration such as '365d', not 'long'"),
+        ("retain_for = 365", ":1: retain_for must be "),
+        ("retain_runs = 0", ":1: retain_runs must be a whole number from 1 on, not 0"),
+        ("retain_failures = 1", ":1: retain_failures must be true or false, not 1"),
+        ("start_method = 'thread'", ":1: start_method must be one of 'fork', 'forkserver', 'spawn', not 'thread'"),
+        ("start_method = []", ":1: start_method must be "),
+        ("log_format = 'xml'", ":1: log_format must be one of 'text', 'json', not 'xml'"),
+        ("metrics_file = ''", ":1: metrics_file must be the path of a file in quotes, not ''"),
+        ("[db]\npath = 1", ":1: db must be "),
     ],
 )
 def test_a_bad_settings_file_is_refused(configured: Program, text: str, said: str) -> None:
-    (configured.folder / "settings.toml").write_text(text)
+    (configured.folder / "settings.toml").write_bytes(text.encode(errors="surrogateescape"))
     done = configured.quick("jobs")
     assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
     assert done.stderr.startswith(b"runner: the settings file ")
@@ -43,6 +49,15 @@ def test_a_named_settings_file_that_is_missing_is_refused(configured: Program) -
     done = configured.quick("jobs")
     assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
     assert b"does not exist" in done.stderr
+
+
+def test_a_named_settings_file_that_can_not_be_read_is_refused(configured: Program) -> None:
+    (configured.folder / "settings.toml").mkdir()
+    done = configured.quick("jobs")
+    said = (
+        f"runner: the settings file {configured.folder}/settings.toml can't be read: Is a directory; check its path\n"
+    )
+    assert (2, b"", said) == (done.returncode, done.stdout, done.stderr.decode())
 
 
 def test_the_settings_file_names_the_database_unless_the_environment_does(configured: Program) -> None:
