@@ -11,7 +11,7 @@ from ast import literal_eval
 from base64 import b64decode, b64encode
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -25,6 +25,31 @@ _OVERWRITTEN = "Cannot overwrite a value"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _WIDEST_LIST = 100  # characters
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+class _Shown(reprlib.Repr):
+    """Shows a value, cut where it is long, as TOML has it and not as Python does."""
+
+    def repr_bool(self, value: bool, _level: int) -> str:  # noqa: FBT001  reprlib's way
+        return str(value).lower()
+
+    def repr_int(self, value: int, _level: int) -> str:
+        # Python refuses to print an integer beyond 4300 digits, which TOML can hold in hexadecimal.
+        return "a huge number" if abs(value) >= 2**63 else str(value)
+
+    def repr_datetime(self, value: datetime, _level: int) -> str:
+        return format_instant(value) if value.tzinfo is not None else value.isoformat()
+
+    def repr_date(self, value: date, _level: int) -> str:
+        return value.isoformat()
+
+    repr_time = repr_date
+
+    def repr_dict(self, value: Mapping[str, Any], level: int) -> str:
+        if level <= 0:
+            return "{…}"
+        parts = [f"{write_key(key)} = {self.repr1(part, level - 1)}" for key, part in value.items()]
+        return f"{{{', '.join([*parts[: self.maxdict], *(['…'] if len(parts) > self.maxdict else [])])}}}"
 
 
 class Table:
@@ -46,9 +71,7 @@ class Table:
 
     def wrong(self, key: str, expected: str, value: object) -> UsageError:
         """Make the error for a value that is not what is expected."""
-        # Python refuses to print an integer beyond 4300 digits, which TOML can hold in hexadecimal.
-        shown = "a huge number" if isinstance(value, int) and abs(value) >= 2**63 else reprlib.repr(value)
-        return UsageError(f"{self.place(key)}{key} must be {expected}, not {shown}")
+        return UsageError(f"{self.place(key)}{key} must be {expected}, not {_Shown().repr(value)}")
 
     def need(self, key: str) -> Any:
         """Take the value of a key that has to be there."""

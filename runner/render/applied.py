@@ -1,5 +1,6 @@
 """What ``runner jobs apply`` did or would do, job by job."""
 
+import shlex
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -50,10 +51,10 @@ def _shown(value: Any) -> str:
     match value:
         case None | []:
             return "none"
+        case [{"on": _, "run": _}, *_]:
+            return printable("; ".join(f"{told['on']}={shlex.join(told['run'])}" for told in value))
         case list():
-            return " ".join(map(_shown, value))
-        case dict():
-            return " ".join(f"{key} {_shown(part)}" for key, part in value.items())
+            return " ".join(printable(shlex.quote(part) if " " in part else part) for part in value)
         case bool() | int():
             return str(value).lower()
         case datetime():

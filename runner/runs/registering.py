@@ -139,13 +139,13 @@ def _free_name(database: Database, name: str) -> str:
 
 def _check_name(name: str) -> None:
     if not name or name != name.strip():
-        raise UsageError("a job's name is empty or has spaces around it; choose another --name")
+        raise UsageError("a job's name is empty or has spaces around it; choose another name")
     if name.startswith("-"):
         raise UsageError(f"the name {name!r} would be taken for an option; choose one that begins with a letter")
     if name.isdigit():
         raise UsageError(f"the name {name!r} would be taken for a job's number; choose one with a letter in it")
     if "/" in name or not name.isprintable() or _is_broken(name):
-        raise UsageError(f"the name {name!r} holds a slash or a character that can't be shown; choose another --name")
+        raise UsageError(f"the name {name!r} holds a slash or a character that can't be shown; choose another name")
     if len(name) > _MAX_NAME:
         raise UsageError(f"the name {name[:20]!r}… is longer than {_MAX_NAME} characters; choose a shorter one")
 

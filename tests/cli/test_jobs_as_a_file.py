@@ -52,6 +52,23 @@ def test_the_difference_is_told_job_by_job(program: Program, file: Path) -> None
     assert ["docs", "notes"] == [job["name"] for job in program.json("jobs")]
 
 
+def test_what_holds_spaces_is_told_in_quotes(program: Program, file: Path) -> None:
+    program.out("jobs", "apply", file)
+    file.write_text(
+        file.read_text().replace(
+            "[jobs.docs]",
+            "[jobs.docs]"
+            """
+patterns = ["*.md", "two words"]
+notify = [{on = "failure", run = ["mail", "-s", "it fails", "me"]}, {on = "change", run = ["say"]}]
+""",
+        )
+    )
+    (line,) = (line for line in program.out("jobs", "apply", file).splitlines() if line.startswith("changed"))
+    assert "patterns *.md → *.md 'two words'," in line
+    assert line.endswith(" notify none → failure=mail -s 'it fails' me; change=say")
+
+
 def test_the_difference_for_scripts(program: Program, file: Path) -> None:
     told = program.json("jobs", "apply", file)
     assert ["job", "number", "fate", "changes", "never_fires"] == list(told[0])

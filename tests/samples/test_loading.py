@@ -171,7 +171,7 @@ def test_an_unknown_key_is_named(tmp_path: Path, old: str, new: str, where: str)
         ("files = 3", "files = [3]", "[[levels]] number 1: files must be"),
         ("files = 3", "files = [3, 2]", "not [3, 2]"),
         ("files = 3", "files = [-1, 2]", "not [-1, 2]"),
-        ("files = 3", "files = [0, true]", "not [0, True]"),
+        ("files = 3", "files = [0, true]", "not [0, true]"),
         ("files = 3", 'files = "3"', "not '3'"),
         ('"d#"', '"d"', "one place for a number"),
         ('"d#"', '"d#-#"', "one place for a number"),
