@@ -1,5 +1,7 @@
 """What is chosen for a job and comes to nothing, though nothing about it is wrong."""
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +16,17 @@ from runner.strategies import load_strategy
 # What is as it is by default was hardly chosen for its effect.
 _PLAIN = JobSpec(name="plain", root=b"/")
 # What a doubt can be about.
-_CHOICES = ("retries", "retry_delay_s", "schedule", "catchup", "paused", "workers", "full_every_s", "notify")
+_CHOICES = (
+    "selection",
+    "retries",
+    "retry_delay_s",
+    "schedule",
+    "catchup",
+    "paused",
+    "workers",
+    "full_every_s",
+    "notify",
+)
 
 
 def find_doubts(spec: JobSpec, before: JobSpec | None = None) -> list[str]:
@@ -26,7 +38,29 @@ def find_doubts(spec: JobSpec, before: JobSpec | None = None) -> list[str]:
     """
     base = before or replace(_PLAIN, name=spec.name, root=spec.root)
     changed = {name for name in _CHOICES if getattr(spec, name) != getattr(base, name)}
-    return [text for about, text in (*_doubts_on_firing(spec), *_doubts_on_running(spec, base)) if changed & about]
+    doubts = *_doubts_on_finding(spec, base), *_doubts_on_firing(spec), *_doubts_on_running(spec, base)
+    return [text for about, text in doubts if changed & about]
+
+
+def _doubts_on_finding(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
+    root = os.path.join(os.fsdecode(spec.root), "")
+    for exclude in spec.selection.excludes:
+        inner = exclude.removeprefix(root)
+        if exclude not in base.selection.excludes and root != "/" and inner not in {"", exclude}:
+            text = f"the exclude {exclude!r} is taken for a path below the root"
+            yield {"selection"}, f"{text}; write {'/' + inner!r}"
+    old = {*base.selection.patterns, *base.selection.excludes}
+    for pattern in (*spec.selection.patterns, *spec.selection.excludes):
+        if pattern not in old and _is_several(pattern):
+            yield {"selection"}, f"{pattern!r} is one pattern, which hardly any name matches; give several one by one"
+
+
+def _is_several(pattern: str) -> bool:
+    """Whether a person is likely to mean several patterns: ``*.md, *.txt`` or ``*.{md,txt}``."""
+    pieces = re.split(r"[,\s]+", pattern)
+    return "," in pattern.partition("{")[2].rpartition("}")[0] or (
+        len(pieces) > 1 and all(piece.startswith("*") for piece in pieces)
+    )
 
 
 def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:

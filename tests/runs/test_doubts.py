@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runner.model.jobs import Catchup, Event, JobSpec, Notify, Schedule, ScheduleKind
+from runner.model.jobs import Catchup, Event, JobSpec, Notify, Schedule, ScheduleKind, Selection
 from runner.runs.doubts import find_doubts
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -20,6 +20,10 @@ def cron(expression: str) -> Schedule:
     return Schedule(kind=ScheduleKind.CRON, expression=expression, timezone="Europe/Berlin", anchor_at=NOW)
 
 
+def looking_for(*, patterns: tuple[str, ...] = ("*.md",), excludes: tuple[str, ...] = ()) -> JobSpec:
+    return replace(BY_HAND, selection=Selection(patterns=patterns, excludes=excludes))
+
+
 HOURLY = replace(BY_HAND, schedule=every("1h"))
 
 
@@ -29,6 +33,9 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         HOURLY,
         replace(HOURLY, retries=3, retry_delay_s=300, catchup=Catchup.ALL, paused=True, workers=2),
         replace(HOURLY, strategies=("incremental",), full_every_s=60),
+        replace(looking_for(excludes=("/build", "/srv", "/srv/docs/")), root=b"/srv/docs"),
+        replace(looking_for(excludes=("/srv/docs",)), root=b"/"),
+        looking_for(patterns=("a, b.md", "* x.md", "{x}.md")),
         replace(HOURLY, notify=(Notify(Event.FAILURE, ("sh", "-c", "true")), Notify(Event.CHANGE, ("/bin/sh",)))),
     ):
         assert [] == find_doubts(spec), spec
@@ -45,6 +52,14 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         (replace(HOURLY, full_every_s=3600), "reading everything every 1h has no effect"),
         (replace(HOURLY, notify=(Notify(Event.SLOW, ("no-such-program",)),)), "program 'no-such-program'"),
         (replace(HOURLY, notify=(Notify(Event.SLOW, ("/no/such\n",)),)), r"program '/no/such\n'"),
+        (
+            looking_for(excludes=("/srv/docs/build",)),
+            "'/srv/docs/build' is taken for a path below the root; write '/build'",
+        ),
+        (looking_for(patterns=("*.md, *.txt",)), "'*.md, *.txt' is one pattern"),
+        (looking_for(patterns=("*.md", "*.txt *.rst")), "'*.txt *.rst' is one pattern"),
+        (looking_for(patterns=("*.{md,txt}",)), "'*.{md,txt}' is one pattern"),
+        (looking_for(excludes=(".git", "*.bak,*~")), "'*.bak,*~' is one pattern"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
