@@ -70,9 +70,10 @@ def prune(
             typer.echo("there is nothing to forget", err=True)
             return
         compact(database)
+        sizes = format_bytes(before), format_bytes(size_bytes(database))
+        shrank = f"stays at {sizes[0]}" if sizes[0] == sizes[1] else f"shrank from {sizes[0]} to {sizes[1]}"
         typer.echo(
             f"forgot {format_count(pruned.runs, 'run')} and "
-            f"{format_count(pruned.versions, 'state of a file', 'states of files')}; the database shrank from "
-            f"{format_bytes(before)} to {format_bytes(size_bytes(database))}",
+            f"{format_count(pruned.versions, 'state of a file', 'states of files')}; the database {shrank}",
             err=True,
         )

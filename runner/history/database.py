@@ -168,7 +168,7 @@ def locate(text: str) -> Location:
         return PostgresqlDatabase(url=url)
     if backend != "sqlite":
         raise DatabaseUnusable(
-            f"a {backend} database is not supported; give the path of a SQLite file, or a postgresql:// URL"
+            f"{backend} databases are not supported; give the path of a SQLite file, or a postgresql:// URL"
         )
     if not url.database or url.database == ":memory:":
         raise DatabaseUnusable("a database in memory would forget everything; give the path of a file")

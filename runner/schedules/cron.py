@@ -9,6 +9,7 @@ from itertools import pairwise
 from cronsim import CronSim, CronSimError
 
 from runner.model.errors import UsageError
+from runner.model.units import format_count
 
 ALIASES = {
     "@hourly": "0 * * * *",
@@ -124,12 +125,17 @@ def load_cron(expression: str) -> Cron:
 def _check_shape(fields: str) -> None:
     if fields == "@reboot":
         raise UsageError("'@reboot' names no clock time; have the system start 'runner daemon' and choose e.g. @daily")
+    if fields.startswith("@every"):  # as in other schedulers
+        raise UsageError(
+            f"{fields!r} is an interval; choose it by --every {fields.removeprefix('@every').strip() or '1h'}"
+        )
     if fields.startswith("@"):
         raise UsageError(f"{fields!r} is not a cron time; the names are {', '.join(ALIASES)}")
     number = len(fields.split())
     if number != len(_FIELDS):
         cure = "leave out the seconds, or use --every" if number == len(_FIELDS) + 1 else "write it like '0 6 * * 1-5'"
-        raise UsageError(f"the cron expression {fields!r} has {number} fields, not five ({', '.join(_FIELDS)}); {cure}")
+        has = format_count(number, "field")
+        raise UsageError(f"the cron expression {fields!r} has {has}, not five ({', '.join(_FIELDS)}); {cure}")
 
 
 def _check_field(name: str, allowed: str, field: str) -> None:

@@ -255,6 +255,15 @@ def test_one_of_something_is_not_told_as_several(program: Program, tree: Path) -
     assert b"forgot 1 run and 0 states of files; " in program.quick("prune", "--keep", "1").stderr
 
 
+def test_a_database_that_did_not_shrink_is_not_said_to_have(program: Program, tree: Path) -> None:
+    for _ in range(2):
+        program.out("run", tree)
+    size = program.database.stat().st_size
+    done = program.quick("prune", "--keep", "1")
+    said = f"forgot 1 run and 0 states of files; the database stays at {size / 1024:.1f} KiB\n"
+    assert said == done.stderr.decode()
+
+
 def test_the_database_is_told_checked_and_copied(program: Program, tree: Path) -> None:
     program.out("run", tree)
     assert f"{program.database}\n" == program.out("db", "path")

@@ -142,8 +142,8 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("mysql+pymysql://me:hunter2@db/runs", "a mysql database is not supported"),
-        ("nonsense://me:hunter2@db/runs", "a nonsense database is not supported"),
+        ("mysql+pymysql://me:hunter2@db/runs", "mysql databases are not supported"),
+        ("nonsense://me:hunter2@db/runs", "nonsense databases are not supported"),
         ("postgresql://me:hunter2@db:port/runs", "can't be read"),
         ("://me:hunter2@db", "can't be read"),
     ],
