@@ -119,9 +119,12 @@ def _write_life(database: "Database", job: "Job", path: str, fmt: options.Format
     from runner.history.contents import list_versions
     from runner.model.errors import UsageError
     from runner.render.contents import VERSION_KEYS, version_record, versions_table
+    from runner.render.text import unprinted
     from runner.runs.asking import relative_path
 
     versions = list_versions(database, job.job_id, relative_path(job, path))
+    if not versions:  # or it is written as it was shown
+        versions = list_versions(database, job.job_id, relative_path(job, unprinted(path)))
     if not versions:
         raise UsageError(f"no file {path!r} was ever found by {job.spec.name!r}; see `runner files {job.job_id}`")
     if fmt == "table":

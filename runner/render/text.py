@@ -1,5 +1,7 @@
 """Any name or message as text that cannot drive a terminal, break a table or hide what it is."""
 
+import os
+import re
 import unicodedata
 
 # Controls, invisible formats (bidirectional overrides, zero-width and joining characters, soft hyphens, tags),
@@ -7,6 +9,10 @@ import unicodedata
 # know has no width a table could count on.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# What escaping writes; surrogates stand for bytes alone.
+_WRITTEN = re.compile(
+    r"\\(?:([\\nrt])|x([0-9a-f]{2})|u((?!d[89a-f])[0-9a-f]{4})|U((?:000[0-9a-f]|0010)[0-9a-f]{4}))", re.ASCII
+)
 
 
 def printable(name: bytes | str) -> str:
@@ -23,6 +29,18 @@ def printable(name: bytes | str) -> str:
     """
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     return harmless(text.replace("\\", "\\\\"))
+
+
+def unprinted(shown: str) -> str:
+    """Give the text that :func:`printable` shows so, undecodable bytes as surrogates; what it never writes stays."""
+
+    def undo(match: re.Match[str]) -> str:
+        short, byte, *codes = match.groups()
+        if short is not None:
+            return {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}[short]
+        return os.fsdecode(bytes.fromhex(byte)) if byte else chr(int(codes[0] or codes[1], 16))
+
+    return _WRITTEN.sub(undo, shown)
 
 
 def harmless(text: str) -> str:

@@ -1,5 +1,7 @@
 """What was in a tree and how it changed, asked of a history that the program itself made."""
 
+import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -142,6 +144,20 @@ def test_a_file_has_a_life(program: Program, tree: Path) -> None:
     assert ["added", "removed", "added"] == [line.split()[1] for line in lines[1:]]
     two = program.out("files", "tree", "--path", "a/two.md", "--history").splitlines()
     assert ["added", "modified", "modified"] == [line.split()[1] for line in two[1:]]
+
+
+def test_a_file_has_a_life_by_the_name_that_is_shown(program: Program) -> None:
+    root = program.folder / "odd"
+    root.mkdir()
+    for name in (b"caf\xe9.md", b"a\\b.md", b"a\nb.md"):
+        (root / os.fsdecode(name)).touch()
+    program.out("run", "./odd")
+    shown = [record["path"] for record in csv.DictReader(io.StringIO(program.out("files", "odd", "--format", "csv")))]
+    assert {"caf\\xe9.md", "a\\\\b.md", "a\\nb.md"} == set(shown)
+    for path in (*shown, "a\\b.md", b"caf\xe9.md"):
+        assert 1 == len(program.json("files", "odd", "--history", "--path", path)), path
+    for wrong in ("b\\xe9.md", "\\ud800.md", "\\U00110000.md", "\\x00"):
+        assert 2 == program.quick("files", "odd", "--history", "--path", wrong).returncode, wrong
 
 
 @pytest.mark.usefixtures("tree")

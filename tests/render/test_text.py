@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from render_examples import ACTIVE, NASTY_NAMES, original
 
-from runner.render.text import harmless, printable
+from runner.render.text import harmless, printable, unprinted
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -14,6 +14,7 @@ from runner.render.text import harmless, printable
 def test_any_name_is_shown_so_that_its_bytes_can_be_told(name: bytes) -> None:
     shown = printable(name)
     assert name == original(shown)
+    assert name.decode("utf-8", "surrogateescape") == unprinted(shown)
     hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     assert not hidden & set(map(unicodedata.category, shown))
 
