@@ -104,7 +104,7 @@ class SqliteFile:
                     f"{where} can't be opened; check its path and permissions, or choose another with --db"
                 )
             case sqlite3.SQLITE_CORRUPT:
-                return HistoryError(f"{where} is damaged; restore a backup, and see `runner db check`")
+                return HistoryError(f"{where} is damaged; stop the daemon and put a backup in its place")
             case _:
                 return HistoryError(f"{where} can't be used: {error}")
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -307,3 +308,20 @@ def test_a_list_of_no_jobs_as_csv_is_a_header(program: Program) -> None:
     program.out("db", "upgrade")
     (header,) = program.out("jobs", "--format", "csv").splitlines()
     assert header.startswith("number,name,root,")
+
+
+def test_a_damaged_database_is_told_and_a_backup_put_in_its_place_has_all(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    before = program.json("history")
+    backup = program.folder / "backup.db"
+    program.out("db", "backup", backup)
+    os.truncate(program.database, program.database.stat().st_size // 2)
+    for command in (("db", "check"), ("history",)):
+        done = program.quick(*command)
+        assert 1 == done.returncode
+        assert done.stderr.decode().endswith("is damaged; stop the daemon and put a backup in its place\n")
+    for ending in ("", "-wal", "-shm"):
+        Path(f"{program.database}{ending}").unlink(missing_ok=True)
+    shutil.copyfile(backup, program.database)
+    assert b"sound" in program.quick("db", "check").stdout
+    assert before == program.json("history")
