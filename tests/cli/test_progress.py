@@ -12,9 +12,10 @@ from conftest import Program, enlarge, family, freeze_trial, gone, thaw, until
 
 
 def test_a_terminal_sees_a_spinner_first_and_then_a_bar(program: Program, tree: Path) -> None:
+    program.out("schedule", enlarge(tree), "--every", "1h")
     for shown, hidden in ((b"folders", b"%"), (b"%", b"nothing is hidden")):
         ours, theirs = pty.openpty()
-        process = program.start("run", enlarge(tree), "--format", "json", stdout=subprocess.PIPE, stderr=theirs)
+        process = program.start("run", "docs", "--format", "json", stdout=subprocess.PIPE, stderr=theirs)
         os.close(theirs)
         trial = freeze_trial(process.pid)
         seen = bytearray()

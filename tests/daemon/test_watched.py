@@ -95,7 +95,7 @@ def test_what_is_logged_far_below_a_run_is_about_it_and_holds_no_password(progra
     defect = (
         "import runner.runs.firing as firing\n"
         "def fail(*_, **__): raise RuntimeError('no postgresql://me:hunter2@db/x\\nfor you')\n"
-        "firing.list_first_strategies = fail"
+        "firing.choose_order = fail"
     )
     with broken_daemon(program, defect, "--log-format", "json") as daemon:
         (line,) = until(lambda: [line for line in lines(daemon) if line["traceback"]][:1], "the traceback")
