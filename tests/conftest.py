@@ -246,6 +246,25 @@ class Daemon:
         return freeze_trial(self.process.pid)
 
 
+class Changed(Program):
+    """The program with something in it changed before it begins, and with a program before it on the command line."""
+
+    change = "pass"
+    prefix: tuple[str, ...] = ()
+
+    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
+        begin = f"{self.change}\nfrom runner.__main__ import main; main()"
+        command = [*self.prefix, sys.executable, "-c", begin, *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, **options)
+
+
+def changed(program: Program, change: str = "pass", prefix: tuple[str, ...] = ()) -> Changed:
+    """Give a program with something in it changed."""
+    made = Changed(program.folder, program.environment)
+    made.change, made.prefix = change, prefix
+    return made
+
+
 def as_nobody_special(program: Program, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Run a command as a user whom permissions bind; root is made one by giving up its power over them."""
     prefix = []

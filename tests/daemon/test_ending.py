@@ -4,16 +4,14 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from conftest import Program, enlarge, family, freeze_trial, gone, thaw, until
+from conftest import Program, changed, enlarge, family, freeze_trial, gone, thaw, until
 from postgresql_server import PostgresqlServer
 
 from runner.daemon import service
@@ -22,24 +20,6 @@ from runner.daemon.launchd import launchd_plist
 from runner.daemon.systemd import systemd_unit
 
 FORCED = "ended by force"
-
-
-class Changed(Program):
-    """The program with something in it changed before it begins."""
-
-    change = "pass"
-
-    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
-        begin = f"{self.change}\nfrom runner.__main__ import main; main()"
-        return subprocess.Popen(
-            [sys.executable, "-c", begin, *arguments], cwd=self.folder, env=self.environment, **options
-        )
-
-
-def changed(program: Program, change: str) -> Changed:
-    made = Changed(program.folder, program.environment)
-    made.change = change
-    return made
 
 
 def twice(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

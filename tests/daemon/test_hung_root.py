@@ -2,13 +2,11 @@
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Program, family, until
+from conftest import Changed, Program, family, until
 
 # Whatever touches the root waits for as long as there is a file of this name, in the daemon as well as in its trials.
 HUNG = """
@@ -30,18 +28,6 @@ STUCK = """
 import time, runner.runs.firing as firing
 firing.carry_out = lambda *_, **__: time.sleep(600)
 """
-
-
-class Changed(Program):
-    """The program with something in it changed before it begins."""
-
-    change = ""
-
-    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
-        begin = f"{self.change}\nfrom runner.__main__ import main; main()"
-        return subprocess.Popen(
-            [sys.executable, "-c", begin, *arguments], cwd=self.folder, env=self.environment, **options
-        )
 
 
 @pytest.fixture
@@ -142,6 +128,6 @@ def test_a_second_signal_ends_a_daemon_whose_run_can_not_be_ended(changed: Chang
         until(lambda: "stopping" in daemon.said(), "the daemon to hear the signal")
         assert 0 == daemon.stop()
         assert "a run could not be ended and is left; the next daemon records it as interrupted" in daemon.said()
-    changed.change = ""
+    changed.change = "pass"
     with changed.daemon():
         assert 1 == len(changed.history("interrupted", job="docs"))

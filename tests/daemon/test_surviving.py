@@ -28,7 +28,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Daemon, Program, Record, enlarge, find_markdown, gone, thaw, until
+from conftest import Changed, Daemon, Program, Record, changed, enlarge, find_markdown, gone, thaw, until
 
 from runner.history.daemons import record_daemon
 from runner.history.jobs import add_job, get_job
@@ -42,24 +42,6 @@ from runner.schedules.parse import parse_schedule
 SECOND = timedelta(seconds=1)
 # Where the kernel says in which system call a process waits.
 READ, WRITE, FUTEX = {"x86_64": (0, 1, 202), "aarch64": (63, 64, 98)}.get(platform.machine(), (-1, -1, -1))
-
-
-class Changed(Program):
-    """The program with something in it changed before it begins, and with a program before it on the command line."""
-
-    change = "pass"
-    prefix: tuple[str, ...] = ()
-
-    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
-        begin = f"{self.change}\nfrom runner.__main__ import main; main()"
-        command = [*self.prefix, sys.executable, "-c", begin, *arguments]
-        return subprocess.Popen(command, cwd=self.folder, env=self.environment, **options)
-
-
-def changed(program: Program, change: str = "pass", prefix: tuple[str, ...] = ()) -> Changed:
-    made = Changed(program.folder, program.environment)
-    made.change, made.prefix = change, prefix
-    return made
 
 
 def obeying(program: Program) -> Changed:
