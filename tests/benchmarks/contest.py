@@ -4,6 +4,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 
@@ -75,6 +76,17 @@ def strategy(name: str, request: ScanRequest) -> Contestant:
         times.startup_s.append(outcome.figures.startup_s)
         times.peak_bytes.append(outcome.figures.max_rss_bytes)
         times.entries = outcome.result.entries
+
+    return run
+
+
+def at_once(contestant: Contestant) -> Contestant:
+    """Make a contestant of two of the same at once."""
+
+    def run(times: Times) -> None:
+        with ThreadPoolExecutor(2) as executor:
+            for done in [executor.submit(contestant, times) for _ in range(2)]:
+                done.result()
 
     return run
 

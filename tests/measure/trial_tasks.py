@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
-from runner.strategies import pool
-from runner.strategies.pool import Crew
+from runner.strategies import crew as crews
+from runner.strategies.crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,7 +260,7 @@ def lose_worker_before_it_is_watched(_report: Report, folder: str) -> Any:
 def stop_worker(_report: Report, folder: str, looks: int, then: str, start_method: str = "fork") -> Any:
     """Wait for a worker that was stopped."""
     note(folder, "trial", os.getpid())
-    pool._LOOK_S, pool._MOST_STOPPED = 0.1, looks
+    crews._LOOK_S, crews._MOST_STOPPED = 0.1, looks
     crew = Crew(2, start_method)
     crew.submit(say, "first")
     crew.result()

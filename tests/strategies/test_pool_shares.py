@@ -1,5 +1,7 @@
+import multiprocessing
 import os
-from multiprocessing import get_context
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -9,21 +11,25 @@ from runner.model.jobs import Selection
 from runner.scan.part import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
-from runner.strategies.pool import Pool
+from runner.strategies.pool import Exchange, Pool
+
+# More than a pipe takes.
+_LARGE = b"x" * 2_000_000
 
 
 def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_assignment", "_identity", "_hungry", "_walker", "_began_at"):
+    for name in ("_assignment", "_reader"):
         monkeypatch.setattr(pool, name, getattr(pool, name))
-    pool._prepare(os.fsencode(tmp_path), Selection(), (0, 0), get_context("fork").Semaphore(0))
+    pool._prepare(os.fsencode(tmp_path), Selection(), (0, 0), Exchange(1, multiprocessing.get_context("fork")))
     with pytest.raises(ScanError, match="was replaced while it was scanned"):
-        pool._read_share(b"")
+        pool._read(b"a")
 
 
-@pytest.mark.parametrize("limit", ["_TASK_WORK", "_LEAST_WORK"])
-@pytest.mark.parametrize("work", [1, 60, 400])
-def test_folders_handed_back_by_a_worker_are_shared_out_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, work: int
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("slice_s", [0, 0.002, 60])
+@pytest.mark.parametrize("least_work", [1, 400])
+def test_every_folder_is_read_once_however_often_workers_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, slice_s: float, least_work: int
 ) -> None:
     expected = [b""]
     for number in range(20):
@@ -31,12 +37,92 @@ def test_folders_handed_back_by_a_worker_are_shared_out_again(
             (tmp_path / path).mkdir()
             expected.append(path.encode())
     # A forked worker has what is set here.
-    monkeypatch.setattr(pool, limit, work)
+    monkeypatch.setattr(pool, "_SLICE_S", slice_s)
+    monkeypatch.setattr(pool, "_LEAST_WORK", least_work)
+    told = []
 
     scan = Pool().scan(
-        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
+        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=workers, start_method="fork"),
+        lambda folders, _entries, _files: told.append(folders),
     )
     scan.end()
 
     parts = list(map(decode, scan.found.parts))
     assert sorted(expected) == sorted(part.path(number) for part in parts for number in range(len(part.names)))
+    assert len(expected) == sum(told)
+
+
+def test_folders_that_only_one_worker_was_given_reach_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(400):
+        (tmp_path / "large" / f"{number}" / "below").mkdir(parents=True)
+    (tmp_path / "small").mkdir()
+    monkeypatch.setattr(pool, "_LEAST_WORK", 1)
+    read, readers = pool._Reader.read, multiprocessing.get_context("fork").SimpleQueue()
+
+    def read_and_tell(self: pool._Reader, starts: bytes) -> "pool.Result":
+        result = read(self, starts)
+        readers.put((os.getpid(), result[2][0]))
+        return result
+
+    monkeypatch.setattr(pool._Reader, "read", read_and_tell)
+
+    Pool().scan(
+        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
+    ).end()
+
+    folders: dict[int, int] = {}
+    while not readers.empty():
+        worker, count = readers.get()
+        folders[worker] = folders.get(worker, 0) + count
+    assert len(folders) == 2
+    assert sum(folders.values()) == 802
+    assert min(folders.values()) > 100
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int) -> None:
+    context = multiprocessing.get_context("fork")
+    exchange, done = Exchange(workers, context), context.SimpleQueue()
+
+    def work(seed: int) -> None:
+        """Do what was got piece by piece, giving half of the rest whenever somebody wants it."""
+        chance = random.Random(seed)  # noqa: S311  chance, not secrets
+        left = list(range(seed * 1000, seed * 1000 + 300)) if seed < 2 else []
+        count = 0
+        while left or (share := exchange.get()):
+            left = left or [int(each) for each in share.split(b"\0")]
+            while left:
+                done.put(left.pop())
+                count += 1
+                if chance.random() < 0.1:
+                    time.sleep(0.0005)
+                if len(left) > 1 and exchange.is_wanted():
+                    exchange.give(b"\0".join(b"%d" % each for each in left[::2]))
+                    left = left[1::2]
+
+    processes = [context.Process(target=work, args=(seed,)) for seed in range(workers)]
+    for process in processes:
+        process.start()
+    expected = [seed * 1000 + each for seed in range(min(workers, 2)) for each in range(300)]
+    assert expected == sorted(done.get() for _ in expected)
+    for process in processes:
+        process.join(10)
+    assert [0] * workers == [process.exitcode for process in processes]
+    assert done.empty()
+
+
+def test_a_share_larger_than_a_pipe_reaches_who_waits_for_it() -> None:
+    context = multiprocessing.get_context("fork")
+    exchange, got = Exchange(2, context), context.SimpleQueue()
+    taker = context.Process(target=lambda: got.put(len(exchange.get())))
+    taker.start()
+    while not exchange.is_wanted():
+        time.sleep(0.001)
+
+    exchange.give(_LARGE)
+
+    assert len(_LARGE) == got.get()
+    taker.join(10)
+    assert taker.exitcode == 0

@@ -1,0 +1,185 @@
+"""A ``multiprocessing.Pool`` whose workers are watched.
+
+A worker killed by the kernel or by a person makes ``Pool.map`` wait for ever, and ``Pool.terminate`` after it, since
+the dead worker may hold the lock of the task queue. The parent therefore watches the workers beside the results
+and never joins a pool that has lost one: the trial ends, and with it its whole process group.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import multiprocessing
+import multiprocessing.pool
+import multiprocessing.queues
+import multiprocessing.synchronize
+import time
+from collections import deque
+from contextlib import suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+
+from runner.model.errors import ScanError
+from runner.model.signals import is_known_stopped, signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
+    from typing import Any
+
+# Room for tasks and for results: as much as Linux gives to anyone.
+_PIPE_BYTES = 1 << 20
+# How long workers may take to end once they have nothing left to do.
+_END_S = 5.0
+# How often it is looked, while no result comes, whether a worker is stopped; after so many times it is given up.
+_LOOK_S = 1.0
+_MOST_STOPPED = 60
+# How long it may take until the exit code of an ended worker is known.
+_NOTE_S = 1.0
+
+
+class _Pool(multiprocessing.pool.Pool):
+    """A pool that knows every worker it ever started; by itself it forgets and replaces the dead ones."""
+
+    def __init__(
+        self, workers: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...], context: BaseContext
+    ) -> None:
+        self.started: list[BaseProcess] = []
+        super().__init__(workers, initializer, initargs, context=context)
+        # What does not fit into a pipe stops its writer until the reader has woken, once for every piece.
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):  # whoever holds too many pipes gets no larger ones
+                for queue in (self._inqueue, self._outqueue):  # type: ignore[attr-defined]  # there is no public way
+                    fcntl.fcntl(queue._writer.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # noqa: SLF001
+
+    def Process(self, ctx: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: N802
+        """Make a worker, for the pool itself."""
+        worker = ctx.Process(*args, **kwargs)
+        self.started.append(worker)
+        return worker
+
+
+# Keeps every pool until the process ends: one that is collected as garbage is terminated first, which waits for ever
+# for the lock that a killed worker held.
+_crews: list[Crew] = []
+
+
+class Crew:
+    """A pool whose workers are watched while their results are awaited.
+
+    Args:
+        workers: How many.
+        start_method: How they are started.
+        initializer: Called in each worker first; if it raises, the worker ends, and with it the scan.
+        initargs: Its arguments.
+
+    Raises:
+        ScanError: If they can't be started.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        start_method: str,
+        initializer: Callable[..., None] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        # A child inherits nothing it could confuse with its own: the pool is the only thing this process starts.
+        self._start_method = start_method
+        try:
+            self._pool = _Pool(workers, initializer, initargs, multiprocessing.get_context(start_method))
+        except OSError as error:
+            cure = "; use fewer" if error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE} else ""
+            raise ScanError(
+                f"{workers} worker{'s' if workers > 1 else ''} can't be started: {error.strerror}{cure}"
+            ) from error
+        # Whoever has died by now included, and without replacements: they wait for the locks that the dead held.
+        self.workers: Sequence[BaseProcess] = self._pool.started[:workers]
+        self._results: deque[Any] = deque()
+        self._wakened, self._waken = multiprocessing.Pipe(duplex=False)
+        _crews.append(self)
+
+    def submit(self, function: Callable[..., object], *args: object) -> None:
+        """Give the pool one task; its result comes out of :meth:`results`."""
+        self._pool.apply_async(function, args, callback=self._arrived, error_callback=self._arrived)
+
+    def _arrived(self, result: object) -> None:
+        # Runs on the pool's own thread.
+        self._results.append(result)
+        self._waken.send_bytes(b"")
+
+    def result(self) -> Any:
+        """Wait for the next result, in the order of completion.
+
+        Raises:
+            ScanError: If a worker dies first, or was stopped and stays so.
+            BaseException: Whatever the task raised.
+        """
+        stopped = 0
+        while not self._results:
+            came = wait([self._wakened, *(worker.sentinel for worker in self.workers)], _LOOK_S)
+            for ready in came:
+                if ready is not self._wakened:
+                    raise ScanError(_epitaph(next(worker for worker in self.workers if worker.sentinel == ready)))
+                _drain(self._wakened)
+            standing = [one.pid for one in self.workers if one.pid and is_known_stopped(one.pid)] if not came else []
+            stopped = stopped + 1 if standing else 0
+            if stopped >= _MOST_STOPPED:
+                raise ScanError(
+                    f"pool worker {standing[0]} was stopped, and not continued within {_MOST_STOPPED * _LOOK_S:g} s"
+                )
+        result = self._results.popleft()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def end(self) -> None:
+        """Let the workers end and collect them, so that their CPU time counts.
+
+        Raises:
+            ScanError: If one of them does not end by itself with success.
+        """
+        self._pool.close()
+        deadline = time.monotonic() + _END_S
+        running = self.workers
+        while running:
+            # All at once: a killed worker may hold the lock that the others wait for, and it is the one to name.
+            wait([worker.sentinel for worker in running], max(0.0, deadline - time.monotonic()))
+            ended = [worker for worker in running if _exit_code(worker) is not None]
+            for worker in ended or running:
+                if worker.exitcode != 0:
+                    raise ScanError(_epitaph(worker))
+            running = [worker for worker in running if worker not in ended]
+        if self._start_method == "forkserver":
+            # The server collects the workers; only when it has itself been collected does their time count. There
+            # is no public way to end it.
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _drain(connection: Connection) -> None:
+    while connection.poll():
+        connection.recv_bytes()
+
+
+def _epitaph(worker: BaseProcess) -> str:
+    """Say in one line which worker ended and how."""
+    code = _exit_code(worker)
+    if code is None:
+        return f"pool worker {worker.pid} did not end in {_END_S:g} s"
+    if code < 0:
+        return f"pool worker {worker.pid} was killed by {signal_name(-code)}"
+    return f"pool worker {worker.pid} ended by itself with exit code {code}"
+
+
+def _exit_code(worker: BaseProcess) -> int | None:
+    """Tell how a worker ended; None if it still runs.
+
+    Its end shows a moment before its code can be had, and the pool's own thread may be the one that collects it, so
+    the code is asked for until someone has noted it.
+    """
+    deadline = time.monotonic() + _NOTE_S
+    while worker.exitcode is None and wait([worker.sentinel], 0) and time.monotonic() < deadline:
+        time.sleep(0.0001)
+    return worker.exitcode
