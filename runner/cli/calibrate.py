@@ -112,7 +112,7 @@ def _measure(
     from runner.cli.progress import shown_rounds
     from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
     from runner.runs.calibrating import calibrate as measure
-    from runner.runs.firing import Stopped
+    from runner.runs.turns import Stopped
 
     try:
         with shown_rounds(Interrupt()) as (watching, on_total):

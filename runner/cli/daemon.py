@@ -122,7 +122,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     from runner.history.runs import list_lateness, list_runs
     from runner.model.runs import Status
     from runner.render.status import Situation, status_record, status_view
-    from runner.runs.firing import recover
+    from runner.runs.recovering import recover
 
     now = datetime.now(UTC)
     with options.opened(db) as (database, _):

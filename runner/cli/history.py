@@ -56,7 +56,7 @@ def history(
     from runner.history.runs import list_runs
     from runner.render.records import RUN_KEYS, run_record
     from runner.runs.asking import parse_span
-    from runner.runs.firing import recover
+    from runner.runs.recovering import recover
     from runner.runs.retrying import find_attempts
 
     now = datetime.now(UTC)
@@ -91,7 +91,7 @@ def show(
     runner show 12 --format json
     """
     from runner.history.runs import get_run
-    from runner.runs.firing import recover
+    from runner.runs.recovering import recover
 
     with options.opened(db) as (database, _):
         recover(database)

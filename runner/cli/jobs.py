@@ -47,7 +47,7 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_last_runs
     from runner.render.records import JOB_KEYS, job_record
-    from runner.runs.firing import recover
+    from runner.runs.recovering import recover
 
     now = datetime.now(UTC)
     with options.opened(db) as (database, _):

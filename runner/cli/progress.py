@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runner.measure.trials import Progress as TrialProgress
     from runner.model.runs import Status
-    from runner.runs.firing import Watching
+    from runner.runs.turns import Watching
 
 # How often a log is told of a calibration's progress.
 TELL_EVERY_S = 10
@@ -33,7 +33,7 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
     )
 
     from runner.render.console import make_console
-    from runner.runs.firing import Watching
+    from runner.runs.turns import Watching
 
     console = make_console(stderr=True)
     columns = [
@@ -73,7 +73,7 @@ def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[Watchin
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from runner.render.console import make_console
-    from runner.runs.firing import Watching
+    from runner.runs.turns import Watching
 
     console = make_console(stderr=True)
     columns = [

@@ -36,9 +36,11 @@ from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
 from runner.model.subject import about
 from runner.model.units import TICK, format_count, format_instant, format_seconds
-from runner.runs.firing import Stopped, Watching, fire, recover
+from runner.runs.firing import fire
 from runner.runs.notifying import Describe, Notifier
+from runner.runs.recovering import recover
 from runner.runs.retrying import list_retries
+from runner.runs.turns import Stopped, Watching
 from runner.schedules.firing import LATE, count_fire_times, next_fire_time
 
 _log = logging.getLogger(__name__)

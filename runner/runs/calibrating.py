@@ -17,7 +17,7 @@ from runner.model.calibration import Calibration, Condition, Measurement, Questi
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Environment, Status
-from runner.runs.firing import Stopped, Watching, keeping, locked_from, take_turn
+from runner.runs.turns import Stopped, Watching, keeping, locked_from, take_turn
 from runner.scan.found import Found
 from runner.scan.part import PLACE, decode
 from runner.strategies.base import ScanRequest

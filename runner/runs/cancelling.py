@@ -8,7 +8,7 @@ from runner.history.recording import request_cancel
 from runner.history.runs import get_run
 from runner.model.errors import DaemonError
 from runner.model.runs import Run, Status
-from runner.runs.firing import end_out_of_sight, recover
+from runner.runs.recovering import end_out_of_sight, recover
 
 # How long its process may take to hear of it; it looks twice a second, and then ends the trial.
 _PATIENCE_S = 15.0

@@ -10,27 +10,25 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-from runner.history.calibrations import finish_calibration, list_calibrators
-from runner.history.database import Database, RunLock
-from runner.history.recording import Busy, Ending, begin_run, finish_run, is_cancel_requested
-from runner.history.runs import list_first_strategies, list_owners
+from runner.history.database import Database
+from runner.history.recording import Ending, begin_run, finish_run, is_cancel_requested
+from runner.history.runs import list_first_strategies
 from runner.measure.environment import (
     DEFAULT_START_METHOD,
     describe_environment,
     describe_process,
-    is_alive,
-    is_out_of_sight,
     usable_cpus,
 )
 from runner.measure.trial import ScanTask
-from runner.measure.trials import Outcome, Progress, carry_out
+from runner.measure.trials import Outcome, carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError, reason_of
 from runner.model.jobs import Job
-from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Owner, Status
+from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Status
 from runner.model.subject import note_run
 from runner.model.units import format_count
 from runner.runs.caches import cache_file
 from runner.runs.order import choose_order
+from runner.runs.turns import Watching, keeping, locked_from, take_turn
 from runner.scan.snapshot import Snapshot, differing_paths
 from runner.strategies import load_strategy
 from runner.strategies.base import ScanRequest
@@ -43,8 +41,6 @@ _log = logging.getLogger(__name__)
 # How far back it is looked who went first; see choose_order.
 _LOOK_BACK = 10
 
-# How often a run that has to wait for another one looks whether that has finished.
-_WAIT_S = 0.2
 # How often it is looked whether somebody has asked to cancel a run.
 _ASKED_S = 0.5
 # How often a database that can't be used is tried again, and how long for findings to be saved.
@@ -60,33 +56,6 @@ _SEVERITY = (
     Status.CANCELLED,
     Status.INTERRUPTED,
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Watching:
-    """Who watches a run, and may stop it.
-
-    Attributes:
-        stop: Asked several times a second; a status ends the run, which is then recorded with it.
-        give_up: Asked likewise, but only as long as the run has to wait for others: whether not to begin it at all.
-        on_strategy: Told which strategy begins, and its position.
-        on_progress: Told several times a second how far it has come.
-        on_wait: Told for whose end the run has to wait, once for each. What else it waits for is logged.
-        on_unended: Left what records the end of a run that an error stopped, when that can't be recorded now.
-        patient: Whether to wait for a database that can't be used for now, rather than give up.
-    """
-
-    stop: Callable[[], Status | None] = lambda: None
-    give_up: Callable[[], bool] = bool
-    on_strategy: Callable[[str, int], None] = lambda _strategy, _position: None
-    on_progress: Callable[[Progress], None] | None = None
-    on_wait: Callable[[str], None] = lambda _message: None
-    on_unended: Callable[[Callable[[], object]], None] = lambda _write: None
-    patient: bool = False
-
-
-class Stopped(RunnerError):
-    """A run was stopped while it waited for another one; nothing was recorded."""
 
 
 def fire(
@@ -172,80 +141,6 @@ def fire(
     return run_id
 
 
-def locked_from(lock: RunLock, begin: Callable[[], int]) -> Callable[[], int]:
-    """Let a lock be held from before something is on record; whoever waits to begin holds none."""
-
-    def locked() -> int:
-        try:
-            lock.hold()
-            return begin()
-        except BaseException:
-            lock.release()
-            raise
-
-    return locked
-
-
-def keeping(lock: RunLock, stop: Callable[[], Status | None]) -> Callable[[], Status | None]:
-    """Make sure, whenever it is asked whether to stop, that a lock is still held: its file may have been removed.
-
-    Whoever finds another file in its place would take what is carried out under it for a process's that is gone.
-    """
-
-    def look() -> Status | None:
-        try:
-            lock.hold()
-        except HistoryError as error:  # what it has is all that it can have for now
-            _log.debug("%s", error)
-        return stop()
-
-    return look
-
-
-def take_turn(
-    database: Database, begin: Callable[[], int], watching: Watching, *, what: str, job_id: int | None
-) -> int:
-    """Begin something as soon as nothing else is going on.
-
-    Args:
-        database: Where that is decided.
-        begin: Begins it; raises Busy while it may not.
-        watching: Told for whom it waits, and asked to stop.
-        what: What is to begin.
-        job_id: The job of which it is a run; None for a calibration.
-
-    Returns:
-        What *begin* gave.
-
-    Raises:
-        Busy: If a run of the same job is going on.
-        Stopped: If it was stopped while it waited.
-    """
-    told = ""
-    while True:
-        try:
-            try:
-                return begin()
-            except Busy as busy:
-                if recover(database):
-                    continue
-                if busy.job_id == job_id is not None:
-                    raise
-                reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
-            tell = watching.on_wait
-        except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
-            if not watching.patient:
-                raise
-            reason, pause_s = f"{what} has to wait: {reason_of(error)}", _AGAIN_S
-            tell = partial(_log.warning, "%s")
-        if reason != told:
-            tell(reason)
-            told = reason
-        if watching.give_up() or watching.stop() is not None:
-            raise Stopped(f"{what} was stopped before it began")
-        time.sleep(pause_s)
-
-
 def _cancellable(database: Database, run_id: int, stop: Callable[[], Status | None]) -> Callable[[], Status | None]:
     """Let a run be stopped by whoever watches it, and by a request in the database."""
     next_look_s = 0.0
@@ -298,51 +193,6 @@ def _abandon(database: Database, run_id: int, error: BaseException, watching: Wa
         # The error that stopped it says more. Until somebody writes it or this process ends, the run stays as running.
         _log.error("it could not be recorded that the run was stopped by an error: %s", reason_of(failure))
         watching.on_unended(partial(finish_run, database, run_id, ending))
-
-
-def recover(database: Database, gone: Owner | None = None) -> list[int]:
-    """End, in the history, the runs and calibrations whose process is gone; returns the numbers of the runs.
-
-    Args:
-        database: Where they are.
-        gone: A process that is known to be gone, on whatever machine it was.
-    """
-    for calibration_id, owner in list_calibrators(database).items():
-        if _is_gone(database, owner):
-            finish_calibration(database, calibration_id, None)
-    ended = []
-    for run_id, owner in list_owners(database).items():
-        # Not by the machine's name, which may have been changed since.
-        of_gone = gone is not None and replace(owner, host=gone.host) == gone
-        if of_gone or _is_gone(database, owner):
-            message = f"the process that carried it out ({owner.pid}) is gone"
-            ending = Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
-            if finish_run(database, run_id, ending):
-                ended.append(run_id)
-    return ended
-
-
-def end_out_of_sight(database: Database, run_id: int) -> bool:
-    """End a run that somebody has asked to end, if its process does not answer and is not to be looked for from here.
-
-    Returns:
-        Whether it is such a one; if its process goes on after all, what it finds is not saved.
-    """
-    owner = list_owners(database).get(run_id)
-    if owner is None or not is_out_of_sight(owner):
-        return False
-    message = f"its process ({owner.pid}), out of sight from here, did not answer when it was asked to end"
-    finish_run(database, run_id, Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
-    return True
-
-
-def _is_gone(database: Database, owner: Owner) -> bool:
-    """Whether a process has ended, however it is looked for.
-
-    One that is out of sight is gone when nobody holds the lock that it took before it was on record. While others hold
-    it that can't be told; but what is gone stands in the way of most others, so that they do not for long.
-    """
-    return not is_alive(owner) or (is_out_of_sight(owner) and database.location.is_deserted())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,7 @@ from runner.history.recording import Ending, begin_run, finish_run
 from runner.measure.environment import describe_process
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Environment, Owner, Status
-from runner.runs import firing
+from runner.runs import recovering, turns
 
 _SECOND_US = 1_000_000
 _GRACE = timedelta(seconds=5)
@@ -142,8 +142,8 @@ class World:
             (scheduler, "_Scheduler", Scheduler),
             (workers, "threading", threads),
             (workers, "queue", SimpleNamespace(SimpleQueue=lambda: _Waiting(world))),
-            (firing, "time", clocks),
-            (firing, "is_alive", self._is_alive),
+            (turns, "time", clocks),
+            (recovering, "is_alive", self._is_alive),
             (lock, "is_alive", self._is_alive),
         ]
         patches = [patch.object(*place) for place in places]
@@ -312,7 +312,7 @@ class World:
 
     def _fire(
         self, database: Database, job: Job, *, cause: Cause, scheduled_at: datetime | None, attempt: int, at_once: int,
-        watching: firing.Watching, **_: Any,
+        watching: turns.Watching, **_: Any,
     ) -> int:  # fmt: skip
         """Carry out a run as ``fire`` does, only that nothing is scanned."""
 
@@ -322,7 +322,7 @@ class World:
                 owner=self._owner, at_once=at_once, attempt=attempt,
             )  # fmt: skip
 
-        run_id = firing.take_turn(database, begin, watching, what=job.spec.name, job_id=job.job_id)
+        run_id = turns.take_turn(database, begin, watching, what=job.spec.name, job_id=job.job_id)
         watching.on_strategy(job.spec.strategies[0], 1)
         began_us = self._passed_us
         until_us = began_us + self.takes(job) // timedelta(microseconds=1)

@@ -77,7 +77,7 @@ def test_each_run_that_ends_is_counted_once(database: Database, tree: Path) -> N
 
 
 def test_a_run_is_counted_when_it_ends_and_goes_on_until_then(database: Database, tree: Path) -> None:
-    from runner.runs.firing import Watching
+    from runner.runs.turns import Watching
 
     job = register(database, tree)
     before, seen = Figures(database, NOW), []

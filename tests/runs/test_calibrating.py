@@ -21,7 +21,8 @@ from runner.model.errors import ScanError
 from runner.model.jobs import JobSpec, Selection, Track
 from runner.model.runs import Cause, Owner, Status
 from runner.runs.calibrating import calibrate, choose_subtrees, order_rounds
-from runner.runs.firing import Stopped, Watching, recover
+from runner.runs.recovering import recover
+from runner.runs.turns import Stopped, Watching
 from runner.scan.found import whole
 from runner.scan.walk import Walker
 

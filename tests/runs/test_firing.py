@@ -31,7 +31,9 @@ from runner.model.errors import HistoryError
 from runner.model.jobs import Job, JobSpec, Selection, Track
 from runner.model.runs import Cause, ChangeKind, Difference, Owner, Run, Status
 from runner.runs import cancelling, firing
-from runner.runs.firing import Stopped, Watching, fire, recover
+from runner.runs.firing import fire
+from runner.runs.recovering import recover
+from runner.runs.turns import Stopped, Watching
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -326,7 +328,8 @@ OBEY = (
 FIRE = (
     "import sys; from runner.history.database import locate; from runner.history.upgrade import open_database\n"
     "from runner.history.jobs import get_job; from runner.model.runs import Cause, Status\n"
-    "from runner.runs.firing import Watching, fire\n"
+    "from runner.runs.firing import fire\n"
+    "from runner.runs.turns import Watching\n"
     "database = open_database(locate(sys.argv[1])); job = get_job(database, 'docs')\n"
 )
 
@@ -544,7 +547,7 @@ RECOVER = """
 import sys
 from runner.history.database import locate
 from runner.history.upgrade import open_database
-from runner.runs.firing import recover
+from runner.runs.recovering import recover
 print(recover(open_database(locate(sys.argv[1]))))
 """
 

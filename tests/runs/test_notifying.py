@@ -26,8 +26,9 @@ from runner.model.notifications import Notification
 from runner.model.runs import Cause, Execution, Run, Status
 from runner.render.records import show_record
 from runner.runs import notifying, telling
-from runner.runs.firing import Watching, fire
+from runner.runs.firing import fire
 from runner.runs.notifying import Notifier
+from runner.runs.turns import Watching
 from runner.scan.found import whole
 from runner.scan.part import Part
 from runner.scan.snapshot import Snapshot

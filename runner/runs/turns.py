@@ -1,0 +1,122 @@
+"""Whose turn it is: a run, or a calibration, begins when nothing else is going on in its database."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from runner.history.database import Database, RunLock
+from runner.history.recording import Busy
+from runner.measure.trials import Progress
+from runner.model.errors import HistoryError, RunnerError, reason_of
+from runner.model.runs import Status
+from runner.runs.recovering import recover
+
+_log = logging.getLogger(__name__)
+
+# How often what has to wait for another run looks whether that has finished.
+_WAIT_S = 0.2
+# How often a database that can't be used is tried again.
+_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watching:
+    """Who watches a run, and may stop it.
+
+    Attributes:
+        stop: Asked several times a second; a status ends the run, which is then recorded with it.
+        give_up: Asked likewise, but only as long as the run has to wait for others: whether not to begin it at all.
+        on_strategy: Told which strategy begins, and its position.
+        on_progress: Told several times a second how far it has come.
+        on_wait: Told for whose end the run has to wait, once for each. What else it waits for is logged.
+        on_unended: Left what records the end of a run that an error stopped, when that can't be recorded now.
+        patient: Whether to wait for a database that can't be used for now, rather than give up.
+    """
+
+    stop: Callable[[], Status | None] = lambda: None
+    give_up: Callable[[], bool] = bool
+    on_strategy: Callable[[str, int], None] = lambda _strategy, _position: None
+    on_progress: Callable[[Progress], None] | None = None
+    on_wait: Callable[[str], None] = lambda _message: None
+    on_unended: Callable[[Callable[[], object]], None] = lambda _write: None
+    patient: bool = False
+
+
+class Stopped(RunnerError):
+    """A run was stopped while it waited for another one; nothing was recorded."""
+
+
+def locked_from(lock: RunLock, begin: Callable[[], int]) -> Callable[[], int]:
+    """Let a lock be held from before something is on record; whoever waits to begin holds none."""
+
+    def locked() -> int:
+        try:
+            lock.hold()
+            return begin()
+        except BaseException:
+            lock.release()
+            raise
+
+    return locked
+
+
+def keeping(lock: RunLock, stop: Callable[[], Status | None]) -> Callable[[], Status | None]:
+    """Make sure, whenever it is asked whether to stop, that a lock is still held: its file may have been removed.
+
+    Whoever finds another file in its place would take what is carried out under it for a process's that is gone.
+    """
+
+    def look() -> Status | None:
+        try:
+            lock.hold()
+        except HistoryError as error:  # what it has is all that it can have for now
+            _log.debug("%s", error)
+        return stop()
+
+    return look
+
+
+def take_turn(
+    database: Database, begin: Callable[[], int], watching: Watching, *, what: str, job_id: int | None
+) -> int:
+    """Begin something as soon as nothing else is going on.
+
+    Args:
+        database: Where that is decided.
+        begin: Begins it; raises Busy while it may not.
+        watching: Told for whom it waits, and asked to stop.
+        what: What is to begin.
+        job_id: The job of which it is a run; None for a calibration.
+
+    Returns:
+        What *begin* gave.
+
+    Raises:
+        Busy: If a run of the same job is going on.
+        Stopped: If it was stopped while it waited.
+    """
+    told = ""
+    while True:
+        try:
+            try:
+                return begin()
+            except Busy as busy:
+                if recover(database):
+                    continue
+                if busy.job_id == job_id is not None:
+                    raise
+                reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
+            tell = watching.on_wait
+        except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
+            if not watching.patient:
+                raise
+            reason, pause_s = f"{what} has to wait: {reason_of(error)}", _AGAIN_S
+            tell = partial(_log.warning, "%s")
+        if reason != told:
+            tell(reason)
+            told = reason
+        if watching.give_up() or watching.stop() is not None:
+            raise Stopped(f"{what} was stopped before it began")
+        time.sleep(pause_s)
