@@ -53,8 +53,8 @@ def choose_conditions(found: Found, *, cpus: int, start_method: str) -> list[Con
 
 def choose_subtrees(found: Found) -> list[bytes]:
     """Choose subtrees whose sizes come closest to a ladder of sizes, largest first, without the whole tree."""
-    [encoded] = found.parts
-    part = decode(encoded)
+    [pieces] = found.parts
+    part = decode(pieces)
     sizes = [place[1] + 1 for place in PLACE.iter_unpack(part.places)]
     parents = [place[0] for place in PLACE.iter_unpack(part.places)]
     # The other way round every folder's subfolders are complete when it is added to its parent; it is counted there.

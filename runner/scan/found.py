@@ -17,7 +17,7 @@ class Found:
     """What a scan of a whole tree found.
 
     Args:
-        parts: Encoded parts that together are the whole tree, in any order.
+        parts: Parts that together are the whole tree, in any order; each in encoded pieces.
         directories: How many folders were read.
         entries: How many entries they have.
         files: How many of those were found.
@@ -33,7 +33,7 @@ class Found:
 
     def __init__(
         self,
-        parts: Sequence[bytes],
+        parts: Sequence[Sequence[bytes]],
         *,
         directories: int,
         entries: int,
@@ -59,7 +59,7 @@ class Found:
 def whole(part: Part) -> Found:
     """Make one part that is the whole tree into all that was found."""
     directories, entries, files = part.count()
-    return Found([part.encode()], directories=directories, entries=entries, files=files, problems=part.problems)
+    return Found([[part.encode()]], directories=directories, entries=entries, files=files, problems=part.problems)
 
 
 def digest_findings(findings: Iterable[tuple[bytes, bytes, bytes]], problems: Iterable[Trouble]) -> bytes:

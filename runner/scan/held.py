@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 # the rest of the process needs some too, so no more than a quarter of those allowed are held.
 MAX_OPEN = 128
 
+# How long, in bytes, the path of a folder may be in which folders are taken from whoever would come to them later, and
+# about how much of such paths is taken at a time.
+_LONGEST = 4096
+_MOST_TAKEN = 1 << 20
+
 OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -22,15 +28,17 @@ class Folder:
 
     Attributes:
         row: The number of its row in what is being read; -1 if it has none there.
+        length: Bytes of its path with a slash behind it.
     """
 
-    __slots__ = ("fd", "identity", "name", "parent", "row", "waiting")
+    __slots__ = ("fd", "identity", "length", "name", "parent", "row", "waiting")
 
     def __init__(self, parent: Folder | None, name: bytes, fd: int, row: int = -1) -> None:
         self.parent = parent
         self.name = name
         self.fd = fd  # -1 while it is closed to save descriptors
         self.row = row
+        self.length: int = parent.length + len(name) + 1 if parent is not None else 0
         self.identity: tuple[int, int] | None = None
         self.waiting = 0
 
@@ -51,33 +59,38 @@ class Waiting:
 
     Args:
         root_fd: The open root, which stays the caller's.
+
+    Attributes:
+        folders: Parent and name of each, the one to be read next last.
+        rows: How many were read so far.
     """
 
     def __init__(self, root_fd: int) -> None:
         self._root = Folder(None, b"", root_fd)
         self.folders: list[tuple[Folder, bytes]] = []
-        self._parents: dict[tuple[Folder, bytes], Folder] = {}
+        self.rows = 0
         self._open: deque[Folder] = deque()
         allowed = os.sysconf("SC_OPEN_MAX")
         self._max_open = MAX_OPEN if allowed < 0 else min(MAX_OPEN, max(1, allowed // 4))
 
     def add_starts(self, paths: Iterable[bytes]) -> None:
         """Add folders by their paths, which share their parents."""
+        known: dict[tuple[Folder, bytes], Folder] = {}
         last, parent = b"", self._root
         add = self.folders.append
         for path in paths:
             head, _, name = path.rpartition(b"/")
             if head != last:  # most starts lie beside the one before
-                last, parent = head, self._find_parent(head)
+                last, parent = head, self._find_parent(head, known)
             parent.waiting += 1
             add((parent, name))
 
-    def _find_parent(self, path: bytes) -> Folder:
+    def _find_parent(self, path: bytes, known: dict[tuple[Folder, bytes], Folder]) -> Folder:
         folder = self._root
         for name in path.split(b"/") if path else ():
-            below = self._parents.get((folder, name))
+            below = known.get((folder, name))
             if below is None:
-                below = self._parents[folder, name] = Folder(folder, name, -1)
+                below = known[folder, name] = Folder(folder, name, -1)
             folder = below
         return folder
 
@@ -102,6 +115,35 @@ class Waiting:
                 last, prefix = folder, folder.prefix()
             paths.append(prefix + name)
         return paths
+
+    def can_part(self) -> bool:
+        """Whether there is something to take and something to keep."""
+        return len(self.folders) > 1 and self.folders[0][0].length <= _LONGEST
+
+    def take_half(self) -> list[bytes]:
+        """Take out every other folder, those that have waited longest first: they lie highest and hold most.
+
+        Whoever takes a folder that lies deep has to open all those above it again, and paths could be more than fits
+        into memory, so those are left, and no more is taken than is soon handed over.
+
+        Returns:
+            Their paths.
+        """
+        last, prefix = self._root, b""
+        taken: list[bytes] = []
+        size = 0
+        for folder, name in islice(self.folders, 0, None, 2):
+            if folder.length > _LONGEST or size > _MOST_TAKEN:
+                break
+            if folder is not last:
+                last, prefix = folder, folder.prefix()
+            taken.append(prefix + name)
+            size += len(taken[-1])
+            folder.waiting -= 1
+            if not folder.waiting:
+                self._let_go(folder)
+        del self.folders[: 2 * len(taken) : 2]
+        return taken
 
     def open(self, parent: Folder, name: bytes) -> int:
         """Open a waiting folder, never through a link; its parent is closed with its last subfolder."""

@@ -7,7 +7,7 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import TypeAlias
 
     # A path that could not be read, the error's number and its text.
@@ -86,10 +86,18 @@ class Part:
         return marshal.dumps((*pieces, self.unread))
 
 
-def decode(encoded: bytes) -> Part:
-    """Turn what :meth:`Part.encode` gave back into a part."""
+def decode(pieces: Iterable[bytes]) -> Part:
+    """Turn what :meth:`Part.encode` gave, for each piece of a part in turn, back into that part."""
     part = Part()
-    part.names, part.found, part.stats, part.places, part.stamps, part.problems, part.unread = marshal.loads(encoded)  # noqa: S302  written by runner itself
+    for piece in pieces:
+        names, found, stats, places, stamps, problems, unread = marshal.loads(piece)  # noqa: S302  by runner itself
+        part.names += names
+        part.found += found
+        part.stats += stats
+        part.places += places
+        part.stamps += stamps
+        part.problems += problems
+        part.unread += unread
     return part
 
 

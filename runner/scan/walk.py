@@ -116,11 +116,22 @@ class Walker:
         waiting = Waiting(self.fd)
         try:
             waiting.add_starts(starts)
+            part = self.go_on(waiting, report, until, descend=descend)
+            part.rest += waiting.paths()
+            return part
+        finally:
+            waiting.close()
+
+    def go_on(self, waiting: Waiting, report: Report, until: Until | None = None, *, descend: bool = True) -> Part:
+        """Read folders that wait and everything below them, as :meth:`read` does; those that are left go on waiting.
+
+        Returns:
+            What was read, another piece of the same part each time: its rows go on from those before.
+        """
+        try:
             return self._read(waiting, report, until, descend=descend)
         except OSError as error:
             raise ScanError(f"the scan ran short: {error.strerror}; raise the limit or run fewer at a time") from error
-        finally:
-            waiting.close()
 
     def stat_again(self, path: bytes, names: list[bytes], identity: tuple[int, int]) -> bytes | None:
         """Look again at the files found earlier in a folder whose list has not changed since.
@@ -149,7 +160,7 @@ class Walker:
 
     def _read(self, waiting: Waiting, report: Report, until: Until | None, *, descend: bool) -> Part:
         part = Part()
-        folders = waiting.folders
+        folders, before = waiting.folders, waiting.rows
         reported = entries = files = spent = 0
         while folders:
             # The newest first, which holds few folders open.
@@ -166,7 +177,7 @@ class Walker:
                     prefix = _below(parent, name)
                     part.rest += [prefix + each for each in subfolders]
                 elif subfolders:
-                    waiting.add_subfolders(parent, name, fd, len(part.names) - 1, subfolders)
+                    waiting.add_subfolders(parent, name, fd, before + len(part.names) - 1, subfolders)
                     keep = True
             except OSError as error:
                 self._note_folder(part, parent, name, error)
@@ -183,7 +194,7 @@ class Walker:
             if until is not None and folders and until(spent, len(folders)):
                 break
         report(len(part.names) - reported, entries, files)
-        part.rest += waiting.paths()
+        waiting.rows += len(part.names)
         return part
 
     def _note_folder(self, part: Part, parent: Folder, name: bytes, error: OSError) -> None:

@@ -91,10 +91,7 @@ class Crew:
         try:
             self._pool = _Pool(workers, initializer, initargs, multiprocessing.get_context(start_method))
         except OSError as error:
-            cure = "; use fewer" if error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE} else ""
-            raise ScanError(
-                f"{workers} worker{'s' if workers > 1 else ''} can't be started: {error.strerror}{cure}"
-            ) from error
+            raise cannot_start(workers, error) from error
         # Whoever has died by now included, and without replacements: they wait for the locks that the dead held.
         self.workers: Sequence[BaseProcess] = self._pool.started[:workers]
         self._results: deque[Any] = deque()
@@ -102,7 +99,7 @@ class Crew:
         _crews.append(self)
 
     def submit(self, function: Callable[..., object], *args: object) -> None:
-        """Give the pool one task; its result comes out of :meth:`results`."""
+        """Give the pool one task; its result comes out of :meth:`result`."""
         self._pool.apply_async(function, args, callback=self._arrived, error_callback=self._arrived)
 
     def _arrived(self, result: object) -> None:
@@ -156,6 +153,13 @@ class Crew:
             # The server collects the workers; only when it has itself been collected does their time count. There
             # is no public way to end it.
             forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def cannot_start(workers: int, error: OSError) -> ScanError:
+    """Say in one line why workers can't be started, and what to do."""
+    fewer = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+    cure = "use fewer" if error.errno in fewer else "they share semaphores, which may need room in /dev/shm"
+    return ScanError(f"{workers} worker{'s' if workers > 1 else ''} can't be started: {error.strerror}; {cure}")
 
 
 def _drain(connection: Connection) -> None:

@@ -84,7 +84,7 @@ def _scan_full(
     found = whole(part)
     found.messages.append(f"every folder was read: {why}")
     if cache is not None and why == _DUE:
-        wrong = differing(decode(cache.part), cache.settled, part) if _enter(walker) else []
+        wrong = differing(decode([cache.part]), cache.settled, part) if _enter(walker) else []
         if wrong:
             names = ", ".join(repr(os.fsdecode(path) or ".") for path in wrong[:_MOST_NAMED])
             more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
@@ -96,13 +96,13 @@ def _scan_full(
 
 
 def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock, report: Report) -> Scan:
-    rescan = Rescan(walker, decode(cache.part), cache.settled, stats=request.selection.track == "stat")
+    rescan = Rescan(walker, decode([cache.part]), cache.settled, stats=request.selection.track == "stat")
     if rescan.unchanged:
         directories, entries, files = cache.counts
         report(directories, entries, files)
         return Scan(
             Found(
-                [cache.part],
+                [[cache.part]],
                 directories=directories,
                 entries=entries,
                 files=files,
@@ -144,7 +144,7 @@ def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: P
         ahead_ns=clock.ahead_ns if earlier is None else max(clock.ahead_ns, earlier.ahead_ns),
         full_at_ns=clock.now_ns if earlier is None else earlier.full_at_ns,
         settled=bytes(settled),
-        part=found.parts[0],
+        part=found.parts[0][0],
         counts=(found.directories, found.entries, found.files),
         digest=found.digest,
     )

@@ -15,9 +15,10 @@ import time
 
 from runner.model.errors import ScanError
 from runner.scan.found import Found, whole
+from runner.scan.held import Waiting
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
-from runner.strategies.crew import Crew
+from runner.strategies.crew import Crew, cannot_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from runner.scan.query import Selecting
     from runner.scan.walk import Report
 
-    # Parts, encoded; what could not be read; folders, entries and files counted; paths of folders left, joined by NUL;
-    # when the worker began its first task, by time.perf_counter.
-    Result: TypeAlias = tuple[list[bytes], list[Trouble], tuple[int, int, int], bytes, float]
+    # Who has read it; pieces of the worker's part, encoded; what could not be read; folders, entries and files counted;
+    # whether there is more to read; when the worker began its first task, by time.perf_counter.
+    Result: TypeAlias = tuple[int, list[bytes], list[Trouble], tuple[int, int, int], bool, float]
 
 # How long a worker reads until it sends what it has: progress is told then.
 _SLICE_S = 0.5
@@ -113,27 +114,27 @@ def _hire(request: ScanRequest, identity: tuple[int, int]) -> Crew:
     try:
         exchange = Exchange(request.workers, multiprocessing.get_context(request.start_method))
     except OSError as error:
-        raise ScanError(f"the workers can't share a semaphore: {error.strerror}; see /dev/shm") from error
+        raise cannot_start(request.workers, error) from error
     initargs = (request.root, request.selection, identity, exchange)
     return Crew(request.workers, request.start_method, initializer=_prepare, initargs=initargs)
 
 
 def _read_shares(top: Part, shares: list[bytes], crew: Crew, report: Report) -> tuple[_Tally, float]:
     """Let what was left be read; returns all that was, and when the first worker began, by ``time.perf_counter``."""
-    for share in shares:
-        crew.submit(_read, share)
-    tally = _Tally()
-    tally.add_part(top)
-    began = math.inf
     reading = len(shares)
+    while shares:
+        crew.submit(_read, shares.pop())
+    tally = _Tally()
+    tally.add(0, [top.encode()], top.problems, top.count())
+    began = math.inf
     while reading:
         result: Result = crew.result()
-        parts, problems, counts, rest, began_at = result
+        worker, pieces, problems, counts, more, began_at = result
         began = min(began, began_at)
-        tally.add(parts, problems, counts)
+        tally.add(worker, pieces, problems, counts)
         report(*counts)
-        if rest:
-            crew.submit(_read, rest)
+        if more:
+            crew.submit(_read, b"")
         else:
             reading -= 1
     return tally, began
@@ -143,30 +144,26 @@ class _Tally:
     """What has been read so far."""
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.problems: list[Trouble] = []
-        self.directories = self.entries = self.files = 0
+        self._parts: dict[int, list[bytes]] = {}
+        self._problems: list[Trouble] = []
+        self._directories = self._entries = self._files = 0
 
-    def add(self, parts: list[bytes], problems: list[Trouble], counts: tuple[int, int, int]) -> None:
-        """Add encoded parts, and how many folders, entries and files they hold."""
-        self.parts += parts
-        self.problems += problems
-        self.directories += counts[0]
-        self.entries += counts[1]
-        self.files += counts[2]
-
-    def add_part(self, part: Part) -> None:
-        """Add what was just read."""
-        self.add([part.encode()], part.problems, part.count())
+    def add(self, worker: int, pieces: list[bytes], problems: list[Trouble], counts: tuple[int, int, int]) -> None:
+        """Add what a worker has read since the last time, and how many folders, entries and files it holds."""
+        self._parts.setdefault(worker, []).extend(pieces)
+        self._problems += problems
+        self._directories += counts[0]
+        self._entries += counts[1]
+        self._files += counts[2]
 
     def found(self) -> Found:
         """Give it all."""
         return Found(
-            self.parts,
-            directories=self.directories,
-            entries=self.entries,
-            files=self.files,
-            problems=self.problems,
+            list(self._parts.values()),
+            directories=self._directories,
+            entries=self._entries,
+            files=self._files,
+            problems=self._problems,
         )
 
 
@@ -174,39 +171,45 @@ class _Reader:
     """What a worker reads with; raises ScanError if the root is another one by now."""
 
     def __init__(self, root: bytes, selection: Selecting, identity: tuple[int, int], exchange: Exchange) -> None:
-        self.began_at = time.perf_counter()
+        self._began_at = time.perf_counter()
         self._walker = Walker(root, selection)
         if self._walker.identity != identity:
             raise ScanError(f"the root {os.fsdecode(root)!r} was replaced while it was scanned; run it again")
+        self._waiting = Waiting(self._walker.fd)
         self._exchange = exchange
-        self._wanted = False
+        self._gave_at = 0
         self._due = 0.0
 
     def read(self, starts: bytes) -> Result:
-        """Read subtrees, and what other workers give, until no worker has anything left or the slice is over."""
-        tally = _Tally()
+        """Read subtrees, those left from before, and what other workers give, until nobody has any or it is due."""
+        self._add(starts)
+        pieces: list[bytes] = []
+        problems: list[Trouble] = []
+        directories = entries = files = 0
+        # Only from here on, or as much as takes longer to add would never be read.
         self._due = time.perf_counter() + _SLICE_S
-        while starts := starts or self._exchange.get():
-            part = self._walker.read(starts.split(b"\0"), _no_report, until=self._is_enough)
-            starts = b"\0".join(self._share(part))
-            tally.add_part(part)
-            if starts and time.perf_counter() >= self._due:
+        while more := bool(self._waiting.folders or self._add(self._exchange.get())):
+            self._gave_at = 0
+            part = self._walker.go_on(self._waiting, _no_report, self._is_due)
+            pieces.append(part.encode())
+            problems += part.problems
+            counts = part.count()
+            directories, entries, files = directories + counts[0], entries + counts[1], files + counts[2]
+            if time.perf_counter() >= self._due:
                 break
-        return tally.parts, tally.problems, (tally.directories, tally.entries, tally.files), starts, self.began_at
+        return os.getpid(), pieces, problems, (directories, entries, files), more, self._began_at
 
-    def _is_enough(self, spent: int, waiting: int) -> bool:
-        # A chain of folders, of which one waits at a time, gives nothing to share.
-        self._wanted = waiting > 1 and spent >= _LEAST_WORK and self._exchange.is_wanted()
-        return self._wanted or time.perf_counter() >= self._due
+    def _add(self, starts: bytes) -> bool:
+        if starts:
+            self._waiting.add_starts(starts.split(b"\0"))
+        return bool(starts)
 
-    def _share(self, part: Part) -> list[bytes]:
-        """Give half of what is left away if it is wanted; returns what is to be read here."""
-        if not self._wanted:
-            return part.rest
-        self._wanted = False
-        # Every other folder: those found later lie deeper and hold less.
-        self._exchange.give(b"\0".join(part.rest[::2]))
-        return part.rest[1::2]
+    def _is_due(self, spent: int, _waiting: int) -> bool:
+        """Give away what is wanted, and tell whether to send what was read."""
+        if spent - self._gave_at >= _LEAST_WORK and self._waiting.can_part() and self._exchange.is_wanted():
+            self._exchange.give(b"\0".join(self._waiting.take_half()))
+            self._gave_at = spent
+        return time.perf_counter() >= self._due
 
 
 # What a worker keeps between its tasks.

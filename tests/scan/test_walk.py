@@ -4,8 +4,9 @@ import resource
 import stat
 import tempfile
 from collections.abc import Callable
+from functools import partial
+from itertools import chain, cycle, islice
 from itertools import count as naturals
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from trees import find, folders, found, in_child, read, scratch, write_comb, wri
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan import held, walk
-from runner.scan.part import STAMPS, Part
+from runner.scan.held import Waiting
+from runner.scan.part import STAMPS, Part, decode
 from runner.scan.snapshot import unpack_stats
 from runner.scan.walk import Walker
 
@@ -341,6 +343,10 @@ TREES: st.SearchStrategy[dict[str, Any]] = st.recursive(
 )
 
 
+def is_spent(budget: int, spent: int, _waiting: int) -> bool:
+    return spent >= budget
+
+
 def write_nested(folder: Path, tree: dict[str, Any]) -> None:
     (folder / "x.md").touch()
     for name, below in tree.items():
@@ -369,6 +375,71 @@ def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget
 
     assert sorted(there) == sorted(folders_read)
     assert expected == sorted(files_found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tree=TREES, budgets=st.lists(st.integers(1, 400), min_size=1), most_open=st.integers(1, 4), data=st.data())
+def test_two_that_read_in_pieces_and_take_from_each_other_lose_and_double_nothing(
+    tree: dict[str, Any], budgets: list[int], most_open: int, data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(held, "MAX_OPEN", most_open)
+        root = Path(folder)
+        write_nested(root, tree)
+        walkers = [Walker(os.fsencode(root), Selection()) for _ in range(2)]
+        all_waiting, pieces = [Waiting(walker.fd) for walker in walkers], [list[bytes](), list[bytes]()]
+        all_waiting[0].add_starts([b""])
+        turns = cycle(budgets)
+        while any(waiting.folders for waiting in all_waiting):
+            for number in (0, 1):
+                waiting, other, budget = all_waiting[number], all_waiting[1 - number], next(turns)
+                part = walkers[number].go_on(waiting, lambda *_: None, partial(is_spent, budget))
+                pieces[number].append(part.encode())
+                if waiting.can_part() and data.draw(st.booleans()):
+                    other.add_starts(waiting.take_half())
+        assert [[], []] == [list(waiting._open) for waiting in all_waiting]
+        for walker in walkers:
+            walker.close()
+        there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
+        expected = find(root, "!", "-type", "d", "-name", "*.md")
+
+    parts = list(map(decode, pieces))
+    assert sorted(there) == sorted(chain.from_iterable(map(folders, parts)))
+    assert expected == sorted(chain.from_iterable(map(found, parts)))
+
+
+def test_a_folder_is_let_go_when_the_last_below_it_is_taken(tmp_path: Path) -> None:
+    write_tree(tmp_path, {f"above/{number}/": 0 for number in range(3)})
+    walker = Walker(os.fsencode(tmp_path), Selection())
+    waiting = Waiting(walker.fd)
+    waiting.add_starts([b"above"])
+    walker.go_on(waiting, lambda *_: None, lambda *_: True)
+
+    held_open, left = [], []
+    for _ in range(2):
+        held_open.append(len(waiting._open))
+        waiting.take_half()
+        left.append(len(waiting.folders))
+    walker.close()
+
+    assert [1, 0] == left
+    assert [1, 1, 0] == [*held_open, len(waiting._open)]
+
+
+def test_what_lies_deep_or_is_too_much_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "_LONGEST", 8)
+    monkeypatch.setattr(held, "_MOST_TAKEN", 10)
+    waiting = Waiting(-1)
+    waiting.add_starts(b"near/%d" % number for number in range(8))
+    waiting.add_starts(b"far/away/%d" % number for number in range(8))
+
+    assert [b"near/0", b"near/2"] == waiting.take_half()
+    assert [b"near/1", b"near/4"] == waiting.take_half()
+    assert [b"near/3", b"near/6"] == waiting.take_half()
+    assert [b"near/5"] == waiting.take_half()
+    assert [b"near/7"] == waiting.take_half()
+    assert not waiting.can_part()
+    assert [b"far/away/%d" % number for number in range(8)] == waiting.paths()
 
 
 def test_what_identifies_a_folder_is_told_to_whoever_wants_it(tmp_path: Path) -> None:

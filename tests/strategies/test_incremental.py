@@ -344,7 +344,7 @@ def test_a_full_scan_finds_out_what_should_never_happen(tree: Path, change: str)
     path = os.fsencode(tree.parent / "remembered")
     cache = load(path)
     assert not isinstance(cache, str)
-    part = decode(cache.part)
+    part = decode([cache.part])
     number = next(number for number in range(len(part.names)) if part.path(number) == b"a/b")
     if change == "name":
         part.found[number] = b"other.md"

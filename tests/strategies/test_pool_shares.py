@@ -3,6 +3,7 @@ import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,12 @@ from runner.strategies.pool import Exchange, Pool
 
 # More than a pipe takes.
 _LARGE = b"x" * 2_000_000
+
+
+def receive(queue: Any) -> Any:
+    """Take from a queue what must soon be there."""
+    assert queue._reader.poll(10), "waited in vain"
+    return queue.get()
 
 
 def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +59,25 @@ def test_every_folder_is_read_once_however_often_workers_share(
     assert len(expected) == sum(told)
 
 
+def test_a_slice_is_as_long_as_it_is_to_be_however_many_folders_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20_000):
+        (tmp_path / str(number)).mkdir()
+    monkeypatch.setattr(pool, "_SLICE_S", 0.005)
+    told = []
+
+    Pool().scan(
+        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"),
+        lambda folders, _entries, _files: told.append(folders),
+    ).end()
+
+    assert sum(told) == 20_001
+    assert len(told) > 5
+    # Of 5 ms, in which hundreds are read; those that only find nothing left read none.
+    assert len([folders for folders in told if 0 < folders < 10]) < 20
+
+
 def test_folders_that_only_one_worker_was_given_reach_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,7 +89,7 @@ def test_folders_that_only_one_worker_was_given_reach_the_others(
 
     def read_and_tell(self: pool._Reader, starts: bytes) -> "pool.Result":
         result = read(self, starts)
-        readers.put((os.getpid(), result[2][0]))
+        readers.put((result[0], result[3][0]))
         return result
 
     monkeypatch.setattr(pool._Reader, "read", read_and_tell)
@@ -87,15 +113,13 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
     exchange, done = Exchange(workers, context), context.SimpleQueue()
 
     def work(seed: int) -> None:
-        """Do what was got piece by piece, giving half of the rest whenever somebody wants it."""
+        """Do what was got one by one, giving half of the rest whenever somebody wants it."""
         chance = random.Random(seed)  # noqa: S311  chance, not secrets
         left = list(range(seed * 1000, seed * 1000 + 300)) if seed < 2 else []
-        count = 0
         while left or (share := exchange.get()):
             left = left or [int(each) for each in share.split(b"\0")]
             while left:
                 done.put(left.pop())
-                count += 1
                 if chance.random() < 0.1:
                     time.sleep(0.0005)
                 if len(left) > 1 and exchange.is_wanted():
@@ -106,9 +130,10 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
     for process in processes:
         process.start()
     expected = [seed * 1000 + each for seed in range(min(workers, 2)) for each in range(300)]
-    assert expected == sorted(done.get() for _ in expected)
+    assert expected == sorted(receive(done) for _ in expected)
     for process in processes:
         process.join(10)
+        process.kill()
     assert [0] * workers == [process.exitcode for process in processes]
     assert done.empty()
 
@@ -118,11 +143,10 @@ def test_a_share_larger_than_a_pipe_reaches_who_waits_for_it() -> None:
     exchange, got = Exchange(2, context), context.SimpleQueue()
     taker = context.Process(target=lambda: got.put(len(exchange.get())))
     taker.start()
-    while not exchange.is_wanted():
-        time.sleep(0.001)
+    assert exchange._wanted.acquire(timeout=10)
 
     exchange.give(_LARGE)
 
-    assert len(_LARGE) == got.get()
+    assert len(_LARGE) == receive(got)
     taker.join(10)
     assert taker.exitcode == 0
