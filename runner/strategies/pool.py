@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from runner.scan.query import Selecting
     from runner.scan.walk import Report
 
-    # Who has read it; pieces of the worker's part, encoded; what could not be read; folders, entries and files counted;
-    # whether there is more to read; when the worker began its first task, by time.perf_counter.
-    Result: TypeAlias = tuple[int, list[bytes], list[Trouble], tuple[int, int, int], bool, float]
+    # What a worker has read since the last time, whether there is more, and when it began its first task, by
+    # time.perf_counter.
+    Result: TypeAlias = tuple["_Tally", bool, float]
 
 # How long a worker reads until it sends what it has: progress is told then.
 _SLICE_S = 0.5
@@ -125,14 +125,14 @@ def _read_shares(top: Part, shares: list[bytes], crew: Crew, report: Report) -> 
     while shares:
         crew.submit(_read, shares.pop())
     tally = _Tally()
-    tally.add(0, [top.encode()], top.problems, top.count())
+    tally.add(top)
     began = math.inf
     while reading:
         result: Result = crew.result()
-        worker, pieces, problems, counts, more, began_at = result
+        read, more, began_at = result
         began = min(began, began_at)
-        tally.add(worker, pieces, problems, counts)
-        report(*counts)
+        tally.merge(read)
+        report(read.directories, read.entries, read.files)
         if more:
             crew.submit(_read, b"")
         else:
@@ -141,29 +141,39 @@ def _read_shares(top: Part, shares: list[bytes], crew: Crew, report: Report) -> 
 
 
 class _Tally:
-    """What has been read so far."""
+    """What has been read so far: the pieces of each process's part, what could not be read, and how much it was."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, list[bytes]] = {}
-        self._problems: list[Trouble] = []
-        self._directories = self._entries = self._files = 0
+        self.parts: dict[int, list[bytes]] = {}
+        self.problems: list[Trouble] = []
+        self.directories = self.entries = self.files = 0
 
-    def add(self, worker: int, pieces: list[bytes], problems: list[Trouble], counts: tuple[int, int, int]) -> None:
-        """Add what a worker has read since the last time, and how many folders, entries and files it holds."""
-        self._parts.setdefault(worker, []).extend(pieces)
-        self._problems += problems
-        self._directories += counts[0]
-        self._entries += counts[1]
-        self._files += counts[2]
+    def add(self, part: Part) -> None:
+        """Add what this process has read."""
+        self.parts.setdefault(os.getpid(), []).append(part.encode())
+        self.problems += part.problems
+        self._count(*part.count())
+
+    def merge(self, other: _Tally) -> None:
+        """Add what another process has read since the last time."""
+        for process, pieces in other.parts.items():
+            self.parts.setdefault(process, []).extend(pieces)
+        self.problems += other.problems
+        self._count(other.directories, other.entries, other.files)
+
+    def _count(self, directories: int, entries: int, files: int) -> None:
+        self.directories += directories
+        self.entries += entries
+        self.files += files
 
     def found(self) -> Found:
         """Give it all."""
         return Found(
-            list(self._parts.values()),
-            directories=self._directories,
-            entries=self._entries,
-            files=self._files,
-            problems=self._problems,
+            list(self.parts.values()),
+            directories=self.directories,
+            entries=self.entries,
+            files=self.files,
+            problems=self.problems,
         )
 
 
@@ -183,21 +193,15 @@ class _Reader:
     def read(self, starts: bytes) -> Result:
         """Read subtrees, those left from before, and what other workers give, until nobody has any or it is due."""
         self._add(starts)
-        pieces: list[bytes] = []
-        problems: list[Trouble] = []
-        directories = entries = files = 0
+        tally = _Tally()
         # Only from here on, or as much as takes longer to add would never be read.
         self._due = time.perf_counter() + _SLICE_S
         while more := bool(self._waiting.folders or self._add(self._exchange.get())):
             self._gave_at = 0
-            part = self._walker.go_on(self._waiting, _no_report, self._is_due)
-            pieces.append(part.encode())
-            problems += part.problems
-            counts = part.count()
-            directories, entries, files = directories + counts[0], entries + counts[1], files + counts[2]
+            tally.add(self._walker.go_on(self._waiting, _no_report, self._is_due))
             if time.perf_counter() >= self._due:
                 break
-        return os.getpid(), pieces, problems, (directories, entries, files), more, self._began_at
+        return tally, more, self._began_at
 
     def _add(self, starts: bytes) -> bool:
         if starts:
