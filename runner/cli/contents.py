@@ -8,6 +8,8 @@ import typer
 from runner.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runner.history.database import Database
     from runner.model.jobs import Job
     from runner.runs.asking import Span
@@ -69,8 +71,7 @@ def files(
     from runner.history.contents import list_files
     from runner.history.jobs import get_job
     from runner.model.errors import UsageError
-    from runner.model.units import format_count
-    from runner.runs.asking import find_folder, find_state
+    from runner.runs.asking import find_folder, find_state, later_failure, unread
 
     if null and (fmt != "table" or by_folder or history):
         raise UsageError("-0 lists paths alone; leave out --format, --by-folder and --history")
@@ -87,13 +88,9 @@ def files(
         state = find_state(database, known, run, at, datetime.now(UTC))
         position = state.run_id
         folder = find_folder(database, known, under) if under is not None else b""
-        if fmt == "table" and state.problems and not null:
-            what = "files there are counted" if by_folder else "files marked ? are listed"
-            typer.echo(
-                f"note: run {position} could not read {format_count(state.problems, 'path')}, "
-                f"see `runner show {position}`; {what} as they were last known",
-                err=True,
-            )
+        _tell(later_failure(database, known, state) if run is None and at is None else ())
+        if fmt == "table":
+            _tell(unread(state, "counted" if by_folder else "listed" if null else "marked ?, and listed"))
         if by_folder:
             _write_counts(database, known, position, folder, depth, fmt)
             return
@@ -112,6 +109,11 @@ def files(
             from runner.render.records import FILE_KEYS, file_record
 
             write_records(map(file_record, found), fmt, columns=FILE_KEYS)
+
+
+def _tell(notes: "Iterable[str]") -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
 
 
 def _write_life(database: "Database", job: "Job", path: str, fmt: options.FormatName) -> None:
@@ -209,8 +211,7 @@ def changes(
             database, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC)
         )
         folder = find_folder(database, known, under) if under is not None else b""
-        for note in span.notes:
-            typer.echo(f"note: {note}", err=True)
+        _tell(span.notes)
         if by_folder:
             _write_moves(database, known, span, folder, depth, fmt)
             return

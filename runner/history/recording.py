@@ -25,18 +25,6 @@ _MAX_DIFFERENCES = 1_000
 # A row that is written again is among so many of the newest.
 _LATELY = 1_000
 
-# How it is said that a run is over.
-_ENDED = {
-    Status.SUCCEEDED: "has succeeded",
-    Status.PARTIAL: "has finished in part",
-    Status.FAILED: "has failed",
-    Status.TIMED_OUT: "has timed out",
-    Status.CANCELLED: "was cancelled",
-    Status.INTERRUPTED: "was interrupted",
-    Status.MISSED: "was missed",
-    Status.SKIPPED: "was skipped",
-}
-
 
 class Busy(RunnerError):
     """Another run, or a calibration, is going on in this database."""
@@ -293,7 +281,7 @@ def request_cancel(database: Database, run_id: int, now: datetime) -> None:
         if status is None:
             raise Unknown(f"there is no run {run_id}; see `runner history`")
         if status != Status.RUNNING.value:
-            raise UsageError(f"run {run_id} is not going on: it {_ENDED[Status(status)]}; see `runner status`")
+            raise UsageError(f"run {run_id} is not going on: it {Status(status).said}; see `runner status`")
         asked = update(runs).where(runs.c.id == run_id, runs.c.cancel_requested_at.is_(None))
         connection.execute(asked.values(cancel_requested_at=now))
 

@@ -32,6 +32,24 @@ class Status(StrEnum):
         """Whether what ended so has failed by itself, and may be tried again."""
         return self in {Status.FAILED, Status.TIMED_OUT}
 
+    @property
+    def said(self) -> str:
+        """How it is said that a run has this status: it "has failed"."""
+        return _SAID[self]
+
+
+_SAID = {
+    Status.RUNNING: "is going on",
+    Status.SUCCEEDED: "has succeeded",
+    Status.PARTIAL: "has finished in part",
+    Status.FAILED: "has failed",
+    Status.TIMED_OUT: "has timed out",
+    Status.CANCELLED: "was cancelled",
+    Status.INTERRUPTED: "was interrupted",
+    Status.MISSED: "was missed",
+    Status.SKIPPED: "was skipped",
+}
+
 
 class Cache(StrEnum):
     """Whether an execution had to read blocks from the device."""

@@ -186,6 +186,7 @@ def _sizes(calibration: Calibration, by_condition: dict[Condition, list[Measurem
                 "entries": rung.entries,
                 "sequential_s": median(rung.sequential_s),
                 "pool_s": median(rung.pool_s),
+                "speed_up": (gain := _speed_up(alone[path], pools[path])) and gain.estimate,
                 "path_base64": exact(path)[1],
             }
             for path, rung in zip(paths, rungs, strict=True)
@@ -290,7 +291,7 @@ def _sizes_table(rows: Sequence[Record]) -> Grid:
         "pool": _seconds(rows, "pool", "pool_s"),
         "speed-up": Column(
             header="speed-up",
-            cells=[Cell(f"{row['sequential_s'] / row['pool_s']:.2f}") for row in rows],
+            cells=[_number(row["speed_up"], ".2f") for row in rows],
             right=True,
         ),
         "folder": Column(header="folder", cells=[Cell(printable(_path(row) or b".")) for row in rows], least=12),

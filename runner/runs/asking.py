@@ -6,7 +6,7 @@ from datetime import datetime
 
 from runner.history.contents import has_folder
 from runner.history.database import Database
-from runner.history.runs import get_run
+from runner.history.runs import get_run, list_runs_before
 from runner.history.saved import (
     find_first_saved,
     find_last_saved,
@@ -16,8 +16,11 @@ from runner.history.saved import (
 )
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
-from runner.model.runs import Run
-from runner.model.units import format_instant, parse_instant
+from runner.model.runs import Run, Status
+from runner.model.units import format_count, format_instant, parse_instant
+
+# How a run may end that saves nothing.
+_ENDED_IN_VAIN = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.INTERRUPTED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,9 +121,28 @@ def find_span(
         start = f"run {from_run}" if from_run is not None else f"--since {since}"
         end = f"run {to_run}" if to_run is not None else f"--until {until}"
         raise UsageError(f"{start} comes after {end}; exchange them")
+    if to_run is None and until is None:
+        notes += later_failure(database, job, after)
+    notes += unread(after, "taken")
     if len(list_selections_between(database, job, before or first, after)) > 1:
         notes.append("the job looked for something else meanwhile, so that not every change is one of the tree")
     return Span(before=before, first=first, after=after, notes=tuple(notes))
+
+
+def unread(state: Run, how: str) -> list[str]:
+    """Say what a run could not read, and how the files there are given; empty if it could read all."""
+    if not state.problems:
+        return []
+    what = f"run {state.run_id} could not read {format_count(state.problems, 'path')}, see `runner show {state.run_id}`"
+    return [f"{what}; files there are {how} as they were last known"]
+
+
+def later_failure(database: Database, job: Job, state: Run) -> list[str]:
+    """Say that what is known of a tree now is not from the last run, if that has saved nothing; empty otherwise."""
+    for run in list_runs_before(database, job.job_id, None, statuses=_ENDED_IN_VAIN, limit=1):
+        if run.run_id > state.run_id:
+            return [f"run {run.run_id} {run.status.said}, so this is what run {state.run_id} has left"]
+    return []
 
 
 def _beginning(database: Database, first: Run, now: datetime) -> str:

@@ -123,7 +123,7 @@ def calibrate(
     lock = database.location.run_lock()
     calibration_id = _begin(database, root, selection, environment=environment, watching=watching, lock=lock)
     watching = replace(watching, stop=keeping(lock, watching.stop))
-    finished_at = None
+    finished_at, kept = None, " before a round was complete; nothing is kept"
     try:
         alone = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
         watching.on_strategy("first look", 1)
@@ -140,7 +140,10 @@ def calibrate(
                 measured.append(_measure(root, selection, condition, watching, round_=number, position=position)[1])
             if number:
                 record_round(database, calibration_id, measured)
+                kept = "; its complete rounds are kept, and shown by --last"
         finished_at = datetime.now(UTC)
+    except Stopped as stopped:
+        raise Stopped(f"{stopped}{kept}") from None
     finally:
         try:
             finish_calibration(database, calibration_id, finished_at)
@@ -186,7 +189,7 @@ def _measure(
     figures = outcome.figures
     if figures is None:
         if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
-            raise Stopped("the calibration was stopped; its complete rounds are kept, and shown by --last")
+            raise Stopped("the calibration was stopped")
         raise ScanError(f"the {condition.strategy} execution failed: {outcome.message}")
     found: Found = outcome.result
     return found, Measurement(

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
-from runner.model.units import format_duration
+from runner.model.units import format_duration, parse_duration
 from runner.schedules.firing import largest_gap
 from runner.strategies import load_strategy
 
@@ -18,6 +18,7 @@ _PLAIN = JobSpec(name="plain", root=b"/")
 # What a doubt can be about.
 _CHOICES = (
     "selection",
+    "strategies",
     "retries",
     "retry_delay_s",
     "schedule",
@@ -95,12 +96,24 @@ def _always_fires_within(schedule: Schedule, seconds: int) -> bool:
     return longest <= timedelta(seconds=seconds)
 
 
+def _never_fires_within(schedule: Schedule | None, seconds: int) -> bool:
+    """Whether so many seconds always pass between two fire times, as far as is known without looking at each."""
+    return (
+        schedule is not None
+        and schedule.kind is ScheduleKind.EVERY
+        and parse_duration(schedule.expression) >= seconds + schedule.jitter_s
+    )
+
+
 def _doubts_on_running(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
     if spec.workers is not None and not any(load_strategy(name).parallel for name in spec.strategies):
         yield {"workers"}, "a number of workers has no effect without the strategy pool"
     if spec.full_every_s != _PLAIN.full_every_s and "incremental" not in spec.strategies:
         every = format_duration(spec.full_every_s)
         yield {"full_every_s"}, f"reading everything every {every} has no effect without the strategy incremental"
+    elif "incremental" in spec.strategies and _never_fires_within(spec.schedule, spec.full_every_s):
+        always = f"every firing reads everything, which is due every {format_duration(spec.full_every_s)}"
+        yield {"full_every_s", "schedule", "strategies"}, f"{always}; let it be due less often than the job fires"
     for notify in spec.notify:
         if notify not in base.notify and shutil.which(notify.command[0]) is None:
             text = f"the program {notify.command[0]!r}, which is to be told of {notify.event.value}, is not found here"

@@ -214,4 +214,21 @@ def test_files_that_a_run_could_not_look_at_are_marked(program: Program, tree: P
         assert unknown == {line[-1] for line in lines if "?" in line}
         assert bool(unknown) is (f"run {run} could not read 1 path,".encode() in done.stderr)
         assert bool(unknown) is (b"counted" in program.quick(*asked, "--by-folder").stderr)
-        assert b"" == program.quick(*asked, "-0").stderr
+        assert bool(unknown) is (b"listed as they were last known" in program.quick(*asked, "-0").stderr)
+        told = program.quick("changes", "tree", "--to", str(run)).stderr
+        assert bool(unknown) is (f"run {run} could not read 1 path,".encode() in told)
+
+
+def test_that_the_last_run_has_saved_nothing_is_told(program: Program, tree: Path) -> None:
+    program.out("run", "tree")
+    saved = program.json("history")[0]["run"]
+    for command in ("files", "changes"):
+        assert b"" == program.quick(command, "tree").stderr
+    tree.rename(tree.with_name("elsewhere"))
+    assert 1 == program.quick("run", "tree").returncode
+
+    note = f"note: run {saved + 1} has failed, so this is what run {saved} has left\n".encode()
+    for asked in (["files", "tree"], ["files", "tree", "-0"], ["changes", "tree"], ["files", "tree", "--by-folder"]):
+        assert (0, note) == ((done := program.quick(*asked)).returncode, done.stderr), asked
+    for asked in (["files", "tree", "--run", str(saved)], ["changes", "tree", "--to", str(saved)]):
+        assert (0, b"") == ((done := program.quick(*asked)).returncode, done.stderr), asked

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from conftest import Program, enlarge, family, freeze_trial, gone, thaw, until
+from conftest import Program, changed, enlarge, family, freeze_trial, gone, thaw, until
 
 
 def test_a_terminal_sees_a_spinner_first_and_then_a_bar(program: Program, tree: Path) -> None:
@@ -42,6 +42,20 @@ def test_a_terminal_sees_a_spinner_first_and_then_a_bar(program: Program, tree: 
         out, _ = process.communicate(timeout=20)
         os.close(ours)
         assert 7 == json.loads(out)["files"]  # nothing but the result on stdout
+
+
+def test_an_interrupt_while_the_program_is_being_imported_is_one_line(program: Program) -> None:
+    slow = changed(
+        program,
+        "import builtins, os, signal; plain = builtins.__import__\n"
+        "def interrupted(name, *rest):\n"
+        "    if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return plain(name, *rest)\n"
+        "builtins.__import__ = interrupted",
+    )
+    process = slow.start("jobs", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (b"", b"runner: interrupted\n") == process.communicate(timeout=20)
+    assert 130 == process.returncode
 
 
 def test_a_pipe_sees_no_progress(program: Program, tree: Path) -> None:

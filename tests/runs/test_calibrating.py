@@ -109,6 +109,13 @@ def test_a_calibration_that_is_stopped_keeps_its_complete_rounds(database: Datab
     assert {} == list_calibrators(database)
 
 
+def test_a_calibration_that_is_stopped_before_a_round_is_complete_says_so(database: Database, root: Path) -> None:
+    with pytest.raises(Stopped, match="before a round was complete; nothing is kept"):
+        measure(database, root, 9, Watching(stop=lambda: Status.CANCELLED))
+
+    assert find_last_calibration(database, os.fsencode(root)) is None
+
+
 def test_nothing_is_kept_of_a_tree_that_was_never_calibrated(database: Database, root: Path) -> None:
     assert find_last_calibration(database, os.fsencode(root)) is None
     with pytest.raises(ScanError):

@@ -32,7 +32,7 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         BY_HAND,
         HOURLY,
         replace(HOURLY, retries=3, retry_delay_s=300, catchup=Catchup.ALL, paused=True, workers=2),
-        replace(HOURLY, strategies=("incremental",), full_every_s=60),
+        replace(HOURLY, strategies=("incremental",), full_every_s=3601),
         replace(looking_for(excludes=("/build", "/srv", "/srv/docs/")), root=b"/srv/docs"),
         replace(looking_for(excludes=("/srv/docs",)), root=b"/"),
         looking_for(patterns=("a, b.md", "* x.md", "{x}.md")),
@@ -50,6 +50,8 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         (replace(BY_HAND, paused=True), "paused has no effect on a job without a schedule"),
         (replace(HOURLY, strategies=("sequential",), workers=2), "without the strategy pool"),
         (replace(HOURLY, full_every_s=3600), "reading everything every 1h has no effect"),
+        (replace(HOURLY, strategies=("incremental",), full_every_s=3600), "which is due every 1h"),
+        (replace(BY_HAND, strategies=("incremental",), schedule=every("1d")), "which is due every 1d"),
         (replace(HOURLY, notify=(Notify(Event.SLOW, ("no-such-program",)),)), "program 'no-such-program'"),
         (replace(HOURLY, notify=(Notify(Event.SLOW, ("/no/such\n",)),)), r"program '/no/such\n'"),
         (
