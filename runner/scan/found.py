@@ -17,7 +17,8 @@ class Found:
     """What a scan of a whole tree found.
 
     Args:
-        parts: Parts that together are the whole tree, in any order; each in encoded pieces.
+        parts: Parts that together are the whole tree, in any order; each in encoded pieces, in the order in
+            which they were read.
         directories: How many folders were read.
         entries: How many entries they have.
         files: How many of those were found.

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 # the rest of the process needs some too, so no more than a quarter of those allowed are held.
 MAX_OPEN = 128
 
-# How long, in bytes, the path of a folder may be in which folders are taken from whoever would come to them later, and
-# about how much of such paths is taken at a time.
+# Folders are given to other processes by their paths. The longest path, in bytes, of a folder whose subfolders are; how
+# much of such paths is taken at a time, about; and how much it may be, at most, if all that waits is shared out.
 _LONGEST = 4096
 _MOST_TAKEN = 1 << 20
+_MOST_SHARED = 1 << 24
 
 OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -120,11 +121,15 @@ class Waiting:
         """Whether there is something to take and something to keep."""
         return len(self.folders) > 1 and self.folders[0][0].length <= _LONGEST
 
+    def can_be_shared(self) -> bool:
+        """Whether all that waits can be shared out; what lies deep is cheaper to read than to give by its paths."""
+        return self.can_part() and len(self.folders) * self.folders[0][0].length <= _MOST_SHARED
+
     def take_half(self) -> list[bytes]:
         """Take out every other folder, those that have waited longest first: they lie highest and hold most.
 
-        Whoever takes a folder that lies deep has to open all those above it again, and paths could be more than fits
-        into memory, so those are left, and no more is taken than is soon handed over.
+        Whoever takes a folder that lies deep has to open all those above it again and to keep its path, so those are
+        left, and no more is taken than is soon handed over.
 
         Returns:
             Their paths.

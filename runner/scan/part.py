@@ -27,6 +27,9 @@ STAMPS = Struct("=QQqq")
 class Part:
     """What was read of a tree, a row for each folder; a parent's row always comes before those of its subfolders.
 
+    A part may be read in several pieces, whose rows go on from one another. All but the first can only be encoded and
+    counted, until :func:`decode` puts them together.
+
     Paths are not kept, but each folder's name and the row of its parent: in a deep tree the paths would take far
     more memory than the names.
 
@@ -41,7 +44,7 @@ class Part:
         problems: What could not be read.
         unread: Paths of folders that were listed but left out without being a problem: they had vanished, or lie on
             another file system.
-        rest: Paths of folders that were left for later because what was read was enough.
+        rest: Paths of subfolders that were left, where they were not to be read.
     """
 
     __slots__ = ("found", "names", "places", "problems", "rest", "stamps", "stats", "unread")

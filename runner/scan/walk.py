@@ -90,21 +90,12 @@ class Walker:
         if (now.st_dev, now.st_ino) != self.identity:
             raise ScanError(f"the root {os.fsdecode(self._path)!r} was replaced while it was scanned; run it again")
 
-    def read(
-        self,
-        starts: Iterable[bytes],
-        report: Report,
-        *,
-        until: Until | None = None,
-        descend: bool = True,
-    ) -> Part:
+    def read(self, starts: Iterable[bytes], report: Report, *, descend: bool = True) -> Part:
         """Read folders and everything below them.
 
         Args:
             starts: Paths of folders relative to the root; empty for the root itself.
             report: Told of progress every few folders.
-            until: Asked after each folder whether that is enough, given the work done so far, about one per entry
-                listed, and how many folders wait; None for all there are.
             descend: Whether subfolders are read as well, or left.
 
         Returns:
@@ -116,17 +107,25 @@ class Walker:
         waiting = Waiting(self.fd)
         try:
             waiting.add_starts(starts)
-            part = self.go_on(waiting, report, until, descend=descend)
-            part.rest += waiting.paths()
-            return part
+            return self.go_on(waiting, report, descend=descend)
         finally:
             waiting.close()
 
-    def go_on(self, waiting: Waiting, report: Report, until: Until | None = None, *, descend: bool = True) -> Part:
+    def go_on(self, waiting: Waiting, report: Report, *, until: Until | None = None, descend: bool = True) -> Part:
         """Read folders that wait and everything below them, as :meth:`read` does; those that are left go on waiting.
+
+        Args:
+            waiting: The folders.
+            report: Told of progress every few folders.
+            until: Asked after each folder whether that is enough, given the work done so far, about one per entry
+                listed, and how many folders wait, some of which it may take; None for all there are.
+            descend: Whether subfolders are read as well, or left.
 
         Returns:
             What was read, another piece of the same part each time: its rows go on from those before.
+
+        Raises:
+            ScanError: If the process runs out of descriptors or memory.
         """
         try:
             return self._read(waiting, report, until, descend=descend)

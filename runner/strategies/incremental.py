@@ -138,13 +138,14 @@ def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: P
             "the stamps of their file system can't be relied on"
         )
     found.digest = digest_findings(part.findings(), part.problems)
+    [[piece]] = found.parts
     cache = Cache(
         key=key_of(request.root, request.selection),
         boot=clock.boot,
         ahead_ns=clock.ahead_ns if earlier is None else max(clock.ahead_ns, earlier.ahead_ns),
         full_at_ns=clock.now_ns if earlier is None else earlier.full_at_ns,
         settled=bytes(settled),
-        part=found.parts[0][0],
+        part=piece,
         counts=(found.directories, found.entries, found.files),
         digest=found.digest,
     )

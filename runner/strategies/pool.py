@@ -1,9 +1,9 @@
 """A ``multiprocessing.Pool`` whose workers read subtrees.
 
 The tree is cut as it is discovered. What lies in the root is shared out; from then on a worker that has nothing left
-to do says so, and one that reads gives it half of the folders it has not come to. So lopsided trees balance without
-knowing their sizes beforehand, and even ones are cut only a few times. The workers give to one another directly: by way
-of the parent each would wait for two more processes to wake.
+to do says so, and one that reads gives it half of the folders it has not come to, or as many as are cheap to give. So
+lopsided trees balance without knowing their sizes beforehand, and even ones are cut only a few times. The workers give
+to one another directly: by way of the parent each would wait for two more processes to wake.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     # time.perf_counter.
     Result: TypeAlias = tuple["_Tally", bool, float]
 
-# How long a worker reads until it sends what it has: progress is told then.
+# How long a worker reads until it sends what it has, unless it waits for others: progress is told then.
 _SLICE_S = 0.5
 # The least work, about 1 ms, after which a worker gives away half of what is left; doing so costs a tenth of that.
 _LEAST_WORK = 2_000
@@ -51,20 +51,31 @@ class Pool:
         try:
             # Down to where the tree branches it is read before there is a pool: there is nothing to share yet, and with
             # threads beside it a process lists a sixth more slowly.
-            top = walker.read([b""], report, until=_branches)
-            if not top.rest:
+            top, starts = _read_top(walker, report)
+            if not starts:
                 walker.check_root()
                 return Scan(whole(top))
             # A share is one piece: thousands of small ones cost more to pickle than their folders to open. They are
             # made and the small ones gone before a fork: what a process changes after it is copied first.
-            shares = [b"\0".join(top.rest[number :: request.workers]) for number in range(request.workers)]
-            top.rest.clear()
+            shares = [b"\0".join(starts[number :: request.workers]) for number in range(request.workers)]
+            del starts
             crew = _hire(request, walker.identity)
             tally, first_at = _read_shares(top, shares, crew, report)
             walker.check_root()
         finally:
             walker.close()
         return Scan(tally.found(), startup_s=max(0.0, first_at - began), end=crew.end)
+
+
+def _read_top(walker: Walker, report: Report) -> tuple[Part, list[bytes]]:
+    """Read the root, and what lies below it until the rest can be shared out; gives that as well."""
+    waiting = Waiting(walker.fd)
+    try:
+        waiting.add_starts([b""])
+        top = walker.go_on(waiting, report, until=lambda _spent, _waiting: waiting.can_be_shared())
+        return top, waiting.paths()
+    finally:
+        waiting.close()
 
 
 class Exchange:
@@ -198,7 +209,7 @@ class _Reader:
         self._due = time.perf_counter() + _SLICE_S
         while more := bool(self._waiting.folders or self._add(self._exchange.get())):
             self._gave_at = 0
-            tally.add(self._walker.go_on(self._waiting, _no_report, self._is_due))
+            tally.add(self._walker.go_on(self._waiting, _no_report, until=self._is_due))
             if time.perf_counter() >= self._due:
                 break
         return tally, more, self._began_at
@@ -234,11 +245,6 @@ def _read(starts: bytes) -> Result:
         assert _assignment is not None  # noqa: S101  the initializer ran first
         _reader = _Reader(*_assignment)
     return _reader.read(starts)
-
-
-def _branches(_spent: int, waiting: int) -> bool:
-    """Tell whether there is something to share."""
-    return waiting > 1
 
 
 def _no_report(_folders: int, _entries: int, _files: int) -> None:

@@ -110,7 +110,7 @@ def die_sending(folder: str) -> bytes:
     note(folder, "victim", worker)
     os.kill(trial, signal.SIGSTOP)
     if os.fork() == 0:
-        wait_until(lambda: "pipe_write" in Path(f"/proc/{worker}/wchan").read_text(encoding="ascii"))
+        wait_until(lambda: "pipe_write" in Path(f"/proc/{worker}/wchan").read_text(encoding="ascii"), 20)
         os.kill(worker, signal.SIGKILL)
         os.kill(trial, signal.SIGCONT)
         os._exit(0)

@@ -103,7 +103,14 @@ def test_a_process_out_of_descriptors_fails_in_one_line(tmp_path: Path) -> None:
 def test_the_walk_leaves_no_descriptor_open(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"{n}/{m}/x.md": 0 for n in range(3) for m in range(3)})
     before = os.listdir("/proc/self/fd")
-    read(tmp_path, until=lambda spent, _: spent >= 100)
+    read(tmp_path)
+    walker = Walker(os.fsencode(tmp_path), Selection())
+    waiting = Waiting(walker.fd)
+    waiting.add_starts([b""])
+    walker.go_on(waiting, lambda *_: None, until=partial(is_spent, 100))
+    assert waiting.folders
+    waiting.close()
+    walker.close()
     assert before == os.listdir("/proc/self/fd")
 
 
@@ -364,11 +371,14 @@ def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget
         rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
         walker = Walker(os.fsencode(root), Selection())
         while rest:
-            part = walker.read(rest, lambda *_: None, until=lambda spent, _: spent >= budget)
+            waiting = Waiting(walker.fd)
+            waiting.add_starts(rest)
+            part = walker.go_on(waiting, lambda *_: None, until=partial(is_spent, budget))
+            rest = waiting.paths()
+            waiting.close()
             assert part.names
             folders_read += folders(part)
             files_found += found(part)
-            rest = part.rest
         walker.close()
         there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
         expected = find(root, "!", "-type", "d", "-name", "*.md")
@@ -393,7 +403,7 @@ def test_two_that_read_in_pieces_and_take_from_each_other_lose_and_double_nothin
         while any(waiting.folders for waiting in all_waiting):
             for number in (0, 1):
                 waiting, other, budget = all_waiting[number], all_waiting[1 - number], next(turns)
-                part = walkers[number].go_on(waiting, lambda *_: None, partial(is_spent, budget))
+                part = walkers[number].go_on(waiting, lambda *_: None, until=partial(is_spent, budget))
                 pieces[number].append(part.encode())
                 if waiting.can_part() and data.draw(st.booleans()):
                     other.add_starts(waiting.take_half())
@@ -413,7 +423,7 @@ def test_a_folder_is_let_go_when_the_last_below_it_is_taken(tmp_path: Path) -> N
     walker = Walker(os.fsencode(tmp_path), Selection())
     waiting = Waiting(walker.fd)
     waiting.add_starts([b"above"])
-    walker.go_on(waiting, lambda *_: None, lambda *_: True)
+    walker.go_on(waiting, lambda *_: None, until=lambda *_: True)
 
     held_open, left = [], []
     for _ in range(2):

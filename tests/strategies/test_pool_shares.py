@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
+from runner.scan import held
 from runner.scan.part import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
@@ -76,6 +78,28 @@ def test_a_slice_is_as_long_as_it_is_to_be_however_many_folders_wait(
     assert len(told) > 5
     # Of 5 ms, in which hundreds are read; those that only find nothing left read none.
     assert len([folders for folders in told if 0 < folders < 10]) < 20
+
+
+@pytest.mark.parametrize(("depth", "most_shared"), [(30, held._MOST_SHARED), (10, 100_000)], ids=["deep", "much"])
+def test_what_costs_more_to_give_than_to_read_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, most_shared: int
+) -> None:
+    monkeypatch.setattr(held, "_MOST_SHARED", most_shared)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(depth):
+        os.mkdir("long" * 50)  # noqa: PTH102  deeper than a path may be
+        os.chdir("long" * 50)
+    for number in range(300):
+        Path(str(number), "below").mkdir(parents=True)
+
+    scan = Pool().scan(
+        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
+    )
+    scan.end()
+
+    assert scan.found.directories == 1 + depth + 600
+    assert sum(len(piece) for part in scan.found.parts for piece in part) < 150_000
+    shutil.rmtree(tmp_path / ("long" * 50))
 
 
 def test_folders_that_only_one_worker_was_given_reach_the_others(
