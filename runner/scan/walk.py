@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     # Takes the folders read, entries listed and files found since the last report.
     Report: TypeAlias = Callable[[int, int, int], None]
-    Until: TypeAlias = Callable[[int, int], bool]
+    Until: TypeAlias = Callable[[int], bool]
 
 # What reading a folder, or the stat of a file, costs beside listing one entry; measured on a warm ext4.
 _FOLDER_COST, _STAT_COST = 50, 8
@@ -118,7 +118,7 @@ class Walker:
             waiting: The folders.
             report: Told of progress every few folders.
             until: Asked after each folder whether that is enough, given the work done so far, about one per entry
-                listed, and how many folders wait, some of which it may take; None for all there are.
+                listed; it may take out some of those that wait. None for all there are.
             descend: Whether subfolders are read as well, or left.
 
         Returns:
@@ -190,7 +190,7 @@ class Walker:
             if len(part.names) - reported >= _REPORT_EVERY:
                 report(len(part.names) - reported, entries, files)
                 reported, entries, files = len(part.names), 0, 0
-            if until is not None and folders and until(spent, len(folders)):
+            if until is not None and folders and until(spent):
                 break
         report(len(part.names) - reported, entries, files)
         waiting.rows += len(part.names)

@@ -11,6 +11,8 @@ import errno
 import fcntl
 import multiprocessing
 import multiprocessing.pool
+
+# What a pool would import when it is made, which is measured; imports are no part of the work.
 import multiprocessing.queues
 import multiprocessing.synchronize
 import time

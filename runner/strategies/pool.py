@@ -72,7 +72,7 @@ def _read_top(walker: Walker, report: Report) -> tuple[Part, list[bytes]]:
     waiting = Waiting(walker.fd)
     try:
         waiting.add_starts([b""])
-        top = walker.go_on(waiting, report, until=lambda _spent, _waiting: waiting.can_be_shared())
+        top = walker.go_on(waiting, report, until=lambda _spent: waiting.can_be_shared())
         return top, waiting.paths()
     finally:
         waiting.close()
@@ -219,7 +219,7 @@ class _Reader:
             self._waiting.add_starts(starts.split(b"\0"))
         return bool(starts)
 
-    def _is_due(self, spent: int, _waiting: int) -> bool:
+    def _is_due(self, spent: int) -> bool:
         """Give away what is wanted, and tell whether to send what was read."""
         if spent - self._gave_at >= _LEAST_WORK and self._waiting.can_part() and self._exchange.is_wanted():
             self._exchange.give(b"\0".join(self._waiting.take_half()))

@@ -350,7 +350,7 @@ TREES: st.SearchStrategy[dict[str, Any]] = st.recursive(
 )
 
 
-def is_spent(budget: int, spent: int, _waiting: int) -> bool:
+def is_spent(budget: int, spent: int) -> bool:
     return spent >= budget
 
 
