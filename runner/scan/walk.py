@@ -58,6 +58,11 @@ class Walker:
         settle: Whether stamps are kept, for which each folder is looked at again once it was read; where they have
             moved, its modification time becomes :data:`~runner.scan.part.UNKNOWN`.
 
+    Attributes:
+        fd: The open root.
+        identity: Its device and inode.
+        branches: Whether it is known to have more than one subfolder, before it is read.
+
     Raises:
         ScanError: If the root is missing, not a folder or unreadable.
     """
@@ -71,6 +76,8 @@ class Walker:
         self.fd = open_root(root)
         root_stat = os.fstat(self.fd)
         self.identity = (root_stat.st_dev, root_stat.st_ino)
+        # Two links are its own; ext4 counts only one where there are too many.
+        self.branches = root_stat.st_dev in self._counting and root_stat.st_nlink not in {2, 3}
         self._only_device = root_stat.st_dev if selection.one_file_system else None
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
-from runner.scan import held
+from runner.scan import held, walk
 from runner.scan.part import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
@@ -27,18 +27,19 @@ def receive(queue: Any) -> Any:
 
 
 def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_assignment", "_reader"):
+    for name in ("_error", "_reader"):
         monkeypatch.setattr(pool, name, getattr(pool, name))
-    pool._prepare(os.fsencode(tmp_path), Selection(), (0, 0), Exchange(1, multiprocessing.get_context("fork")))
+    pool._begin(os.fsencode(tmp_path), Selection(), (0, 0), Exchange(1, multiprocessing.get_context("fork")), b"")
     with pytest.raises(ScanError, match="was replaced while it was scanned"):
-        pool._read(b"a")
+        pool._read()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("slice_s", [0, 0.002, 60])
 @pytest.mark.parametrize("least_work", [1, 400])
+@pytest.mark.parametrize("is_counting", [True, False])
 def test_every_folder_is_read_once_however_often_workers_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, slice_s: float, least_work: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, slice_s: float, least_work: int, *, is_counting: bool
 ) -> None:
     expected = [b""]
     for number in range(20):
@@ -48,6 +49,9 @@ def test_every_folder_is_read_once_however_often_workers_share(
     # A forked worker has what is set here.
     monkeypatch.setattr(pool, "_SLICE_S", slice_s)
     monkeypatch.setattr(pool, "_LEAST_WORK", least_work)
+    monkeypatch.setattr(pool, "_LOOK_AFTER", least_work)
+    if not is_counting:
+        monkeypatch.setattr(walk, "devices_counting_subfolders", frozenset)
     told = []
 
     scan = Pool().scan(
@@ -102,33 +106,44 @@ def test_what_costs_more_to_give_than_to_read_is_not_given(
     shutil.rmtree(tmp_path / ("long" * 50))
 
 
-def test_folders_that_only_one_worker_was_given_reach_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(400):
+def test_folders_that_only_one_worker_was_given_reach_the_others(tmp_path: Path) -> None:
+    for number in range(3_000):
         (tmp_path / "large" / f"{number}" / "below").mkdir(parents=True)
     (tmp_path / "small").mkdir()
-    monkeypatch.setattr(pool, "_LEAST_WORK", 1)
-    read, readers = pool._Reader.read, multiprocessing.get_context("fork").SimpleQueue()
 
-    def read_and_tell(self: pool._Reader, starts: bytes) -> "pool.Result":
-        result = read(self, starts)
-        readers.put((os.getpid(), result[0].directories))
-        return result
-
-    monkeypatch.setattr(pool._Reader, "read", read_and_tell)
-
-    Pool().scan(
+    scan = Pool().scan(
         ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
-    ).end()
+    )
+    scan.end()
 
-    folders: dict[int, int] = {}
-    while not readers.empty():
-        worker, count = readers.get()
-        folders[worker] = folders.get(worker, 0) + count
+    folders = [len(part.names) for part in map(decode, scan.found.parts)]
     assert len(folders) == 2
-    assert sum(folders.values()) == 802
-    assert min(folders.values()) > 100
+    assert sum(folders) == 6_003
+    assert min(folders) > 500
+
+
+def test_what_a_worker_read_before_its_task_is_told_however_late_it_takes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2_000):
+        (tmp_path / str(number)).mkdir()
+    begin, readers = pool._Reader.begin, multiprocessing.get_context("fork").SimpleQueue()
+
+    def begin_and_dawdle(self: pool._Reader, starts: bytes) -> None:
+        begin(self, starts)
+        readers.put(self._tally.directories)
+        if self._waiting.rows < 1_500:  # by now the one that began at the root waits for the other
+            time.sleep(0.3)
+
+    monkeypatch.setattr(pool._Reader, "begin", begin_and_dawdle)
+
+    scan = Pool().scan(
+        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
+    )
+    scan.end()
+
+    assert min(readers.get(), readers.get()) > 0
+    assert scan.found.directories == 2_001
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
