@@ -8,7 +8,6 @@ and never joins a pool that has lost one: the trial ends, and with it its whole 
 from __future__ import annotations
 
 import errno
-import fcntl
 import multiprocessing
 import multiprocessing.pool
 
@@ -17,7 +16,6 @@ import multiprocessing.queues
 import multiprocessing.synchronize
 import time
 from collections import deque
-from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
 
-# Room for tasks and for results: as much as Linux gives to anyone.
-_PIPE_BYTES = 1 << 20
 # How long workers may take to end once they have nothing left to do.
 _END_S = 5.0
 # How often it is looked, while no result comes, whether a worker is stopped; after so many times it is given up.
@@ -50,11 +46,6 @@ class _Pool(multiprocessing.pool.Pool):
     ) -> None:
         self.started: list[BaseProcess] = []
         super().__init__(workers, initializer, initargs, context=context)
-        # What does not fit into a pipe stops its writer until the reader has woken, once for every piece.
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            with suppress(OSError):  # whoever holds too many pipes gets no larger ones
-                for queue in (self._inqueue, self._outqueue):  # type: ignore[attr-defined]  # there is no public way
-                    fcntl.fcntl(queue._writer.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # noqa: SLF001
 
     def Process(self, ctx: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: N802
         """Make a worker, for the pool itself."""
@@ -109,8 +100,12 @@ class Crew:
         self._results.append(result)
         self._waken.send_bytes(b"")
 
-    def result(self) -> Any:
+    def result(self, inlet: Connection | None = None, on_ready: Callable[[], None] | None = None) -> Any:
         """Wait for the next result, in the order of completion.
+
+        Args:
+            inlet: What else may come meanwhile.
+            on_ready: Called when it does.
 
         Raises:
             ScanError: If a worker dies first, or was stopped and stays so.
@@ -118,10 +113,14 @@ class Crew:
         """
         stopped = 0
         while not self._results:
-            came = wait([self._wakened, *(worker.sentinel for worker in self.workers)], _LOOK_S)
-            for ready in came:
-                if ready is not self._wakened:
-                    raise ScanError(_epitaph(next(worker for worker in self.workers if worker.sentinel == ready)))
+            inlets = [self._wakened] if inlet is None else [self._wakened, inlet]
+            came = wait([*inlets, *(worker.sentinel for worker in self.workers)], _LOOK_S)
+            for worker in self.workers:
+                if worker.sentinel in came:
+                    raise ScanError(_epitaph(worker))
+            if on_ready is not None and inlet in came:
+                on_ready()
+            if self._wakened in came:
                 _drain(self._wakened)
             standing = [one.pid for one in self.workers if one.pid and is_known_stopped(one.pid)] if not came else []
             stopped = stopped + 1 if standing else 0

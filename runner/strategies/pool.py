@@ -8,7 +8,7 @@ directly: by way of the parent each would wait for two more processes to wake.
 
 from __future__ import annotations
 
-import math
+import marshal
 import multiprocessing
 import os
 import time
@@ -19,22 +19,22 @@ from runner.scan.held import Waiting
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
 from runner.strategies.crew import Crew, cannot_start
+from runner.strategies.exchange import Channel, Exchange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
-    from typing import TypeAlias
+    from typing import Any
 
     from runner.scan.part import Part, Trouble
     from runner.scan.query import Selecting
     from runner.scan.walk import Report
 
-    # What a worker has read since the last time, whether there is more, and when it began its first task, by
-    # time.perf_counter.
-    Result: TypeAlias = tuple["_Tally", bool, float]
-
-# How long a worker reads until it sends what it has, unless it waits for others: progress is told then.
-_SLICE_S = 0.5
+# How long a worker reads until it tells what it has found, if that is not much: progress is told then.
+_TELL_AFTER_S = 0.5
+# How many bytes of it are much; they are told while others still read.
+_MUCH = 1 << 17
+# The work, about 20 ms, after which what was found is made ready to be told.
+_PIECE_WORK = 40_000
 # The least work, about 1 ms, after which a worker gives away half of what is left; doing so costs a tenth of that.
 _LEAST_WORK = 2_000
 # The work, about 0.2 ms, after which it looks again whether that is wanted; looking costs as much as listing ten names.
@@ -60,8 +60,8 @@ class Pool:
                     walker.check_root()
                     return Scan(whole(top))
                 tally.add(top)
-            crew = _hire(request, walker.identity, starts)
-            first_at = _read_rest(crew, tally, report)
+            crew, channel = _hire(request, walker.identity, starts)
+            first_at = _read_rest(crew, channel, tally, report)
             walker.check_root()
         finally:
             walker.close()
@@ -79,87 +79,29 @@ def _read_top(walker: Walker, report: Report) -> tuple[Part, bytes]:
         waiting.close()
 
 
-class Exchange:
-    """Where a worker that has nothing left to do gets folders from another: receiver-initiated load sharing.
-
-    See Eager, Lazowska and Zahorjan, "A comparison of receiver-initiated and sender-initiated adaptive load sharing",
-    Performance Evaluation 6 (1986).
-
-    Args:
-        workers: How many there are; each counts as one that has something to do until it comes.
-        context: How they are started.
-
-    Raises:
-        OSError: If they can't share a semaphore.
-    """
-
-    def __init__(self, workers: int, context: BaseContext) -> None:
-        self._workers = workers
-        self._first = context.Semaphore(1)
-        # One for each worker that waits and to which nobody has yet answered.
-        self._wanted = context.Semaphore(0)
-        # How many more may come to wait while another has something to do; a share on its way counts as one that has.
-        self._others = context.Semaphore(workers - 1)
-        self._shares = context.SimpleQueue()
-
-    def is_first(self) -> bool:
-        """Tell whether nobody has asked this before."""
-        return self._first.acquire(block=False)
-
-    def is_wanted(self) -> bool:
-        """Tell whether a worker waits; whoever is told so has to :meth:`give` it something."""
-        return self._wanted.acquire(block=False)
-
-    def give(self, share: bytes) -> None:
-        """Give something to a worker that waits."""
-        self._others.release()
-        self._shares.put(share)
-
-    def get(self) -> bytes:
-        """Wait for a share; empty when no worker has anything left."""
-        share = self.get_unless_last()
-        if share is None:
-            for _ in range(self._workers - 1):
-                self._shares.put(b"")
-            return b""
-        return share
-
-    def get_unless_last(self) -> bytes | None:
-        """Do as :meth:`get` does, unless all others wait by now: then give None, and let them wait on."""
-        if not self._others.acquire(block=False):
-            return None
-        self._wanted.release()
-        share: bytes = self._shares.get()
-        return share
-
-
-def _hire(request: ScanRequest, identity: tuple[int, int], starts: bytes) -> Crew:
-    """Start the workers."""
+def _hire(request: ScanRequest, identity: tuple[int, int], starts: bytes) -> tuple[Crew, Channel]:
+    """Start the workers; they tell through the channel."""
+    context = multiprocessing.get_context(request.start_method)
     try:
-        exchange = Exchange(request.workers, multiprocessing.get_context(request.start_method))
+        exchange, channel = Exchange(request.workers, context), Channel(context)
     except OSError as error:
         raise cannot_start(request.workers, error) from error
-    initargs = (request.root, request.selection, identity, exchange, starts)
-    return Crew(request.workers, request.start_method, initializer=_begin, initargs=initargs)
+    initargs = (starts, request.root, request.selection, identity, exchange, channel)
+    return Crew(request.workers, request.start_method, initializer=_begin, initargs=initargs), channel
 
 
-def _read_rest(crew: Crew, tally: _Tally, report: Report) -> float:
+def _read_rest(crew: Crew, channel: Channel, tally: _Tally, report: Report) -> float:
     """Let the workers read; tells when the first of them began, by ``time.perf_counter``."""
-    reading = len(crew.workers)
-    for _ in range(reading):
+
+    def receive() -> None:
+        for message in channel.receive():
+            report(*tally.merge(message))
+
+    for _ in crew.workers:
         crew.submit(_read)
-    began = math.inf
-    while reading:
-        result: Result = crew.result()
-        read, more, began_at = result
-        began = min(began, began_at)
-        tally.merge(read)
-        report(read.directories, read.entries, read.files)
-        if more:
-            crew.submit(_read)
-        else:
-            reading -= 1
-    return began
+    began_at: list[float] = [crew.result(channel.reader, receive) for _ in crew.workers]
+    receive()  # what they told last
+    return min(began_at)
 
 
 class _Tally:
@@ -169,24 +111,33 @@ class _Tally:
         self.parts: dict[int, list[bytes]] = {}
         self.problems: list[Trouble] = []
         self.directories = self.entries = self.files = 0
+        self.size = 0
 
     def add(self, part: Part) -> None:
         """Add what this process has read."""
-        self.parts.setdefault(os.getpid(), []).append(part.encode())
-        self.problems += part.problems
-        self._count(*part.count())
+        piece = part.encode()
+        self.size += len(piece)
+        self._add({os.getpid(): [piece]}, part.problems, *part.count())
 
-    def merge(self, other: _Tally) -> None:
-        """Add what another process has read since the last time."""
-        for process, pieces in other.parts.items():
+    def merge(self, message: bytes) -> tuple[int, int, int]:
+        """Add what another process tells; returns how many folders, entries and files that are."""
+        parts, problems, *counts = marshal.loads(message)  # noqa: S302  by runner itself
+        self._add(parts, problems, *counts)
+        return counts[0], counts[1], counts[2]
+
+    def _add(
+        self, parts: dict[int, list[bytes]], problems: list[Trouble], directories: int, entries: int, files: int
+    ) -> None:
+        for process, pieces in parts.items():
             self.parts.setdefault(process, []).extend(pieces)
-        self.problems += other.problems
-        self._count(other.directories, other.entries, other.files)
-
-    def _count(self, directories: int, entries: int, files: int) -> None:
+        self.problems += problems
         self.directories += directories
         self.entries += entries
         self.files += files
+
+    def encode(self) -> bytes:
+        """Flatten it, to be told."""
+        return marshal.dumps((self.parts, self.problems, self.directories, self.entries, self.files))
 
     def found(self) -> Found:
         """Give it all."""
@@ -202,81 +153,93 @@ class _Tally:
 class _Reader:
     """What a worker reads with; raises ScanError if the root is another one by now."""
 
-    def __init__(self, root: bytes, selection: Selecting, identity: tuple[int, int], exchange: Exchange) -> None:
+    def __init__(
+        self, root: bytes, selection: Selecting, identity: tuple[int, int], exchange: Exchange, channel: Channel
+    ) -> None:
         self._began_at = time.perf_counter()
         self._walker = Walker(root, selection)
         if self._walker.identity != identity:
             raise ScanError(f"the root {os.fsdecode(root)!r} was replaced while it was scanned; run it again")
         self._waiting = Waiting(self._walker.fd)
         self._exchange = exchange
+        self._channel = channel
         self._ended = False
         self._tally = _Tally()
-        self._due = self._began_at + _SLICE_S
+        self._due = self._began_at + _TELL_AFTER_S
         self._look_at = 0
 
     def begin(self, starts: bytes) -> None:
         """Read before there is a task: where nobody has begun yet, or what another worker gives.
 
-        Asks for that but once. Whoever has read anything is then not told without a task that all are done: its task
-        might go to another, which has nothing left to tell.
+        Asks for that but once: when all have been told that there is nothing left, any worker may take the tasks that
+        remain, so that nobody may have anything by then which only its own task would tell.
         """
         if self._exchange.is_first():
             self._waiting.add_starts(starts.split(b"\0"))
-        else:
-            self._add(self._exchange.get_unless_last())
-        if self._waiting.folders:
-            self._go_on()
+        elif self._exchange.ask():
+            self._add(self._exchange.get())
+        self._read_all()
 
-    def read(self) -> Result:
-        """Read what is left and what other workers give, until nobody has any or it is time to tell."""
+    def read(self) -> float:
+        """Read what is left and what other workers give, until nobody has any; tells when this one began."""
         while not self._ended:
-            if not self._waiting.folders:
+            self._read_all()
+            is_asked = self._exchange.ask()
+            self._tell()
+            if is_asked:
                 self._add(self._exchange.get())
             else:
-                self._go_on()
-                if time.perf_counter() >= self._due:
-                    break
-        tally, self._tally = self._tally, _Tally()
-        self._due = time.perf_counter() + _SLICE_S
-        return tally, not self._ended, self._began_at
+                self._exchange.end()
+                self._ended = True
+        return self._began_at
 
-    def _add(self, share: bytes | None) -> None:
+    def _add(self, share: bytes) -> None:
         if share:
             self._waiting.add_starts(share.split(b"\0"))
-        self._ended = share == b""
+        else:
+            self._ended = True
 
-    def _go_on(self) -> None:
-        self._look_at = _LEAST_WORK
-        self._tally.add(self._walker.go_on(self._waiting, _no_report, until=self._is_due))
+    def _read_all(self) -> None:
+        while self._waiting.folders:
+            self._look_at = _LEAST_WORK
+            self._tally.add(self._walker.go_on(self._waiting, _no_report, until=self._is_enough))
+            if self._tally.size >= _MUCH or time.perf_counter() >= self._due:
+                self._tell()
 
-    def _is_due(self, spent: int) -> bool:
-        """Give away what is wanted, and tell whether to send what was read."""
+    def _tell(self) -> None:
+        if self._tally.parts:
+            self._channel.send(self._tally.encode())
+            self._tally = _Tally()
+        self._due = time.perf_counter() + _TELL_AFTER_S
+
+    def _is_enough(self, spent: int) -> bool:
+        """Give away what is wanted, and tell whether what was read makes a piece."""
         if spent < self._look_at:
             return False
         self._look_at = spent + _LOOK_AFTER
         if self._waiting.can_part() and self._exchange.is_wanted():
             self._exchange.give(b"\0".join(self._waiting.take_half()))
             self._look_at = spent + _LEAST_WORK
-        return time.perf_counter() >= self._due
+        return spent >= _PIECE_WORK or time.perf_counter() >= self._due
 
 
-# What a worker keeps between its tasks, or why it has nothing.
+# What a worker reads with, or why it can't.
 _reader: _Reader | None = None
 _error: Exception | None = None
 
 
-def _begin(root: bytes, selection: Selecting, identity: tuple[int, int], exchange: Exchange, starts: bytes) -> None:
+def _begin(starts: bytes, *assignment: Any) -> None:
     """Begin to read, in a worker; what goes wrong is raised by its first task, from where it reaches the parent."""
     global _reader, _error  # noqa: PLW0603  a pool gives its workers no other place
     try:
-        _reader = _Reader(root, selection, identity, exchange)
+        _reader = _Reader(*assignment)
         _reader.begin(starts)
     except Exception as error:  # noqa: BLE001  whatever it is
         _error = error
 
 
-def _read() -> Result:
-    """Read on, in a worker."""
+def _read() -> float:
+    """Read on, in a worker; tells when it began."""
     if _error is not None:
         raise _error
     assert _reader is not None  # noqa: S101  the initializer ran first
@@ -284,4 +247,4 @@ def _read() -> Result:
 
 
 def _no_report(_folders: int, _entries: int, _files: int) -> None:
-    """Progress is reported by the parent, which sees every result."""
+    """Progress is reported by the parent, which is told of everything."""

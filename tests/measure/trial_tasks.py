@@ -6,18 +6,21 @@ A trial has only the standard library and runner on its path, so a task comes wi
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import resource
 import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
 from runner.strategies import crew as crews
 from runner.strategies.crew import Crew
+from runner.strategies.exchange import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +120,13 @@ def die_sending(folder: str) -> bytes:
     return bytes(LARGE)
 
 
+def die_telling(folder: str, channel: Channel) -> None:
+    """Die in the middle of a message, which its parent has begun to read."""
+    os.write(channel._writer.fileno(), bytes([100, *bytes(50)]))
+    time.sleep(0.2)
+    die(folder)
+
+
 def doze() -> str:
     """Be stopped for a moment."""
     worker = os.getpid()
@@ -206,6 +216,11 @@ def lose_worker(_report: Report, folder: str, moment: str, start_method: str = "
         crew = Crew(2, start_method, die, (folder,))
         crew.submit(say, "anything")
         crew.result()
+    if moment == "telling":
+        channel = Channel(multiprocessing.get_context("fork"))
+        crew = Crew(2, "fork", partial(die_telling, folder), (channel,))
+        crew.submit(pause)
+        crew.result(channel.reader, lambda: note(folder, "told", channel.receive()))
     crew = Crew(2, start_method)
     note_crew(folder, crew)
     if moment == "busy":

@@ -1,7 +1,9 @@
+import errno
 import multiprocessing
 import os
 import random
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from runner.scan import held, walk
 from runner.scan.part import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
-from runner.strategies.pool import Exchange, Pool
+from runner.strategies.exchange import Channel, Exchange
+from runner.strategies.pool import Pool
 
 # More than a pipe takes.
 _LARGE = b"x" * 2_000_000
@@ -29,17 +32,18 @@ def receive(queue: Any) -> Any:
 def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_error", "_reader"):
         monkeypatch.setattr(pool, name, getattr(pool, name))
-    pool._begin(os.fsencode(tmp_path), Selection(), (0, 0), Exchange(1, multiprocessing.get_context("fork")), b"")
+    fork = multiprocessing.get_context("fork")
+    pool._begin(b"", os.fsencode(tmp_path), Selection(), (0, 0), Exchange(1, fork), Channel(fork))
     with pytest.raises(ScanError, match="was replaced while it was scanned"):
         pool._read()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("slice_s", [0, 0.002, 60])
+@pytest.mark.parametrize("much", [0, 1_000, 1_000_000])
 @pytest.mark.parametrize("least_work", [1, 400])
 @pytest.mark.parametrize("is_counting", [True, False])
 def test_every_folder_is_read_once_however_often_workers_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, slice_s: float, least_work: int, *, is_counting: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, much: int, least_work: int, *, is_counting: bool
 ) -> None:
     expected = [b""]
     for number in range(20):
@@ -47,9 +51,9 @@ def test_every_folder_is_read_once_however_often_workers_share(
             (tmp_path / path).mkdir()
             expected.append(path.encode())
     # A forked worker has what is set here.
-    monkeypatch.setattr(pool, "_SLICE_S", slice_s)
-    monkeypatch.setattr(pool, "_LEAST_WORK", least_work)
-    monkeypatch.setattr(pool, "_LOOK_AFTER", least_work)
+    for name in ("_LEAST_WORK", "_LOOK_AFTER", "_PIECE_WORK"):
+        monkeypatch.setattr(pool, name, least_work)
+    monkeypatch.setattr(pool, "_MUCH", much)
     if not is_counting:
         monkeypatch.setattr(walk, "devices_counting_subfolders", frozenset)
     told = []
@@ -65,12 +69,12 @@ def test_every_folder_is_read_once_however_often_workers_share(
     assert len(expected) == sum(told)
 
 
-def test_a_slice_is_as_long_as_it_is_to_be_however_many_folders_wait(
+def test_progress_is_told_as_often_as_it_is_to_be_and_not_at_every_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(20_000):
         (tmp_path / str(number)).mkdir()
-    monkeypatch.setattr(pool, "_SLICE_S", 0.005)
+    monkeypatch.setattr(pool, "_TELL_AFTER_S", 0.005)
     told = []
 
     Pool().scan(
@@ -80,8 +84,33 @@ def test_a_slice_is_as_long_as_it_is_to_be_however_many_folders_wait(
 
     assert sum(told) == 20_001
     assert len(told) > 5
-    # Of 5 ms, in which hundreds are read; those that only find nothing left read none.
-    assert len([folders for folders in told if 0 < folders < 10]) < 20
+    # In 5 ms hundreds are read; few are left when there is nothing more to read.
+    assert len([folders for folders in told if folders < 10]) < 20
+
+
+def test_what_could_not_be_read_is_told_by_a_worker_that_read_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2_000):
+        (tmp_path / str(number)).mkdir()
+    read, began_at_root = held.Waiting.open, []
+
+    def deny_the_second(self: held.Waiting, parent: held.Folder, name: bytes) -> int:
+        if not name:
+            began_at_root.append(True)
+        if not began_at_root:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(self, parent, name)
+
+    monkeypatch.setattr(held.Waiting, "open", deny_the_second)
+
+    scan = Pool().scan(
+        ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
+    )
+    scan.end()
+
+    assert len(scan.found.parts) == 2
+    assert scan.found.directories + len(scan.found.problems) == 2_001
 
 
 @pytest.mark.parametrize(("depth", "most_shared"), [(30, held._MOST_SHARED), (10, 100_000)], ids=["deep", "much"])
@@ -151,11 +180,17 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
     context = multiprocessing.get_context("fork")
     exchange, done = Exchange(workers, context), context.SimpleQueue()
 
+    def get() -> bytes:
+        if exchange.ask():
+            return exchange.get()
+        exchange.end()
+        return b""
+
     def work(seed: int) -> None:
         """Do what was got one by one, giving half of the rest whenever somebody wants it."""
         chance = random.Random(seed)  # noqa: S311  chance, not secrets
         left = list(range(seed * 1000, seed * 1000 + 300)) if seed < 2 else []
-        while left or (share := exchange.get()):
+        while left or (share := get()):
             left = left or [int(each) for each in share.split(b"\0")]
             while left:
                 done.put(left.pop())
@@ -180,12 +215,48 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
 def test_a_share_larger_than_a_pipe_reaches_who_waits_for_it() -> None:
     context = multiprocessing.get_context("fork")
     exchange, got = Exchange(2, context), context.SimpleQueue()
+    assert exchange.ask()
     taker = context.Process(target=lambda: got.put(len(exchange.get())))
     taker.start()
-    assert exchange._wanted.acquire(timeout=10)
 
     exchange.give(_LARGE)
 
     assert len(_LARGE) == receive(got)
     taker.join(10)
     assert taker.exitcode == 0
+
+
+def test_messages_of_any_length_arrive_whole_and_in_order() -> None:
+    context = multiprocessing.get_context("spawn")
+    channel = Channel(context)
+    lengths = [0, 1, 70_000, 5, 3_000_000, 65_528, 65_536]
+    senders = [context.Process(target=send_each, args=(channel, letter, lengths)) for letter in (b"a", b"b")]
+    for sender in senders:
+        sender.start()
+    got: list[bytes] = []
+    while len(got) < 2 * len(lengths):
+        assert channel.reader.poll(20), "waited in vain"
+        got += channel.receive()
+    for letter in (b"a", b"b"):
+        assert [letter * (1 + length) for length in lengths] == [each for each in got if each[:1] == letter]
+    for sender in senders:
+        sender.join(10)
+        assert sender.exitcode == 0
+
+
+def send_each(channel: Channel, letter: bytes, lengths: list[int]) -> None:
+    for length in lengths:
+        channel.send(letter * (1 + length))
+
+
+def test_the_rest_of_a_message_is_not_waited_for() -> None:
+    channel = Channel(multiprocessing.get_context("fork"))
+    channel.send(b"whole")
+    half = len(b"half") * 2
+    os.write(channel._writer.fileno(), half.to_bytes(8, sys.byteorder) + b"half")
+
+    assert [b"whole"] == channel.receive()
+    assert channel.receive() == []
+
+    os.write(channel._writer.fileno(), b"rest")
+    assert [b"halfrest"] == channel.receive()
