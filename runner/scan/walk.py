@@ -61,7 +61,8 @@ class Walker:
     Attributes:
         fd: The open root.
         identity: Its device and inode.
-        branches: Whether it is known to have more than one subfolder, before it is read.
+        branches: Whether it has more than one subfolder, which is known before it is read; False where links are not
+            counted.
 
     Raises:
         ScanError: If the root is missing, not a folder or unreadable.

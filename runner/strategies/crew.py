@@ -66,7 +66,7 @@ class Crew:
         workers: How many.
         start_method: How they are started.
         initializer: Called in each worker first; if it raises, the worker ends, and with it the scan.
-        initargs: Its arguments.
+        initargs: Its arguments; few, since they are handed over before anybody watches the worker.
 
     Raises:
         ScanError: If they can't be started.
@@ -122,12 +122,10 @@ class Crew:
                 on_ready()
             if self._wakened in came:
                 _drain(self._wakened)
-            standing = [one.pid for one in self.workers if one.pid and is_known_stopped(one.pid)] if not came else []
+            standing = [] if came else _stopped(self.workers)
             stopped = stopped + 1 if standing else 0
             if stopped >= _MOST_STOPPED:
-                raise ScanError(
-                    f"pool worker {standing[0]} was stopped, and not continued within {_MOST_STOPPED * _LOOK_S:g} s"
-                )
+                raise ScanError(_left_stopped(standing[0]))
         result = self._results.popleft()
         if isinstance(result, BaseException):
             raise result
@@ -141,15 +139,23 @@ class Crew:
         """
         self._pool.close()
         deadline = time.monotonic() + _END_S
+        stopped = 0
         running = self.workers
         while running:
             # All at once: a killed worker may hold the lock that the others wait for, and it is the one to name.
-            wait([worker.sentinel for worker in running], max(0.0, deadline - time.monotonic()))
+            wait([worker.sentinel for worker in running], min(_LOOK_S, max(0.0, deadline - time.monotonic())))
             ended = [worker for worker in running if _exit_code(worker) is not None]
-            for worker in ended or running:
+            for worker in ended:
                 if worker.exitcode != 0:
                     raise ScanError(_epitaph(worker))
             running = [worker for worker in running if worker not in ended]
+            if standing := _stopped(running):
+                stopped += 1
+                if stopped >= _MOST_STOPPED:
+                    raise ScanError(_left_stopped(standing[0]))
+                deadline = time.monotonic() + _END_S
+            elif running and time.monotonic() >= deadline:
+                raise ScanError(_epitaph(running[0]))
         if self._start_method == "forkserver":
             # The server collects the workers; only when it has itself been collected does their time count. There
             # is no public way to end it.
@@ -166,6 +172,14 @@ def cannot_start(workers: int, error: OSError) -> ScanError:
 def _drain(connection: Connection) -> None:
     while connection.poll():
         connection.recv_bytes()
+
+
+def _stopped(workers: Sequence[BaseProcess]) -> list[BaseProcess]:
+    return [worker for worker in workers if worker.pid and is_known_stopped(worker.pid)]
+
+
+def _left_stopped(worker: BaseProcess) -> str:
+    return f"pool worker {worker.pid} was stopped, and not continued within {_MOST_STOPPED * _LOOK_S:g} s"
 
 
 def _epitaph(worker: BaseProcess) -> str:

@@ -28,23 +28,24 @@ class Exchange:
     Args:
         workers: How many there are; each counts as one that has something to do until it comes.
         context: How they are started.
+        from_root: Whether the root is still to be read.
 
     Raises:
         OSError: If they can't share a semaphore.
     """
 
-    def __init__(self, workers: int, context: BaseContext) -> None:
+    def __init__(self, workers: int, context: BaseContext, *, from_root: bool) -> None:
         self._workers = workers
-        self._first = context.Semaphore(1)
+        self._root = context.Semaphore(int(from_root))
         # One for each worker that waits and to which nobody has yet answered.
         self._wanted = context.Semaphore(0)
         # How many more may come to wait while another has something to do; a share on its way counts as one that has.
         self._others = context.Semaphore(workers - 1)
         self._shares = context.SimpleQueue()
 
-    def is_first(self) -> bool:
-        """Tell whether nobody has asked this before."""
-        return self._first.acquire(block=False)
+    def take_root(self) -> bool:
+        """Take the root, if it is still to be read and nobody has it."""
+        return self._root.acquire(block=False)
 
     def is_wanted(self) -> bool:
         """Tell whether a worker waits; whoever is told so has to :meth:`give` it something."""

@@ -60,8 +60,8 @@ class Pool:
                     walker.check_root()
                     return Scan(whole(top))
                 tally.add(top)
-            crew, channel = _hire(request, walker.identity, starts)
-            first_at = _read_rest(crew, channel, tally, report)
+            crew, channel = _hire(request, walker)
+            first_at = _read_rest(crew, channel, starts, tally, report)
             walker.check_root()
         finally:
             walker.close()
@@ -79,39 +79,43 @@ def _read_top(walker: Walker, report: Report) -> tuple[Part, bytes]:
         waiting.close()
 
 
-def _hire(request: ScanRequest, identity: tuple[int, int], starts: bytes) -> tuple[Crew, Channel]:
+def _hire(request: ScanRequest, walker: Walker) -> tuple[Crew, Channel]:
     """Start the workers; they tell through the channel."""
     context = multiprocessing.get_context(request.start_method)
     try:
-        exchange, channel = Exchange(request.workers, context), Channel(context)
+        exchange, channel = Exchange(request.workers, context, from_root=walker.branches), Channel(context)
     except OSError as error:
         raise cannot_start(request.workers, error) from error
-    initargs = (starts, request.root, request.selection, identity, exchange, channel)
+    # What is started by other methods than fork gets these through a pipe, before anyone watches it: no starts, then.
+    initargs = (request.root, request.selection, walker.identity, exchange, channel)
     return Crew(request.workers, request.start_method, initializer=_begin, initargs=initargs), channel
 
 
-def _read_rest(crew: Crew, channel: Channel, tally: _Tally, report: Report) -> float:
-    """Let the workers read; tells when the first of them began, by ``time.perf_counter``."""
+def _read_rest(crew: Crew, channel: Channel, starts: bytes, tally: _Tally, report: Report) -> float:
+    """Let the workers read what is left; tells when the first of them began, by ``time.perf_counter``."""
 
     def receive() -> None:
         for message in channel.receive():
             report(*tally.merge(message))
 
-    for _ in crew.workers:
-        crew.submit(_read)
+    for each in (starts, *(b"" for _ in crew.workers[1:])):
+        crew.submit(_read, each)
     began_at: list[float] = [crew.result(channel.reader, receive) for _ in crew.workers]
     receive()  # what they told last
     return min(began_at)
 
 
 class _Tally:
-    """What has been read so far: the pieces of each process's part, what could not be read, and how much it was."""
+    """What has been read so far: the pieces of each process's part, what could not be read, and how much it was.
+
+    The parent adds up everything; a worker, what it has not told yet.
+    """
 
     def __init__(self) -> None:
         self.parts: dict[int, list[bytes]] = {}
         self.problems: list[Trouble] = []
         self.directories = self.entries = self.files = 0
-        self.size = 0
+        self.size = 0  # of the pieces that were added here, in bytes
 
     def add(self, part: Part) -> None:
         """Add what this process has read."""
@@ -168,41 +172,47 @@ class _Reader:
         self._due = self._began_at + _TELL_AFTER_S
         self._look_at = 0
 
-    def begin(self, starts: bytes) -> None:
-        """Read before there is a task: where nobody has begun yet, or what another worker gives.
+    def begin(self) -> None:
+        """Read before there is a task: from the root on, or what another worker gives.
 
-        Asks for that but once: when all have been told that there is nothing left, any worker may take the tasks that
-        remain, so that nobody may have anything by then which only its own task would tell.
+        Asks for that but once. Whoever has something left to read or to tell does not ask again without a task, and
+        nobody ends until all others have asked; so there is still a task for each of those, whoever takes the others.
         """
-        if self._exchange.is_first():
-            self._waiting.add_starts(starts.split(b"\0"))
+        if self._exchange.take_root():
+            self._add_starts(b"")
         elif self._exchange.ask():
-            self._add(self._exchange.get())
+            self._get()
         self._read_all()
 
-    def read(self) -> float:
-        """Read what is left and what other workers give, until nobody has any; tells when this one began."""
+    def read(self, starts: bytes) -> float:
+        """Read these, what is left and what other workers give, until nobody has any; tells when this one began."""
+        if starts:
+            self._add_starts(starts)
         while not self._ended:
             self._read_all()
             is_asked = self._exchange.ask()
             self._tell()
             if is_asked:
-                self._add(self._exchange.get())
+                self._get()
             else:
                 self._exchange.end()
                 self._ended = True
         return self._began_at
 
-    def _add(self, share: bytes) -> None:
-        if share:
-            self._waiting.add_starts(share.split(b"\0"))
+    def _get(self) -> None:
+        if share := self._exchange.get():
+            self._add_starts(share)
         else:
             self._ended = True
 
+    def _add_starts(self, starts: bytes) -> None:
+        self._waiting.add_starts(starts.split(b"\0"))
+        self._look_at = _LEAST_WORK
+
     def _read_all(self) -> None:
         while self._waiting.folders:
-            self._look_at = _LEAST_WORK
             self._tally.add(self._walker.go_on(self._waiting, _no_report, until=self._is_enough))
+            self._look_at = _LOOK_AFTER
             if self._tally.size >= _MUCH or time.perf_counter() >= self._due:
                 self._tell()
 
@@ -215,7 +225,7 @@ class _Reader:
     def _is_enough(self, spent: int) -> bool:
         """Give away what is wanted, and tell whether what was read makes a piece."""
         if spent < self._look_at:
-            return False
+            return time.perf_counter() >= self._due
         self._look_at = spent + _LOOK_AFTER
         if self._waiting.can_part() and self._exchange.is_wanted():
             self._exchange.give(b"\0".join(self._waiting.take_half()))
@@ -228,22 +238,22 @@ _reader: _Reader | None = None
 _error: Exception | None = None
 
 
-def _begin(starts: bytes, *assignment: Any) -> None:
+def _begin(*assignment: Any) -> None:
     """Begin to read, in a worker; what goes wrong is raised by its first task, from where it reaches the parent."""
     global _reader, _error  # noqa: PLW0603  a pool gives its workers no other place
     try:
         _reader = _Reader(*assignment)
-        _reader.begin(starts)
+        _reader.begin()
     except Exception as error:  # noqa: BLE001  whatever it is
         _error = error
 
 
-def _read() -> float:
+def _read(starts: bytes) -> float:
     """Read on, in a worker; tells when it began."""
     if _error is not None:
         raise _error
     assert _reader is not None  # noqa: S101  the initializer ran first
-    return _reader.read()
+    return _reader.read(starts)
 
 
 def _no_report(_folders: int, _entries: int, _files: int) -> None:

@@ -940,8 +940,9 @@ def test_a_root_that_goes_in_mid_scan_removes_nothing(
     program: Program, by: str, read_by: str, request: pytest.FixtureRequest
 ) -> None:
     root: Path = request.getfixturevalue("mounted" if by == "unmounted" else "large")
-    worker = read_by == "a worker"  # the only one, which has opened the root: none comes too late to do so
-    choices = ("--strategy", "pool", "--workers", "1") if worker else ("--strategy", read_by)
+    worker = read_by in {"pool", "a worker"}
+    # The only one has opened the root: none comes too late to do so.
+    choices = ("--strategy", "pool", "--workers", "1") if read_by == "a worker" else ("--strategy", read_by)
     scheduled(program, root, *choices)
     expected = find_markdown(root)
     with obeying(program).daemon() as daemon:

@@ -33,9 +33,9 @@ def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypa
     for name in ("_error", "_reader"):
         monkeypatch.setattr(pool, name, getattr(pool, name))
     fork = multiprocessing.get_context("fork")
-    pool._begin(b"", os.fsencode(tmp_path), Selection(), (0, 0), Exchange(1, fork), Channel(fork))
+    pool._begin(os.fsencode(tmp_path), Selection(), (0, 0), Exchange(1, fork, from_root=True), Channel(fork))
     with pytest.raises(ScanError, match="was replaced while it was scanned"):
-        pool._read()
+        pool._read(b"")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -158,8 +158,8 @@ def test_what_a_worker_read_before_its_task_is_told_however_late_it_takes_one(
         (tmp_path / str(number)).mkdir()
     begin, readers = pool._Reader.begin, multiprocessing.get_context("fork").SimpleQueue()
 
-    def begin_and_dawdle(self: pool._Reader, starts: bytes) -> None:
-        begin(self, starts)
+    def begin_and_dawdle(self: pool._Reader) -> None:
+        begin(self)
         readers.put(self._tally.directories)
         if self._waiting.rows < 1_500:  # by now the one that began at the root waits for the other
             time.sleep(0.3)
@@ -178,7 +178,7 @@ def test_what_a_worker_read_before_its_task_is_told_however_late_it_takes_one(
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int) -> None:
     context = multiprocessing.get_context("fork")
-    exchange, done = Exchange(workers, context), context.SimpleQueue()
+    exchange, done = Exchange(workers, context, from_root=False), context.SimpleQueue()
 
     def get() -> bytes:
         if exchange.ask():
@@ -214,7 +214,7 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
 
 def test_a_share_larger_than_a_pipe_reaches_who_waits_for_it() -> None:
     context = multiprocessing.get_context("fork")
-    exchange, got = Exchange(2, context), context.SimpleQueue()
+    exchange, got = Exchange(2, context, from_root=False), context.SimpleQueue()
     assert exchange.ask()
     taker = context.Process(target=lambda: got.put(len(exchange.get())))
     taker.start()
@@ -227,7 +227,7 @@ def test_a_share_larger_than_a_pipe_reaches_who_waits_for_it() -> None:
 
 
 def test_messages_of_any_length_arrive_whole_and_in_order() -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     channel = Channel(context)
     lengths = [0, 1, 70_000, 5, 3_000_000, 65_528, 65_536]
     senders = [context.Process(target=send_each, args=(channel, letter, lengths)) for letter in (b"a", b"b")]
