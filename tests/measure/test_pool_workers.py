@@ -78,9 +78,12 @@ def test_a_worker_killed_while_the_pool_is_made_is_noticed(tmp_path: Path) -> No
     wait_until(lambda: [] == living(noted(tmp_path, "trial")[0]), 1)
 
 
+@pytest.mark.parametrize("then", ["left", "ending, left"])
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
-def test_a_worker_that_was_stopped_and_stays_so_fails_the_trial_by_name(tmp_path: Path, start_method: str) -> None:
-    outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 3, "left", start_method))
+def test_a_worker_that_was_stopped_and_stays_so_fails_the_trial_by_name(
+    tmp_path: Path, start_method: str, then: str
+) -> None:
+    outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 3, then, start_method))
 
     [victim] = noted(tmp_path, "victim")
     told = f"pool worker {victim} was stopped, and not continued within 0.3 s"
@@ -88,9 +91,10 @@ def test_a_worker_that_was_stopped_and_stays_so_fails_the_trial_by_name(tmp_path
     wait_until(lambda: [] == living(noted(tmp_path, "trial")[0]), 1)
 
 
+@pytest.mark.parametrize("then", ["continued", "ending, continued"])
 @pytest.mark.parametrize("start_method", ["fork", "forkserver"])
-def test_a_worker_that_was_stopped_for_a_moment_is_waited_for(tmp_path: Path, start_method: str) -> None:
-    outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 100, "continued", start_method))
+def test_a_worker_that_was_stopped_for_a_moment_is_waited_for(tmp_path: Path, start_method: str, then: str) -> None:
+    outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 100, then, start_method))
     assert (Status.SUCCEEDED, "awake") == (outcome.status, outcome.result)
 
 

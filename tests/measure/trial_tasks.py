@@ -275,10 +275,24 @@ def lose_worker_before_it_is_watched(_report: Report, folder: str) -> Any:
 def stop_worker(_report: Report, folder: str, looks: int, then: str, start_method: str = "fork") -> Any:
     """Wait for a worker that was stopped."""
     note(folder, "trial", os.getpid())
-    crews._LOOK_S, crews._MOST_STOPPED = 0.1, looks
+    crews._LOOK_S, crews._MOST_STOPPED, crews._END_S = 0.1, looks, 0.2
     crew = Crew(2, start_method)
     crew.submit(say, "first")
     crew.result()
+    if then.startswith("ending, "):
+
+        def stop_one_and_end() -> None:
+            victim = crew.workers[0].pid
+            assert victim is not None
+            note(folder, "victim", victim)
+            os.kill(victim, signal.SIGSTOP)
+            if then == "ending, continued" and os.fork() == 0:
+                time.sleep(0.5)
+                os.kill(victim, signal.SIGCONT)
+                os._exit(0)
+            crew.end()
+
+        return "awake", stop_one_and_end
     if then == "continued":
         crew.submit(doze)
     else:

@@ -69,6 +69,25 @@ def test_every_folder_is_read_once_however_often_workers_share(
     assert len(expected) == sum(told)
 
 
+def test_no_worker_is_started_with_more_than_fits_into_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Until it has read that, nobody would watch it.
+    for number in range(5_000):
+        (tmp_path / "one" / f"{number:020}").mkdir(parents=True)
+    kept: list[Any] = []
+
+    def hire(_workers: int, _start_method: str, *, initargs: tuple[Any, ...], **_choices: Any) -> None:
+        kept.extend(initargs)
+        raise ScanError("hired")
+
+    monkeypatch.setattr(pool, "Crew", hire)
+    request = ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork")
+    with pytest.raises(ScanError, match="hired"):
+        Pool().scan(request, lambda *_: None)
+
+    assert request.root in kept
+    assert max(len(arg) for arg in kept if isinstance(arg, bytes)) < 10_000
+
+
 def test_progress_is_told_as_often_as_it_is_to_be_and_not_at_every_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
