@@ -73,8 +73,7 @@ def _read_top(walker: Walker, report: Report) -> tuple[Part, bytes]:
     waiting = Waiting(walker.fd)
     try:
         waiting.add_starts([b""])
-        # Asked at every folder; in a chain the length alone says no, at a third of the price.
-        top = walker.go_on(waiting, report, until=lambda _spent: len(waiting.folders) > 1 and waiting.can_be_shared())
+        top = walker.go_on(waiting, report, until=lambda _spent: waiting.can_be_shared())
         return top, b"\0".join(waiting.paths())
     finally:
         waiting.close()
