@@ -95,7 +95,8 @@ def _get_last(database: "Database", root: bytes, directory: str) -> "Calibration
     from runner.history.calibrations import find_last_calibration
     from runner.model.errors import Unknown
 
-    calibration = find_last_calibration(database, root)
+    with database.view() as view:
+        calibration = find_last_calibration(view, root)
     if calibration is None:
         raise Unknown(f"{directory!r} was never calibrated; leave out --last to do so now")
     return calibration

@@ -10,7 +10,7 @@ from runner.cli import options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runner.history.database import Database
+    from runner.history.database import Reader
     from runner.model.jobs import Job
     from runner.runs.asking import Span
 
@@ -80,21 +80,21 @@ def files(
         raise UsageError("--path and --history go together: --path guide/intro.md --history")
     if history and (by_folder or run is not None or at is not None or under is not None):
         raise UsageError("--history is about one file at all times; leave out the other options")
-    with options.opened(db) as (database, _):
-        known = get_job(database, job, removed=True)
+    with options.answering(db) as view:
+        known = get_job(view, job, removed=True)
         if path is not None:
-            _write_life(database, known, path, fmt)
+            _write_life(view, known, path, fmt)
             return
-        state = find_state(database, known, run, at, datetime.now(UTC))
+        state = find_state(view, known, run, at, datetime.now(UTC))
         position = state.run_id
-        folder = find_folder(database, known, under) if under is not None else b""
-        _tell(later_failure(database, known, state) if run is None and at is None else ())
+        folder = find_folder(view, known, under) if under is not None else b""
+        _tell(later_failure(view, known, state) if run is None and at is None else ())
         if fmt == "table":
             _tell(unread(state, "counted" if by_folder else "listed" if null else "marked ?, and listed"))
         if by_folder:
-            _write_counts(database, known, position, folder, depth, fmt)
+            _write_counts(view, known, position, folder, depth, fmt)
             return
-        found = list_files(database, known.job_id, position, folder)
+        found = list_files(view, known.job_id, position, folder)
         if null:
             root = known.spec.root.rstrip(b"/")
             for file in found:
@@ -116,7 +116,7 @@ def _tell(notes: "Iterable[str]") -> None:
         typer.echo(f"note: {note}", err=True)
 
 
-def _write_life(database: "Database", job: "Job", path: str, fmt: options.FormatName) -> None:
+def _write_life(database: "Reader", job: "Job", path: str, fmt: options.FormatName) -> None:
     from runner.cli.output import write_records, write_table
     from runner.history.contents import list_versions
     from runner.model.errors import UsageError
@@ -136,7 +136,7 @@ def _write_life(database: "Database", job: "Job", path: str, fmt: options.Format
 
 
 def _write_counts(
-    database: "Database", job: "Job", position: int, under: bytes, depth: int | None, fmt: options.FormatName
+    database: "Reader", job: "Job", position: int, under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import write_records, write_table
     from runner.history.contents import count_folders
@@ -205,17 +205,15 @@ def changes(
     from runner.runs.asking import find_folder, find_span
 
     _check_depth(depth, by_folder=by_folder)
-    with options.opened(db) as (database, _):
-        known = get_job(database, job, removed=True)
-        span = find_span(
-            database, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC)
-        )
-        folder = find_folder(database, known, under) if under is not None else b""
+    with options.answering(db) as view:
+        known = get_job(view, job, removed=True)
+        span = find_span(view, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC))
+        folder = find_folder(view, known, under) if under is not None else b""
         _tell(span.notes)
         if by_folder:
-            _write_moves(database, known, span, folder, depth, fmt)
+            _write_moves(view, known, span, folder, depth, fmt)
             return
-        changed = list_changes(database, known.job_id, *span.positions, folder)
+        changed = list_changes(view, known.job_id, *span.positions, folder)
     if fmt == "table":
         write_table(*(changes_table(changed) if changed else (nothing_changed(),)))
     else:
@@ -223,7 +221,7 @@ def changes(
 
 
 def _write_moves(
-    database: "Database", job: "Job", span: "Span", under: bytes, depth: int | None, fmt: options.FormatName
+    database: "Reader", job: "Job", span: "Span", under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import write_records, write_table
     from runner.history.contents import count_folders, list_changes

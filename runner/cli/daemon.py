@@ -122,17 +122,15 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     from runner.history.runs import list_lateness, list_runs
     from runner.model.runs import Status
     from runner.render.status import Situation, status_record, status_view
-    from runner.runs.recovering import recover
 
     now = datetime.now(UTC)
-    with options.opened(db) as (database, _):
-        recover(database)
-        known = find_daemon(database)
-        calibrated = list(list_calibrated_now(database).values())
-        running = list_runs(database, statuses=[Status.RUNNING])
-        jobs = list_jobs(database)
-        lateness_s = list_lateness(database, now - timedelta(days=1), _MOST_LATENESS)
-        where = str(database.location)
+    with options.answering(db, recovering=True) as view:
+        known = find_daemon(view)
+        calibrated = list(list_calibrated_now(view).values())
+        running = list_runs(view, statuses=[Status.RUNNING])
+        jobs = list_jobs(view)
+        lateness_s = list_lateness(view, now - timedelta(days=1), _MOST_LATENESS)
+        where = str(view.location)
     coming = [(at, job.spec.name) for job in jobs if (at := next_firing(job, now)) is not None]
     situation = Situation(
         daemon=known,

@@ -53,14 +53,14 @@ def check(db: options.Db = None) -> None:
     """
     from runner.history.care import find_faults
 
-    with options.opened(db) as (database, _):
-        options.require(database)
-        faults = find_faults(database)
+    with options.answering(db) as view:
+        options.require(view)
+        faults = find_faults(view)
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
         if faults:
             raise typer.Exit(1)
-        sys.stdout.write(f"{database.location} is sound\n")
+        sys.stdout.write(f"{view.location} is sound\n")
 
 
 def backup(

@@ -9,7 +9,7 @@ from runner.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runner.history.database import Database
+    from runner.history.database import Reader
     from runner.model.runs import Run, Status
 
 _TABLE_ROWS = 30
@@ -56,18 +56,16 @@ def history(
     from runner.history.runs import list_runs
     from runner.render.records import RUN_KEYS, run_record
     from runner.runs.asking import parse_span
-    from runner.runs.recovering import recover
     from runner.runs.retrying import find_attempts
 
     now = datetime.now(UTC)
     statuses = _parse_statuses(status or [])
     start, end = parse_span(since, until, now)
     shown = limit if limit is not None else _TABLE_ROWS + 1 if fmt == "table" else None
-    with options.opened(db) as (database, _):
-        known = get_job(database, job, removed=True) if job is not None else None
-        recover(database)
-        runs = list_runs(database, job=known, statuses=statuses, since=start, until=end, limit=shown)
-        attempts = find_attempts(database, runs, now)
+    with options.answering(db, recovering=True) as view:
+        known = get_job(view, job, removed=True) if job is not None else None
+        runs = list_runs(view, job=known, statuses=statuses, since=start, until=end, limit=shown)
+        attempts = find_attempts(view, runs, now)
     if fmt != "table":
         write_records((run_record(run, attempts.again_at.get(run.run_id)) for run in runs), fmt, columns=RUN_KEYS)
         return
@@ -91,14 +89,12 @@ def show(
     runner show 12 --format json
     """
     from runner.history.runs import get_run
-    from runner.runs.recovering import recover
 
-    with options.opened(db) as (database, _):
-        recover(database)
-        show_run(database, get_run(database, run), fmt)
+    with options.answering(db, recovering=True) as view:
+        show_run(view, get_run(view, run), fmt)
 
 
-def show_run(database: "Database", run: "Run", fmt: options.FormatName) -> None:
+def show_run(database: "Reader", run: "Run", fmt: options.FormatName) -> None:
     """Write one run whole."""
     from datetime import UTC, datetime
 

@@ -47,13 +47,12 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_last_runs
     from runner.render.records import JOB_KEYS, job_record
-    from runner.runs.recovering import recover
 
     now = datetime.now(UTC)
-    with options.opened(db) as (database, _):
-        recover(database)
-        last = list_last_runs(database)
-        rows = [(job, next_firing(job, now), last.get(job.job_id)) for job in list_jobs(database)]
+    with options.answering(db, recovering=True) as view:
+        last = list_last_runs(view)
+        jobs = list_jobs(view)
+    rows = [(job, next_firing(job, now), last.get(job.job_id)) for job in jobs]
     if fmt == "table":
         from runner.render.tables import jobs_table
 
@@ -72,9 +71,9 @@ def export(db: options.Db = None) -> None:
     from runner.history.jobs import list_jobs
     from runner.runs.jobsfile import write_jobs
 
-    with options.opened(db) as (database, _):
-        options.require(database)  # an empty file would remove all jobs where it is applied with --prune
-        text = write_jobs(job.spec for job in list_jobs(database))
+    with options.answering(db) as view:
+        options.require(view)  # an empty file would remove all jobs where it is applied with --prune
+        text = write_jobs(job.spec for job in list_jobs(view))
     # TOML is UTF-8 whatever the locale says.
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()

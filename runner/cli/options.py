@@ -10,7 +10,7 @@ from runner.cli.settings import Settings, default_database, load_settings
 from runner.model.jobs import Catchup, Track
 
 if TYPE_CHECKING:
-    from runner.history.database import Database
+    from runner.history.database import Database, View
 
 JOBS, RUNNING, ASKING, CARE, TRYING = "Jobs", "Running", "Asking", "Care", "Trying it out"
 
@@ -27,8 +27,8 @@ def complete_job(incomplete: str) -> list[str]:
     from runner.model.errors import RunnerError
 
     try:
-        with opened(None) as (database, _):
-            return [job.spec.name for job in list_jobs(database) if job.spec.name.startswith(incomplete)]
+        with answering(None) as view:
+            return [job.spec.name for job in list_jobs(view) if job.spec.name.startswith(incomplete)]
     except RunnerError:  # a message would end up in the middle of the line that is being typed
         return []
 
@@ -191,7 +191,24 @@ def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> It
         typer.echo(note, err=True)
 
 
-def require(database: "Database") -> None:
+@contextmanager
+def answering(db: str | None, *, recovering: bool = False) -> Iterator["View"]:
+    """Open the database to answer one question from one state of it.
+
+    Args:
+        db: What a flag names.
+        recovering: Whether runs whose process is gone are ended first.
+    """
+    from runner.runs.recovering import recover
+
+    with opened(db) as (database, _):
+        if recovering:
+            recover(database)
+        with database.view() as view:
+            yield view
+
+
+def require(database: "Database | View") -> None:
     """Refuse to answer for a database that is not there.
 
     Raises:

@@ -58,11 +58,11 @@ def prune(
     retention = Retention(since=since, newest=keep, failures=keep_failures)
     with options.opened(db) as (database, _):
         options.require(database)
-        job_id = get_job(database, job, removed=True).job_id if job is not None else None
+        with database.view() as view:
+            job_id = get_job(view, job, removed=True).job_id if job is not None else None
+            prunable = count_prunable(view, retention, job_id) if dry_run else 0
         if dry_run:
-            typer.echo(
-                f"{format_count(count_prunable(database, retention, job_id), 'run')} would be forgotten", err=True
-            )
+            typer.echo(f"{format_count(prunable, 'run')} would be forgotten", err=True)
             return
         before = size_bytes(database)
         pruned = forget(database, retention, job_id)

@@ -78,11 +78,12 @@ def run(
             except Busy as busy:
                 raise ScanError(str(busy)) from busy
             Notifier(database, show_record, interrupt).tell(job, run_id)
-        finished = get_run(database, run_id)
-        if finished.status is Status.CANCELLED and fmt == "table":
-            typer.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled", err=True)
-        else:
-            show_run(database, finished, fmt)
+        with database.view() as view:
+            finished = get_run(view, run_id)
+            if finished.status is Status.CANCELLED and fmt == "table":
+                typer.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled", err=True)
+            else:
+                show_run(view, finished, fmt)
     if interrupt.status is not None:
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:

@@ -63,10 +63,10 @@ def trends(
 
     followed = _metric(metric)
     start, end = parse_span(since, until, datetime.now(UTC))
-    with options.opened(db) as (database, _):
-        known = get_job(database, job, removed=True)
-        timings = list_timings(database, known.job_id, since=start, until=end)
-        counts = list_counts(database, known.job_id, since=start, until=end)
+    with options.answering(db) as view:
+        known = get_job(view, job, removed=True)
+        timings = list_timings(view, known.job_id, since=start, until=end)
+        counts = list_counts(view, known.job_id, since=start, until=end)
     series = newest_series(timings)
     if len(series) < len(timings):
         left = ("run was made in another environment and is", "runs were made in another environment and are")
@@ -140,13 +140,16 @@ def regressions(
     found = {}
     with options.opened(db) as (database, _):
         options.require(database)  # or a slip of the pen would pass for a good answer
-        jobs = [get_job(database, job, removed=True)] if job is not None else list_jobs(database)
-        for each in jobs:
-            series = newest_series(list_timings(database, each.job_id, since=start))
-            if not series:
-                continue
+        read = []
+        with database.view() as view:
+            for each in [get_job(view, job, removed=True)] if job is not None else list_jobs(view):
+                series = newest_series(list_timings(view, each.job_id, since=start))
+                if series:
+                    environment = series[-1].environment
+                    accepted = list_acknowledged(view, each.job_id, environment, followed.value)
+                    read.append((each, series, accepted))
+        for each, series, accepted in read:
             last = series[-1]
-            accepted = list_acknowledged(database, each.job_id, last.environment, followed.value)
             slower = find_regressions(series, over=over, metric=followed, accepted=accepted)
             if slower and acknowledge:
                 names = [one.strategy for one in slower]

@@ -48,8 +48,8 @@ def upcoming(
         return replace(time, note="; ".join(notes))
 
     now = datetime.now(UTC)
-    with options.opened(db) as (database, _):
-        chosen = list_jobs(database) if job is None else [get_job(database, job)]
+    with options.answering(db) as view:
+        chosen = list_jobs(view) if job is None else [get_job(view, job)]
     lists = [
         [(time.at, one.spec.name, notes_on(one, time)) for time in coming(one.spec.schedule, one.job_id, now, count)]
         for one in chosen

@@ -10,7 +10,7 @@ from collections import Counter
 from datetime import datetime
 from importlib.metadata import version
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.runs import (
     list_last_saved,
@@ -60,8 +60,9 @@ class Figures:
         self._database = database
         self._version = version("runner")
         self._started_at = self._looked_at = now
-        self._seen = newest_run_id(database)
-        self._unfinished = set(list_owners(database))
+        with database.view() as view:
+            self._seen = newest_run_id(view)
+            self._unfinished = set(list_owners(view))
         self._filled = False
         self._revision = -1
         self._jobs: list[Job] = []
@@ -76,24 +77,28 @@ class Figures:
         Raises:
             HistoryError: If it can't be read; whatever is noted already stays, and can be asked for.
         """
-        revision = jobs_revision(self._database)
+        with self._database.view() as view:
+            self._follow(view)
+
+    def _follow(self, view: Reader) -> None:
+        revision = jobs_revision(view)
         if revision != self._revision:
-            self._jobs = list_jobs(self._database)
+            self._jobs = list_jobs(view)
             self._revision = revision
             self._next.clear()
             left = {job.job_id for job in self._jobs}
             self._tallies = {job_id: tally for job_id, tally in self._tallies.items() if job_id in left}
         if not self._filled:
-            for run in list_last_saved(self._database).values():
+            for run in list_last_saved(view).values():
                 self._tally(run).saved = run
-            for run in list_last_succeeded(self._database).values():
+            for run in list_last_succeeded(view).values():
                 self._tally(run).succeeded = run
             self._filled = True
-        looked_at = list_runs_numbered(self._database, self._unfinished)
+        looked_at = list_runs_numbered(view, self._unfinished)
         self._unfinished &= {run.run_id for run in looked_at}  # the others are forgotten
         for run in looked_at:
             self._note(run)
-        while new := list_runs_after(self._database, self._seen, _CHUNK):
+        while new := list_runs_after(view, self._seen, _CHUNK):
             for run in new:
                 self._note(run)
                 self._seen = run.run_id

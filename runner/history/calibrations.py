@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.recording import refuse_beside_another
 from runner.history.rows import (
     environment_columns,
@@ -80,21 +80,21 @@ def finish_calibration(database: Database, calibration_id: int, finished_at: dat
         )
 
 
-def list_calibrators(database: Database) -> dict[int, Owner]:
+def list_calibrators(database: Reader) -> dict[int, Owner]:
     """List the calibrations that are recorded as going on, each with its owner."""
     with database.read() as connection:
         rows = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None)))
         return {row.id: read_owner(row) for row in rows}
 
 
-def list_calibrated_now(database: Database) -> dict[int, bytes]:
+def list_calibrated_now(database: Reader) -> dict[int, bytes]:
     """List the calibrations that are recorded as going on, each with its root."""
     query = select(calibrations.c.id, calibrations.c.root).where(calibrations.c.owner_pid.is_not(None))
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query.order_by(calibrations.c.id))}
 
 
-def get_calibration(database: Database, calibration_id: int) -> Calibration:
+def get_calibration(database: Reader, calibration_id: int) -> Calibration:
     """Get a calibration by its number, which is known to be one."""
     with database.read() as connection:
         row = connection.execute(_QUERY.where(calibrations.c.id == calibration_id)).one()
@@ -114,7 +114,7 @@ def get_calibration(database: Database, calibration_id: int) -> Calibration:
     )
 
 
-def find_last_calibration(database: Database, root: bytes) -> Calibration | None:
+def find_last_calibration(database: Reader, root: bytes) -> Calibration | None:
     """Find the last calibration of a tree of which anything was kept."""
     kept = select(measurements.c.calibration_id).where(measurements.c.calibration_id == calibrations.c.id).exists()
     query = select(calibrations.c.id).where(calibrations.c.root == root, kept).order_by(calibrations.c.id.desc())

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from sqlalchemy import and_, func, or_, select
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.tables import files, folders, problems
 from runner.model.errors import DatabaseUnusable
 from runner.model.units import format_count
 
 
-def size_bytes(database: Database) -> int:
+def size_bytes(database: Reader) -> int:
     """Tell how large the database is."""
     with database.read() as connection:
         return database.location.size_bytes(connection)
@@ -39,7 +39,7 @@ def copy_database(database: Database, target: Path) -> None:
         database.location.copy(database.engine, target)
 
 
-def find_faults(database: Database) -> list[str]:
+def find_faults(database: Reader) -> list[str]:
     """Look for damage, and for what no run could have written; one line for each fault, at most twenty of a kind."""
     with database.read() as connection:
         faults = database.location.find_damage(connection)

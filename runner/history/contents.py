@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from runner.history.database import Database
+from runner.history.database import Reader
 from runner.history.findings import digest_path, lies_in
 from runner.history.tables import files, folders, problems, runs
 from runner.model.contents import FolderCount, Version
@@ -21,7 +21,7 @@ _CHUNK = 10_000
 _BEHIND_SLASH = b"0"
 
 
-def list_files(database: Database, job_id: int, position: int, under: bytes = b"") -> Iterator[FoundFile]:
+def list_files(database: Reader, job_id: int, position: int, under: bytes = b"") -> Iterator[FoundFile]:
     """List the files of a job at a position, in the order of folders and names, few at a time.
 
     Args:
@@ -38,7 +38,7 @@ def list_files(database: Database, job_id: int, position: int, under: bytes = b"
     )
     with database.read() as connection:
         unread = set(connection.execute(select(problems.c.path).where(*_unread(job_id, position))).scalars())
-        for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+        for row in connection.execute(query.execution_options(yield_per=_CHUNK)):
             path = join_path(row.path, row.name)
             yield FoundFile(
                 path=path,
@@ -49,7 +49,7 @@ def list_files(database: Database, job_id: int, position: int, under: bytes = b"
             )
 
 
-def list_changes(database: Database, job_id: int, before: int, after: int, under: bytes = b"") -> list[Change]:
+def list_changes(database: Reader, job_id: int, before: int, after: int, under: bytes = b"") -> list[Change]:
     """List what differs between two positions, in the order of paths.
 
     What came and went between them does not show, nor what was changed and changed back. Where a file's size and time
@@ -103,7 +103,7 @@ def list_changes(database: Database, job_id: int, before: int, after: int, under
     return changes
 
 
-def list_versions(database: Database, job_id: int, path: bytes) -> list[Version]:
+def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
     """List what became of one file, oldest first; nothing for one that was never found.
 
     Args:
@@ -142,7 +142,7 @@ def list_versions(database: Database, job_id: int, path: bytes) -> list[Version]
         ]
 
 
-def count_folders(database: Database, job_id: int, position: int, under: bytes = b"") -> list[FolderCount]:
+def count_folders(database: Reader, job_id: int, position: int, under: bytes = b"") -> list[FolderCount]:
     """Count the files that lie directly in each folder, at a position; only folders that hold any."""
     query = (
         select(folders.c.path, func.count(), func.sum(files.c.size_bytes))
@@ -158,14 +158,14 @@ def count_folders(database: Database, job_id: int, position: int, under: bytes =
         ]
 
 
-def has_folder(database: Database, job_id: int, path: bytes) -> bool:
+def has_folder(database: Reader, job_id: int, path: bytes) -> bool:
     """Whether anything was ever found below a folder."""
     query: Select[Any] = select(folders.c.id).where(folders.c.job_id == job_id, *_below(path)).limit(1)
     with database.read() as connection:
         return connection.execute(query).first() is not None
 
 
-def list_problems(database: Database, run: Run) -> list[Problem]:
+def list_problems(database: Reader, run: Run) -> list[Problem]:
     """List the paths that a run could not read, in their order."""
     if not run.problems:  # a run that saved nothing knows nothing of the problems around it
         return []

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sqlalchemy import delete, insert, select, update
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.tables import daemons
 from runner.measure.environment import is_alive
 from runner.model.runs import Owner
@@ -84,7 +84,7 @@ def record_heartbeat(database: Database, owner: Owner, now: datetime, *, stopped
         connection.execute(update(daemons).where(*own).values(heartbeat_at=now, stopped_at=now if stopped else None))
 
 
-def find_daemon(database: Database) -> DaemonRecord | None:
+def find_daemon(database: Reader) -> DaemonRecord | None:
     """Find the daemon of this database; None if there has never been one."""
     with database.read() as connection:
         row = connection.execute(select(daemons)).first()

@@ -175,6 +175,37 @@ def locate(text: str) -> Location:
     return SqliteFile.at(url.database)
 
 
+class Reader(Protocol):
+    """What queries are asked of: an open database, or one state of it."""
+
+    @property
+    def location(self) -> Location:
+        """Where the database is."""
+        ...
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Give a connection within a transaction that reads."""
+        ...
+
+
+class View:
+    """One state of a database: all that is read through it was true at the same time.
+
+    Args:
+        location: Where the database is.
+        connection: The transaction that sees the state.
+    """
+
+    def __init__(self, location: Location, connection: Connection) -> None:
+        self.location = location
+        self._connection = connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read within the view's transaction."""
+        yield self._connection
+
+
 class Database:
     """An open database whose schema is current.
 
@@ -208,6 +239,12 @@ class Database:
         """Read within one transaction, which sees one state of the database throughout."""
         with self.explaining(), self.engine.connect() as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """Give one state of the database, so that an answer made of several queries does not mix two."""
+        with self.read() as connection:
+            yield View(self.location, connection)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

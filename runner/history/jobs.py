@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.rows import insert_row, read_selection, selection_columns, selection_id
 from runner.history.tables import jobs, selections, state
 from runner.model.errors import Unknown, UsageError
@@ -90,13 +90,13 @@ def revise_jobs(database: Database, decide: Callable[[list[Job]], Revision], now
     return added
 
 
-def list_jobs(database: Database) -> list[Job]:
+def list_jobs(database: Reader) -> list[Job]:
     """List the jobs that are not removed, in the order of their numbers."""
     with database.read() as connection:
         return _list(connection)
 
 
-def get_job(database: Database, name_or_number: str, *, removed: bool = False) -> Job:
+def get_job(database: Reader, name_or_number: str, *, removed: bool = False) -> Job:
     """Get a job by its name or number.
 
     Args:
@@ -113,7 +113,7 @@ def get_job(database: Database, name_or_number: str, *, removed: bool = False) -
     return job
 
 
-def find_job(database: Database, name_or_number: str, *, removed: bool = False) -> Job | None:
+def find_job(database: Reader, name_or_number: str, *, removed: bool = False) -> Job | None:
     """Find a job as :func:`get_job` does; None if there is none."""
     query = _QUERY if removed else _QUERY.where(jobs.c.removed_at.is_(None))
     # A name that came from an undecodable argument can't be any job's, and could not be bound; nor one with a NUL.
@@ -126,7 +126,7 @@ def find_job(database: Database, name_or_number: str, *, removed: bool = False) 
         return _job(row) if row is not None else None
 
 
-def find_jobs_at(database: Database, root: bytes) -> list[Job]:
+def find_jobs_at(database: Reader, root: bytes) -> list[Job]:
     """Find the jobs that scan a folder, in the order of their numbers."""
     with database.read() as connection:
         query = _QUERY.where(jobs.c.root == root, jobs.c.removed_at.is_(None)).order_by(jobs.c.id)
@@ -148,13 +148,13 @@ def set_back(database: Database, job_ids: Collection[int], now: datetime) -> Non
         _note_change(connection)
 
 
-def jobs_revision(database: Database) -> int:
+def jobs_revision(database: Reader) -> int:
     """Give the number that every change to a job raises."""
     with database.read() as connection:
         return int(connection.execute(select(state.c.jobs_revision)).scalar_one())
 
 
-def accounted_until(database: Database) -> dict[int, datetime]:
+def accounted_until(database: Reader) -> dict[int, datetime]:
     """Give for each job that ever fired the instant up to which its fire times have a record, carried out or not."""
     query = select(jobs.c.id, jobs.c.accounted_at).where(jobs.c.accounted_at.is_not(None))
     with database.read() as connection:

@@ -4,7 +4,7 @@ import json
 
 from sqlalchemy import func, insert, select
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.runs import list_runs_before
 from runner.history.tables import notifications, runs
 from runner.model.jobs import Event, Notify
@@ -31,7 +31,7 @@ def record_notification(database: Database, run_id: int, notification: Notificat
         connection.execute(insert(notifications).values(values))
 
 
-def list_notifications(database: Database, run: Run) -> list[Notification]:
+def list_notifications(database: Reader, run: Run) -> list[Notification]:
     """List the commands that were told of a run, in the order in which they were."""
     query = select(notifications).where(notifications.c.run_id == run.run_id).order_by(notifications.c.id)
     with database.read() as connection:
@@ -48,7 +48,7 @@ def list_notifications(database: Database, run: Run) -> list[Notification]:
         ]
 
 
-def find_told(database: Database, job_id: int, notify: Notify, after: int) -> int | None:
+def find_told(database: Reader, job_id: int, notify: Notify, after: int) -> int | None:
     """Find the newest run of a job, after another one, of which a command was told an event; None if there is none.
 
     A command that could not be started, or was ended because runner was stopped, has not been told.
@@ -68,13 +68,13 @@ def find_told(database: Database, job_id: int, notify: Notify, after: int) -> in
         return connection.execute(query).scalar()
 
 
-def find_last_good(database: Database, run: Run) -> int:
+def find_last_good(database: Reader, run: Run) -> int:
     """Find the newest run of a job before another one that succeeded; 0 if there is none."""
     good = list_runs_before(database, run.job_id, run.run_id, statuses=GOOD, limit=1)
     return good[0].run_id if good else 0
 
 
-def find_last_ended(database: Database, job_id: int) -> Run | None:
+def find_last_ended(database: Reader, job_id: int) -> Run | None:
     """Find the newest run of a job that succeeded or failed; None if there is none."""
     ended = list_runs_before(database, job_id, None, statuses=(*GOOD, *BAD), limit=1)
     return ended[0] if ended else None

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.tables import files, folders, jobs, problems, runs
 from runner.model.runs import Status
 
@@ -45,7 +45,7 @@ class Pruned:
     versions: int = 0
 
 
-def count_prunable(database: Database, retention: Retention, job_id: int | None = None) -> int:
+def count_prunable(database: Reader, retention: Retention, job_id: int | None = None) -> int:
     """Count the runs that :func:`prune` would remove."""
     with database.read() as connection:
         return sum(

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.findings import Tally, record_findings
 from runner.history.rows import environment_id, insert_row, owner_columns, selection_id
 from runner.history.saved import find_last_of_other_selection
@@ -286,7 +286,7 @@ def request_cancel(database: Database, run_id: int, now: datetime) -> None:
         connection.execute(asked.values(cancel_requested_at=now))
 
 
-def is_cancel_requested(database: Database, run_id: int) -> bool:
+def is_cancel_requested(database: Reader, run_id: int) -> bool:
     """Whether somebody has asked to end a run."""
     with database.read() as connection:
         asked = connection.execute(select(runs.c.cancel_requested_at).where(runs.c.id == run_id)).scalar()

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
-from runner.history.database import Database
+from runner.history.database import Reader
 from runner.history.rows import environment_columns, read_environment, read_owner
 from runner.history.tables import differences, environments, executions, jobs, runs
 from runner.model.errors import Unknown
@@ -24,7 +24,7 @@ EVERY_RUN = (
 )
 
 
-def list_last_attempts(database: Database, job: Job) -> list[int]:
+def list_last_attempts(database: Reader, job: Job) -> list[int]:
     """List the runs with which the firings of a job have ended so far, from the last one by its schedule on.
 
     Returns:
@@ -41,7 +41,7 @@ def list_last_attempts(database: Database, job: Job) -> list[int]:
     return list(last.values())
 
 
-def list_unmade(database: Database, job: Job) -> tuple[list[Run], set[datetime]]:
+def list_unmade(database: Reader, job: Job) -> tuple[list[Run], set[datetime]]:
     """List the missed rows of a job's present schedule for which runs may still be owed.
 
     Returns:
@@ -66,7 +66,7 @@ def list_unmade(database: Database, job: Job) -> tuple[list[Run], set[datetime]]
     return found, made
 
 
-def list_lateness(database: Database, since: datetime, limit: int) -> list[float]:
+def list_lateness(database: Reader, since: datetime, limit: int) -> list[float]:
     """List by how many seconds the last scheduled runs were late, of those that started since an instant.
 
     Args:
@@ -80,7 +80,7 @@ def list_lateness(database: Database, since: datetime, limit: int) -> list[float
         return list(connection.execute(query).scalars())
 
 
-def list_owners(database: Database) -> dict[int, Owner]:
+def list_owners(database: Reader) -> dict[int, Owner]:
     """List the runs that are recorded as running, each with its owner."""
     with database.read() as connection:
         query = select(runs).where(runs.c.status == Status.RUNNING.value)
@@ -88,7 +88,7 @@ def list_owners(database: Database) -> dict[int, Owner]:
 
 
 def list_runs(
-    database: Database,
+    database: Reader,
     *,
     job: Job | None = None,
     statuses: Sequence[Status] = (),
@@ -121,7 +121,7 @@ def list_runs(
 
 
 def list_runs_before(
-    database: Database, job_id: int, run_id: int | None, *, statuses: Sequence[Status], limit: int
+    database: Reader, job_id: int, run_id: int | None, *, statuses: Sequence[Status], limit: int
 ) -> list[Run]:
     """List the last runs of a job before one of them (None for all) that ended in some way, newest first."""
     ended = runs.c.status.in_([status.value for status in statuses])
@@ -129,7 +129,7 @@ def list_runs_before(
     return read_runs(database, query if run_id is None else query.where(runs.c.id < run_id))
 
 
-def get_run(database: Database, run_id: int) -> Run:
+def get_run(database: Reader, run_id: int) -> Run:
     """Get a run by its number.
 
     Raises:
@@ -143,17 +143,17 @@ def get_run(database: Database, run_id: int) -> Run:
     return found
 
 
-def list_last_runs(database: Database) -> dict[int, Run]:
+def list_last_runs(database: Reader) -> dict[int, Run]:
     """Give each job's newest run that was carried out or is going on; none of removed jobs."""
     return _list_newest(database, runs.c.started_at.is_not(None))
 
 
-def list_last_saved(database: Database) -> dict[int, Run]:
+def list_last_saved(database: Reader) -> dict[int, Run]:
     """Give the newest run of each job that has saved what it found, as far as one is among its last rows."""
     return _list_newest(database, runs.c.files.is_not(None), _is_among_last())
 
 
-def list_last_succeeded(database: Database) -> dict[int, Run]:
+def list_last_succeeded(database: Reader) -> dict[int, Run]:
     """Give the newest run of each job that has succeeded, as far as one is among its last rows."""
     return _list_newest(database, runs.c.status == Status.SUCCEEDED.value, _is_among_last())
 
@@ -173,7 +173,7 @@ def _is_among_last() -> ColumnElement[bool]:
     return runs.c.id >= func.coalesce(oldest, 0)
 
 
-def _list_newest(database: Database, *conditions: ColumnElement[bool]) -> dict[int, Run]:
+def _list_newest(database: Reader, *conditions: ColumnElement[bool]) -> dict[int, Run]:
     newest = (
         select(runs.c.id)
         .where(runs.c.job_id == jobs.c.id, *conditions)
@@ -188,23 +188,23 @@ def _list_newest(database: Database, *conditions: ColumnElement[bool]) -> dict[i
     return {run.job_id: run for run in read_runs(database, EVERY_RUN.where(runs.c.id.in_(ids)))}
 
 
-def newest_run_id(database: Database) -> int:
+def newest_run_id(database: Reader) -> int:
     """Give the number of the newest row of all; 0 without any."""
     with database.read() as connection:
         return connection.execute(select(func.max(runs.c.id))).scalar() or 0
 
 
-def list_runs_after(database: Database, run_id: int, limit: int) -> list[Run]:
+def list_runs_after(database: Reader, run_id: int, limit: int) -> list[Run]:
     """List the rows that are newer than one, oldest first, at most so many."""
     return read_runs(database, EVERY_RUN.where(runs.c.id > run_id).order_by(runs.c.id).limit(limit))
 
 
-def list_runs_numbered(database: Database, run_ids: Collection[int]) -> list[Run]:
+def list_runs_numbered(database: Reader, run_ids: Collection[int]) -> list[Run]:
     """List the runs with these numbers, oldest first; those that are forgotten are left out."""
     return read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)).order_by(runs.c.id)) if run_ids else []
 
 
-def list_first_strategies(database: Database, job: Job, limit: int) -> list[str]:
+def list_first_strategies(database: Reader, job: Job, limit: int) -> list[str]:
     """List the strategies that went first in a job's last runs, newest first."""
     query = (
         select(executions.c.strategy)
@@ -217,7 +217,7 @@ def list_first_strategies(database: Database, job: Job, limit: int) -> list[str]
         return list(connection.execute(query).scalars())
 
 
-def list_differences(database: Database, run: Run) -> list[Difference]:
+def list_differences(database: Reader, run: Run) -> list[Difference]:
     """List the paths on which the strategies of a run disagree, at most a thousand."""
     query = select(differences).where(differences.c.run_id == run.run_id).order_by(differences.c.number)
     with database.read() as connection:
@@ -226,13 +226,13 @@ def list_differences(database: Database, run: Run) -> list[Difference]:
         ]
 
 
-def find_run(database: Database, query: Select[Any]) -> Run | None:
+def find_run(database: Reader, query: Select[Any]) -> Run | None:
     """Find the first run that a query made of ``EVERY_RUN`` finds; None if there is none."""
     found = read_runs(database, query.limit(1))
     return found[0] if found else None
 
 
-def read_runs(database: Database, query: Select[Any]) -> list[Run]:
+def read_runs(database: Reader, query: Select[Any]) -> list[Run]:
     """Give the runs, with their executions, that a query made of ``EVERY_RUN`` finds, in its order."""
     with database.read() as connection:
         rows = connection.execute(query).all()

@@ -5,31 +5,31 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from runner.history.database import Database
+from runner.history.database import Reader
 from runner.history.runs import EVERY_RUN, find_run
 from runner.history.tables import files, runs
 from runner.model.jobs import Job
 from runner.model.runs import Run
 
 
-def find_last_saved(database: Database, job: Job, at: datetime) -> Run | None:
+def find_last_saved(database: Reader, job: Job, at: datetime) -> Run | None:
     """Find the newest run of a job that had saved what it found by an instant; None if there was none."""
     return find_run(database, _saved(job).where(runs.c.finished_at <= at).order_by(runs.c.id.desc()))
 
 
-def find_first_saved(database: Database, job: Job) -> Run | None:
+def find_first_saved(database: Reader, job: Job) -> Run | None:
     """Find the oldest run of a job that has saved what it found; None if there is none."""
     return find_run(database, _saved(job).order_by(runs.c.id))
 
 
-def saw_before(database: Database, run: Run) -> bool:
+def saw_before(database: Reader, run: Run) -> bool:
     """Whether a file is known to have been found by a run of the same job before this one, which may be forgotten."""
     query = select(files.c.job_id).where(files.c.job_id == run.job_id, files.c.first_run_id < run.run_id).limit(1)
     with database.read() as connection:
         return connection.execute(query).first() is not None
 
 
-def find_saved_before(database: Database, job: Job, run: Run) -> Run | None:
+def find_saved_before(database: Reader, job: Job, run: Run) -> Run | None:
     """Find the newest run of a job before another one that has saved what it found; None if there is none."""
     return find_run(database, _saved(job).where(runs.c.id < run.run_id).order_by(runs.c.id.desc()))
 
@@ -38,7 +38,7 @@ def _saved(job: Job) -> Select[Any]:
     return EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
 
 
-def shows_changes(database: Database, run: Run) -> bool:
+def shows_changes(database: Reader, run: Run) -> bool:
     """Whether what changed in a saved run changed in the tree: an earlier one was saved, and looked for the same."""
     with database.read() as connection:
         saved = select(runs.c.id).where(runs.c.job_id == run.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
@@ -47,7 +47,7 @@ def shows_changes(database: Database, run: Run) -> bool:
         return find_last_of_other_selection(connection, run.job_id, run.run_id) is None
 
 
-def list_selections_between(database: Database, job: Job, before: Run, after: Run) -> set[int]:
+def list_selections_between(database: Reader, job: Job, before: Run, after: Run) -> set[int]:
     """Give the numbers of the selections with which two runs of a job, and those between them, were made."""
     query = select(runs.c.selection_id).where(
         runs.c.job_id == job.job_id,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.tables import acknowledgements, executions, runs
 from runner.model.runs import Status
 from runner.model.timings import Counts, Timing
@@ -15,7 +15,7 @@ _FINISHED = (Status.SUCCEEDED.value, Status.PARTIAL.value)
 
 
 def list_timings(
-    database: Database,
+    database: Reader,
     job_id: int,
     *,
     since: datetime | None = None,
@@ -62,7 +62,7 @@ def list_timings(
 
 
 def list_counts(
-    database: Database, job_id: int, *, since: datetime | None = None, until: datetime | None = None
+    database: Reader, job_id: int, *, since: datetime | None = None, until: datetime | None = None
 ) -> list[Counts]:
     """List what a job's saved runs found, in the order of runs; bounds as for :func:`list_timings`."""
     query = (
@@ -78,7 +78,7 @@ def list_counts(
         return [Counts._make(row) for row in connection.execute(query).all()]
 
 
-def list_acknowledged(database: Database, job_id: int, environment_id: int, metric: str) -> dict[str, int]:
+def list_acknowledged(database: Reader, job_id: int, environment_id: int, metric: str) -> dict[str, int]:
     """Give for each strategy whose level was accepted the last run at that time."""
     query = select(acknowledgements.c.strategy, acknowledgements.c.run_id).where(
         acknowledgements.c.job_id == job_id,

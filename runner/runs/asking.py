@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.history.contents import has_folder
-from runner.history.database import Database
+from runner.history.database import Reader
 from runner.history.runs import get_run, list_runs_before
 from runner.history.saved import (
     find_first_saved,
@@ -46,7 +46,7 @@ class Span:
         return self.before.run_id if self.before is not None else self.first.run_id - 1, self.after.run_id
 
 
-def find_state(database: Database, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
+def find_state(database: Reader, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
     """Find the saved run after which a tree is asked for.
 
     Args:
@@ -89,7 +89,7 @@ def _what_is_left(first: Run) -> str:
 
 
 def find_span(
-    database: Database,
+    database: Reader,
     job: Job,
     *,
     since: str | None,
@@ -137,7 +137,7 @@ def unread(state: Run, how: str) -> list[str]:
     return [f"{what}; files there are {how} as they were last known"]
 
 
-def later_failure(database: Database, job: Job, state: Run) -> list[str]:
+def later_failure(database: Reader, job: Job, state: Run) -> list[str]:
     """Say that what is known of a tree now is not from the last run, if that has saved nothing; empty otherwise."""
     for run in list_runs_before(database, job.job_id, None, statuses=_ENDED_IN_VAIN, limit=1):
         if run.run_id > state.run_id:
@@ -145,20 +145,20 @@ def later_failure(database: Database, job: Job, state: Run) -> list[str]:
     return []
 
 
-def _beginning(database: Database, first: Run, now: datetime) -> str:
+def _beginning(database: Reader, first: Run, now: datetime) -> str:
     if saw_before(database, first):
         return f"{_what_is_left(first)}; what that changed counts, but not with --from {first.run_id}"
     begins = f"the history begins with run {first.run_id}, at {format_instant(first.finished_at or now)}"
     return f"{begins}; what it found counts as added, but not with --from {first.run_id}"
 
 
-def _lies_before_history(database: Database, job: Job, since: str | None, now: datetime) -> bool:
+def _lies_before_history(database: Reader, job: Job, since: str | None, now: datetime) -> bool:
     assert since is not None  # noqa: S101  asked only then
     instant = parse_instant(since, now=now)
     return instant <= now and find_last_saved(database, job, instant) is None
 
 
-def _own_run(database: Database, job: Job, run: int) -> Run:
+def _own_run(database: Reader, job: Job, run: int) -> Run:
     chosen = get_run(database, run)
     if chosen.job_id != job.job_id:
         raise UsageError(f"run {run} is one of the job {chosen.job!r}; see `runner history {job.job_id}`")
@@ -167,7 +167,7 @@ def _own_run(database: Database, job: Job, run: int) -> Run:
     return chosen
 
 
-def find_folder(database: Database, job: Job, path: str) -> bytes:
+def find_folder(database: Reader, job: Job, path: str) -> bytes:
     """Find a folder that a person names, relative to the root or absolute, in which something was once found.
 
     Raises:

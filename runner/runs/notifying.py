@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from runner.history.contents import list_changes, list_problems
-from runner.history.database import Database
+from runner.history.database import Database, Reader
 from runner.history.notifications import (
     BAD,
     GOOD,
@@ -48,7 +48,7 @@ _MOST_ATTEMPTS = 200
 Describe = Callable[[Run, Sequence[Change], Sequence[Problem], Sequence[Difference]], Mapping[str, Any]]
 
 
-def find_due(database: Database, job: Job, run: Run) -> list[Notify]:
+def find_due(database: Reader, job: Job, run: Run) -> list[Notify]:
     """Find out who is to be told of a run that has ended, in the order in which they were chosen.
 
     Each command is told of a failure once, until a run has succeeded again; of a slower level once, too, and
@@ -70,13 +70,13 @@ def find_due(database: Database, job: Job, run: Run) -> list[Notify]:
     return [notify for notify in job.spec.notify if happened[notify.event](notify)]
 
 
-def _begins_to_fail(database: Database, job: Job, run: Run, notify: Notify) -> bool:
+def _begins_to_fail(database: Reader, job: Job, run: Run, notify: Notify) -> bool:
     if run.status not in BAD or not is_settled(job, run):
         return False
     return find_told(database, job.job_id, notify, find_last_good(database, run)) is None
 
 
-def _had_failed(database: Database, job: Job, run: Run) -> bool:
+def _had_failed(database: Reader, job: Job, run: Run) -> bool:
     """Whether the firing before that of a run failed for good."""
     for earlier in _runs_before(database, run):
         if earlier.status in GOOD:
@@ -87,13 +87,13 @@ def _had_failed(database: Database, job: Job, run: Run) -> bool:
     return False
 
 
-def _runs_before(database: Database, run: Run) -> Iterator[Run]:
+def _runs_before(database: Reader, run: Run) -> Iterator[Run]:
     """Give the runs before one that say something about its job, newest first; seldom is a second one asked for."""
     yield from list_runs_before(database, run.job_id, run.run_id, statuses=(*GOOD, *BAD), limit=1)
     yield from list_runs_before(database, run.job_id, run.run_id, statuses=(*GOOD, *BAD), limit=_MOST_ATTEMPTS)[1:]
 
 
-def _got_slower(database: Database, run: Run, notify: Notify) -> bool:
+def _got_slower(database: Reader, run: Run, notify: Notify) -> bool:
     series = newest_series(list_timings(database, run.job_id, last=_LAST_RUNS))
     if not series or series[-1].run != run.run_id:
         return False
@@ -131,8 +131,9 @@ class Notifier:
         if not job.spec.notify or self.stop() is not None:
             return True
         try:
-            run = get_run(self.database, run_id)
-            due = find_due(self.database, job, run)
+            with self.database.view() as view:
+                run = get_run(view, run_id)
+                due = find_due(view, job, run)
         except HistoryError as error:
             _log.error("nobody could be told of run %d: %s", run_id, error)
             return False
@@ -145,8 +146,9 @@ class Notifier:
         if not any(notify.event is Event.FAILURE for notify in job.spec.notify):
             return
         try:
-            run = find_last_ended(self.database, job.job_id)
-            due = find_due(self.database, job, run) if run is not None and run.status in BAD else []
+            with self.database.view() as view:
+                run = find_last_ended(view, job.job_id)
+                due = find_due(view, job, run) if run is not None and run.status in BAD else []
         except HistoryError as error:
             _log.error("nobody could be told of the last run: %s", error)
             return
@@ -181,8 +183,9 @@ class Notifier:
             _report(run, notify, told)
 
     def _described(self, run: Run, event: Event) -> bytes:
-        changes = list_changes(self.database, run.job_id, run.run_id - 1, run.run_id)
-        record = self.describe(run, changes, list_problems(self.database, run), list_differences(self.database, run))
+        with self.database.view() as view:
+            changes = list_changes(view, run.job_id, run.run_id - 1, run.run_id)
+            record = self.describe(run, changes, list_problems(view, run), list_differences(view, run))
         return json.dumps({**record, "event": event.value}).encode() + b"\n"
 
 

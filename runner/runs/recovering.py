@@ -18,11 +18,13 @@ def recover(database: Database, gone: Owner | None = None) -> list[int]:
         database: Where they are.
         gone: A process that is known to be gone, on whatever machine it was.
     """
-    for calibration_id, owner in list_calibrators(database).items():
+    with database.view() as view:
+        calibrators, owners = list_calibrators(view), list_owners(view)
+    for calibration_id, owner in calibrators.items():
         if _is_gone(database, owner):
             finish_calibration(database, calibration_id, None)
     ended = []
-    for run_id, owner in list_owners(database).items():
+    for run_id, owner in owners.items():
         # Not by the machine's name, which may have been changed since.
         of_gone = gone is not None and replace(owner, host=gone.host) == gone
         if of_gone or _is_gone(database, owner):

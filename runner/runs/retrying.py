@@ -8,7 +8,7 @@ which then goes by the job as it is; but what came due while it was paused is no
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from runner.history.database import Database
+from runner.history.database import Reader
 from runner.history.jobs import list_jobs
 from runner.history.runs import list_last_attempts, list_runs_numbered
 from runner.model.errors import UsageError
@@ -42,7 +42,7 @@ def retry_at(job: Job, run: Run, now: datetime) -> datetime | None:
     return None if fires_at is not None and fires_at <= max(again_at, now) else again_at
 
 
-def list_retries(database: Database, job: Job, now: datetime) -> list[tuple[Run, datetime]]:
+def list_retries(database: Reader, job: Job, now: datetime) -> list[tuple[Run, datetime]]:
     """List the failed runs of a job that are to be tried again, oldest first, and when; see :func:`retry_at`."""
     if not job.spec.retries:
         return []
@@ -55,7 +55,7 @@ def is_settled(job: Job, run: Run) -> bool:
     return run.finished_at is None or retry_at(job, run, run.finished_at) is None
 
 
-def find_attempts(database: Database, runs: Sequence[Run], now: datetime) -> Attempts:
+def find_attempts(database: Reader, runs: Sequence[Run], now: datetime) -> Attempts:
     """Find out how often the firings of runs are tried, and when those that have failed are tried again.
 
     Args:

@@ -12,9 +12,10 @@ _BENCHMARKS = {
     "year": "whether a daemon fires right through whole years, by a simulated clock",
     "idle": "what a daemon with a thousand jobs costs while nothing is due, and its memory over a simulated day",
     "scale": "whether questions are answered at once in a history of a million runs",
+    "consistency": "whether every answer given during changes is that of a single state",
     "steps": "false alarms and detections of steps beside asv's detector and ruptures' PELT",
     "intervals": "how often the 95 % intervals cover the truth, for 6 to 200 runs",
 }
 
 for name, told in _BENCHMARKS.items():
-    sys.stdout.write(f"python -m tests.benchmarks.{name:9} {told}\n")
+    sys.stdout.write(f"python -m tests.benchmarks.{name:11} {told}\n")

@@ -1,0 +1,240 @@
+"""Answers during changes: every answer of every command equals that of some single state of the database.
+
+Processes ask without a pause while runs are recorded, jobs are edited and removed, and old runs are pruned. After each
+change the same questions are asked while nothing else is written, which gives the answers that are right.
+"""
+
+import argparse
+import io
+import json
+import random
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from runner.cli.main import main as run_program
+from runner.history.database import Database, Location, locate
+from runner.history.jobs import add_job, change_job, get_job, remove_job
+from runner.history.prune import Retention, prune
+from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.upgrade import open_database
+from runner.measure.environment import describe_environment, describe_process
+from runner.model.jobs import Job, JobSpec
+from runner.model.runs import Cause, Execution, Status
+from runner.scan.found import whole
+from runner.scan.part import PLACE, STAMPS, Part
+from runner.scan.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection as PipeConnection
+
+_BEGINNING = "2020-01-01T00:00:00Z"
+QUESTIONS = (
+    ("history",),
+    ("history", "docs"),
+    ("show", "7"),
+    ("files", "docs"),
+    ("files", "docs", "--by-folder"),
+    ("changes", "docs"),
+    ("changes", "docs", "--since", _BEGINNING),
+    ("changes", "docs", "--since", _BEGINNING, "--by-folder"),
+    ("jobs",),
+    ("jobs", "export"),
+    ("status",),
+    ("trends", "docs"),
+    ("prune", "--keep", "3", "--dry-run"),
+)
+_NO_FORMAT = {"export", "prune"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What was asked and answered.
+
+    Attributes:
+        changes: How many changes were made.
+        answers: How many answers were given meanwhile.
+        mixed: The answers that no single state gives, each with its question.
+    """
+
+    changes: int
+    answers: int
+    mixed: list[tuple[str, str]]
+
+
+def answer(place: str, question: tuple[str, ...]) -> str:
+    """Give what a command writes, and its exit code."""
+    written = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in written)
+    form = () if _NO_FORMAT & {*question} else ("--format", "json")
+    sys.argv = ["runner", *question, "--db", place, *form]
+    code: object = 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            run_program()
+        except SystemExit as ended:
+            code = ended.code
+    return json.dumps([code, *(stream.getvalue().decode() for stream in written)])
+
+
+def _ask(place: str, wanted: "PipeConnection[Any, Any]") -> None:
+    """Ask the questions that come, each for as long as is said, and give all answers; None is the end."""
+    while (order := wanted.recv()) is not None:
+        question, seconds = order
+        until = time.monotonic() + seconds
+        answers = []
+        while time.monotonic() < until:
+            answers.append(answer(place, question))
+        wanted.send(answers)
+
+
+def stress(place: str, seconds: float, askers: int = 2) -> Outcome:
+    """Change a database while processes ask it, one question after the other; each answer has to be of one state.
+
+    Args:
+        place: An empty history, a path or a URL.
+        seconds: How long in all.
+        askers: How many processes ask.
+    """
+    asked: tuple[str, ...] = QUESTIONS[0]
+    right: set[str] = set()
+    changes = answers = 0
+
+    def note() -> None:
+        nonlocal changes
+        changes += 1
+        right.add(answer(place, asked))
+
+    open_database(locate(place)).close()
+    database = _Noted(locate(place), note)
+    numbers = random.Random(14)  # noqa: S311  chance, not secrets
+    record(database, add_job(database, JobSpec(name="docs", root=b"/srv/docs"), datetime.now(UTC)), numbers)
+    mixed = []
+    context = get_context("spawn")
+    pipes = [context.Pipe() for _ in range(askers)]
+    processes = [context.Process(target=_ask, args=(place, theirs)) for _, theirs in pipes]
+    for process in processes:
+        process.start()
+    for asked in QUESTIONS:
+        right.clear()
+        note()
+        for own, _ in pipes:
+            own.send((asked, seconds / len(QUESTIONS)))
+        while not all(own.poll() for own, _ in pipes):
+            change(database, numbers)
+        given = [one for own, _ in pipes for one in own.recv()]
+        answers += len(given)
+        mixed += [(" ".join(asked), one) for one in given if one not in right]
+    for (own, _), process in zip(pipes, processes, strict=True):
+        own.send(None)
+        process.join()
+    database.close()
+    return Outcome(changes=changes, answers=answers, mixed=mixed)
+
+
+class _Noted(Database):
+    """A database of which somebody is told after each change.
+
+    Args:
+        location: Where it is.
+        changed: Called after each.
+    """
+
+    def __init__(self, location: Location, changed: Callable[[], None]) -> None:
+        super().__init__(location)
+        self._changed = changed
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Write within one transaction, and tell that it has ended."""
+        with super().write() as connection:
+            yield connection
+        self._changed()
+
+
+def record(database: Database, job: Job, numbers: random.Random) -> None:
+    """Record a run that finds other files than the one before."""
+    found = {f"{number}.md".encode(): (numbers.randrange(99), 1) for number in range(numbers.randrange(20, 60))}
+    execution = Execution(
+        strategy="sequential",
+        position=1,
+        status=Status.SUCCEEDED,
+        wall_s=numbers.uniform(1, 2),
+        startup_s=0.0,
+        user_s=1.0,
+        system_s=1.0,
+        max_rss_bytes=1,
+        files=len(found),
+        directories=1,
+        entries=len(found),
+    )
+    run_id = begin_run(
+        database,
+        job,
+        cause=Cause.MANUAL,
+        scheduled_at=None,
+        clock=lambda: datetime.now(UTC),
+        environment=describe_environment(None, workers=1, start_method="fork"),
+        owner=describe_process(),
+        at_once=1,
+    )
+    ending = Ending(
+        status=Status.SUCCEEDED,
+        finished_at=datetime.now(UTC),
+        executions=[execution],
+        snapshot=_snapshot(found),
+    )
+    finish_run(database, run_id, ending)
+
+
+def _snapshot(found: dict[bytes, tuple[int, int]]) -> Snapshot:
+    """Give a scan of a root that has these files."""
+    part = Part()
+    part.names.append(b"")
+    part.found.append(b"\0".join(sorted(found)))
+    part.stats.append(array("q", chain(*(found[name] for name in sorted(found)))).tobytes())
+    part.places += PLACE.pack(-1, len(found))
+    part.stamps += STAMPS.pack(1, 2, 3, 4)
+    return Snapshot(whole(part))
+
+
+def change(database: Database, numbers: random.Random) -> None:
+    """Change everything that an answer can consist of: jobs, runs, files."""
+    now = datetime.now(UTC)
+    job = get_job(database, "docs")
+    record(database, job, numbers)
+    job = change_job(database, job, replace(job.spec, workers=numbers.randrange(1, 60)), now)
+    prune(database, Retention(newest=3))
+    if numbers.random() < 1 / 4:
+        remove_job(database, job, now)
+        record(database, add_job(database, job.spec, now), numbers)
+
+
+def main() -> None:
+    """Stress a new SQLite database, or the one that is named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--db", help="an empty history, such as a postgresql:// URL; else a file of its own")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = stress(given.db or f"{folder}/history.db", given.seconds)
+    sys.stdout.write(
+        f"{outcome.answers} answers during {outcome.changes} changes; {len(outcome.mixed)} of no single state\n"
+    )
+    for question, text in outcome.mixed[:5]:
+        sys.stdout.write(f"runner {question}: {text[:500]}\n")
+    sys.exit(bool(outcome.mixed))
+
+
+if __name__ == "__main__":
+    main()
