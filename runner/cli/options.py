@@ -1,7 +1,7 @@
 """Options and arguments that several commands share, and how a command opens its database."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -199,11 +199,13 @@ def answering(db: str | None, *, recovering: bool = False) -> Iterator["View"]:
         db: What a flag names.
         recovering: Whether runs whose process is gone are ended first.
     """
+    from runner.model.errors import NotWritable
     from runner.runs.recovering import recover
 
     with opened(db) as (database, _):
         if recovering:
-            recover(database)
+            with suppress(NotWritable):  # what is gone stays on record as running, and all else can be answered
+                recover(database)
         with database.view() as view:
             yield view
 

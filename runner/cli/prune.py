@@ -64,6 +64,7 @@ def prune(
         if dry_run:
             typer.echo(f"{format_count(prunable, 'run')} would be forgotten", err=True)
             return
+        database.location.refuse_writing()
         before = size_bytes(database)
         pruned = forget(database, retention, job_id)
         if not pruned.runs:

@@ -22,6 +22,7 @@ def compact(database: Database) -> None:
     Raises:
         HistoryError: If the database is locked for too long.
     """
+    database.location.refuse_writing()
     with database.explaining():
         database.location.compact(database.engine)
 

@@ -72,6 +72,23 @@ class Location(Protocol):
         """Whether there is anything to be opened; a file may have to be made first."""
         ...
 
+    @property
+    def read_only(self) -> bool:
+        """Whether it is known that nothing can be written."""
+        ...
+
+    def refuse_writing(self, but: str = "") -> None:
+        """Refuse to write where it is known that nothing can be written.
+
+        Raises:
+            NotWritable: In that case; *but* is put behind the reason.
+        """
+        ...
+
+    def permitted(self) -> "Location":
+        """Give the place as this process may use it: to read and write, or only to read."""
+        ...
+
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose transactions write if their connection has the option ``runner_writes``.
 
@@ -248,7 +265,12 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Write within one transaction, which is on the disk when this returns and leaves no trace if it raises."""
+        """Write within one transaction, which is on the disk when this returns and leaves no trace if it raises.
+
+        Raises:
+            NotWritable: If the database can only be read.
+        """
+        self.location.refuse_writing()
         with self.explaining(), self.engine.connect() as connection:
             writing = connection.execution_options(runner_writes=True)
             if self._give_up_s is not None:

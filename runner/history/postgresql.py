@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +81,18 @@ class PostgresqlDatabase:
         """Whether there is anything to be opened: the server creates no database by being asked for one."""
         return True
 
+    @property
+    def read_only(self) -> bool:
+        """Whether it is known that nothing can be written: a server says so when it is asked to."""
+        return False
+
+    def refuse_writing(self, but: str = "") -> None:
+        """Refuse nothing: the server does."""
+
+    def permitted(self) -> "PostgresqlDatabase":
+        """Give itself."""
+        return self
+
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose writing transactions wait for each other from their beginning.
 
@@ -137,8 +149,12 @@ class PostgresqlDatabase:
                 return HistoryError(f"{where} is locked by another program; try again when that has finished")
             case "53100":
                 return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
-            case "42501" | "25006":
-                return DatabaseUnusable(f"{where} can't be written: {reason}; ask for the right to, or choose another")
+            case "25006":
+                return NotWritable(f"{where} is read-only: {reason}; make it writable, or choose another")
+            case "42501":
+                return NotWritable(
+                    f"{where} is closed or read-only to this user: {reason}; ask for the right to, or choose another"
+                )
             case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
                 # A name that nobody knows is more likely wrong than a server that does not answer.
                 refusal = DatabaseUnusable if line.startswith("failed to resolve") else HistoryError

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create
 from sqlalchemy.pool import StaticPool
 
 from runner.history.filelocks import DaemonLockFile, RunLockFile
-from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
@@ -78,12 +78,27 @@ class SqliteFile:
         """Whether there is a file."""
         return self.path.exists()
 
+    @property
+    def read_only(self) -> bool:
+        """Whether it is known that nothing can be written."""
+        return False
+
+    def refuse_writing(self, but: str = "") -> None:
+        """Refuse nothing: it can be written, or that is not known."""
+
+    def permitted(self) -> "SqliteFile":
+        """Give the place as this process may use it: to read and write, or only to read."""
+        from runner.history.readonly import ReadOnlyFile, find_obstacle  # which builds on this module
+
+        obstacle = find_obstacle(self.path)
+        return self if obstacle is None else ReadOnlyFile(path=self.path, reason=obstacle)
+
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose writing transactions are alone from their beginning."""
         url = URL.create("sqlite", database=str(self.path))
         options = {"timeout": busy_timeout_s, "check_same_thread": False}
         # As many connections as there are threads: whoever waits for one in vain would lose what it has to write.
-        return _prepared(create_engine(url, connect_args=options, max_overflow=-1))
+        return prepare_engine(create_engine(url, connect_args=options, max_overflow=-1))
 
     def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
         """Say in one line what a driver's error means for a person."""
@@ -96,7 +111,7 @@ class SqliteFile:
             case sqlite3.SQLITE_FULL:
                 return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
             case sqlite3.SQLITE_READONLY:
-                return DatabaseUnusable(f"{where} can't be written; change its permissions or choose another with --db")
+                return NotWritable(f"{where} is read-only; make it writable, or choose another with --db")
             case sqlite3.SQLITE_NOTADB:
                 return DatabaseUnusable(f"{where} is not a SQLite database; choose another file with --db")
             case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
@@ -264,9 +279,13 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 class NoFile(SqliteFile):
     """Stands for a file that is not there: what is asked of it is answered as by an empty one, and nothing is made."""
 
+    def permitted(self) -> "NoFile":
+        """Give itself: what is in memory can be written."""
+        return self
+
     def make_engine(self, _busy_timeout_s: float) -> Engine:
         """Make an engine of an empty history in memory."""
-        return _prepared(create_engine("sqlite://", poolclass=StaticPool))
+        return prepare_engine(create_engine("sqlite://", poolclass=StaticPool))
 
     @contextmanager
     def migrating(self, engine: Engine, _revision: str | None, _newest: str) -> Iterator[Connection]:
@@ -277,7 +296,8 @@ class NoFile(SqliteFile):
                 yield writing
 
 
-def _prepared(engine: Engine) -> Engine:
+def prepare_engine(engine: Engine) -> Engine:
+    """Let an engine's transactions begin as a history needs it."""
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     return engine

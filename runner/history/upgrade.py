@@ -18,9 +18,13 @@ def open_database(location: Location) -> Database:
         HistoryError: If it can't be read.
     """
     location.check()
+    location = location.permitted()
     database = Database(location)
     try:
-        if find_revision(database) != REVISIONS[-1]:
+        revision = find_revision(database)
+        if revision != REVISIONS[-1]:
+            what = f"its schema {revision} is an older one" if revision is not None else "it is empty"
+            location.refuse_writing(f", and {what}, which can't be upgraded there")
             upgrade(database)
     except BaseException:
         database.close()

@@ -35,6 +35,10 @@ class DatabaseUnusable(HistoryError):
     exit_code = 2
 
 
+class NotWritable(HistoryError):
+    """The database can be read, but not be written here."""
+
+
 class ScanError(RunnerError):
     """A scan could not be finished: the root is missing, a worker died, the time was up."""
 

@@ -18,6 +18,8 @@ def recover(database: Database, gone: Owner | None = None) -> list[int]:
         database: Where they are.
         gone: A process that is known to be gone, on whatever machine it was.
     """
+    if database.location.read_only:
+        return []
     with database.view() as view:
         calibrators, owners = list_calibrators(view), list_owners(view)
     for calibration_id, owner in calibrators.items():

@@ -18,6 +18,9 @@ _COUNTS_SUBFOLDERS = frozenset({"ext4", "xfs", "tmpfs"})
 # systems and FUSE take their times from elsewhere or keep them for a while; FAT and overlay do not keep all of them.
 _STAMPS_CHANGES = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})
 
+# What lies on these changes only through this machine.
+_LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "vfat", "squashfs", "erofs", "iso9660"})
+
 
 def read_mount_table() -> list[tuple[int, bytes, str]]:
     """Read the mounted file systems.
@@ -48,6 +51,28 @@ def read_mount_table() -> list[tuple[int, bytes, str]]:
             )
         )
     return mounts
+
+
+def is_unchangeable(path: bytes) -> bool:
+    """Whether nobody can change what lies on the file system of *path*, through whatever mount.
+
+    A mount may be read-only while another one of the same file system is not, and a server changes what it likes; so
+    only the options of the file system itself count, and only of those that are local.
+    """
+    try:
+        device = os.stat(path).st_dev
+        with open(_MOUNT_TABLE, "rb") as file:  # noqa: PTH123  see read_mount_table
+            table = file.read()
+    except OSError:
+        return False
+    options = []
+    for line in table.removesuffix(b"\n").split(b"\n"):
+        fields, _, tail = line.partition(b" - ")
+        major, _, minor = fields.split(b" ")[2].partition(b":")
+        kind, _, rest = tail.partition(b" ")
+        if os.makedev(int(major), int(minor)) == device and kind.decode("ascii", "replace") in _LOCAL:
+            options.append(rest.rpartition(b" ")[2].split(b","))
+    return bool(options) and all(b"ro" in one for one in options)
 
 
 def devices_counting_subfolders() -> frozenset[int]:

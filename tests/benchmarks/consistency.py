@@ -54,7 +54,7 @@ QUESTIONS = (
     ("trends", "docs"),
     ("prune", "--keep", "3", "--dry-run"),
 )
-_NO_FORMAT = {"export", "prune"}
+_WITH_FORMAT = {"history", "show", "files", "changes", "jobs", "next", "status", "trends", "regressions"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,7 @@ def answer(place: str, question: tuple[str, ...]) -> str:
     """Give what a command writes, and its exit code."""
     written = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in written)
-    form = () if _NO_FORMAT & {*question} else ("--format", "json")
+    form = ("--format", "json") if question[0] in _WITH_FORMAT and "export" not in question else ()
     sys.argv = ["runner", *question, "--db", place, *form]
     code: object = 0
     with redirect_stdout(out), redirect_stderr(err):

@@ -19,7 +19,7 @@ from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
 from runner.history.tables import files
 from runner.history.upgrade import REVISIONS, open_database
-from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
 
 OPEN = (
     "import sys, alembic.command; from runner.history.database import locate\n"
@@ -84,9 +84,12 @@ def test_who_is_refused_by_the_server_is_told_why(postgresql: PostgresqlServer, 
     assert 'can\'t be opened: password authentication failed for user "locked"; check its URL' in said
     assert 'database "nowhere" does not exist' in refusal(postgresql.url("nowhere"))
     assert 'role "nobody-here" does not exist' in refusal(postgresql.url(name, "nobody-here:hunter2"))
-    assert "can't be written: permission denied" in refusal(postgresql.url(name, "guest"))
+    assert "is closed or read-only to this user: permission denied" in refusal(
+        postgresql.url(name, "guest"), NotWritable
+    )
     with postgresql.fresh() as bare:
-        assert "can't be written: permission denied for schema public" in refusal(postgresql.url(bare, "guest"))
+        said = refusal(postgresql.url(bare, "guest"), NotWritable)
+        assert "is closed or read-only to this user: permission denied for schema public" in said
     assert "can't be opened: invalid" in refusal(f"{url}&nonsense=hunter2")
 
 
@@ -158,7 +161,7 @@ def test_a_reader_sees_one_state_and_a_second_writer_waits(url: str, monkeypatch
         # Locked from its beginning, not from its first statement: what is read before writing can't be outdated.
         with database.write(), pytest.raises(HistoryError, match="locked by another program"), database.write():
             pytest.fail("two wrote at once")
-        with pytest.raises(DatabaseUnusable, match="read-only"), database.read() as connection:
+        with pytest.raises(NotWritable, match="read-only"), database.read() as connection:
             connection.exec_driver_sql("DELETE FROM jobs")
         assert 2 == len(list_jobs(database))
 
