@@ -210,6 +210,13 @@ def answering(db: str | None, *, recovering: bool = False) -> Iterator["View"]:
             yield view
 
 
+def tell_burden(database: "Database | View") -> None:
+    """Tell on stderr what a long-running reader costs, if there is one."""
+    burden = database.location.find_burden()
+    if burden is not None:
+        typer.echo(f"note: {burden}", err=True)
+
+
 def require(database: "Database | View") -> None:
     """Refuse to answer for a database that is not there.
 

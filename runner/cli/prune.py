@@ -70,9 +70,14 @@ def prune(
         if not pruned.runs:
             typer.echo("there is nothing to forget", err=True)
             return
-        compact(database)
+        reader = compact(database)
         sizes = format_bytes(before), format_bytes(size_bytes(database))
-        shrank = f"stays at {sizes[0]}" if sizes[0] == sizes[1] else f"shrank from {sizes[0]} to {sizes[1]}"
+        if reader is not None:
+            shrank = f"takes {sizes[1]} now, as {reader} reads an older state; it can shrink after that has ended"
+        elif sizes[0] == sizes[1]:
+            shrank = f"stays at {sizes[0]}"
+        else:
+            shrank = f"shrank from {sizes[0]} to {sizes[1]}"
         typer.echo(
             f"forgot {format_count(pruned.runs, 'run')} and "
             f"{format_count(pruned.versions, 'state of a file', 'states of files')}; the database {shrank}",

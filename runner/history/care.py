@@ -16,15 +16,20 @@ def size_bytes(database: Reader) -> int:
         return database.location.size_bytes(connection)
 
 
-def compact(database: Database) -> None:
+def compact(database: Database) -> str | None:
     """Give the room that was freed back to the file system; others wait meanwhile.
+
+    Returns:
+        Who kept it from that by reading; None if nobody did.
 
     Raises:
         HistoryError: If the database is locked for too long.
     """
     database.location.refuse_writing()
     with database.explaining():
-        database.location.compact(database.engine)
+        if database.location.compact(database.engine):
+            return None
+        return ", ".join(database.location.find_readers(database.engine)) or "another program"
 
 
 def copy_database(database: Database, target: Path) -> None:

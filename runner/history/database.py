@@ -134,8 +134,16 @@ class Location(Protocol):
         """Tell how large the database is."""
         ...
 
-    def compact(self, engine: Engine) -> None:
-        """Give the room that was freed back; others wait meanwhile."""
+    def compact(self, engine: Engine) -> bool:
+        """Give the room that was freed back, others wait meanwhile; returns whether readers allowed it."""
+        ...
+
+    def find_readers(self, engine: Engine) -> list[str]:
+        """Find who else reads the database at this moment, as far as that can be told."""
+        ...
+
+    def find_burden(self) -> str | None:
+        """Say what a long-running reader costs; None if there is nothing to say."""
         ...
 
     def find_damage(self, connection: Connection) -> list[str]:

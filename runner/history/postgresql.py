@@ -26,6 +26,8 @@ _WRITES_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"runw",
 _DAEMON_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"rund", "big"))
 # More rows than this at once are changed by way of a temporary table, which is not worth its making for fewer.
 _FEW = 1_000
+# So long readers are waited for when room is given back; a longer one does not end soon.
+_READERS_WAIT_MS = 1_000
 # admin_shutdown, crash_shutdown, cannot_connect_now.
 _SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
 # What the driver's errors begin with while there is no connection yet; the rest may be in the server's language.
@@ -238,12 +240,37 @@ class PostgresqlDatabase:
         sizes = f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) {_OWN_RELATIONS}"
         return int(connection.exec_driver_sql(sizes).scalar_one())
 
-    def compact(self, engine: Engine) -> None:
-        """Give the room that was freed back to the file system; others wait meanwhile."""
+    def compact(self, engine: Engine) -> bool:
+        """Give the room that was freed back to the file system; others wait meanwhile.
+
+        Returns:
+            Whether it was; where others read for long it is used again by later runs, but stays the database's.
+        """
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
             names = alone.exec_driver_sql(f"SELECT quote_ident(relname) {_OWN_RELATIONS}").scalars().all()
-            alone.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(names)}")
+            alone.exec_driver_sql(f"SET lock_timeout = {_READERS_WAIT_MS}")
+            try:
+                alone.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(names)}")
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != "55P03":
+                    raise
+                return False
+            finally:
+                connection.invalidate()  # its timeout is not that of the others
+        return True
+
+    def find_readers(self, engine: Engine) -> list[str]:
+        """Find who else has a transaction open that may be waited for."""
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT pid, coalesce(nullif(application_name, ''), 'unknown') FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY pid"
+            )
+            return [f"process {pid} ({name})" for pid, name in rows]
+
+    def find_burden(self) -> None:
+        """Find nothing: the server keeps its own logs in bounds."""
 
     def find_damage(self, _connection: Connection) -> list[str]:
         """Find nothing: the server keeps references itself, and has tools of its own for its pages."""

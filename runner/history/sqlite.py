@@ -13,10 +13,21 @@ from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create
 from sqlalchemy.pool import StaticPool
 
 from runner.history.filelocks import DaemonLockFile, RunLockFile
-from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
+from runner.history.sqlite_errors import explain
+from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, is_large, wal_bytes
+from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.model.units import format_bytes
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
+_PRAGMAS = (
+    "foreign_keys = ON",
+    "synchronous = FULL",
+    "temp_store = MEMORY",
+    f"journal_size_limit = {WAL_LIMIT_BYTES}",
+)
+# So long readers are waited for when room is given back; a longer one does not end soon.
+_READERS_WAIT_MS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,28 +111,9 @@ class SqliteFile:
         # As many connections as there are threads: whoever waits for one in vain would lose what it has to write.
         return prepare_engine(create_engine(url, connect_args=options, max_overflow=-1))
 
-    def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
+    def explain(self, error: BaseException | None) -> HistoryError:
         """Say in one line what a driver's error means for a person."""
-        code = getattr(error, "sqlite_errorcode", None)
-        primary = code & 0xFF if code is not None else None
-        where = f"the database {self}"
-        match primary:
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return HistoryError(f"{where} is locked by another program; try again when that has finished")
-            case sqlite3.SQLITE_FULL:
-                return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
-            case sqlite3.SQLITE_READONLY:
-                return NotWritable(f"{where} is read-only; make it writable, or choose another with --db")
-            case sqlite3.SQLITE_NOTADB:
-                return DatabaseUnusable(f"{where} is not a SQLite database; choose another file with --db")
-            case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-                return DatabaseUnusable(
-                    f"{where} can't be opened; check its path and permissions, or choose another with --db"
-                )
-            case sqlite3.SQLITE_CORRUPT:
-                return HistoryError(f"{where} is damaged; stop the daemon and put a backup in its place")
-            case _:
-                return HistoryError(f"{where} can't be used: {error}")
+        return explain(self.path, error)
 
     @contextmanager
     def upgrade_lock(self) -> Iterator[None]:
@@ -204,19 +196,38 @@ class SqliteFile:
             chunk = [(*row[len(keys) :], *row[: len(keys)]) for row in rows[start : start + _CHUNK]]
             connection.exec_driver_sql(sql, chunk)
 
-    def size_bytes(self, connection: Connection) -> int:
-        """Tell how large the database is, all of its pages together."""
-        pages, page = (
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size")
-        )
-        return int(pages * page)
+    def size_bytes(self, _connection: Connection) -> int:
+        """Tell how much of the disk the database takes, its -wal file included."""
+        return self.path.stat().st_size + wal_bytes(self.path.resolve())
 
-    def compact(self, engine: Engine) -> None:
-        """Give the room that was freed back to the file system; others wait meanwhile."""
+    def compact(self, engine: Engine) -> bool:
+        """Give the room that was freed back to the file system; others wait meanwhile.
+
+        Returns:
+            Whether it was; where others read an older state, SQLite does so at the next write after they have ended.
+        """
         with engine.connect() as connection:
             alone = connection.execution_options(runner_alone=True)
             alone.exec_driver_sql("VACUUM")
-            alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            alone.exec_driver_sql(f"PRAGMA busy_timeout = {_READERS_WAIT_MS}")
+            busy = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            connection.invalidate()  # its timeout is not that of the others
+            return not busy
+
+    def find_readers(self, _engine: Engine) -> list[str]:
+        """Find who else reads the database at this moment."""
+        return find_readers(self.path.resolve())
+
+    def find_burden(self) -> str | None:
+        """Say that the -wal file has grown beside a long-running reader; None if it has not."""
+        real = self.path.resolve()
+        if not is_large(real):
+            return None
+        readers = ", ".join(find_readers(real))
+        return (
+            f"the file {real.name}-wal has grown to {format_bytes(wal_bytes(real))}, as "
+            f"{readers or 'another program'} keeps reading an old state; it shrinks after that has ended"
+        )
 
     def find_damage(self, connection: Connection) -> list[str]:
         """Look for damaged pages and for rows that refer to nothing; one line for each."""
@@ -308,7 +319,12 @@ def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        for pragma in ("foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY"):
+        for pragma in (
+            "foreign_keys = ON",
+            "synchronous = FULL",
+            "temp_store = MEMORY",
+            f"journal_size_limit = {WAL_LIMIT_BYTES}",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
         cursor.close()
