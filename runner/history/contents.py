@@ -7,7 +7,7 @@ job's last saved run at or before it left.
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 
 from runner.history.database import Reader
 from runner.history.findings import digest_path, lies_in
@@ -145,7 +145,7 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
 def count_folders(database: Reader, job_id: int, position: int, under: bytes = b"") -> list[FolderCount]:
     """Count the files that lie directly in each folder, at a position; only folders that hold any."""
     query = (
-        select(folders.c.path, func.count(), func.sum(files.c.size_bytes))
+        select(folders.c.path, func.count(), *_halves(files.c.size_bytes))
         .join(folders, files.c.folder_id == folders.c.id)
         .where(*_alive(job_id, position), *_below(under))
         .group_by(folders.c.id, folders.c.path)
@@ -153,8 +153,8 @@ def count_folders(database: Reader, job_id: int, position: int, under: bytes = b
     )
     with database.read() as connection:
         return [
-            FolderCount(path=path, files=count, size_bytes=None if size is None else int(size))
-            for path, count, size in connection.execute(query)
+            FolderCount(path=path, files=count, size_bytes=None if low is None else (int(high) << 32) + int(low))
+            for path, count, high, low in connection.execute(query)
         ]
 
 
@@ -172,6 +172,11 @@ def list_problems(database: Reader, run: Run) -> list[Problem]:
     query = select(problems).where(*_unread(run.job_id, run.run_id)).order_by(problems.c.path)
     with database.read() as connection:
         return [Problem(path=row.path, errno=row.errno, text=row.text) for row in connection.execute(query)]
+
+
+def _halves(sizes: ColumnElement[Any]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Sum the upper and the lower 32 bits of sizes by themselves: a sum of SQLite's has 63 bits, as one size may."""
+    return func.sum(sizes.bitwise_rshift(literal_column("32"))), func.sum(sizes.bitwise_and(2**32 - 1))
 
 
 def _alive(job_id: int, position: int) -> tuple[ColumnElement[bool], ...]:

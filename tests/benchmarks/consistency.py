@@ -76,7 +76,7 @@ def answer(place: str, question: tuple[str, ...]) -> str:
     """Give what a command writes, and its exit code."""
     written = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in written)
-    form = ("--format", "json") if question[0] in _WITH_FORMAT and "export" not in question else ()
+    form = ("--format", "json") if question[0] in _WITH_FORMAT and not {"export", "--format"} & {*question} else ()
     sys.argv = ["runner", *question, "--db", place, *form]
     code: object = 0
     with redirect_stdout(out), redirect_stderr(err):
