@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.model.errors import UsageError
+from runner.model.errors import HistoryError, UsageError, is_condition
 from runner.model.units import parse_duration
 from runner.render.secrets import keep_secret
 
@@ -76,7 +76,8 @@ def _with_folder(path: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the folder {folder} can't be made: {error.strerror}; choose a database with --db") from error
+        kind = HistoryError if is_condition(error) else UsageError
+        raise kind(f"the folder {folder} can't be made: {error.strerror}; choose a database with --db") from error
     return path
 
 
@@ -90,7 +91,8 @@ def _read(path: Path) -> dict[str, Any]:
             raise UsageError(f"the settings file {path} named by RUNNER_SETTINGS does not exist") from error
         return {}
     except OSError as error:
-        raise UsageError(f"the settings file {path} can't be read: {error.strerror}; check its path") from error
+        kind = HistoryError if is_condition(error) else UsageError
+        raise kind(f"the settings file {path} can't be read: {error.strerror}; check its path") from error
     document = Document(f"the settings file {path}", data)
     table = NumberedTable(document, (), document.entries)
     for key, (expected, fits) in _KEYS.items():

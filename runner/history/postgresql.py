@@ -1,7 +1,7 @@
 """A history in a PostgreSQL database."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from runner.history.serverlocks import NoLock, SessionLock
 from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ _SECRET = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_cl
 _CONNECT_TIMEOUT_S = 15
 # Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
 _WRITES_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"runw", "big"))
-_DAEMON_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"rund", "big"))
 # More rows than this at once are changed by way of a temporary table, which is not worth its making for fewer.
 _FEW = 1_000
 # So long readers are waited for when room is given back; a longer one does not end soon.
@@ -284,63 +284,17 @@ class PostgresqlDatabase:
         """
         raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{self}'")
 
-    def run_lock(self) -> "_NoLock":
+    def run_lock(self) -> NoLock:
         """Give what locks nothing: a server forgets the locks of what goes on while it is restarted."""
-        return _NoLock()
+        return NoLock()
 
     def is_deserted(self) -> bool:
         """Never be certain; a run in a container that is gone is ended by who cancels it, or by the next daemon."""
         return False
 
-    def daemon_lock(self, engine: Engine) -> "_SessionLock":
+    def daemon_lock(self, engine: Engine) -> SessionLock:
         """Give the lock of the daemon, which the server releases when the connection ends."""
-        return _SessionLock(engine)
-
-
-class _NoLock:
-    """Stands for a lock."""
-
-    def hold(self) -> None:
-        """Do nothing."""
-
-    def release(self) -> None:
-        """Do nothing."""
-
-
-class _SessionLock:
-    """An advisory lock on a connection of its own."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: Connection | None = None
-
-    def hold(self) -> bool:
-        """Take it, or make sure that it is still held: a server that was restarted has forgotten it.
-
-        Returns:
-            Whether it is; if not, another process has it.
-        """
-        if self._connection is not None:
-            try:
-                self._connection.exec_driver_sql("SELECT 1")
-            except DBAPIError:
-                self.release()
-            else:
-                return True
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
-        self._connection = connection
-        connection.detach()  # back in the pool, it would hold the lock for nobody
-        if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{_DAEMON_LOCK}").scalar_one():
-            return True
-        self.release()
-        return False
-
-    def release(self) -> None:
-        """Let go of it."""
-        if self._connection is not None:
-            with suppress(DBAPIError):  # it is gone, and the lock with it
-                self._connection.close()
-            self._connection = None
+        return SessionLock(engine)
 
 
 def _update_sql(keys: Sequence[Column[Any]], changed: Sequence[Column[Any]], source: str) -> str:

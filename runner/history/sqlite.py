@@ -13,9 +13,9 @@ from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create
 from sqlalchemy.pool import StaticPool
 
 from runner.history.filelocks import DaemonLockFile, RunLockFile
-from runner.history.sqlite_errors import explain
+from runner.history.sqlite_errors import explain, lacking
 from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, is_large, wal_bytes
-from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.model.errors import DatabaseUnusable, HistoryError, is_condition
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
@@ -71,7 +71,7 @@ class SqliteFile:
             pass  # the folder is looked at below
         except (OSError, ValueError) as error:  # a folder above is closed to this user, a name is too long, holds a NUL
             reason = error.strerror if isinstance(error, OSError) else error
-            raise DatabaseUnusable(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
+            raise _refusal(error)(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
         if path.is_dir():
             raise DatabaseUnusable(
                 f"the database path {path} is a folder; give the path of a file, like {path / 'runner.db'}"
@@ -133,7 +133,7 @@ class SqliteFile:
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
-            raise DatabaseUnusable(
+            raise _refusal(error)(
                 f"the database's folder {folder} can't be locked: {error.strerror}; choose another with --db"
             ) from None
         try:
@@ -256,7 +256,8 @@ class SqliteFile:
             partial.rename(target)
         except (sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise DatabaseUnusable(f"the backup {target} can't be written: {reason}") from error
+            lacks = _refusal(error) if isinstance(error, OSError) else lacking(target)
+            raise lacks(f"the backup {target} can't be written: {reason}") from error
         finally:
             with suppress(OSError):  # there is none, or there can be none
                 partial.unlink()
@@ -272,6 +273,11 @@ class SqliteFile:
     def daemon_lock(self, _engine: Engine) -> DaemonLockFile:
         """Give the lock of the daemon, which is the same by whatever links the database is reached."""
         return DaemonLockFile(self.path.resolve())
+
+
+def _refusal(error: BaseException) -> type[HistoryError]:
+    """Tell what is refused: what was asked for, or by the machine as it is."""
+    return HistoryError if is_condition(error) else DatabaseUnusable
 
 
 def _table_of(columns: Sequence[Column[Any]]) -> Table:

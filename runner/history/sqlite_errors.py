@@ -60,6 +60,11 @@ def _find_shortage(path: Path, where: str) -> HistoryError | None:
     return _full(where) if disk.f_bavail * disk.f_frsize < _LEAST_BYTES else None
 
 
+def lacking(path: Path) -> type[HistoryError]:
+    """Tell what an error of SQLite at a path is: a lack of the machine, or a wrong path."""
+    return HistoryError if _find_shortage(path, "") is not None else DatabaseUnusable
+
+
 def _otherwise(path: Path, where: str, error: BaseException | None) -> HistoryError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
         return HistoryError(f"{where} can't be used: its disk reports an error ({error}); check the disk")

@@ -3,6 +3,8 @@
 Every class takes its message positionally, so that an error survives pickling out of another process.
 """
 
+import errno
+
 
 class RunnerError(Exception):
     """Anything runner reports in one line instead of with a traceback."""
@@ -13,6 +15,33 @@ class RunnerError(Exception):
 def reason_of(error: BaseException) -> str:
     """Give what an error says; want of memory says nothing of itself."""
     return str(error) or "there is not enough memory"
+
+
+# What the machine lacks for a while, or refuses on its own account: no fault of what was asked for.
+_CONDITIONS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EAGAIN,
+        errno.EINTR,
+        errno.ENOLCK,
+        errno.ENODEV,
+        errno.ENXIO,
+    }
+)
+
+
+def is_condition(error: BaseException) -> bool:
+    """Whether an error of the system is a condition of the machine, which may pass, and not a wrong input."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _CONDITIONS)
 
 
 class UsageError(RunnerError):
