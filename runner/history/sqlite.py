@@ -158,7 +158,10 @@ class SqliteFile:
         Raises:
             DatabaseUnusable: If rows refer to nothing afterwards.
         """
-        if revision is not None:
+        if revision is None:  # SQLite keeps the mode of a file that is there, also for what it puts beside it
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        else:
             backup = self.path.with_name(f"{self.path.name}.before-{newest}")
             backup.unlink(missing_ok=True)  # left by an upgrade that did not finish
             self.copy(engine, backup)
