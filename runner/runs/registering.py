@@ -97,7 +97,7 @@ def default_name(root: bytes) -> str:
     """Name a job after the folder that it scans."""
     name = os.fsdecode(root).rstrip("/").rpartition("/")[2]
     name = re.sub(r"[^\w.+@-]+", "-", name.encode("utf-8", "replace").decode()).strip("-")[:_MAX_FOLDER_NAME]
-    return f"job-{name}" if name.isdigit() else name or "root"
+    return f"job-{name}" if name.isdigit() or name in {".", ".."} else name or "root"
 
 
 def names_folder(target: str) -> bool:
@@ -140,6 +140,8 @@ def _free_name(database: Database, name: str) -> str:
 def _check_name(name: str) -> None:
     if not name or name != name.strip():
         raise UsageError("a job's name is empty or has spaces around it; choose another name")
+    if name in {".", ".."} or name.startswith("~"):
+        raise UsageError(f"the name {name!r} would be taken for a path; choose one that begins with a letter")
     if name.startswith("-"):
         raise UsageError(f"the name {name!r} would be taken for an option; choose one that begins with a letter")
     if name.isdigit():

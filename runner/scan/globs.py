@@ -10,6 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+# What ``**/`` becomes in a pattern for paths.
+_ANY_DIRECTORIES = "(?:.*/)?"
+
 
 def translate(pattern: str, *, path: bool = False) -> str:
     r"""Turn a shell pattern into a regular expression with the meaning ``find -name`` gives it.
@@ -31,7 +34,8 @@ def translate(pattern: str, *, path: bool = False) -> str:
         char = pattern[i]
         if char == "*":
             if path and pattern.startswith("**/", i):
-                parts.append("(?:.*/)?")
+                if parts[-1:] != [_ANY_DIRECTORIES]:  # repeated, it only multiplies the ways to match
+                    parts.append(_ANY_DIRECTORIES)
                 i += 3
                 continue
             if path and pattern.startswith("**", i):
@@ -53,7 +57,29 @@ def translate(pattern: str, *, path: bool = False) -> str:
         else:
             parts.append(re.escape(char))
         i += 1
-    return "".join(parts)
+    return _without_backtracking(parts, star=one + "*")
+
+
+def _without_backtracking(parts: Iterable[str], *, star: str) -> str:
+    """Join the parts so that no star but the last of its path component is tried at more than its first match.
+
+    What stands between two stars has a fixed length and no slash. Its earliest match leaves most to the rest, so that
+    a later one never helps, and an atomic group keeps the time polynomial.
+
+    Source:
+        The same holds for Python's fnmatch.translate since 3.9.
+    """
+    joined: list[str] = []
+    last_star: int | None = None  # its index, while only single characters follow it
+    for part in parts:
+        if part == star:
+            if last_star is not None:
+                joined[last_star:] = [f"(?>{star}?{''.join(joined[last_star + 1 :])})"]
+            last_star = len(joined)
+        elif part in {"/", ".*", _ANY_DIRECTORIES}:
+            last_star = None
+        joined.append(part)
+    return "".join(joined)
 
 
 def _translate_bracket(pattern: str, start: int) -> tuple[str, int]:

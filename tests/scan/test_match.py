@@ -1,5 +1,7 @@
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -128,3 +130,38 @@ def test_suffixes_pick_what_ends_in_one_of_them_each_once(names: list[str], suff
         [name.encode() for name in names]
     )
     assert sorted(name.encode() for name in names if name.endswith(tuple(suffixes))) == sorted(picked)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("*[0-9]*[0-9]*[0-9]*[0-9]*[0-9]*[0-9]*.md", False),
+        ("*?*?*?*?*?*?*?*?*.md", False),
+        ("*" * 30 + "x", False),
+        ("*a*a*a*a*a*a*a*a*a*a*a*b/c", True),
+        ("**/" * 20 + "x", True),
+    ],
+)
+def test_hostile_patterns_end(pattern: str, path: bool) -> None:  # noqa: FBT001  a parameter of the cases
+    program = (
+        "import re, sys; from runner.scan.globs import translate\n"
+        "test = re.compile(translate(sys.argv[1], path=sys.argv[2] == 'True'), re.DOTALL).fullmatch\n"
+        "print(sum(test(text * 60) is not None for text in ['1a', 'aa', 'a/'] for _ in range(40)))"
+    )
+    # Without atomic groups this takes far more than the limit, with them milliseconds.
+    ended = subprocess.run(
+        [sys.executable, "-c", program, pattern, str(path)], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert "0" == ended.stdout.strip()
+
+
+@given(
+    pattern=st.lists(st.sampled_from(["a", "b", "*", "*", "?", "/", "**", "**/", "[!a]"]), max_size=8).map("".join),
+    text=st.text("ab/", max_size=8),
+)
+@example(pattern="*a*b/**/*a*", text="aab/b/ba")
+def test_paths_match_as_without_atomic_groups(pattern: str, text: str) -> None:
+    expression = translate(pattern, path=True)
+    plain = re.sub(r"\(\?>(\[\^/\]\*)\?((?:[^()]|\(\?!/\))*)\)", r"\1\2", expression)
+    assert "(?>" not in plain
+    assert bool(re.fullmatch(plain, text, re.DOTALL)) == bool(re.fullmatch(expression, text, re.DOTALL))
