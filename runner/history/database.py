@@ -17,7 +17,7 @@ from runner.model.errors import DatabaseUnusable, HistoryError
 # Text that is meant for a server, or as a URL, but lacks what makes it one; it would be taken for a path, and shown.
 _MISSPELT = re.compile(
     r"\s*(?:(?:postgres(?:ql)?|pgsql|mysql|mariadb|sqlite)(?:\+\w+)?\s*(?::|;|//)"  # a scheme, and no ://
-    r"|(?:[\w+]+:/|:?//)/?[^/@\s]+:[^@]*@"  # user:password@ after slashes; a path begins with a single one
+    r"|(?:[\w+]+:/|[\w+]*:?//)/?[^/@\s]+:[^@]*@"  # user:password@ after slashes; a path has one
     r"|[^/\s]+:[^/@]+@"  # user:password@ at the beginning
     r"|(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=)",  # libpq's key = value
     re.IGNORECASE,
