@@ -76,7 +76,7 @@ def edit(
             known.spec.schedule, every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now
         )
         spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)
-        spec = check_spec(choices.apply(spec))
+        spec = check_spec(choices.apply(spec), known.spec)
         if spec == known.spec:
             if all(value is None for value in (every, cron, at, timezone, jitter, name, *astuple(choices))):
                 raise UsageError("nothing says what to change; give --every 2h, --pattern '*.txt' or the like")

@@ -50,6 +50,8 @@ SCHEDULE = [
     "--every 1h --name 7",
     "--every 1h --name=-x",
     "--every 1h --name a/b",
+    "--every 1h --name .",
+    "--every 1h --name ..",
     "--every 1h --bogus",
 ]
 OTHERS = [
