@@ -157,6 +157,23 @@ def _bracket_member(pattern: str, i: int) -> tuple[str, int]:
     return pattern[i], i + 1
 
 
+def has_unbalanced_bracket(pattern: str) -> bool:
+    """Return whether a bracket in a pattern is never closed, or never opened, and so stands for itself."""
+    i = 0
+    while i < len(pattern):
+        if pattern[i] == "\\":
+            i += 1
+        elif pattern[i] == "]":
+            return True
+        elif pattern[i] == "[":
+            _, end = _translate_bracket(pattern, i)
+            if end == i:
+                return True
+            i = end
+        i += 1
+    return False
+
+
 def compile_any(sources: Iterable[str], *, ignore_case: bool) -> Callable[[str], bool]:
     """Make one test of several translated patterns."""
     expression = re.compile("|".join(sources), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
