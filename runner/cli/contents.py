@@ -56,6 +56,9 @@ def files(
 ) -> None:
     """List the files a job found, now or at an earlier run; paths are relative to its root.
 
+    Sizes and times are as stat returns them. A new version of a file is one whose size and modification time differ, or
+    either of them; content is not read.
+
     [bold]Examples[/bold]
 
     runner files docs --run 12
@@ -183,6 +186,9 @@ def changes(
     db: options.Db = None,
 ) -> None:
     """List the files that were added, removed or modified between two runs or instants; by default by the last run.
+
+    A file is modified when size and modification time, or one of them, differ; its content is not read. A file with
+    equal size and restored time counts as unchanged.
 
     What lies in a folder that could not be read is unknown, and no change.
 
