@@ -26,11 +26,15 @@ def run(
             autocompletion=options.complete_job,
         ),
     ],
+    verbose: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--verbose", "-v", help="Show the whole run as `runner show` does, not only a summary.")
+    ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
     """Run a job once, now. A folder that no job names becomes a job without a schedule.
 
+    Prints a summary: files and changes, the time of each strategy with its ratio to sequential, and problems.
     Exits with 1 when the run failed or was cancelled from elsewhere, and with 130 when ^C ended it.
 
     [bold]Examples[/bold]
@@ -80,7 +84,7 @@ def run(
         if finished.status is Status.CANCELLED and fmt == "table":
             typer.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled", err=True)
         else:
-            show_run(database, finished, fmt)
+            show_run(database, finished, fmt, summary=not verbose)
     if interrupt.status is not None:
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:

@@ -339,3 +339,38 @@ def test_excludes_without_the_likely_effect_are_warned_about(program: Program, t
     jobs = tree / "jobs.toml"
     jobs.write_text("[jobs.docs]\nroot = '.'\nexcludes = ['..']\n")
     assert b"warning: docs: the exclude '..' never matches" in program.call("jobs", "apply", jobs).stderr
+
+
+def test_a_run_ends_with_a_summary_of_a_few_lines(program: Program, tree: Path) -> None:
+    first = program.out("run", tree)
+    assert len(first.splitlines()) <= 8
+    for text in (
+        "docs succeeded in ",
+        "7 in 5 folders",
+        "7 added, 0 removed, 0 modified",
+        "sequential",
+        "runner files docs",
+    ):
+        assert text in first
+    assert "\N{MULTIPLICATION SIGN} sequential" in first
+    assert "environment" not in first
+    (tree / "part-1" / "a.md").unlink()
+    (tree / "part-2" / "a.md").write_text("longer than before\n")
+    second = program.out("run", "docs")
+    assert "0 added, 1 removed, 1 modified" in second
+    assert "runner changes docs" in second
+    for flags in ((), ("--by-folder",)):
+        assert "0 added, 1 removed, 1 modified" == program.out("changes", "docs", *flags).splitlines()[-1]
+    assert "environment" in program.out("run", "docs", "--verbose")
+    assert "runner show 4" in program.out("run", "docs")
+    assert {"executions", "environment"} <= set(program.json("run", "docs"))
+
+
+def test_a_summary_names_problems_and_what_shows_more(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--strategy", "sequential")
+    shutil.rmtree(tree)
+    done = program.quick("run", "docs")
+    assert 1 == done.returncode
+    assert b"docs failed" in done.stdout
+    assert b"does not exist" in done.stdout
+    assert b"runner show 1" in done.stdout
