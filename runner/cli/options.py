@@ -93,7 +93,10 @@ IgnoreCase = Annotated[
 TrackOption = Annotated[
     Track | None,
     typer.Option(
-        "--track", metavar="names|stat", help="Keep only names, or sizes and times too (stat).", rich_help_panel=_WHAT
+        "--track",
+        metavar="names|stat",
+        help="Keep only names, or sizes and modification times too (stat): what modified compares.",
+        rich_help_panel=_WHAT,
     ),
 ]
 OneFileSystem = Annotated[
