@@ -69,6 +69,7 @@ def calibrate(
     from runner.model.errors import UsageError
     from runner.model.jobs import Selection
     from runner.runs.registering import check_root, check_selection
+    from runner.runs.selection_warnings import find_selection_warnings
 
     choices = (rounds, workers, pattern, exclude, ignore_case, track, one_file_system)
     if last and any(choice is not None for choice in choices):
@@ -89,6 +90,8 @@ def calibrate(
         else:
             calibration = _measure(database, root, selection, rounds, workers, settings.start_method)
     _write(calibration, fmt)
+    for text in find_selection_warnings(selection, root, Selection()):
+        typer.echo(f"warning: {text}", err=True)
 
 
 def _get_last(database: "Database", root: bytes, directory: str) -> "Calibration":

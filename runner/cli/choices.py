@@ -26,8 +26,12 @@ class Choices:
     notify: list[str] | None
     catchup: Catchup | None
 
-    def apply(self, spec: JobSpec) -> JobSpec:
+    def apply(self, spec: JobSpec, *, clearing: bool = False) -> JobSpec:
         """Choose them for a job.
+
+        Args:
+            spec: The job's so far.
+            clearing: Whether an empty exclude alone removes all excludes.
 
         Raises:
             UsageError: If a number or duration can't be read.
@@ -39,6 +43,7 @@ class Choices:
             ignore_case=self.ignore_case,
             track=self.track,
             one_file_system=self.one_file_system,
+            clearing=clearing,
         )
         return replace(
             spec,
@@ -62,11 +67,15 @@ def choose_selection(
     ignore_case: bool | None,
     track: Track | None,
     one_file_system: bool | None,
+    clearing: bool = False,
 ) -> Selection:
-    """Change a selection by flags as they were given; None for what stays as it is."""
+    """Change a selection by flags as they were given; None for what stays as it is.
+
+    With *clearing*, an empty exclude alone removes all excludes.
+    """
     return Selection(
         patterns=tuple(dict.fromkeys(pattern)) if pattern else old.patterns,
-        excludes=tuple(dict.fromkeys(filter(None, exclude))) if exclude else old.excludes,
+        excludes=old.excludes if not exclude else () if clearing and exclude == [""] else tuple(dict.fromkeys(exclude)),
         ignore_case=old.ignore_case if ignore_case is None else ignore_case,
         track=track or old.track,
         one_file_system=old.one_file_system if one_file_system is None else one_file_system,

@@ -56,6 +56,9 @@ def files(
 ) -> None:
     """List the files a job found, now or at an earlier run; paths are relative to its root.
 
+    Sizes and times are as stat returns them. A new version of a file is one whose size and modification time differ, or
+    either of them; content is not read.
+
     [bold]Examples[/bold]
 
     runner files docs --run 12
@@ -184,6 +187,9 @@ def changes(
 ) -> None:
     """List the files that were added, removed or modified between two runs or instants; by default by the last run.
 
+    A file is modified when size and modification time, or one of them, differ; its content is not read. A file with
+    equal size and restored time counts as unchanged.
+
     What lies in a folder that could not be read is unknown, and no change.
 
     [bold]Examples[/bold]
@@ -199,7 +205,7 @@ def changes(
     from runner.cli.output import write_records, write_table
     from runner.history.contents import list_changes
     from runner.history.jobs import get_job
-    from runner.render.contents import nothing_changed
+    from runner.render.contents import change_counts, nothing_changed
     from runner.render.records import CHANGE_KEYS, change_record
     from runner.render.tables import changes_table
     from runner.runs.asking import find_folder, find_span
@@ -215,7 +221,7 @@ def changes(
             return
         changed = list_changes(view, known.job_id, *span.positions, folder)
     if fmt == "table":
-        write_table(*(changes_table(changed) if changed else (nothing_changed(),)))
+        write_table(*((*changes_table(changed), change_counts(changed)) if changed else (nothing_changed(),)))
     else:
         write_records(map(change_record, changed), fmt, columns=CHANGE_KEYS)
 
@@ -226,12 +232,12 @@ def _write_moves(
     from runner.cli.output import write_records, write_table
     from runner.history.contents import count_folders, list_changes
     from runner.history.rollup import compare_folders
-    from runner.render.contents import MOVE_KEYS, move_record, moves_table
+    from runner.render.contents import MOVE_KEYS, change_counts, move_record, moves_table
 
     before, after = (count_folders(database, job.job_id, position, under) for position in span.positions)
     changed = list_changes(database, job.job_id, *span.positions, under)
     moves = compare_folders(before, after, changed, _depth_below(under, depth))
     if fmt == "table":
-        write_table(moves_table(moves))
+        write_table(moves_table(moves), *([change_counts(changed)] if changed else []))
     else:
         write_records(map(move_record, moves), fmt, columns=MOVE_KEYS)

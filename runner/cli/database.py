@@ -27,8 +27,9 @@ def path(db: options.Db = None) -> None:
     """
     from runner.cli.settings import load_settings
     from runner.history.database import locate
+    from runner.render.text import harmless
 
-    sys.stdout.write(f"{locate(load_settings(db).db)}\n")
+    sys.stdout.write(f"{harmless(str(locate(load_settings(db).db)))}\n")
 
 
 def upgrade(db: options.Db = None) -> None:

@@ -76,7 +76,7 @@ def edit(
             known.spec.schedule, every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now
         )
         spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)
-        spec = check_spec(choices.apply(spec))
+        spec = check_spec(choices.apply(spec, clearing=True), known.spec)
         if spec == known.spec:
             if all(value is None for value in (every, cron, at, timezone, jitter, name, *astuple(choices))):
                 raise UsageError("nothing says what to change; give --every 2h, --pattern '*.txt' or the like")
@@ -85,7 +85,7 @@ def edit(
         change_job(database, known, spec, now)
     typer.echo(f"changed job {known.job_id} {spec.name!r}", err=True)
     for doubt in doubts:
-        typer.echo(f"note: {doubt}", err=True)
+        typer.echo(f"warning: {doubt}", err=True)
 
 
 def pause(job: options.JobArgument, db: options.Db = None) -> None:
@@ -144,4 +144,4 @@ def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
             change_job(database, known, spec, datetime.now(UTC))
     typer.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}", err=True)
     for doubt in doubts:
-        typer.echo(f"note: {doubt}", err=True)
+        typer.echo(f"warning: {doubt}", err=True)

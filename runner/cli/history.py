@@ -94,8 +94,8 @@ def show(
         show_run(view, get_run(view, run), fmt)
 
 
-def show_run(database: "Reader", run: "Run", fmt: options.FormatName) -> None:
-    """Write one run whole."""
+def show_run(database: "Reader", run: "Run", fmt: options.FormatName, *, summary: bool = False) -> None:
+    """Write one run whole, or with *summary* a table of a few lines."""
     from datetime import UTC, datetime
 
     from runner.cli.output import write_document, write_table
@@ -105,6 +105,12 @@ def show_run(database: "Reader", run: "Run", fmt: options.FormatName) -> None:
     from runner.render.records import show_record
     from runner.runs.retrying import find_attempts
 
+    if summary and fmt == "table":
+        from runner.render.run_summary import run_summary
+
+        problems, differences = list_problems(database, run), list_differences(database, run)
+        write_table(run_summary(run, problems=problems, differences=differences))
+        return
     now = datetime.now(UTC)
     attempts = find_attempts(database, [run], now)
     changes = list_changes(database, run.job_id, run.run_id - 1, run.run_id)

@@ -124,6 +124,6 @@ def apply(
         write_records(map(outcome_record, outcomes), fmt, columns=OUTCOME_KEYS)
     for outcome in outcomes:
         for doubt in outcome.doubts:
-            typer.echo(f"note: {outcome.name}: {doubt}", err=True)
+            typer.echo(f"warning: {outcome.name}: {doubt}", err=True)
     if dry_run:
         typer.echo("nothing was changed: this was a dry run", err=True)

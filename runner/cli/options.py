@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 JOBS, RUNNING, ASKING, CARE, TRYING = "Jobs", "Running", "Asking", "Care", "Trying it out"
 
 Db = Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database to use.", show_default=False)]
-FormatName = Literal["table", "json", "jsonl", "csv"]
+FormatName = Literal["table", "json", "jsonl", "csv", "raw-csv"]
 FormatOption = Annotated[
     FormatName, typer.Option("--format", "-f", help="How to write it: a table for people, or a stable format.")
 ]
@@ -93,7 +93,10 @@ IgnoreCase = Annotated[
 TrackOption = Annotated[
     Track | None,
     typer.Option(
-        "--track", metavar="names|stat", help="Keep only names, or sizes and times too (stat).", rich_help_panel=_WHAT
+        "--track",
+        metavar="names|stat",
+        help="Keep only names, or sizes and modification times too (stat): what modified compares.",
+        rich_help_panel=_WHAT,
     ),
 ]
 OneFileSystem = Annotated[

@@ -8,7 +8,7 @@ from runner.cli import options
 from runner.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
-    from runner.model.jobs import Job, JobSpec
+    from runner.model.jobs import Job
 
 
 def register(app: typer.Typer) -> None:
@@ -26,11 +26,15 @@ def run(
             autocompletion=options.complete_job,
         ),
     ],
+    verbose: Annotated[  # noqa: FBT002  a flag
+        bool, typer.Option("--verbose", "-v", help="Show the whole run as `runner show` does, not only a summary.")
+    ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
     """Run a job once, now. A folder that no job names becomes a job without a schedule.
 
+    Prints a summary: files and changes, the time of each strategy with its ratio to sequential, and problems.
     Exits with 1 when the run failed or was cancelled from elsewhere, and with 130 when ^C ended it.
 
     [bold]Examples[/bold]
@@ -43,7 +47,6 @@ def run(
 
     from runner.cli.history import show_run
     from runner.cli.progress import shown_progress
-    from runner.history.jobs import add_job
     from runner.history.recording import Busy
     from runner.history.runs import get_run, list_runs
     from runner.measure.environment import DEFAULT_START_METHOD
@@ -55,14 +58,13 @@ def run(
     from runner.runs.notifying import Notifier
     from runner.runs.registering import find_or_add, names_folder
 
-    def add(spec: "JobSpec") -> "Job":
-        job = add_job(database, spec, datetime.now(UTC))
-        told = f"{spec.name} is registered as job {job.job_id}, without a schedule"
-        typer.echo(f"note: {told}; `runner remove {spec.name}` removes it", err=True)
-        return job
+    def note(job: "Job") -> None:
+        name = job.spec.name
+        told = f"{name} is registered as job {job.job_id}, without a schedule"
+        typer.echo(f"note: {told}; `runner remove {name}` removes it", err=True)
 
     with options.opened(db, creating=lambda: names_folder(target)) as (database, settings):
-        job = find_or_add(database, target, add)
+        job = find_or_add(database, target, datetime.now(UTC), note)
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt()
         with shown_progress(last[0].directories if last else None, interrupt) as watching, about(job.spec.name):
@@ -83,7 +85,7 @@ def run(
             if finished.status is Status.CANCELLED and fmt == "table":
                 typer.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled", err=True)
             else:
-                show_run(view, finished, fmt)
+                show_run(view, finished, fmt, summary=not verbose)
     if interrupt.status is not None:
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:

@@ -95,4 +95,4 @@ def schedule(
         err=True,
     )
     for doubt in doubts:
-        typer.echo(f"note: {doubt}", err=True)
+        typer.echo(f"warning: {doubt}", err=True)

@@ -74,7 +74,9 @@ def default_database() -> Path:
 def _with_folder(path: Path) -> Path:
     folder = path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # which refuses what is no directory
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
         raise kind(f"the folder {folder} can't be made: {error.strerror}; choose a database with --db") from error

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, s
 
 from runner.history.database import Reader
 from runner.history.findings import digest_path, lies_in
+from runner.history.rows import STAT_COLUMNS, read_stat
 from runner.history.tables import files, folders, problems, runs
 from runner.model.contents import FolderCount, Version
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
@@ -31,7 +32,7 @@ def list_files(database: Reader, job_id: int, position: int, under: bytes = b"")
         under: Only those below this folder, relative to the root; empty for all.
     """
     query = (
-        select(folders.c.path, files.c.name, files.c.size_bytes, files.c.mtime_ns, files.c.first_run_id)
+        select(folders.c.path, files.c.name, files.c.first_run_id, *STAT_COLUMNS)
         .join(folders, files.c.folder_id == folders.c.id)
         .where(*_alive(job_id, position), *_below(under))
         .order_by(folders.c.path, files.c.name)
@@ -40,10 +41,11 @@ def list_files(database: Reader, job_id: int, position: int, under: bytes = b"")
         unread = set(connection.execute(select(problems.c.path).where(*_unread(job_id, position))).scalars())
         for row in connection.execute(query.execution_options(yield_per=_CHUNK)):
             path = join_path(row.path, row.name)
+            size_bytes, mtime_ns = read_stat(row.size_bytes, row.mtime_ns, row.mtime_exact)
             yield FoundFile(
                 path=path,
-                size_bytes=row.size_bytes,
-                mtime_ns=row.mtime_ns,
+                size_bytes=size_bytes,
+                mtime_ns=mtime_ns,
                 first_run=row.first_run_id,
                 unknown=bool(unread) and lies_in(path, unread),
             )
@@ -62,9 +64,8 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
         after: The later one.
         under: Only below this folder, relative to the root; empty for all.
     """
-    columns = (folders.c.path, files.c.name, files.c.size_bytes, files.c.mtime_ns)
     query = (
-        select(*columns, files.c.first_run_id, files.c.gone_run_id)
+        select(folders.c.path, files.c.name, files.c.first_run_id, files.c.gone_run_id, *STAT_COLUMNS)
         .join(folders, files.c.folder_id == folders.c.id)
         # The job stands on both sides, or SQLite would read all of its files instead of two ranges of indexes.
         .where(
@@ -78,11 +79,11 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
     old: dict[bytes, tuple[int | None, int | None]] = {}
     new: dict[bytes, tuple[int | None, int | None]] = {}
     with database.read() as connection:
-        for folder, name, size_bytes, mtime_ns, first_run_id, gone_run_id in connection.execute(query):
+        for folder, name, first_run_id, gone_run_id, *stat in connection.execute(query):
             if first_run_id <= before:
-                old[join_path(folder, name)] = size_bytes, mtime_ns
+                old[join_path(folder, name)] = read_stat(*stat)
             elif gone_run_id is None or gone_run_id > after:
-                new[join_path(folder, name)] = size_bytes, mtime_ns
+                new[join_path(folder, name)] = read_stat(*stat)
     changes = []
     for path in sorted({*old, *new}):
         kind = ChangeKind.MODIFIED
@@ -117,8 +118,7 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
         select(
             files.c.first_run_id,
             files.c.gone_run_id,
-            files.c.size_bytes,
-            files.c.mtime_ns,
+            *STAT_COLUMNS,
             first.c.finished_at.label("seen_at"),
             gone.c.finished_at.label("gone_at"),
         )
@@ -134,7 +134,7 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
                 first_run=row.first_run_id,
                 gone_run=row.gone_run_id,
                 size_bytes=row.size_bytes,
-                mtime_ns=row.mtime_ns,
+                mtime_ns=read_stat(row.size_bytes, row.mtime_ns, row.mtime_exact)[1],
                 seen_at=row.seen_at,
                 gone_at=row.gone_at,
             )

@@ -1,5 +1,6 @@
 """A database: where it is, and how a transaction begins and ends; what depends on its kind is behind one Protocol."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,14 @@ from runner.history.postgresql import PostgresqlDatabase
 from runner.history.sqlite import SqliteFile
 from runner.model.errors import DatabaseUnusable, HistoryError
 
+# Text that is meant for a server, or as a URL, but lacks what makes it one; it would be taken for a path, and shown.
+_MISSPELT = re.compile(
+    r"\s*(?:(?:postgres(?:ql)?|pgsql|mysql|mariadb|sqlite)(?:\+\w+)?\s*(?::|;|//)"  # a scheme, and no ://
+    r"|(?:[\w+]+:/|[\w+]*:?//)/?[^/@\s]+:[^@]*@"  # user:password@ after slashes; a path has one
+    r"|[^/\s]+:[^/@]+@"  # user:password@ at the beginning
+    r"|(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=)",  # libpq's key = value
+    re.IGNORECASE,
+)
 # How long a statement waits for another process's transaction.
 BUSY_TIMEOUT_S = 15
 
@@ -180,6 +189,12 @@ def locate(text: str) -> Location:
     if text == ":memory:":
         raise DatabaseUnusable("a database in memory would forget everything; give the path of a file")
     if "://" not in text:
+        if _MISSPELT.match(text):
+            # Never shown: what would be a password in it can't be told from the rest.
+            raise DatabaseUnusable(
+                "the database is a misspelt URL or a connection string; write postgresql://USER@HOST/NAME, "
+                "or ./ before the path of a file"
+            )
         return SqliteFile.at(text)
     try:
         url = make_url(text)

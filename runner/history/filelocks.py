@@ -1,12 +1,21 @@
 """Locks beside a SQLite file, which the kernel releases when their holders die."""
 
+import errno
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from stat import S_IMODE
+from stat import S_IMODE, S_ISREG
 
-from runner.model.errors import DaemonError, HistoryError
+from runner.model.errors import DaemonError, HistoryError, LockHeld
+
+# How often a lock that is held is tried again, when a wait for it is told, and how long one may merely be looked at.
+_LOOK_S = 0.05
+_TELL_S = 2.0
+_LOOKED_AT_S = 0.5
+_LINK = "it is a symbolic link; remove it"
 
 
 class _LockFile:
@@ -25,7 +34,7 @@ class _LockFile:
         """Take it, or make sure that it is still held.
 
         Raises:
-            OSError: If its file can't be opened or made, or not be locked.
+            OSError: If its file can't be opened or created, or not be locked.
         """
         while True:
             if self._fd < 0 or not self._is_in_place():
@@ -37,25 +46,37 @@ class _LockFile:
                 return
 
     def _open(self) -> int:
-        """Open its file, or make one that can be locked by whoever may use the database, whoever makes it.
+        """Open its file, or create one that whoever may write the database can lock, and nobody else.
+
+        Raises:
+            OSError: If there is something else in its place, which may have been planted there.
 
         Source:
             So does SQLite with what it keeps beside a database: os_unix.c, findCreateFileMode and robust_open.
         """
-        with suppress(FileNotFoundError):
-            return _open_to_lock(self._path)
         like = self._database.stat()
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with suppress(OSError):  # another one was faster, or its file system knows no permissions
-            os.fchmod(fd, S_IMODE(like.st_mode))  # whatever the umask
-            if os.geteuid() == 0:
-                os.fchown(fd, like.st_uid, like.st_gid)
-        return fd
+        mode = 0o600 | S_IMODE(like.st_mode) & 0o060
+        while True:
+            try:
+                return _checked(_open_to_lock(self._path), like, mode)
+            except FileNotFoundError:
+                pass
+            try:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileExistsError:  # another process was faster, or it is a link
+                if self._path.is_symlink():
+                    raise OSError(errno.ELOOP, _LINK) from None
+                continue
+            with suppress(OSError):  # its file system has no permissions
+                if os.geteuid() == 0:
+                    os.fchown(fd, like.st_uid, like.st_gid)
+                os.fchmod(fd, mode)  # whatever the umask
+            return fd
 
     def _is_in_place(self) -> bool:
         """Whether the file that is open is still the one that others open."""
         try:
-            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+            return os.path.samestat(os.fstat(self._fd), self._path.lstat())
         except FileNotFoundError:
             return False
 
@@ -126,10 +147,15 @@ class RunLockFile(_LockFile):
         """Take it, or make sure that it is still held; that it is looked at keeps it busy for no longer than that.
 
         Raises:
+            LockHeld: If another process holds it alone, for longer than it takes to look at it.
             HistoryError: If it can't be taken.
         """
         try:
-            self._take(fcntl.LOCK_SH)
+            wait_for_lock(lambda: self._take(fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_LOOKED_AT_S)
+        except BlockingIOError as error:
+            raise LockHeld(
+                f"another process holds the lock of runs {self._path}; see `fuser {self._path}`, and end that process"
+            ) from error
         except OSError as error:
             raise HistoryError(f"the lock of runs {self._path} can't be taken: {_reason(error)}") from error
 
@@ -148,12 +174,60 @@ class RunLockFile(_LockFile):
         return True
 
 
+def wait_for_lock(take: Callable[[], None], *, within_s: float, tell: Callable[[], None] = lambda: None) -> None:
+    """Take a lock as soon as it is free; unlike a lock that blocks, this ends on a signal and at a time limit.
+
+    Args:
+        take: Takes it without waiting.
+        within_s: How long to wait.
+        tell: Called once when it has been waited for two seconds.
+
+    Raises:
+        BlockingIOError: If it was held all the time.
+    """
+    began_s = time.monotonic()
+    told = False
+    while True:
+        try:
+            return take()
+        except BlockingIOError:
+            waited_s = time.monotonic() - began_s
+            if waited_s >= within_s:
+                raise
+        if waited_s >= _TELL_S and not told:
+            tell()
+            told = True
+        time.sleep(_LOOK_S)
+
+
 def _open_to_lock(path: Path) -> int:
-    """Open a file that is to be locked; to read it does, but on NFS."""
+    """Open a file that is to be locked; to read it does, but on NFS. A FIFO is not waited for."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(path, os.O_RDWR | flags)
     except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | flags)
+    except OSError as error:
+        raise OSError(error.errno, _LINK) if error.errno == errno.ELOOP else error from None
+
+
+def _checked(fd: int, like: os.stat_result, mode: int) -> int:
+    """Refuse what is no lock of runner, and keep others from opening a lock that an older runner left to everybody."""
+    found = os.fstat(fd)
+    wrong = ""
+    if not S_ISREG(found.st_mode):
+        wrong = "it is not a regular file"
+    elif found.st_nlink > 1:
+        wrong = "it is a hard link to another file"
+    elif found.st_uid not in (os.geteuid(), like.st_uid, 0) and not like.st_mode & 0o020:
+        wrong = "it belongs to another user than the database"
+    if wrong:
+        os.close(fd)
+        raise OSError(errno.EINVAL, f"{wrong}; remove it")
+    if found.st_uid == os.geteuid() and S_IMODE(found.st_mode) & ~mode:
+        with suppress(OSError):  # its file system is read-only, or has no permissions
+            os.fchmod(fd, S_IMODE(found.st_mode) & mode)
+    return fd
 
 
 def _reason(error: OSError) -> str:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from runner.history.database import Location
+from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
 from runner.history.tables import files, folders, jobs, problems
 from runner.model.runs import Problem
-from runner.scan.snapshot import Listing, Snapshot, found_names, unpack_stats
+from runner.scan.part import unpack_stats
+from runner.scan.snapshot import Listing, Snapshot, found_names
 
 # More folders than this at once are looked up by reading all of the job's files.
 _FEW = 500
@@ -86,9 +88,8 @@ def _load_files(
     connection: Connection, job_id: int, folder_ids: list[int]
 ) -> dict[int, dict[bytes, tuple[int, _Stat]]]:
     """Load the files that are still there in some folders: by folder and name, first run and stat."""
-    query = select(files.c.folder_id, files.c.name, files.c.first_run_id, files.c.size_bytes, files.c.mtime_ns).where(
-        files.c.job_id == job_id, files.c.gone_run_id.is_(None)
-    )
+    key = (files.c.folder_id, files.c.name, files.c.first_run_id)
+    query = select(*key, *STAT_COLUMNS).where(files.c.job_id == job_id, files.c.gone_run_id.is_(None))
     if len(folder_ids) <= _FEW:
         query = query.where(files.c.folder_id.in_(folder_ids))
     wanted = set(folder_ids)
@@ -96,9 +97,9 @@ def _load_files(
     if wanted:
         # In parts: row by row costs twice as much, and all at once twice the memory.
         for part in connection.execute(query).partitions(_PART):
-            for folder_id, name, first_run_id, size_bytes, mtime_ns in part:
+            for folder_id, name, first_run_id, *stat in part:
                 if folder_id in wanted:
-                    by_folder.setdefault(folder_id, {})[name] = (first_run_id, (size_bytes, mtime_ns))
+                    by_folder.setdefault(folder_id, {})[name] = (first_run_id, read_stat(*stat))
     return by_folder
 
 
@@ -145,11 +146,11 @@ def _compare(
             tally.modified += 1
         ended.append((folder.folder_id, name, first_run_id, run_id))
         if new is not None:
-            inserted.append((folder.folder_id, name, run_id, None, job_id, *new))
+            inserted.append((folder.folder_id, name, run_id, None, job_id, *stat_values(new)))
     for name, new in now.items():
         if name not in before:
             tally.added += 1
-            inserted.append((folder.folder_id, name, run_id, None, job_id, *new))
+            inserted.append((folder.folder_id, name, run_id, None, job_id, *stat_values(new)))
 
 
 def _add_new_folders(
@@ -168,7 +169,7 @@ def _add_new_folders(
     for listing, _ in new:
         folder_id = known[listing.path].folder_id
         for name, stat in zip(found_names(listing.names), _stats(listing), strict=True):
-            inserted.append((folder_id, name, run_id, None, job_id, *stat))
+            inserted.append((folder_id, name, run_id, None, job_id, *stat_values(stat)))
 
 
 def _record_problems(connection: Connection, job_id: int, run_id: int, now: Iterable[Problem]) -> None:

@@ -90,6 +90,30 @@ def revise_jobs(database: Database, decide: Callable[[list[Job]], Revision], now
     return added
 
 
+def find_or_add_job_at(
+    database: Database, root: bytes, make_spec: Callable[[Collection[str]], JobSpec], now: datetime
+) -> tuple[list[Job], bool]:
+    """Find the jobs that scan a directory, or add one, in one transaction: of several processes one adds it.
+
+    Args:
+        database: Where they are kept.
+        root: The directory.
+        make_spec: Makes the job from the names that are taken.
+        now: From when it counts.
+
+    Returns:
+        The jobs, and whether the only one of them was added.
+    """
+    known: list[Job] = []
+
+    def decide(jobs: list[Job]) -> Revision:
+        known[:] = [job for job in jobs if job.spec.root == root]
+        return Revision() if known else Revision(added=[make_spec({job.spec.name for job in jobs})])
+
+    added = revise_jobs(database, decide, now)
+    return added or known, bool(added)
+
+
 def list_jobs(database: Reader) -> list[Job]:
     """List the jobs that are not removed, in the order of their numbers."""
     with database.read() as connection:

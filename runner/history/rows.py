@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Label, Row, Table, insert, select
 
-from runner.history.tables import environments, selections
+from runner.history.tables import environments, files, selections
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Environment, Owner
+from runner.scan.part import clamp
 
 
 def selection_columns() -> list[Label[Any]]:
@@ -85,3 +86,20 @@ def _get_or_insert(connection: Connection, table: Table, values: dict[str, Any])
     if found is None:
         found = insert_row(connection, table, values)
     return int(found)
+
+
+STAT_COLUMNS = (files.c.size_bytes, files.c.mtime_ns, files.c.mtime_exact)
+
+
+def stat_values(stat: tuple[int | None, int | None]) -> tuple[int | None, int | None, str | None]:
+    """Return what :data:`STAT_COLUMNS` keep of a size and a modification time in nanoseconds, however far it is."""
+    size_bytes, mtime_ns = stat
+    if mtime_ns is None:
+        return size_bytes, None, None
+    near_ns = clamp(mtime_ns)
+    return size_bytes, near_ns, None if near_ns == mtime_ns else str(mtime_ns)
+
+
+def read_stat(size_bytes: int | None, mtime_ns: int | None, mtime_exact: str | None) -> tuple[int | None, int | None]:
+    """Return a size and a modification time in nanoseconds from their columns."""
+    return size_bytes, mtime_ns if mtime_exact is None else int(mtime_exact)

@@ -1,18 +1,20 @@
 """A history in a SQLite file."""
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
 from sqlalchemy.pool import StaticPool
 
-from runner.history.filelocks import DaemonLockFile, RunLockFile
+from runner.history.filelocks import DaemonLockFile, RunLockFile, wait_for_lock
 from runner.history.sqlite_errors import explain, lacking
 from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, is_large, wal_bytes
 from runner.model.errors import DatabaseUnusable, HistoryError, is_condition
@@ -28,6 +30,10 @@ _PRAGMAS = (
 )
 # So long readers are waited for when room is given back; a longer one does not end soon.
 _READERS_WAIT_MS = 1_000
+# How long another process may hold the lock under which the schema is created or upgraded.
+_UPGRADE_LOCK_TIMEOUT_S = 60.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,16 +129,27 @@ class SqliteFile:
         SQLite, which would drop SQLite's own locks.
 
         Raises:
+            HistoryError: If another process holds it for too long.
             DatabaseUnusable: If the folder can't be opened, or its file system knows no locks.
         """
         folder = self.path.parent
         fd = -1
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        except OSError as error:
+            wait_for_lock(
+                partial(fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                within_s=_UPGRADE_LOCK_TIMEOUT_S,
+                tell=lambda: _log.warning("waiting for the lock of the folder %s, held by another process", folder),
+            )
+        except BaseException as error:
             if fd >= 0:
                 os.close(fd)
+            if isinstance(error, BlockingIOError):
+                raise HistoryError(
+                    f"another process holds the lock of the folder {folder}; end it, or choose another with --db"
+                ) from None
+            if not isinstance(error, OSError):
+                raise
             raise _refusal(error)(
                 f"the database's folder {folder} can't be locked: {error.strerror}; choose another with --db"
             ) from None
@@ -148,7 +165,10 @@ class SqliteFile:
         Raises:
             DatabaseUnusable: If rows refer to nothing afterwards.
         """
-        if revision is not None:
+        if revision is None:  # SQLite keeps the mode of a file that is there, also for what it puts beside it
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        else:
             backup = self.path.with_name(f"{self.path.name}.before-{newest}")
             backup.unlink(missing_ok=True)  # left by an upgrade that did not finish
             self.copy(engine, backup)
@@ -246,21 +266,22 @@ class SqliteFile:
         Raises:
             DatabaseUnusable: If there is something at *target* already, or it can't be written.
         """
-        partial = target.with_name(target.name + ".partial")
+        unfinished = target.with_name(target.name + ".partial")
         try:
-            if target.exists():
+            if os.path.lexists(target):  # a link that leads nowhere as well
                 raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
-            partial.unlink(missing_ok=True)  # left by a copy that was killed
-            with engine.connect() as connection, closing(sqlite3.connect(partial)) as copy:
+            unfinished.unlink(missing_ok=True)  # left by a copy that was killed
+            os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            with engine.connect() as connection, closing(sqlite3.connect(unfinished)) as copy:
                 _driver(connection).backup(copy)
-            partial.rename(target)
+            unfinished.rename(target)
         except (sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             lacks = _refusal(error) if isinstance(error, OSError) else lacking(target)
             raise lacks(f"the backup {target} can't be written: {reason}") from error
         finally:
             with suppress(OSError):  # there is none, or there can be none
-                partial.unlink()
+                unfinished.unlink()
 
     def run_lock(self) -> RunLockFile:
         """Give the lock of a run or a calibration, the same by whatever links the database is reached."""

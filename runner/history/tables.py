@@ -367,7 +367,9 @@ files = Table(
     Column("gone_run_id", Number),
     Column("job_id", Number, nullable=False),  # the folder's, so that a job's changes are one range of an index
     Column("size_bytes", BigInteger),
+    # Of a time that 64 bits do not hold, the nearest one that they do; mtime_exact has its nanoseconds as digits.
     Column("mtime_ns", BigInteger),
+    Column("mtime_exact", Text),
     Index("ix_files_first", "job_id", "first_run_id"),
     Index("ix_files_gone", "job_id", "gone_run_id"),
     sqlite_with_rowid=False,

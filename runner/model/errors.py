@@ -58,6 +58,10 @@ class HistoryError(RunnerError):
     """The database could not be used: locked, full, unreadable, damaged."""
 
 
+class LockHeld(HistoryError):
+    """Another process holds a lock alone."""
+
+
 class DatabaseUnusable(HistoryError):
     """The database named by the user is not one runner can open: a folder, not SQLite, from a newer runner."""
 

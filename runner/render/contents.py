@@ -1,5 +1,6 @@
 """What was in a tree: a file's life, and counts by folder, as records and as tables."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from runner.model.contents import FolderChange, FolderCount, Version
-from runner.model.runs import ChangeKind
+from runner.model.runs import Change, ChangeKind
 from runner.model.units import format_bytes, format_instant
 from runner.render.grid import Cell, Column, Grid
 from runner.render.records import Record, exact, modified_at
@@ -119,6 +120,12 @@ def move_record(move: FolderChange) -> Record:
         "modified": move.modified,
         "path_base64": path_base64,
     }
+
+
+def change_counts(changes: Sequence[Change]) -> RenderableType:
+    """Return the line that ends a list of changes: how many there are of each kind."""
+    counts = Counter(change.kind for change in changes)
+    return Text(", ".join(f"{counts[kind]:,} {kind.value}" for kind in ChangeKind))
 
 
 def moves_table(moves: Sequence[FolderChange]) -> RenderableType:

@@ -15,6 +15,8 @@ from runner.render.text import printable
 STRATEGIES = ("sequential", "pool", "incremental")
 # The lists that ``show`` puts in place of counts; in CSV they are counts again.
 _COUNTED = frozenset({"changes", "problems", "differences", "notifications"})
+# With what a cell begins that a spreadsheet takes for a formula.
+_EXECUTED = ("=", "+", "-", "@")
 # Without indentation the encoder is the one written in C: a million files take seconds instead of a minute. Like
 # json.dumps it escapes everything but printable ASCII.
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -27,6 +29,7 @@ class Format(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+    RAW_CSV = "raw-csv"
 
 
 def to_json(document: Record | Sequence[Record]) -> str:
@@ -48,9 +51,11 @@ def listing(
     spans lines. ``executions`` become columns such as ``pool_wall_s``, the lists of ``show`` (``changes`` and the like)
     become counts, other lists are joined by spaces, and a nested record becomes columns such as ``environment_host``.
 
+    Text that a spreadsheet would execute follows an apostrophe in csv, not in raw-csv.
+
     Args:
         records: All with the same keys in the same order.
-        fmt: json, jsonl or csv.
+        fmt: json, jsonl, csv or raw-csv.
         columns: Keys of the records, such as ``RUN_KEYS``; without them an empty listing has no CSV header.
         strategies: Those that get columns in CSV.
 
@@ -68,13 +73,13 @@ def listing(
         yield from ("[]",) if separator == "[" else (separator[:-1], "]")
     elif fmt is Format.JSONL:
         yield from map(_encode, records)
-    elif fmt is Format.CSV:
-        yield from _csv(records, columns, strategies)
+    elif fmt in (Format.CSV, Format.RAW_CSV):
+        yield from _csv(records, columns, strategies, safe=fmt is Format.CSV)
     else:
         raise ValueError("tables are made by runner.render.tables")
 
 
-def _csv(records: Iterable[Record], columns: Sequence[str], strategies: Sequence[str]) -> Iterator[str]:
+def _csv(records: Iterable[Record], columns: Sequence[str], strategies: Sequence[str], *, safe: bool) -> Iterator[str]:
     records = iter(records)
     first = next(records, None)
     if first is not None:
@@ -87,7 +92,13 @@ def _csv(records: Iterable[Record], columns: Sequence[str], strategies: Sequence
         writer = csv.DictWriter(_Lines(), names, lineterminator="")
         yield writer.writeheader()
         for record in records if first is None else chain((first,), records):
-            yield writer.writerow(_flat(record, strategies))
+            row = _flat(record, strategies)
+            yield writer.writerow({name: _inert(cell) for name, cell in row.items()} if safe else row)
+
+
+def _inert(cell: str | float | None) -> str | float | None:
+    """Put an apostrophe before text that a spreadsheet would execute; controls are escaped already."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_EXECUTED) else cell
 
 
 class _Lines:

@@ -1,6 +1,5 @@
 """What is chosen for a job and comes to nothing, though nothing about it is wrong."""
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from datetime import timedelta
 from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
 from runner.model.units import format_duration, parse_duration
+from runner.runs.selection_warnings import find_selection_warnings
 from runner.schedules.firing import largest_gap
 from runner.strategies import load_strategy
 
@@ -44,12 +44,8 @@ def find_doubts(spec: JobSpec, before: JobSpec | None = None) -> list[str]:
 
 
 def _doubts_on_finding(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
-    root = os.path.join(os.fsdecode(spec.root), "")
-    for exclude in spec.selection.excludes:
-        inner = exclude.removeprefix(root)
-        if exclude not in base.selection.excludes and root != "/" and inner not in {"", exclude}:
-            text = f"the exclude {exclude!r} is taken for a path below the root"
-            yield {"selection"}, f"{text}; write {'/' + inner!r}"
+    for text in find_selection_warnings(spec.selection, spec.root, base.selection):
+        yield {"selection"}, text
     old = {*base.selection.patterns, *base.selection.excludes}
     for pattern in (*spec.selection.patterns, *spec.selection.excludes):
         if pattern not in old and _is_several(pattern):

@@ -14,7 +14,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
 from runner.model.toml import Document, NumberedTable, read_text, write_comment, write_key, write_value
 from runner.runs.jobfields import DURATION, FIELDS, entries_of
-from runner.runs.registering import check_spec
+from runner.runs.registering import absolute_root, check_spec
 from runner.schedules.parse import parse_kept_schedule
 from runner.schedules.zones import load_zone
 
@@ -154,7 +154,7 @@ def _read_root(table: NumberedTable, folder: bytes) -> bytes:
     if not text or "\0" in text:
         raise table.wrong("root", "the path of a folder, . for the file's own", value)
     path = os.path.expanduser(text.encode("utf-8", "surrogateescape"))  # noqa: PTH111
-    return os.path.abspath(os.path.join(folder, path))  # noqa: PTH100
+    return absolute_root(os.path.join(folder, path))
 
 
 def _read_schedule(table: NumberedTable, now: datetime) -> Schedule | None:

@@ -2,12 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.history.database import Database
-from runner.history.jobs import find_job, find_jobs_at
+from runner.history.jobs import find_job, find_jobs_at, find_or_add_job_at
 from runner.measure.environment import usable_cpus
 from runner.measure.trial import ExistsTask, LookTask
 from runner.measure.trials import carry_out
@@ -26,13 +28,18 @@ _MAX_RETRIES = 100
 _MAX_FOLDER_NAME = 80
 
 
-def check_spec(spec: JobSpec) -> JobSpec:
+def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
     """Make sure that a job can be what was chosen for it; returns it.
+
+    Args:
+        spec: What is chosen.
+        before: What was; a name that stays is accepted, since older versions allowed more names.
 
     Raises:
         UsageError: If something in it can't be.
     """
-    _check_name(spec.name)
+    if before is None or spec.name != before.name:
+        _check_name(spec.name)
     check_selection(spec.selection)
     if not spec.strategies:
         raise UsageError(f"there is no strategy; choose from {', '.join(STRATEGIES)}")
@@ -90,14 +97,22 @@ def _look_apart(task: "Task") -> Any:
 def _absolute(directory: str | Path) -> bytes:
     if not os.fspath(directory):  # which would mean the current folder
         raise UsageError("the folder's name is empty; name a folder, or write . for this one")
-    return os.fsencode(os.path.abspath(directory))  # noqa: PTH100  a link stays as it was named
+    return absolute_root(os.fsencode(directory))
+
+
+def absolute_root(path: bytes) -> bytes:
+    """Return the one spelling of a root's path; links in it stay as they were named."""
+    # POSIX leaves two slashes at the beginning to the system, and abspath keeps them; here they are one.
+    return b"/" + os.path.abspath(path).lstrip(b"/")  # noqa: PTH100
 
 
 def default_name(root: bytes) -> str:
     """Name a job after the folder that it scans."""
     name = os.fsdecode(root).rstrip("/").rpartition("/")[2]
     name = re.sub(r"[^\w.+@-]+", "-", name.encode("utf-8", "replace").decode()).strip("-")[:_MAX_FOLDER_NAME]
-    return f"job-{name}" if name.isdigit() else name or "root"
+    if not name.strip("."):
+        return "root"
+    return f"job-{name}" if name.isdigit() else name
 
 
 def names_folder(target: str) -> bool:
@@ -108,46 +123,64 @@ def names_folder(target: str) -> bool:
     return "/" in target or _look_apart(ExistsTask(os.path.abspath(target)))  # noqa: PTH100  as it was named
 
 
-def find_or_add(database: Database, target: str, add: Callable[[JobSpec], Job]) -> Job:
+def find_or_add(database: Database, target: str, now: datetime, on_add: Callable[[Job], None]) -> Job:
     """Find the job that a person means by a name, a number or a folder; a folder without one gets a job.
+
+    Args:
+        database: Where it is kept.
+        target: What the person wrote.
+        now: When a new job is registered.
+        on_add: Called with a job that was added.
 
     Raises:
         UsageError: If it is none of them, or several jobs scan the folder.
     """
-    job = find_job(database, target)
+    job = None if _is_path(target) else find_job(database, target)
     if job is not None:
         return job
     if not names_folder(target):
         raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
     root = _check_root_apart(target)
     known = find_jobs_at(database, root)
+    added = False
+    if not known:
+        known, added = find_or_add_job_at(database, root, partial(_plain_spec, root), now)
     if len(known) > 1:
         names = ", ".join(repr(job.spec.name) for job in known)
         raise UsageError(f"several jobs scan {target!r}: {names}; name the one to run")
-    if known:
-        return known[0]
-    return add(check_spec(JobSpec(name=_free_name(database, default_name(root)), root=root)))
+    if added:
+        on_add(known[0])
+    return known[0]
 
 
-def _free_name(database: Database, name: str) -> str:
-    candidate, number = name, 1
-    while find_job(database, candidate) is not None:
+def _plain_spec(root: bytes, taken: Collection[str]) -> JobSpec:
+    """Make a job of a folder with all that is the default, under a name that is free."""
+    name = candidate = default_name(root)
+    number = 1
+    while candidate in taken:
         number += 1
         candidate = f"{name}-{number}"
-    return candidate
+    return check_spec(JobSpec(name=candidate, root=root))
 
 
 def _check_name(name: str) -> None:
     if not name or name != name.strip():
         raise UsageError("a job's name is empty or has spaces around it; choose another name")
+    if _is_path(name) or not name.strip("."):
+        raise UsageError(f"the name {name!r} would be taken for a path; choose one that begins with a letter")
     if name.startswith("-"):
         raise UsageError(f"the name {name!r} would be taken for an option; choose one that begins with a letter")
     if name.isdigit():
         raise UsageError(f"the name {name!r} would be taken for a job's number; choose one with a letter in it")
-    if "/" in name or not name.isprintable() or _is_broken(name):
-        raise UsageError(f"the name {name!r} holds a slash or a character that can't be shown; choose another name")
+    if not name.isprintable() or _is_broken(name):
+        raise UsageError(f"the name {name!r} holds a character that can't be shown; choose another name")
     if len(name) > _MAX_NAME:
         raise UsageError(f"the name {name[:20]!r}… is longer than {_MAX_NAME} characters; choose a shorter one")
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a person, or a shell, takes a text for a path and for nothing else."""
+    return "/" in text or text in {".", ".."} or text.startswith("~")
 
 
 def _is_broken(name: str) -> bool:

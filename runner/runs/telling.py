@@ -21,7 +21,8 @@ _TICK_S = 0.02
 _KEPT_BYTES = 2_000
 _MOST_BYTES = 64_000
 # Of whoever started the daemon, who listens there to the daemon alone.
-_NOT_FOR_COMMANDS = frozenset({"NOTIFY_SOCKET"})
+# The others lead to the database with its password; a command that needs the database is given its own.
+_NOT_FOR_COMMANDS = frozenset({"NOTIFY_SOCKET", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +55,7 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
         stop: Asked many times a second whether to end it.
     """
     began = time.monotonic()
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_COMMANDS}
+    inherited = {name: value for name, value in os.environ.items() if _is_for_commands(name, value)}
     try:
         # Files instead of pipes: nobody has to read and write at once, and what outlives the command can go on writing.
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as file:
@@ -80,6 +81,13 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
         why=why or None,
         message=": ".join(filter(None, (why, said))) or None,
     )
+
+
+def _is_for_commands(name: str, value: str) -> bool:
+    """Whether a command gets a variable; RUNNER_DB only where it can't hold a password, however it is spelt."""
+    if name == "RUNNER_DB":
+        return not any(mark in value for mark in "@?=")
+    return name not in _NOT_FOR_COMMANDS
 
 
 def _follow(

@@ -9,7 +9,7 @@ from functools import partial
 from runner.history.database import Database, RunLock
 from runner.history.recording import Busy
 from runner.measure.trials import Progress
-from runner.model.errors import HistoryError, RunnerError, reason_of
+from runner.model.errors import HistoryError, LockHeld, RunnerError, reason_of
 from runner.model.runs import Status
 from runner.runs.recovering import recover
 
@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 _WAIT_S = 0.2
 # How often a database that can't be used is tried again.
 _AGAIN_S = 1.0
+# How long a lock is waited for that another process holds alone; the daemon waits without limit.
+LOCK_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +80,7 @@ def keeping(lock: RunLock, stop: Callable[[], Status | None]) -> Callable[[], St
     return look
 
 
-def take_turn(
+def take_turn(  # noqa: C901  a table of what is waited for
     database: Database, begin: Callable[[], int], watching: Watching, *, what: str, job_id: int | None
 ) -> int:
     """Begin something as soon as nothing else is going on.
@@ -95,9 +97,11 @@ def take_turn(
 
     Raises:
         Busy: If a run of the same job is going on.
+        LockHeld: If another process holds the lock of runs for too long.
         Stopped: If it was stopped while it waited.
     """
     told = ""
+    give_up_s = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             try:
@@ -109,6 +113,11 @@ def take_turn(
                     raise
                 reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
             tell = watching.on_wait
+        except LockHeld as held:
+            if not watching.patient and time.monotonic() >= give_up_s:
+                raise
+            reason, pause_s = f"{what} has to wait: {held}", _WAIT_S
+            tell = partial(_log.warning, "%s") if watching.patient else watching.on_wait
         except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
             if not watching.patient:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+from array import array
 from struct import Struct
 
 TYPE_CHECKING = False
@@ -37,8 +38,8 @@ class Part:
         names: Each folder's name; for a row without a parent its path relative to the root.
         found: The found names of each folder, joined by NUL; empty when nothing was found. In the order of their stats,
             or where there are none, in that in which they were listed.
-        stats: Size in bytes and modification time in nanoseconds of each found name in turn, as native 64-bit
-            integers; empty when only names are tracked.
+        stats: Size in bytes and modification time in nanoseconds of each found name in turn, as :func:`pack_stats`
+            packs them; empty when only names are tracked.
         places: Each folder's :data:`PLACE`, one behind the other.
         stamps: Each folder's :data:`STAMPS` likewise; empty where nobody wants them.
         problems: What could not be read.
@@ -104,6 +105,36 @@ def decode(pieces: Iterable[bytes]) -> Part:
     return part
 
 
+# Begins the stats of a directory of which a time does not fit: size, seconds and nanoseconds of each name follow.
+_WIDE = (UNKNOWN, 0)
+_SECOND_NS = 10**9
+
+
+def pack_stats(stats: Iterable[tuple[int, int] | None]) -> bytes:
+    """Pack sizes and modification times in nanoseconds, None for what could not be read; see :func:`unpack_stats`."""
+    pairs = [(UNKNOWN, UNKNOWN) if stat is None else stat for stat in stats]
+    if all(pair[0] == UNKNOWN or clamp(pair[1]) == pair[1] for pair in pairs):
+        return array(TYPE_CODE, [number for pair in pairs for number in pair]).tobytes()
+    numbers = array(TYPE_CODE, _WIDE)
+    for size, mtime_ns in pairs:
+        numbers.extend((size, *divmod(mtime_ns, _SECOND_NS)))
+    return numbers.tobytes()
+
+
+def unpack_stats(stats: bytes) -> Iterator[tuple[int | None, int | None]]:
+    """Unpack size and modification time of each found name; None for what could not be read."""
+    numbers = array(TYPE_CODE)
+    numbers.frombytes(stats)
+    if tuple(numbers[:2]) == _WIDE:
+        triples = iter(numbers[2:])
+        for size, seconds, rest_ns in zip(triples, triples, triples, strict=True):
+            yield (None, None) if size == UNKNOWN else (size, seconds * _SECOND_NS + rest_ns)
+        return
+    pairs = iter(numbers)
+    for size, mtime_ns in zip(pairs, pairs, strict=True):
+        yield (None if size == UNKNOWN else size), (None if mtime_ns == UNKNOWN else mtime_ns)
+
+
 def clamp(time_ns: int) -> int:
-    """Bring a time within what is stored: file systems keep years that nanoseconds in 64 bits do not reach."""
+    """Bring a time within 64 bits of nanoseconds; file systems keep years beyond that."""
     return time_ns if UNKNOWN < time_ns < -UNKNOWN else UNKNOWN + 1 if time_ns < 0 else -UNKNOWN - 1

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.model.runs import Problem
 from runner.scan.found import digest_findings
-from runner.scan.part import TYPE_CODE, UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from runner.scan.found import Found
 
@@ -22,8 +20,8 @@ class Listing(NamedTuple):
     Attributes:
         path: Relative to the root, bytes; empty for the root.
         names: The found names, sorted, joined by NUL.
-        stats: Size in bytes and modification time in nanoseconds of each name in turn, as native 64-bit
-            integers; empty when only names are tracked.
+        stats: Size in bytes and modification time in nanoseconds of each name in turn, packed; empty when only names
+            are tracked.
     """
 
     path: bytes
@@ -80,15 +78,6 @@ def join_path(folder: bytes, name: bytes) -> bytes:
 def found_names(names: bytes) -> list[bytes]:
     """Unpack a folder's found names, sorted."""
     return names.split(b"\0") if names else []
-
-
-def unpack_stats(stats: bytes) -> Iterator[tuple[int | None, int | None]]:
-    """Unpack size and modification time of each found name; None for what could not be read."""
-    numbers = array(TYPE_CODE)
-    numbers.frombytes(stats)
-    pairs = iter(numbers)
-    for size, mtime_ns in zip(pairs, pairs, strict=True):
-        yield (None if size == UNKNOWN else size), (None if mtime_ns == UNKNOWN else mtime_ns)
 
 
 def differing_paths(snapshots: Mapping[str, Snapshot]) -> dict[bytes, tuple[str, ...]]:

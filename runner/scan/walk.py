@@ -17,7 +17,7 @@ from runner.model.errors import ScanError
 from runner.scan.filesystems import devices_counting_subfolders
 from runner.scan.held import OPEN, Waiting
 from runner.scan.match import Matcher
-from runner.scan.part import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp
+from runner.scan.part import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp, pack_stats
 from runner.scan.root import open_root, root_error
 
 TYPE_CHECKING = False
@@ -302,7 +302,7 @@ def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], by
         prefix: Gives the folder's path with a slash behind it.
 
     Returns:
-        The names left, and size in bytes and modification time in nanoseconds of each, as native 64-bit integers.
+        The names left, and size in bytes and modification time in nanoseconds of each, packed.
     """
     try:
         os.fchdir(fd)
@@ -316,7 +316,7 @@ def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], by
 
 
 def _stat_one_by_one(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
-    numbers = array(TYPE_CODE)
+    stats: list[tuple[int, int] | None] = []
     kept = []
     for name in found:
         try:
@@ -325,10 +325,10 @@ def _stat_one_by_one(fd: int, found: list[bytes], part: Part, prefix: Callable[[
             if error.errno == errno.ENOENT:
                 continue
             _note(part, prefix() + name, error)
-            numbers.extend((UNKNOWN, UNKNOWN))
+            stats.append(None)
         else:
             if entry.st_mode & _KIND == _FOLDER:
                 continue
-            numbers.extend((entry.st_size, clamp(entry.st_mtime_ns)))
+            stats.append((entry.st_size, entry.st_mtime_ns))
         kept.append(name)
-    return kept, numbers.tobytes()
+    return kept, pack_stats(stats)

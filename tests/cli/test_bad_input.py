@@ -35,6 +35,8 @@ SCHEDULE = [
     "--every 1h --jitter 2h",
     "--every 1h --jitter x",
     "--every 1h --pattern ''",
+    "--every 1h --exclude ''",
+    "--every 1h --exclude a --exclude ''",
     "--every 1h --workers 0",
     "--every 1h --workers 1000000",
     "--every 1h --workers many",
@@ -50,6 +52,8 @@ SCHEDULE = [
     "--every 1h --name 7",
     "--every 1h --name=-x",
     "--every 1h --name a/b",
+    "--every 1h --name .",
+    "--every 1h --name ..",
     "--every 1h --bogus",
 ]
 OTHERS = [

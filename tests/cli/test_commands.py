@@ -121,16 +121,16 @@ def test_an_edit_to_what_a_job_is_already_changes_nothing(program: Program, tree
 def test_choices_that_come_to_nothing_are_told_in_a_line_and_made(program: Program, tree: Path) -> None:
     done = program.quick("schedule", tree, "--every", "1h", "--retry-delay", "5m", "--notify", "slow=no-such-program")
     _, *notes = done.stderr.decode().splitlines()
-    assert (0, [True, True]) == (done.returncode, [note.startswith("note: ") for note in notes])
+    assert (0, [True, True]) == (done.returncode, [note.startswith("warning: ") for note in notes])
     assert 300 == program.json("jobs")[0]["retry_delay_s"]
     done = program.quick("edit", "docs", "--every", "1m", "--retries", "3")
     assert (0, 2) == (done.returncode, done.stderr.count(b"\n"))
-    assert b"note: no run will be tried again" in done.stderr
+    assert b"warning: no run will be tried again" in done.stderr
     assert 1 == program.quick("edit", "docs", "--timeout", "1m").stderr.count(b"\n")
     program.out("run", tree / "part-1")
     done = program.quick("pause", "part-1")
-    assert (0, True) == (done.returncode, b"note: " in done.stderr)
-    assert b"note: " not in program.quick("resume", "part-1").stderr
+    assert (0, True) == (done.returncode, b"warning: " in done.stderr)
+    assert b"warning: " not in program.quick("resume", "part-1").stderr
 
 
 def test_doubts_are_found_before_anything_is_written(
@@ -138,7 +138,7 @@ def test_doubts_are_found_before_anything_is_written(
 ) -> None:
     when = ("--cron", "0 0 29 2 *", "--retries", "1", "--retry-delay", "3000d")
     done = program.quick("schedule", tree, *when)
-    assert (0, True) == (done.returncode, b"note: no run will be tried again" in done.stderr), done.stderr
+    assert (0, True) == (done.returncode, b"warning: no run will be tried again" in done.stderr), done.stderr
     before = program.json("jobs")
     (program.folder / "jobs.toml").write_text("[jobs.new]\nroot = 'docs'\n")
 
@@ -325,3 +325,52 @@ def test_a_damaged_database_is_told_and_a_backup_put_in_its_place_has_all(progra
     shutil.copyfile(backup, program.database)
     assert b"sound" in program.quick("db", "check").stdout
     assert before == program.json("history")
+
+
+def test_excludes_without_the_likely_effect_are_warned_about(program: Program, tree: Path) -> None:
+    done = program.quick("schedule", tree, "--every", "1h", "--exclude", "!docs")
+    assert (0, True) == (done.returncode, b"warning: the exclude '!docs' matches only names" in done.stderr)
+    done = program.quick("edit", "docs", "--exclude", "*", "--pattern", "[a")
+    assert b"warning: the exclude '*' leaves nothing" in done.stderr
+    assert b"warning: the pattern '[a' has a bracket" in done.stderr
+    assert 2 == program.quick("edit", "docs", "--exclude", "a", "--exclude", "").returncode
+    assert [] == program.quick("edit", "docs", "--exclude", "").stderr.splitlines()[1:]
+    assert [] == program.json("jobs")[0]["excludes"]
+    jobs = tree / "jobs.toml"
+    jobs.write_text("[jobs.docs]\nroot = '.'\nexcludes = ['..']\n")
+    assert b"warning: docs: the exclude '..' never matches" in program.call("jobs", "apply", jobs).stderr
+
+
+def test_a_run_ends_with_a_summary_of_a_few_lines(program: Program, tree: Path) -> None:
+    first = program.out("run", tree)
+    assert len(first.splitlines()) <= 8
+    for text in (
+        "docs succeeded in ",
+        "7 in 5 folders",
+        "7 added, 0 removed, 0 modified",
+        "sequential",
+        "runner files docs",
+    ):
+        assert text in first
+    assert "\N{MULTIPLICATION SIGN} sequential" in first
+    assert "environment" not in first
+    (tree / "part-1" / "a.md").unlink()
+    (tree / "part-2" / "a.md").write_text("longer than before\n")
+    second = program.out("run", "docs")
+    assert "0 added, 1 removed, 1 modified" in second
+    assert "runner changes docs" in second
+    for flags in ((), ("--by-folder",)):
+        assert "0 added, 1 removed, 1 modified" == program.out("changes", "docs", *flags).splitlines()[-1]
+    assert "environment" in program.out("run", "docs", "--verbose")
+    assert "runner show 4" in program.out("run", "docs")
+    assert {"executions", "environment"} <= set(program.json("run", "docs"))
+
+
+def test_a_summary_names_problems_and_what_shows_more(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h", "--strategy", "sequential")
+    shutil.rmtree(tree)
+    done = program.quick("run", "docs")
+    assert 1 == done.returncode
+    assert b"docs failed" in done.stdout
+    assert b"does not exist" in done.stdout
+    assert b"runner show 1" in done.stdout

@@ -1,5 +1,6 @@
 """Settings: where they come from, and what is refused in them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,19 @@ def test_the_start_method_is_recorded_with_each_pool(configured: Program, tree: 
     run = configured.json("run", tree)
     assert {"sequential": None, "pool": "spawn"} == {one["strategy"]: one["start_method"] for one in run["executions"]}
     assert "spawn" == run["environment"]["start_method"]
+
+
+def test_database_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    program = Program(tmp_path, {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")})
+    (tmp_path / "tree").mkdir()
+    assert 0 == program.call("run", "tree", umask=0).returncode
+    folder = tmp_path / "data/runner"
+    assert [0o700] * 2 == [one.stat().st_mode & 0o777 for one in (folder, folder.parent)]
+    assert {"runner.db": 0o600, "runner.db.runs.lock": 0o600} == {
+        path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()
+    }
+
+
+def test_db_path_shows_no_control_character(tmp_path: Path) -> None:
+    program = Program(tmp_path, {**os.environ, "RUNNER_DB": str(tmp_path / "a\x1b[31m.db")})
+    assert "\x1b" not in program.out("db", "path")

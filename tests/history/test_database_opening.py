@@ -315,3 +315,30 @@ def test_who_is_in_a_hurry_waits_for_no_other_transaction(database: Database, pl
         other.close()
     with database.write():
         pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql//me:sesame@host/db",
+        "postgres:/me:sesame@host/db",
+        "postgresql:me:sesame@host",
+        "POSTGRESQL+psycopg//me:sesame@host",
+        "host=h user=me password=sesame",
+        "password = sesame host=h",
+        "sqlite//h.db",
+        "sqlite:h.db",
+        "//me:sesame@host/db",
+        "me:sesame@host/db",
+        "pg//me:sesame@host/db",
+    ],
+)
+def test_a_misspelt_url_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(DatabaseUnusable, match="misspelt") as refused:
+        locate(text)
+    assert "sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["/a/b@c.db", "a=b.db", "./postgresql//x", "postgresql.db", "a:b.db", "/x/me:y@z.db"])
+def test_an_odd_path_is_no_misspelt_url(text: str) -> None:
+    assert str(locate(text)).endswith(text.removeprefix("./").rpartition("/")[2])

@@ -24,7 +24,7 @@ def file_of(path: bytes) -> Record:
 
 
 def to_csv(records: Iterable[Record]) -> str:
-    return "".join(line + "\n" for line in listing(records, Format.CSV))
+    return "".join(line + "\n" for line in listing(records, Format.RAW_CSV))
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -134,3 +134,11 @@ def test_a_name_and_its_escaped_twin_are_told_apart_in_csv() -> None:
     assert 3 == len({(row["path"], row["path_base64"]) for row in rows})
     told = [b64decode(row["path_base64"]) if row["path_base64"] else row["path"].encode() for row in rows]
     assert names == told
+
+
+@pytest.mark.parametrize("begin", "=+-@")
+def test_csv_has_no_text_that_a_spreadsheet_would_execute(begin: str) -> None:
+    record: Record = {"path": f"{begin}1+1", "count": -5, "share": -0.5, "tags": [f"{begin}x"]}
+    header = "path,count,share,tags"
+    assert [header, f"'{begin}1+1,-5,-0.5,'{begin}x"] == list(listing([record], Format.CSV))
+    assert [header, f"{begin}1+1,-5,-0.5,{begin}x"] == list(listing([record], Format.RAW_CSV))

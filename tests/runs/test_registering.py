@@ -21,6 +21,10 @@ def database(history: Database) -> Database:
     return history
 
 
+def refuse_to_add(job: Job) -> None:
+    pytest.fail(f"{job} was added")
+
+
 def refusal(spec: JobSpec) -> str:
     with pytest.raises(UsageError) as caught:
         check_spec(spec)
@@ -43,7 +47,17 @@ def test_a_name_may_be_what_a_person_can_type(name: str) -> None:
         ("docs ", "is empty or has spaces around it"),
         ("12", "would be taken for a job's number"),
         ("١٢", "would be taken for a job's number"),
-        ("a/b", "holds a slash"),
+        ("a/b", "would be taken for a path"),
+        ("/", "would be taken for a path"),
+        (".", "would be taken for a path"),
+        ("..", "would be taken for a path"),
+        ("...", "would be taken for a path"),
+        ("~", "would be taken for a path"),
+        ("~root", "would be taken for a path"),
+        ("-", "would be taken for an option"),
+        ("--db", "would be taken for an option"),
+        ("\u3000", "is empty or has spaces around it"),
+        ("a\0b", "a character that can't be shown"),
         ("a\nb", "a character that can't be shown"),
         ("a\x1b[31m", "a character that can't be shown"),
         ("a\u202eb", "a character that can't be shown"),
@@ -114,6 +128,10 @@ def test_a_root_that_cannot_be_scanned_is_refused(tmp_path: Path) -> None:
         (b"/srv/a\n\x1b[1mb", "a-1mb"),
         (b"/", "root"),
         (b"/srv/-", "root"),
+        (b"/srv/. ", "root"),
+        (b"/srv/..-", "root"),
+        (b"/srv/...", "root"),
+        (b"/srv/~x", "x"),
         (b"/srv/" + b"x" * 255, "x" * 80),
         (b"/srv/" + b"1" * 255, "job-" + "1" * 80),
     ],
@@ -130,34 +148,33 @@ def test_a_job_is_meant_by_its_name_its_number_and_its_folder(
     monkeypatch.chdir(tmp_path)
     job = add_job(database, replace(SPEC, root=os.fsencode(tmp_path / "tree")), NOW)
 
-    def add(spec: JobSpec) -> Job:
-        pytest.fail(f"{spec} was added")
-
     for target in ("docs", "1", "tree", "./tree/", str(tmp_path / "tree")):
-        assert job == find_or_add(database, target, add)
+        assert job == find_or_add(database, target, NOW, refuse_to_add)
     add_job(database, replace(SPEC, name="again", root=job.spec.root), NOW)
     with pytest.raises(UsageError, match="several jobs scan 'tree': 'docs', 'again'; name the one to run"):
-        find_or_add(database, "tree", add)
+        find_or_add(database, "tree", NOW, refuse_to_add)
 
 
 def test_a_folder_without_a_job_gets_one_under_a_free_name(database: Database, tmp_path: Path) -> None:
     long = "y" * 200
+    added: list[Job] = []
     for parent in ("a", "b", "c"):
         for name in ("docs", long):
             (tmp_path / parent / name).mkdir(parents=True)
             target = tmp_path / parent / name
-            job = find_or_add(database, str(target), lambda spec: add_job(database, spec, NOW))
+            job = find_or_add(database, str(target), NOW, added.append)
             assert os.fsencode(target) == job.spec.root
-            assert job == find_or_add(database, str(target), lambda _: pytest.fail("it was added twice"))
+            assert job == find_or_add(database, str(target), NOW, refuse_to_add)
     assert ["docs", "y" * 80, "docs-2", "y" * 80 + "-2", "docs-3", "y" * 80 + "-3"] == [
         job.spec.name for job in list_jobs(database)
     ]
+    assert added == list_jobs(database)
 
 
 @pytest.mark.parametrize("target", ["nothing", "x" * 300, "7", "\udcff"])
 def test_what_is_neither_job_nor_folder_is_said_in_one_line(database: Database, target: str) -> None:
     with pytest.raises(UsageError) as caught:
-        find_or_add(database, target, lambda _: pytest.fail("it was added"))
+        find_or_add(database, target, NOW, refuse_to_add)
     assert f"there is no job and no folder {target!r}; see `runner jobs`" == str(caught.value)
 
 
@@ -165,5 +182,24 @@ def test_a_path_that_is_no_folder_is_refused(database: Database, tmp_path: Path)
     (tmp_path / "file").touch()
     for target in (f"{tmp_path}/missing", f"{tmp_path}/file", f"{tmp_path}/{'x' * 300}"):
         with pytest.raises(UsageError):
-            find_or_add(database, target, lambda _: pytest.fail("it was added"))
+            find_or_add(database, target, NOW, refuse_to_add)
     assert [] == list_jobs(database)
+
+
+@pytest.mark.parametrize("name", [".", "..", "~"])
+def test_a_path_is_not_taken_for_a_job_of_that_name(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    here = tmp_path / "here" / "~"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here.parent)
+    old = add_job(database, replace(SPEC, name=name), NOW)  # as older versions allowed
+    job = find_or_add(database, name, NOW, lambda _: None)
+    assert os.path.abspath(name) == os.fsdecode(job.spec.root)  # noqa: PTH100
+    assert old == find_or_add(database, str(old.job_id), NOW, refuse_to_add)
+    edited = replace(old.spec, workers=2)
+    assert edited is check_spec(edited, old.spec)
+
+
+def test_a_root_has_one_spelling(tmp_path: Path) -> None:
+    assert os.fsencode(tmp_path) == check_root(f"/{tmp_path}") == check_root(f"//{tmp_path}/./")

@@ -177,3 +177,24 @@ def test_a_defect_while_it_is_followed_leaves_no_process(tmp_path: Path, monkeyp
     with pytest.raises(ZeroDivisionError):
         tell(HANGING, tmp_path / "numbers", stop=stop)
     assert_ended(tmp_path / "numbers")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("RUNNER_DB", "postgresql://me:sesame@host/db", False),
+        ("RUNNER_DB", "postgresql://host/db?password=sesame", False),
+        ("RUNNER_DB", "/var/lib/history.db", True),
+        ("PGPASSWORD", "sesame", False),
+        ("PGPASSFILE", "/home/me/.pgpass", False),
+        ("PGSSLPASSWORD", "sesame", False),
+        ("PGHOST", "host", True),
+    ],
+)
+def test_it_gets_no_password_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, *, kept: bool
+) -> None:
+    monkeypatch.setenv(name, value)
+    script = "import os, sys; open(sys.argv[1], 'w').write(os.environ.get(sys.argv[2], '-'))"
+    assert 0 == tell(script, tmp_path / "got", name).exit_code
+    assert (value if kept else "-") == (tmp_path / "got").read_text()

@@ -1,5 +1,7 @@
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,7 +39,7 @@ def matching(pattern: str, names: list[str], *, ignore_case: bool) -> tuple[list
 
 
 @settings(max_examples=100, deadline=None)
-@given(atoms=st.lists(ATOMS, min_size=1, max_size=5), names=NAMES)
+@given(atoms=st.lists(ATOMS, min_size=1, max_size=8), names=NAMES)
 @example(atoms=["[", "a", "*"], names=["[a", "[ab", "a"])
 @example(atoms=["[!", "]"], names=["[!]", "x"])
 def test_patterns_mean_what_they_mean_to_find(atoms: list[str], names: list[str]) -> None:
@@ -128,3 +130,89 @@ def test_suffixes_pick_what_ends_in_one_of_them_each_once(names: list[str], suff
         [name.encode() for name in names]
     )
     assert sorted(name.encode() for name in names if name.endswith(tuple(suffixes))) == sorted(picked)
+
+
+def fits(parts: tuple[str, ...], text: str) -> bool:
+    """Match a path by trying everything: slow, but plainly right."""
+    if not parts:
+        return not text
+    first, rest = parts[0], parts[1:]
+    if first == "**":
+        return any(fits(rest, text[i:]) for i in range(len(text) + 1))
+    if first == "**/":
+        return fits(rest, text) or any(fits(rest, text[i + 1 :]) for i, char in enumerate(text) if char == "/")
+    if first == "*":
+        return any(fits(rest, text[i:]) for i in range(len(text) + 1) if "/" not in text[:i])
+    if not text or (text[0] == "/") != (first == "/"):
+        return False
+    return first in {"?", text[0]} and fits(rest, text[1:])
+
+
+@st.composite
+def path_parts(draw: st.DrawFn) -> tuple[str, ...]:
+    """Draw the parts of a pattern for paths, without stars side by side, which would be read as one."""
+    parts: list[str] = []
+    for part in draw(st.lists(st.sampled_from(["a", "b", "?", "/", "*", "**", "**/"]), min_size=1, max_size=8)):
+        beside = parts[-1] if parts else "/"
+        if beside == "**" and part[0] in "*/":
+            continue
+        if part == "**/":
+            parts += [part] if beside in {"/", "**/"} else ["/", part]
+        elif not (part[0] == "*" and beside == "*"):
+            parts.append(part)
+    return tuple(parts)
+
+
+@settings(max_examples=500, deadline=None)
+@given(parts=path_parts(), texts=st.lists(st.text("ab/", max_size=9), min_size=1, max_size=10))
+@example(parts=("**", "a", "*", "b"), texts=["a/ab", "aab", "ab/a/b"])
+@example(parts=("**/", "a", "*", "/", "**/", "b"), texts=["a/b", "x/ab/c/b", "ab"])
+@example(parts=("*", "a", "**", "a"), texts=["aa", "xaa"])  # the first star may not take what the second a needs
+def test_path_patterns_mean_what_their_parts_say(parts: tuple[str, ...], texts: list[str]) -> None:
+    expression = re.compile(translate("".join(parts), path=True), re.DOTALL)
+    assert [fits(parts, text) for text in texts] == [expression.fullmatch(text) is not None for text in texts]
+
+
+HOSTILE = [
+    "*[0-9]*[0-9]*[0-9]*[0-9]*.md",
+    "*?*?*?*?*.md",
+    "*" * 30 + "x",
+    "*a" * 60 + "b",
+    "[!b]*" * 60 + "b",
+    "?*" * 60,
+]
+MATCH_HOSTILE = """
+import os, sys
+from runner.model.jobs import Selection
+from runner.scan.match import Matcher
+pattern, path, ignore_case = sys.argv[1], sys.argv[2] == "path", sys.argv[3] == "True"
+names = [os.fsencode(f"{char * 200}{i}") for i in range(10) for char in "a1"]
+if path:
+    exclude = Matcher(Selection(excludes=(pattern,), ignore_case=ignore_case)).excludes
+    folder = b"/".join([b"a" * 100] * 8) + b"/"
+    print(sum(exclude(name, folder, False) for name in names))
+else:
+    print(len(Matcher(Selection(patterns=(pattern,), ignore_case=ignore_case)).pick(names)))
+"""
+
+
+@pytest.mark.parametrize("ignore_case", [False, True])
+@pytest.mark.parametrize(
+    ("pattern", "path", "matching"),
+    [
+        *((pattern, False, 20 if pattern == "?*" * 60 else 0) for pattern in HOSTILE),
+        ("**/" + "*a" * 60 + "b", True, 0),
+        ("**/*a" * 30 + "b", True, 0),
+        ("**a" * 60 + "b", True, 0),
+        ("**/" * 40 + "b", True, 0),
+        ("*?*/**/" * 20 + "b", True, 0),
+    ],
+)
+def test_no_pattern_takes_exponential_time(pattern: str, *, path: bool, matching: int, ignore_case: bool) -> None:
+    kind = "path" if path else "name"
+    # The time is only there to end what would never end: it takes milliseconds.
+    done = subprocess.run(
+        [sys.executable, "-c", MATCH_HOSTILE, pattern, kind, str(ignore_case)],
+        capture_output=True, check=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert str(matching) == done.stdout.strip()

@@ -1,12 +1,12 @@
 from array import array
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.scan.found import whole
-from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part, clamp
-from runner.scan.snapshot import Snapshot, differing_paths, found_names, unpack_stats
+from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part, clamp, pack_stats, unpack_stats
+from runner.scan.snapshot import Snapshot, differing_paths, found_names
 
 # A folder's path, the names found in it, and how many entries it has.
 Folder = tuple[bytes, list[bytes], int]
@@ -42,6 +42,13 @@ def test_a_folder_without_findings_has_no_names() -> None:
 def test_an_unknown_size_comes_back_as_none() -> None:
     packed = array("q", [5, 7, UNKNOWN, UNKNOWN]).tobytes()
     assert [(5, 7), (None, None)] == list(unpack_stats(packed))
+
+
+@given(st.lists(st.none() | st.tuples(st.integers(0, 2**63 - 1), st.integers(-(2**90), 2**90)), max_size=5))
+@example([None, (2**63 - 1, -(2**63)), (0, 2**63), (0, -1)])
+@example([(1, 2), None])
+def test_stats_are_packed_without_loss(stats: list[tuple[int, int] | None]) -> None:
+    assert [stat or (None, None) for stat in stats] == list(unpack_stats(pack_stats(stats)))
 
 
 @given(st.integers(-(2**70), 2**70))

@@ -15,8 +15,8 @@ from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan.cache import Clock, load, store
 from runner.scan.found import Found
-from runner.scan.part import decode
-from runner.scan.snapshot import join_path, unpack_stats
+from runner.scan.part import decode, unpack_stats
+from runner.scan.snapshot import join_path
 from runner.strategies import incremental
 from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental

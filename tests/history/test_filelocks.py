@@ -1,0 +1,102 @@
+"""Locks beside a SQLite file: what may lie in their places, and who may open them."""
+
+import fcntl
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_IMODE
+
+import pytest
+from conftest import Program
+
+from runner.history import sqlite
+from runner.history.database import Database, locate
+from runner.history.upgrade import open_database
+from runner.model.errors import DaemonError, HistoryError, LockHeld
+
+
+def hold(database: Database, name: str) -> None:
+    lock = database.location.run_lock() if name == "runs" else database.location.daemon_lock(database.engine)
+    try:
+        lock.hold()
+    finally:
+        lock.release()
+
+
+def lock_path(database: Database, name: str) -> Path:
+    return Path(f"{database.location}.{name}.lock")
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    fd = os.open(path, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("name", ["runs", "daemon"])
+@pytest.mark.parametrize("kind", ["dangling", "link", "hard link", "fifo"])
+def test_what_is_planted_in_a_locks_place_is_refused(history: Database, tmp_path: Path, name: str, kind: str) -> None:
+    path, target = lock_path(history, name), tmp_path / "target"
+    if kind in ("link", "hard link"):
+        target.touch(0o644)
+    before = target.stat() if target.exists() else None
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "hard link":
+        path.hardlink_to(target)
+    else:
+        path.symlink_to(target)
+    with pytest.raises((HistoryError, DaemonError), match="remove it"):
+        hold(history, name)
+    assert (before is not None) == target.exists()
+    if before is not None:
+        after = target.stat()
+        assert (before.st_mode, before.st_uid) == (after.st_mode, after.st_uid)
+
+
+@pytest.mark.parametrize("name", ["runs", "daemon"])
+@pytest.mark.parametrize(("mode", "expected"), [(0o644, 0o640), (0o600, 0o600), (0o660, 0o660), (0o666, 0o660)])
+def test_a_lock_is_closed_to_others(history: Database, name: str, mode: int, expected: int) -> None:
+    Path(str(history.location)).chmod(mode)
+    path = lock_path(history, name)
+    hold(history, name)
+    assert expected == S_IMODE(path.stat().st_mode)
+    path.chmod(0o666)  # as an older runner may have left it
+    hold(history, name)
+    assert expected == S_IMODE(path.stat().st_mode)
+
+
+def test_a_lock_that_another_process_holds_is_not_waited_for_without_end(history: Database) -> None:
+    hold(history, "runs")
+    with held(lock_path(history, "runs")), pytest.raises(LockHeld, match="another process holds"):
+        hold(history, "runs")
+
+
+def test_creating_a_database_ends_when_its_folder_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_UPGRADE_LOCK_TIMEOUT_S", 0.1)
+    with held(tmp_path), pytest.raises(HistoryError, match="another process holds"):
+        open_database(locate(str(tmp_path / "new.db")))
+
+
+def test_a_run_tells_what_it_waits_for_and_ends_on_one_interrupt(tmp_path: Path) -> None:
+    program = Program(tmp_path, {**os.environ, "RUNNER_DB": str(tmp_path / "h.db"), "COLUMNS": "500"})
+    (tmp_path / "tree").mkdir()
+    assert 0 == program.call("run", "tree").returncode
+    with held(tmp_path / "h.db.runs.lock"):
+        process = program.start("run", "tree", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        try:
+            assert b"h.db.runs.lock" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert 0 != process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+            process.stderr.close()
