@@ -1,6 +1,7 @@
 """``runner daemon`` and ``runner status``."""
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,8 +70,16 @@ def _end_undisturbed() -> None:
     """Let no further signal kill what has stopped in order: while it ends, Python gives handlers up."""
     import signal
 
+    sys.unraisablehook = _report_unless_late
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Report what could not be raised, except a signal that arrived while its handler was being replaced."""
+    # CPython has no other way to ignore a signal that is already noted: signalmodule.c, _PyErr_CheckSignalsTstate.
+    if not str(unraisable.exc_value).endswith("ignored due to race condition"):
+        sys.__unraisablehook__(unraisable)
 
 
 def _choices(settings: "Settings") -> "Choices":
