@@ -140,7 +140,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
         jobs = list_jobs(view)
         lateness_s = list_lateness(view, now - timedelta(days=1), _MOST_LATENESS)
         where = str(view.location)
-        options.tell_burden(view)
+        options.warn_of_readers(view)
     coming = [(at, job.spec.name) for job in jobs if (at := next_firing(job, now)) is not None]
     situation = Situation(
         daemon=known,

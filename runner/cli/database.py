@@ -57,7 +57,7 @@ def check(db: options.Db = None) -> None:
     with options.answering(db) as view:
         options.require(view)
         faults = find_faults(view)
-        options.tell_burden(view)
+        options.warn_of_readers(view)
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
         if faults:

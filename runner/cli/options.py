@@ -213,11 +213,11 @@ def answering(db: str | None, *, recovering: bool = False) -> Iterator["View"]:
             yield view
 
 
-def tell_burden(database: "Database | View") -> None:
-    """Tell on stderr what a long-running reader costs, if there is one."""
-    burden = database.location.find_burden()
-    if burden is not None:
-        typer.echo(f"note: {burden}", err=True)
+def warn_of_readers(database: "Database | View") -> None:
+    """Write a warning to stderr if a long-running reader keeps the database from shrinking."""
+    warning = database.location.find_reader_warning()
+    if warning is not None:
+        typer.echo(f"note: {warning}", err=True)
 
 
 def require(database: "Database | View") -> None:

@@ -83,7 +83,7 @@ class Location(Protocol):
 
     @property
     def read_only(self) -> bool:
-        """Whether it is known that nothing can be written."""
+        """Return whether it is known that nothing can be written."""
         ...
 
     def refuse_writing(self, but: str = "") -> None:
@@ -95,7 +95,7 @@ class Location(Protocol):
         ...
 
     def permitted(self) -> "Location":
-        """Give the place as this process may use it: to read and write, or only to read."""
+        """Return the location as this process may use it: to read and write, or only to read."""
         ...
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
@@ -144,15 +144,15 @@ class Location(Protocol):
         ...
 
     def compact(self, engine: Engine) -> bool:
-        """Give the room that was freed back, others wait meanwhile; returns whether readers allowed it."""
+        """Return freed space to the file system while others wait; False if readers prevent it."""
         ...
 
     def find_readers(self, engine: Engine) -> list[str]:
         """Find who else reads the database at this moment, as far as that can be told."""
         ...
 
-    def find_burden(self) -> str | None:
-        """Say what a long-running reader costs; None if there is nothing to say."""
+    def find_reader_warning(self) -> str | None:
+        """Find a long-running reader that keeps the database from shrinking; a line about it, or None."""
         ...
 
     def find_damage(self, connection: Connection) -> list[str]:
@@ -282,7 +282,7 @@ class Database:
 
     @contextmanager
     def view(self) -> Iterator[View]:
-        """Give one state of the database, so that an answer made of several queries does not mix two."""
+        """Yield one state of the database, so that an answer made of several queries does not mix two."""
         with self.read() as connection:
             yield View(self.location, connection)
 

@@ -2,19 +2,25 @@
 
 import errno
 import fcntl
+import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from stat import S_IMODE, S_ISREG
 
+from runner.history.sqlite_errors import refusal
 from runner.model.errors import DaemonError, HistoryError, LockHeld
 
-# How often a lock that is held is tried again, when a wait for it is told, and how long one may merely be looked at.
-_LOOK_S = 0.05
-_TELL_S = 2.0
-_LOOKED_AT_S = 0.5
+_log = logging.getLogger(__name__)
+
+# How often a lock that is held is tried again, and when a wait for it is reported.
+_POLL_S = 0.05
+_REPORT_AFTER_S = 2.0
+# How long another process may hold the run lock alone, which it does to see whether any run is going on.
+_PROBE_S = 0.5
 _LINK = "it is a symbolic link; remove it"
 
 
@@ -151,7 +157,7 @@ class RunLockFile(_LockFile):
             HistoryError: If it can't be taken.
         """
         try:
-            wait_for_lock(lambda: self._take(fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_LOOKED_AT_S)
+            wait_for_lock(lambda: self._take(fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_PROBE_S)
         except BlockingIOError as error:
             raise LockHeld(
                 f"another process holds the lock of runs {self._path}; see `fuser {self._path}`, and end that process"
@@ -174,19 +180,19 @@ class RunLockFile(_LockFile):
         return True
 
 
-def wait_for_lock(take: Callable[[], None], *, within_s: float, tell: Callable[[], None] = lambda: None) -> None:
-    """Take a lock as soon as it is free; unlike a lock that blocks, this ends on a signal and at a time limit.
+def wait_for_lock(take: Callable[[], None], *, within_s: float, on_wait: Callable[[], None] = lambda: None) -> None:
+    """Wait for a lock; unlike a lock that blocks, this ends on a signal and at a time limit.
 
     Args:
         take: Takes it without waiting.
         within_s: How long to wait.
-        tell: Called once when it has been waited for two seconds.
+        on_wait: Called once after two seconds of waiting.
 
     Raises:
         BlockingIOError: If it was held all the time.
     """
     began_s = time.monotonic()
-    told = False
+    reported = False
     while True:
         try:
             return take()
@@ -194,10 +200,41 @@ def wait_for_lock(take: Callable[[], None], *, within_s: float, tell: Callable[[
             waited_s = time.monotonic() - began_s
             if waited_s >= within_s:
                 raise
-        if waited_s >= _TELL_S and not told:
-            tell()
-            told = True
-        time.sleep(_LOOK_S)
+        if waited_s >= _REPORT_AFTER_S and not reported:
+            on_wait()
+            reported = True
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def directory_lock(directory: Path, *, within_s: float) -> Iterator[None]:
+    """Hold the lock of a directory.
+
+    Raises:
+        HistoryError: If another process holds it all the time.
+        DatabaseUnusable: If the directory can't be opened, or its file system has no locks.
+    """
+
+    def report() -> None:
+        _log.warning("waiting for the lock of the folder %s, held by another process", directory)
+
+    fd = -1
+    try:
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            wait_for_lock(partial(fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB), within_s=within_s, on_wait=report)
+        except BlockingIOError:
+            raise HistoryError(
+                f"another process holds the lock of the folder {directory}; end it, or choose another with --db"
+            ) from None
+        except OSError as error:
+            raise refusal(error)(
+                f"the database's folder {directory} can't be locked: {error.strerror}; choose another with --db"
+            ) from None
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
 
 
 def _open_to_lock(path: Path) -> int:
@@ -212,7 +249,7 @@ def _open_to_lock(path: Path) -> int:
 
 
 def _checked(fd: int, like: os.stat_result, mode: int) -> int:
-    """Refuse what is no lock of runner, and keep others from opening a lock that an older runner left to everybody."""
+    """Check that a file can be a lock of runner; restrict a lock that an older runner left open to everybody."""
     found = os.fstat(fd)
     wrong = ""
     if not S_ISREG(found.st_mode):

@@ -269,7 +269,7 @@ class PostgresqlDatabase:
             )
             return [f"process {pid} ({name})" for pid, name in rows]
 
-    def find_burden(self) -> None:
+    def find_reader_warning(self) -> None:
         """Find nothing: the server keeps its own logs in bounds."""
 
     def find_damage(self, _connection: Connection) -> list[str]:

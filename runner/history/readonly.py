@@ -41,7 +41,7 @@ class ReadOnlyFile(SqliteFile):
 
     @property
     def read_only(self) -> bool:
-        """Whether it is known that nothing can be written."""
+        """Return whether it is known that nothing can be written."""
         return True
 
     def refuse_writing(self, but: str = "") -> NoReturn:
@@ -58,7 +58,7 @@ class ReadOnlyFile(SqliteFile):
         )
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
-        """Make an engine that only reads.
+        """Create an engine that only reads.
 
         Raises:
             HistoryError: If it can't be read.
@@ -157,7 +157,7 @@ def _signature(path: Path) -> list[tuple[int, int, int] | None]:
 
 
 def _can_be_read_in_place(path: Path) -> bool:
-    """Whether SQLite can read it without making a file: it would be another one's obstacle."""
+    """Return whether SQLite can read it without making a file: it would be another one's obstacle."""
     if not all(_beside(path, name).exists() for name in ("-wal", "-shm")):
         return False
     with suppress(sqlite3.OperationalError), closing(_connect(path, "mode=ro", 1.0)) as connection:

@@ -1,23 +1,20 @@
 """A history in a SQLite file."""
 
-import fcntl
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
 from sqlalchemy.pool import StaticPool
 
-from runner.history.filelocks import DaemonLockFile, RunLockFile, wait_for_lock
-from runner.history.sqlite_errors import explain, lacking
+from runner.history.filelocks import DaemonLockFile, RunLockFile, directory_lock
+from runner.history.sqlite_errors import explain, lacking, refusal
 from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, is_large, wal_bytes
-from runner.model.errors import DatabaseUnusable, HistoryError, is_condition
+from runner.model.errors import DatabaseUnusable, HistoryError
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
@@ -32,8 +29,6 @@ _PRAGMAS = (
 _READERS_WAIT_MS = 1_000
 # How long another process may hold the lock under which the schema is created or upgraded.
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +72,7 @@ class SqliteFile:
             pass  # the folder is looked at below
         except (OSError, ValueError) as error:  # a folder above is closed to this user, a name is too long, holds a NUL
             reason = error.strerror if isinstance(error, OSError) else error
-            raise _refusal(error)(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
+            raise refusal(error)(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
         if path.is_dir():
             raise DatabaseUnusable(
                 f"the database path {path} is a folder; give the path of a file, like {path / 'runner.db'}"
@@ -88,8 +83,20 @@ class SqliteFile:
             )
         if path.exists() and not path.is_file():
             raise DatabaseUnusable(f"the database path {path} is not a regular file; choose another with --db")
+        self._refuse_planted_links()
         if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
             raise DatabaseUnusable(f"the database's folder {path.parent} can't be written to; choose another with --db")
+
+    def _refuse_planted_links(self) -> None:
+        """Refuse links through which SQLite would create or write a file elsewhere."""
+        if not self.path.exists() and self.path.is_symlink() and self.path.lstat().st_uid != os.geteuid():
+            raise DatabaseUnusable(
+                f"the database path {self.path} is another user's link to a file that does not exist; name that file"
+            )
+        real = self.path.resolve()
+        for beside in (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm", "-journal")):
+            if beside.is_symlink():
+                raise DatabaseUnusable(f"{beside} is a symbolic link, which SQLite never creates; remove it")
 
     def exists(self) -> bool:
         """Whether there is a file."""
@@ -104,7 +111,7 @@ class SqliteFile:
         """Refuse nothing: it can be written, or that is not known."""
 
     def permitted(self) -> "SqliteFile":
-        """Give the place as this process may use it: to read and write, or only to read."""
+        """Return the location as this process may use it: to read and write, or only to read."""
         from runner.history.readonly import ReadOnlyFile, find_obstacle  # which builds on this module
 
         obstacle = find_obstacle(self.path)
@@ -121,42 +128,17 @@ class SqliteFile:
         """Say in one line what a driver's error means for a person."""
         return explain(self.path, error)
 
-    @contextmanager
-    def upgrade_lock(self) -> Iterator[None]:
+    def upgrade_lock(self) -> AbstractContextManager[None]:
         """Keep others from upgrading the schema meanwhile.
 
-        The lock is on the folder, so that no file is left behind and the database itself is never opened beside
+        The lock is on the directory, so that no file is left behind and the database itself is never opened beside
         SQLite, which would drop SQLite's own locks.
 
         Raises:
             HistoryError: If another process holds it for too long.
-            DatabaseUnusable: If the folder can't be opened, or its file system knows no locks.
+            DatabaseUnusable: If the directory can't be opened, or its file system has no locks.
         """
-        folder = self.path.parent
-        fd = -1
-        try:
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            wait_for_lock(
-                partial(fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB),
-                within_s=_UPGRADE_LOCK_TIMEOUT_S,
-                tell=lambda: _log.warning("waiting for the lock of the folder %s, held by another process", folder),
-            )
-        except BaseException as error:
-            if fd >= 0:
-                os.close(fd)
-            if isinstance(error, BlockingIOError):
-                raise HistoryError(
-                    f"another process holds the lock of the folder {folder}; end it, or choose another with --db"
-                ) from None
-            if not isinstance(error, OSError):
-                raise
-            raise _refusal(error)(
-                f"the database's folder {folder} can't be locked: {error.strerror}; choose another with --db"
-            ) from None
-        try:
-            yield
-        finally:
-            os.close(fd)
+        return directory_lock(self.path.parent, within_s=_UPGRADE_LOCK_TIMEOUT_S)
 
     @contextmanager
     def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
@@ -238,8 +220,8 @@ class SqliteFile:
         """Find who else reads the database at this moment."""
         return find_readers(self.path.resolve())
 
-    def find_burden(self) -> str | None:
-        """Say that the -wal file has grown beside a long-running reader; None if it has not."""
+    def find_reader_warning(self) -> str | None:
+        """Find a long-running reader beside which the -wal file has grown; a line about it, or None."""
         real = self.path.resolve()
         if not is_large(real):
             return None
@@ -277,7 +259,7 @@ class SqliteFile:
             unfinished.rename(target)
         except (sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            lacks = _refusal(error) if isinstance(error, OSError) else lacking(target)
+            lacks = refusal(error) if isinstance(error, OSError) else lacking(target)
             raise lacks(f"the backup {target} can't be written: {reason}") from error
         finally:
             with suppress(OSError):  # there is none, or there can be none
@@ -294,11 +276,6 @@ class SqliteFile:
     def daemon_lock(self, _engine: Engine) -> DaemonLockFile:
         """Give the lock of the daemon, which is the same by whatever links the database is reached."""
         return DaemonLockFile(self.path.resolve())
-
-
-def _refusal(error: BaseException) -> type[HistoryError]:
-    """Tell what is refused: what was asked for, or by the machine as it is."""
-    return HistoryError if is_condition(error) else DatabaseUnusable
 
 
 def _table_of(columns: Sequence[Column[Any]]) -> Table:
@@ -318,7 +295,7 @@ class NoFile(SqliteFile):
     """Stands for a file that is not there: what is asked of it is answered as by an empty one, and nothing is made."""
 
     def permitted(self) -> "NoFile":
-        """Give itself: what is in memory can be written."""
+        """Return itself: a database in memory can be written."""
         return self
 
     def make_engine(self, _busy_timeout_s: float) -> Engine:
@@ -335,7 +312,7 @@ class NoFile(SqliteFile):
 
 
 def prepare_engine(engine: Engine) -> Engine:
-    """Let an engine's transactions begin as a history needs it."""
+    """Set up an engine whose transactions begin explicitly."""
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     return engine
@@ -346,12 +323,7 @@ def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        for pragma in (
-            "foreign_keys = ON",
-            "synchronous = FULL",
-            "temp_store = MEMORY",
-            f"journal_size_limit = {WAL_LIMIT_BYTES}",
-        ):
+        for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
     finally:
         cursor.close()

@@ -4,11 +4,14 @@ import os
 import sqlite3
 from pathlib import Path
 
-from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, is_condition
+
+# SQLite needs a page of 32 KiB for its -shm file before it writes anything.
+_LEAST_BYTES = 64 * 1024
 
 
 def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
-    """Say in one line what an error of SQLite means for a person.
+    """Return an error of one line for an error of SQLite.
 
     Args:
         path: The database.
@@ -44,7 +47,7 @@ def _not_permitted(where: str) -> HistoryError:
 
 
 def _find_shortage(path: Path, where: str) -> HistoryError | None:
-    """Find out what SQLite does not tell: that there is no room for a file beside the database, or no right to it."""
+    """Find a shortage that SQLite does not report as such: no space or inodes for a file beside the database."""
     folder = path.resolve().parent
     try:
         disk = os.statvfs(folder)
@@ -56,12 +59,16 @@ def _find_shortage(path: Path, where: str) -> HistoryError | None:
         return HistoryError(
             f"{where} can't be used: its file system has no inodes left for new files; remove some files and try again"
         )
-    # SQLite needs a page of 32 KiB for its -shm file before it writes anything.
     return _full(where) if disk.f_bavail * disk.f_frsize < _LEAST_BYTES else None
 
 
+def refusal(error: BaseException) -> type[HistoryError]:
+    """Return the kind of error for an error of the system: a condition of the machine, or a wrong path."""
+    return HistoryError if is_condition(error) else DatabaseUnusable
+
+
 def lacking(path: Path) -> type[HistoryError]:
-    """Tell what an error of SQLite at a path is: a lack of the machine, or a wrong path."""
+    """Return the kind of error for a path at which SQLite failed: a condition of the machine, or a wrong path."""
     return HistoryError if _find_shortage(path, "") is not None else DatabaseUnusable
 
 
@@ -73,6 +80,3 @@ def _otherwise(path: Path, where: str, error: BaseException | None) -> HistoryEr
     if path.exists() and not os.access(path.resolve().parent, os.W_OK | os.X_OK):
         return NotWritable(f"{where} is read-only: its folder can't be written; choose another with --db")
     return _not_permitted(where)
-
-
-_LEAST_BYTES = 64 * 1024

@@ -14,14 +14,14 @@ _LOCKS = Path("/proc/locks")
 
 
 def wal_bytes(path: Path) -> int:
-    """Tell how large a database's -wal file is; 0 without one."""
+    """Return the size of a database's -wal file; 0 without one."""
     with suppress(OSError):
         return path.with_name(f"{path.name}-wal").stat().st_size
     return 0
 
 
 def is_large(path: Path) -> bool:
-    """Whether a database's -wal file is so large that somebody must be keeping it."""
+    """Return whether a database's -wal file is so large that somebody must be keeping it."""
     return wal_bytes(path) > _LARGE_BYTES
 
 

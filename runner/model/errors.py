@@ -40,7 +40,7 @@ _CONDITIONS = frozenset(
 
 
 def is_condition(error: BaseException) -> bool:
-    """Whether an error of the system is a condition of the machine, which may pass, and not a wrong input."""
+    """Return whether an error of the system is a condition of the machine, which may pass, and not a wrong input."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _CONDITIONS)
 
 

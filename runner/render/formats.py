@@ -97,7 +97,7 @@ def _csv(records: Iterable[Record], columns: Sequence[str], strategies: Sequence
 
 
 def _inert(cell: str | float | None) -> str | float | None:
-    """Put an apostrophe before text that a spreadsheet would execute; controls are escaped already."""
+    """Format a cell with an apostrophe before text that a spreadsheet would execute; controls are escaped already."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_EXECUTED) else cell
 
 

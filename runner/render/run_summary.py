@@ -18,7 +18,7 @@ _SHOWN_PROBLEMS = 3
 def run_summary(
     run: Run, *, problems: Sequence[Problem] = (), differences: Sequence[Difference] = ()
 ) -> RenderableType:
-    """Lay out the result of one run in a few lines.
+    """Format the result of one run in a few lines.
 
     Args:
         run: The run.

@@ -154,7 +154,7 @@ def find_or_add(database: Database, target: str, now: datetime, on_add: Callable
 
 
 def _plain_spec(root: bytes, taken: Collection[str]) -> JobSpec:
-    """Make a job of a folder with all that is the default, under a name that is free."""
+    """Create the options of a job for a directory: all defaults, and a name that is free."""
     name = candidate = default_name(root)
     number = 1
     while candidate in taken:

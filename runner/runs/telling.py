@@ -84,7 +84,7 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
 
 
 def _is_for_commands(name: str, value: str) -> bool:
-    """Whether a command gets a variable; RUNNER_DB only where it can't hold a password, however it is spelt."""
+    """Return whether a command gets a variable; RUNNER_DB only where it can't hold a password, however it is spelt."""
     if name == "RUNNER_DB":
         return not any(mark in value for mark in "@?=")
     return name not in _NOT_FOR_COMMANDS

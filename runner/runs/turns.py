@@ -80,7 +80,7 @@ def keeping(lock: RunLock, stop: Callable[[], Status | None]) -> Callable[[], St
     return look
 
 
-def take_turn(  # noqa: C901  a table of what is waited for
+def take_turn(
     database: Database, begin: Callable[[], int], watching: Watching, *, what: str, job_id: int | None
 ) -> int:
     """Begin something as soon as nothing else is going on.
@@ -113,19 +113,19 @@ def take_turn(  # noqa: C901  a table of what is waited for
                     raise
                 reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
             tell = watching.on_wait
-        except LockHeld as held:
-            if not watching.patient and time.monotonic() >= give_up_s:
-                raise
-            reason, pause_s = f"{what} has to wait: {held}", _WAIT_S
-            tell = partial(_log.warning, "%s") if watching.patient else watching.on_wait
         except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
-            if not watching.patient:
+            if not _may_wait(error, watching, give_up_s):
                 raise
             reason, pause_s = f"{what} has to wait: {reason_of(error)}", _AGAIN_S
-            tell = partial(_log.warning, "%s")
+            tell = partial(_log.warning, "%s") if watching.patient else watching.on_wait
         if reason != told:
             tell(reason)
             told = reason
         if watching.give_up() or watching.stop() is not None:
             raise Stopped(f"{what} was stopped before it began")
         time.sleep(pause_s)
+
+
+def _may_wait(error: BaseException, watching: Watching, give_up_s: float) -> bool:
+    """Return whether to try again after an error: the daemon always, a command while a lock is held."""
+    return watching.patient or (isinstance(error, LockHeld) and time.monotonic() < give_up_s)

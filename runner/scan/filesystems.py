@@ -54,7 +54,7 @@ def read_mount_table() -> list[tuple[int, bytes, str]]:
 
 
 def is_unchangeable(path: bytes) -> bool:
-    """Whether nobody can change what lies on the file system of *path*, through whatever mount.
+    """Return whether nobody can change what lies on the file system of *path*, through whatever mount.
 
     A mount may be read-only while another one of the same file system is not, and a server changes what it likes; so
     only the options of the file system itself count, and only of those that are local.

@@ -15,7 +15,7 @@ from conftest import Program
 from runner.history import sqlite
 from runner.history.database import Database, locate
 from runner.history.upgrade import open_database
-from runner.model.errors import DaemonError, HistoryError, LockHeld
+from runner.model.errors import DaemonError, DatabaseUnusable, HistoryError, LockHeld
 
 
 def hold(database: Database, name: str) -> None:
@@ -100,3 +100,32 @@ def test_a_run_tells_what_it_waits_for_and_ends_on_one_interrupt(tmp_path: Path)
             process.kill()
             process.wait()
             process.stderr.close()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_planted_links_to_missing_files_create_nothing(program: Program, tmp_path: Path, suffix: str) -> None:
+    database, target = tmp_path / "shared.db", tmp_path / "target"
+    Path(f"{database}{suffix}").symlink_to(target)
+    refused = program.call("schedule", tmp_path, "--every", "1h", "--db", database)
+    err = refused.stderr.decode()
+    assert (2, 1, False) == (refused.returncode, err.count("\n"), target.exists()), err
+    assert "link" in err
+
+
+def test_only_ones_own_link_may_lead_to_a_new_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, target = tmp_path / "link.db", tmp_path / "target"
+    link.symlink_to(target)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: link.lstat().st_uid + 1)
+        with pytest.raises(DatabaseUnusable, match="another user's link"):
+            open_database(locate(str(link)))
+    assert not target.exists()
+    open_database(locate(str(link))).close()
+    assert target.exists()
+
+
+def test_a_link_to_a_database_is_followed(program: Program, tmp_path: Path) -> None:
+    real, link = tmp_path / "real.db", tmp_path / "link.db"
+    program.out("schedule", tmp_path, "--every", "1h", "--db", real)
+    link.symlink_to(real)
+    assert 1 == len(program.json("jobs", "--db", link))
