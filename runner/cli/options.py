@@ -59,7 +59,11 @@ Cron = Annotated[
 At = Annotated[str | None, typer.Option(metavar="WHEN", help="Once, at this ISO 8601 instant.", rich_help_panel=_WHEN)]
 Timezone = Annotated[
     str | None,
-    typer.Option(metavar="ZONE", help="IANA zone of cron fields and instants.", rich_help_panel=_WHEN),
+    typer.Option(
+        metavar="ZONE",
+        help="Zone of cron fields and instants: Europe/Berlin, or POSIX notation.",
+        rich_help_panel=_WHEN,
+    ),
 ]
 Jitter = Annotated[
     str | None,

@@ -16,7 +16,7 @@ from runner.model.toml import Document, NumberedTable, read_text, write_comment,
 from runner.runs.jobfields import DURATION, FIELDS, entries_of
 from runner.runs.registering import absolute_root, check_spec
 from runner.schedules.parse import parse_kept_schedule
-from runner.schedules.zones import load_zone
+from runner.schedules.zones import find_zone
 
 _HEADER = """\
 # The jobs of runner, as `runner jobs export` writes them and `runner jobs apply` makes them so.
@@ -171,7 +171,7 @@ def _read_schedule(table: NumberedTable, now: datetime) -> Schedule | None:
         return None
     if zone is not None:
         with _told(table, "timezone"):
-            load_zone(zone)
+            find_zone(zone)
     with _told(table, kinds[0]):
         schedule = parse_kept_schedule(**texts, timezone=zone, now=anchor or now)
     if jitter is not None:

@@ -31,6 +31,7 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
     for spec in (
         BY_HAND,
         HOURLY,
+        replace(HOURLY, schedule=replace(every("1h"), timezone="GMT+0")),
         replace(HOURLY, retries=3, retry_delay_s=300, catchup=Catchup.ALL, paused=True, workers=2),
         replace(HOURLY, strategies=("incremental",), full_every_s=3601),
         replace(
@@ -51,6 +52,8 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
+        (replace(HOURLY, schedule=replace(every("1h"), timezone="UTC+03")), "'UTC+03' is west of Greenwich"),
+        (replace(HOURLY, schedule=replace(every("1h"), timezone="GMT-1")), "'GMT-1' is east of Greenwich"),
         (replace(HOURLY, retry_delay_s=300), "retry delay has no effect without retries"),
         (replace(BY_HAND, retries=3), "retries have no effect on a job without a schedule"),
         (replace(BY_HAND, catchup=Catchup.NONE), "catchup has no effect on a job without a schedule"),
