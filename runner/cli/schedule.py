@@ -88,6 +88,7 @@ def schedule(
     doubts = find_doubts(spec)
     with options.opened(db, creating=True) as (database, _):
         job = add_job(database, spec, now)
+    options.warn_of_clocks(at, plan.timezone)
     first = next_fire_time(plan, job.job_id, now)
     typer.echo(
         f"job {job.job_id} {spec.name!r} scans {printable(root)} {describe(plan)}"

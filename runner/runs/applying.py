@@ -94,7 +94,7 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     # Before the transaction, since a file system may let one wait.
     decide = partial(_decide, file=file, unusable=_unusable_roots(file), prune=prune, now=now)
     outcomes, revision = decide(list_jobs(database))
-    doubts = _doubts(revision)
+    doubts = _doubts(revision, {wanted.spec.name: wanted.warnings for wanted in file.jobs})
     if not dry_run:
         outcomes = _revise(database, decide, now)
     return [replace(outcome, doubts=doubts.get(outcome.name, ())) for outcome in outcomes]
@@ -142,10 +142,10 @@ def _revise(database: Database, decide: Callable[[Sequence[Job]], _Decision], no
     return [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
 
 
-def _doubts(revision: Revision) -> dict[str, tuple[str, ...]]:
-    """Say what comes to nothing, by the names of the jobs."""
-    added = {spec.name: tuple(find_doubts(spec)) for spec in revision.added}
-    return added | {spec.name: tuple(find_doubts(spec, job.spec)) for job, spec in revision.changed}
+def _doubts(revision: Revision, warnings: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return what is to be known about new and changed jobs, by their names."""
+    revised = [(spec, None) for spec in revision.added] + [(spec, job.spec) for job, spec in revision.changed]
+    return {spec.name: (*warnings[spec.name], *find_doubts(spec, before)) for spec, before in revised}
 
 
 def _unusable_roots(file: JobsFile) -> Mapping[str, UsageError]:

@@ -15,6 +15,7 @@ from runner.model.jobs import JobSpec, Schedule, ScheduleKind
 from runner.model.toml import Document, NumberedTable, read_text, write_comment, write_key, write_value
 from runner.runs.jobfields import DURATION, FIELDS, entries_of
 from runner.runs.registering import absolute_root, check_spec
+from runner.schedules.instants import find_clock_warning
 from runner.schedules.parse import parse_kept_schedule
 from runner.schedules.zones import find_zone
 
@@ -33,10 +34,12 @@ class Wanted:
     Attributes:
         spec: What it chooses.
         anchored: Whether it says from when its interval counts; else the schedule's anchor is only for a new one.
+        warnings: How a local time that occurs twice or not at all is read.
     """
 
     spec: JobSpec
     anchored: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +145,10 @@ def _read_job(document: Document, name: str, entries: object, folder: bytes, now
             with _told(table, field.key):
                 spec = check_spec(field.put(spec, chosen))
     table.finish()
-    return Wanted(spec=spec, anchored=anchored)
+    at = entries.get("at")
+    written = at.isoformat() if isinstance(at, date) else at
+    warning = find_clock_warning(written, spec.schedule.timezone) if written and spec.schedule is not None else None
+    return Wanted(spec=spec, anchored=anchored, warnings=(warning,) if warning is not None else ())
 
 
 def _read_root(table: NumberedTable, folder: bytes) -> bytes:

@@ -87,6 +87,7 @@ def find_clock_warning(text: str, zone: str | None = None) -> str | None:
         return None
     if first < second:
         both = f"at {format_instant(first)} and at {format_instant(second)}"
-        return f"{written} occurs twice in {zone}, {both}; the first is meant unless an offset follows"
-    shown = first.astimezone(load_zone(zone)).replace(tzinfo=None).isoformat(" ")
+        later = second.astimezone(load_zone(zone)).isoformat()
+        return f"{written} occurs twice in {zone}, {both}; the first is used, write {later} for the second"
+    shown = first.astimezone(load_zone(zone)).isoformat()
     return f"{written} does not exist in {zone}, as clocks go forward; it is read as {shown}, {format_instant(first)}"
