@@ -39,6 +39,9 @@ def schedule(
     finds *.md and keeps sizes and times. Incremental scans read everything once a day, and a retry waits for a minute.
     A running daemon follows within two seconds.
 
+    Cron fields are those of Vixie cron. The day of the month may also be L, the last day, or LW, the last weekday, and
+    the day of the week 5L, the last Friday of the month, or MON#1, its first Monday.
+
     --notify starts a command, without a shell, when something happened: failure when the job begins to fail (after
     the last retry; told once until it has succeeded again), recovery when it succeeds after that, change when files
     were added, removed or modified, slow when `runner regressions` would find it slower among its last hundred runs
