@@ -109,6 +109,7 @@ def main() -> None:
     if sys.platform not in {"linux", "darwin"}:
         _fail("runner works on Linux and macOS; this system has no process groups to end a scan by", 2)
     _replace_closed_streams()
+    _ignore_hostile_sizes()
     try:
         code: object = app(sys.argv[1:] or ["--help"], prog_name="runner", standalone_mode=False)
         sys.stdout.flush()
@@ -154,8 +155,20 @@ def _fail_by_defect(error: Exception) -> NoReturn:
     _fail(f"a defect in runner: {type(error).__name__}; its traceback is in {_log_defect()}", 3)
 
 
+def _ignore_hostile_sizes() -> None:
+    """Forget sizes of the terminal that are no numbers, which Rich does not check, or that no terminal has."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        text = os.environ.get(name, "")
+        if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
+            os.environ.pop(name, None)
+
+
 def _end_unwritten(error: OSError) -> NoReturn:
     """End after an error of the system, which may be where the output goes."""
+    if error.errno == errno.ENAMETOOLONG:
+        _fail(f"the path {str(error.filename)[:60]!r}… is too long; name a shorter one", 2)
+    if error.errno == errno.ENOENT and error.filename is None:  # as only os.getcwd() raises it
+        _fail("the working directory has been deleted; change to another one", 2)
     if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
         _fail_by_defect(error)
     # Python would complain once more when it flushes at exit.

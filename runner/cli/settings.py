@@ -84,10 +84,11 @@ def _with_folder(path: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from runner.model.toml import Document, NumberedTable
+    from runner.model.toml import Document, NumberedTable, read_bounded
 
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = read_bounded(file, f"the settings file {path}")
     except FileNotFoundError as error:
         if os.environ.get("RUNNER_SETTINGS"):
             raise UsageError(f"the settings file {path} named by RUNNER_SETTINGS does not exist") from error

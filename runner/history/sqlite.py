@@ -1,5 +1,6 @@
 """A history in a SQLite file."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,9 @@ _PRAGMAS = (
 _READERS_WAIT_MS = 1_000
 # How long another process may hold the lock under which the schema is created or upgraded.
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
+# Room for what is appended to a database's name: -journal, .daemon.lock, .before-0001 and the like.
+_LONGEST_SUFFIX = 16
+_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +47,23 @@ class SqliteFile:
 
     @classmethod
     def at(cls, text: str) -> "SqliteFile":
-        """Give the file that a person means by a path."""
-        # A link stays as it was named.
-        return cls(path=Path(os.path.abspath(os.path.expanduser(text))))  # noqa: PTH100, PTH111
+        """Return the file that a person means by a path.
+
+        Raises:
+            DatabaseUnusable: If the path leads in a circle, or is too long for the files beside it.
+        """
+        path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111  a link stays as it was named
+        for look, name in ((os.lstat, path + "." * _LONGEST_SUFFIX), (os.stat, path)):
+            try:
+                look(name)
+            except OSError as error:
+                if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:
+                    short = path if len(path) < _SHOWN_CHARACTERS else f"{path[:_SHOWN_CHARACTERS]}…"
+                    message = f"the database path {short!r} can't be used: {error.strerror}; choose another"
+                    raise DatabaseUnusable(message) from None
+            except ValueError:  # a NUL, which check refuses
+                pass
+        return cls(path=Path(path))
 
     def __str__(self) -> str:
         return str(self.path)

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 
 from runner.model.errors import UsageError
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
-from runner.model.toml import Document, NumberedTable, read_text, write_comment, write_key, write_value
+from runner.model.toml import Document, NumberedTable, read_bounded, read_text, write_comment, write_key, write_value
 from runner.runs.jobfields import DURATION, FIELDS, entries_of
 from runner.runs.registering import absolute_root, check_spec
 from runner.schedules.instants import find_clock_warning
@@ -94,7 +94,7 @@ def load_jobs(file: str, now: datetime) -> JobsFile:
     path = os.path.abspath(os.fsencode(file))  # noqa: PTH100
     try:
         with open(path, "rb") as opened:  # noqa: PTH123
-            data = opened.read()
+            data = read_bounded(opened, f"the file {file!r}")
     except OSError as error:
         raise UsageError(f"the file {file!r} can't be read: {error.strerror}; check its path") from None
     return read_jobs(file, data, os.path.dirname(path), now)  # noqa: PTH120
@@ -200,10 +200,14 @@ def _take_anchor(table: NumberedTable) -> datetime | None:
     value = table.take("anchor")
     if value is None:
         return None
-    if not isinstance(value, datetime) or value.tzinfo is None or not _FIRST_ANCHOR <= value < _LAST_ANCHOR:
+    try:
+        anchor = value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not None else None
+    except OverflowError:  # in UTC it lies outside the calendar
+        anchor = None
+    if anchor is None or not _FIRST_ANCHOR <= anchor < _LAST_ANCHOR:
         expected = "an instant from 1970 to 2099 with its offset and without quotes, such as 2026-01-01T00:00:00Z"
         raise table.wrong("anchor", expected, value)
-    return value.astimezone(UTC)
+    return anchor
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.model.bundled import bundled
 from runner.model.errors import UsageError
-from runner.model.toml import Table
+from runner.model.toml import Table, read_bounded
 from runner.samples.recipe import (
     MOST_FOLDERS,
     PLACEHOLDER,
@@ -60,7 +60,8 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 def _read(path: Path) -> Recipe:
     try:
-        entries = tomllib.loads(path.read_bytes().decode())
+        with path.open("rb") as file:
+            entries = tomllib.loads(read_bounded(file, f"the recipe {str(path)!r}").decode())
     except OSError as error:
         raise UsageError(f"cannot read the recipe {str(path)!r}: {error.strerror}; check its path") from error
     except (ValueError, RecursionError) as error:

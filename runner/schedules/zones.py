@@ -110,7 +110,7 @@ def _find_name(path: str) -> str:
     """Return the name of the zone whose file this is or equals; an empty text if there is none."""
     try:
         _, inside, name = os.path.realpath(path).rpartition("/zoneinfo/")
-        data = Path(path).read_bytes()
+        data = Path(path).read_bytes() if Path(path).is_file() else b""
     except (OSError, ValueError):
         return ""
     # Names of regions first, as others such as Japan are old.
