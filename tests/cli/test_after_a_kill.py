@@ -13,7 +13,7 @@ from conftest import Program, enlarge, freeze_trial
 @pytest.fixture
 def temporary(program: Program) -> Iterator[Path]:
     """Yield a short directory that is the program's directory for temporary files."""
-    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as directory:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as directory:
         program.environment["TMPDIR"] = directory
         yield Path(directory)
 

@@ -30,7 +30,7 @@ FOLLOW = (
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Yield a short directory that is this process's directory for temporary files."""
-    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as directory:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as directory:
         monkeypatch.setenv("TMPDIR", directory)
         monkeypatch.setattr(tempfile, "tempdir", None)
         yield Path(directory)
@@ -100,7 +100,7 @@ def test_the_next_start_removes_what_a_killed_runner_left(tmp_path: Path, tempor
     assert set() == semaphores(tmp_path)
 
 
-def test_names_that_resemble_leftovers_are_kept(tmp_path: Path, temporary: Path) -> None:
+def test_names_that_resemble_leftovers_are_kept(temporary: Path) -> None:
     with trial_directory() as mine:
         dead = Path(mine).name.split("-")
         dead[1] = "4194305"  # no process has this number
