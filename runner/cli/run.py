@@ -29,6 +29,10 @@ def run(
     verbose: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--verbose", "-v", help="Show the whole run as `runner show` does, not only a summary.")
     ] = False,
+    accept_unmounted: Annotated[  # noqa: FBT002  a flag
+        bool,
+        typer.Option("--accept-unmounted", help="Take directories that were mount points for plain directories."),
+    ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
@@ -75,6 +79,7 @@ def run(
                     cause=Cause.MANUAL,
                     start_method=settings.start_method or DEFAULT_START_METHOD,
                     at_once=settings.runs_at_once,
+                    accept_unmounted=accept_unmounted,
                     watching=watching,
                 )
             except Busy as busy:

@@ -25,6 +25,7 @@ from _signal import SIGIO, SIGKILL, signal  # type: ignore[import-not-found]
 
 from runner.model.errors import ScanError
 from runner.scan.filesystems import find_filesystem
+from runner.scan.mounts import check_mounts, list_mounts
 from runner.scan.root import open_root
 from runner.strategies import load_strategy
 
@@ -111,11 +112,17 @@ class ScanTask:
 
     def carry_out(self, report: Report) -> Measured:
         """Scan from the root's path to the complete list; see :class:`Task`."""
-        strategy = load_strategy(self.strategy)
+        strategy, request = load_strategy(self.strategy), self.request
+        mounts = list_mounts(request.root, request.selection, request.mounts)
         began = time.perf_counter()
-        scan = strategy.scan(self.request, report)
+        scan = strategy.scan(request, report)
         wall_s = time.perf_counter() - began
-        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=scan.end)
+
+        def end() -> None:
+            scan.end()
+            check_mounts(scan.found, request.root, request.selection, request.mounts, mounts)
+
+        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=end)
 
 
 class LookTask:
