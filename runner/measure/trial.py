@@ -126,24 +126,31 @@ class ScanTask:
 
 
 class LookTask:
-    """A look whether a tree can be scanned, which says why not before it is begun.
+    """A look whether trees can be scanned, which tells for each its file system, and why it can't be or None.
 
     Args:
-        root: Absolute path of the folder.
+        roots: Absolute paths of the directories; each counts as a directory read once it has answered.
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("roots",)
 
-    def __init__(self, root: bytes) -> None:
-        self.root = root
+    def __init__(self, roots: tuple[bytes, ...]) -> None:
+        self.roots = roots
 
     def prepare(self) -> str:
-        """Look at the root; see :class:`Task`."""
-        return look_at_root(self.root)
+        """Prepare nothing; see :class:`Task`."""
+        return ""
 
-    def carry_out(self, report: Report) -> Measured:  # noqa: ARG002  nothing is left to do
-        """Do nothing; see :class:`Task`."""
-        return Measured(wall_s=0.0, startup_s=0.0, result=None, end=_nothing_to_end)
+    def carry_out(self, report: Report) -> Measured:
+        """Look at the roots; see :class:`Task`."""
+        looked: list[tuple[str, str | None]] = []
+        for root in self.roots:
+            try:
+                looked.append((look_at_root(root), None))
+            except ScanError as error:
+                looked.append(("", str(error)))
+            report(1, 0, 0)
+        return Measured(wall_s=0.0, startup_s=0.0, result=looked, end=_nothing_to_end)
 
 
 class ExistsTask:

@@ -28,6 +28,7 @@ from runner.model.runs import Cache, Cause, Difference, Environment, Execution, 
 from runner.model.subject import note_run
 from runner.model.units import format_count
 from runner.runs.caches import cache_file
+from runner.runs.looking import tell_waiting
 from runner.runs.order import choose_order
 from runner.runs.turns import Watching, keeping, locked_from, take_turn
 from runner.scan.snapshot import Snapshot, differing_paths
@@ -228,12 +229,13 @@ def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Wat
     filesystem = ""
     for position, strategy in enumerate(order, start=1):
         watching.on_strategy(strategy, position)
+        following = tell_waiting(watching, [request.root])
         try:
             outcome = carry_out(
                 ScanTask(strategy=strategy, request=request),
                 timeout_s=job.spec.timeout_s,
-                stop=watching.stop,
-                on_progress=watching.on_progress,
+                stop=following.stop,
+                on_progress=following.on_progress,
             )
         except ScanError as error:
             outcome = Outcome(status=Status.FAILED, message=str(error))
