@@ -29,6 +29,11 @@ def run(
     verbose: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--verbose", "-v", help="Show the whole run as `runner show` does, not only a summary.")
     ] = False,
+    accept_unmounted: Annotated[  # noqa: FBT002  a flag
+        bool,
+        typer.Option("--accept-unmounted", help="Take directories that were mount points for plain directories."),
+    ] = False,
+    timeout: options.Timeout = None,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
@@ -43,8 +48,10 @@ def run(
 
     runner run docs --format json
     """
+    from dataclasses import replace
     from datetime import UTC, datetime
 
+    from runner.cli.choices import parse_timeout
     from runner.cli.history import show_run
     from runner.cli.progress import shown_progress
     from runner.history.recording import Busy
@@ -65,8 +72,11 @@ def run(
         typer.echo(f"note: {told}; `runner remove {name}` removes it", err=True)
 
     remove_leftovers()  # first: a process that is left may hold locks
-    with options.opened(db, creating=lambda: names_folder(target)) as (database, settings):
-        job = find_or_add(database, target, datetime.now(UTC), note)
+    timeout_s = parse_timeout(timeout or "none")
+    with options.opened(db, creating=lambda: names_folder(target, timeout_s)) as (database, settings):
+        job = find_or_add(database, target, datetime.now(UTC), note, timeout_s)
+        if timeout is not None:
+            job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt()
         with shown_progress(last[0].directories if last else None, interrupt) as watching, about(job.spec.name):
@@ -77,6 +87,7 @@ def run(
                     cause=Cause.MANUAL,
                     start_method=settings.start_method or DEFAULT_START_METHOD,
                     at_once=settings.runs_at_once,
+                    accept_unmounted=accept_unmounted,
                     watching=watching,
                 )
             except Busy as busy:

@@ -57,9 +57,11 @@ def schedule(
 
     runner schedule /srv/wiki --every 1h --notify 'failure=mail -s "the scan of the wiki fails" root'
     """
+    from dataclasses import replace
     from datetime import UTC, datetime
 
     from runner.cli.choices import Choices
+    from runner.cli.logs import warn_on_stderr
     from runner.history.jobs import add_job
     from runner.model.jobs import JobSpec
     from runner.render.text import printable
@@ -70,7 +72,6 @@ def schedule(
 
     now = datetime.now(UTC)
     plan = parse_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
-    root = check_root(directory)
     choices = Choices(
         pattern=pattern,
         exclude=exclude,
@@ -86,8 +87,10 @@ def schedule(
         notify=notify,
         catchup=catchup,
     )
-    base = JobSpec(name=default_name(root) if name is None else name, root=root, schedule=plan)
-    spec = check_spec(choices.apply(base))
+    spec = choices.apply(JobSpec(name=name or "", root=b"", schedule=plan))
+    warn_on_stderr()
+    root = check_root(directory, spec.timeout_s)
+    spec = check_spec(replace(spec, root=root, name=default_name(root) if name is None else name))
     doubts = find_doubts(spec)
     with options.opened(db, creating=True) as (database, _):
         job = add_job(database, spec, now)

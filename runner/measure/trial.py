@@ -26,6 +26,7 @@ from _signal import SIGIO, SIGKILL, signal  # type: ignore[import-not-found]
 
 from runner.model.errors import ScanError, is_condition, ran_short, reason_of
 from runner.scan.filesystems import find_filesystem
+from runner.scan.mounts import check_mounts, list_mounts
 from runner.scan.root import open_root
 from runner.strategies import load_strategy
 
@@ -112,32 +113,47 @@ class ScanTask:
 
     def carry_out(self, report: Report) -> Measured:
         """Scan from the root's path to the complete list; see :class:`Task`."""
-        strategy = load_strategy(self.strategy)
+        strategy, request = load_strategy(self.strategy), self.request
+        mounts = list_mounts(request.root, request.selection, request.mounts)
         began = time.perf_counter()
-        scan = strategy.scan(self.request, report)
+        scan = strategy.scan(request, report)
         wall_s = time.perf_counter() - began
-        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=scan.end)
+
+        def end() -> None:
+            scan.end()
+            check_mounts(scan.found, request.root, request.selection, request.mounts, mounts)
+
+        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=end)
 
 
 class LookTask:
-    """A look whether a tree can be scanned, which says why not before it is begun.
+    """A look whether trees can be scanned, which tells for each its file system, and why it can't be or None.
 
     Args:
-        root: Absolute path of the folder.
+        roots: Absolute paths of the directories; each counts as a directory read once it has answered.
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("roots",)
 
-    def __init__(self, root: bytes) -> None:
-        self.root = root
+    def __init__(self, roots: tuple[bytes, ...]) -> None:
+        self.roots = roots
 
     def prepare(self) -> str:
-        """Look at the root; see :class:`Task`."""
-        return look_at_root(self.root)
+        """Prepare nothing; see :class:`Task`."""
+        return ""
 
-    def carry_out(self, report: Report) -> Measured:  # noqa: ARG002  nothing is left to do
-        """Do nothing; see :class:`Task`."""
-        return Measured(wall_s=0.0, startup_s=0.0, result=None, end=_nothing_to_end)
+    def carry_out(self, report: Report) -> Measured:
+        """Look at the roots; see :class:`Task`."""
+        looked: list[tuple[str, str | None]] = []
+        for root in self.roots:
+            try:
+                looked.append((look_at_root(root), None))
+            except ScanError as error:
+                if is_condition(error.__cause__):
+                    raise
+                looked.append(("", str(error)))
+            report(1, 0, 0)
+        return Measured(wall_s=0.0, startup_s=0.0, result=looked, end=_nothing_to_end)
 
 
 class ExistsTask:
