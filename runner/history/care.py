@@ -16,6 +16,12 @@ def size_bytes(database: Reader) -> int:
         return database.location.size_bytes(connection)
 
 
+def find_blocker(database: Reader) -> str | None:
+    """Find who keeps runs from starting by a lock; a line about it, or None."""
+    with database.read() as connection:
+        return database.location.find_blocker(connection)
+
+
 def compact(database: Database) -> str | None:
     """Give the room that was freed back to the file system; others wait meanwhile.
 

@@ -37,6 +37,10 @@ class DaemonLock(Protocol):
         """Let go of it."""
         ...
 
+    def find_holder(self) -> str:
+        """Find the other process that holds it, such as ``process 123 (name)``; empty if that is not known."""
+        ...
+
 
 class RunLock(Protocol):
     """What each process holds that carries something out, beside others."""
@@ -101,7 +105,8 @@ class Location(Protocol):
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose transactions write if their connection has the option ``runner_writes``.
 
-        With ``runner_waits_s`` they wait so long for another one.
+        With ``runner_gives_up`` they wait for another one only until that returns true, and with ``runner_waits_s``
+        no longer than that for any other lock.
 
         One that writes has the database to itself from its beginning, and is on the disk when it is committed; any
         other sees one state of the database throughout.
@@ -149,6 +154,10 @@ class Location(Protocol):
 
     def find_readers(self, engine: Engine) -> list[str]:
         """Find who else reads the database at this moment, as far as that can be told."""
+        ...
+
+    def find_blocker(self, connection: Connection) -> str | None:
+        """Find who keeps runs from starting by a lock; a line about it, or None."""
         ...
 
     def find_reader_warning(self) -> str | None:
@@ -265,7 +274,7 @@ class Database:
     def hurry(self, within_s: float) -> None:
         """Let everything that is still to be written wait for others until one deadline, the earliest that is set.
 
-        What waits already goes on to wait. What comes later than that is still tried, but waits for nobody.
+        What comes later than that is still tried, but waits for nobody.
         """
         give_up_s = time.monotonic() + within_s
         self._give_up_s = give_up_s if self._give_up_s is None else min(self._give_up_s, give_up_s)
@@ -295,7 +304,7 @@ class Database:
         """
         self.location.refuse_writing()
         with self.explaining(), self.engine.connect() as connection:
-            writing = connection.execution_options(runner_writes=True)
+            writing = connection.execution_options(runner_writes=True, runner_gives_up=self.is_late)
             if self._give_up_s is not None:
                 waits_s = min(max(0.0, self._give_up_s - time.monotonic()), BUSY_TIMEOUT_S)
                 writing = writing.execution_options(runner_waits_s=waits_s)

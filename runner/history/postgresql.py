@@ -1,15 +1,18 @@
 """A history in a PostgreSQL database."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from runner.history.serverlocks import NoLock, SessionLock
+from runner.history.serverlocks import WRITES_CLASS, WRITES_LOCK, NoLock, SessionLock, find_holders
+from runner.history.waiting import wait_for_lock
 from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
 
 if TYPE_CHECKING:
@@ -17,13 +20,15 @@ if TYPE_CHECKING:
 
     import psycopg
 
+_log = logging.getLogger(__name__)
+
 # Parameters of a URL that say where a database is; of the others, some are secret.
 _SHOWN = frozenset({"host", "port", "service", "options"})
 _SECRET = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
 # A server that does not answer at all is waited for no longer than this.
 _CONNECT_TIMEOUT_S = 15
-# Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
-_WRITES_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"runw", "big"))
+# Who writes for longer keeps others waiting that they notice it.
+_WRITES_FOR_S = 1.0
 # More rows than this at once are changed by way of a temporary table, which is not worth its making for fewer.
 _FEW = 1_000
 # So long readers are waited for when room is given back; a longer one does not end soon.
@@ -135,7 +140,7 @@ class PostgresqlDatabase:
             connection.autocommit = False
 
         event.listen(engine, "connect", prepare)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", partial(_begin, busy_timeout_s))
         return engine
 
     def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
@@ -269,6 +274,11 @@ class PostgresqlDatabase:
             )
             return [f"process {pid} ({name})" for pid, name in rows]
 
+    def find_blocker(self, connection: Connection) -> str | None:
+        """Find who keeps runs from starting by the lock of what writes; a line about it, or None."""
+        holders = find_holders(connection, WRITES_CLASS, _WRITES_FOR_S)
+        return f"{holders} keeps the database locked" if holders else None
+
     def find_reader_warning(self) -> None:
         """Find nothing: the server keeps its own logs in bounds."""
 
@@ -304,15 +314,29 @@ def _update_sql(keys: Sequence[Column[Any]], changed: Sequence[Column[Any]], sou
     return f"UPDATE {table} SET {new} FROM {source} WHERE {same}"  # noqa: S608  names of this schema
 
 
-def _begin(connection: Connection) -> None:
+def _begin(busy_timeout_s: float, connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("runner_alone", False):
         return
-    if options.get("runner_writes", False):
-        waits_s = options.get("runner_waits_s")
-        if waits_s is not None:  # none at all would be to wait for ever
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
-        # What a statement sees was committed before it began, and nobody else commits from here on.
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{_WRITES_LOCK}")
-    else:
+    if not options.get("runner_writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return
+    waits_s = options.get("runner_waits_s")
+    if waits_s is not None:  # none at all would be to wait for ever
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
+
+    def take() -> None:
+        # What a statement sees was committed before it began, and nobody else commits from here on.
+        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock{WRITES_LOCK}").scalar_one():
+            raise BlockingIOError
+
+    def report() -> None:
+        holders = find_holders(connection, WRITES_CLASS) or "another program"
+        _log.warning("waiting for the database %s, locked by %s", connection.engine.url.database, holders)
+
+    # The server's own wait would neither report nor end when this process is to end.
+    try:
+        wait_for_lock(take, within_s=busy_timeout_s, on_wait=report, give_up=options.get("runner_gives_up", bool))
+    except BlockingIOError:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{WRITES_LOCK}")

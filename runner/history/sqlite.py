@@ -2,31 +2,29 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
+from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, insert, update
 from sqlalchemy.pool import StaticPool
 
-from runner.history.filelocks import DaemonLockFile, RunLockFile, directory_lock
+from runner.history.filelocks import DaemonLockFile, RunLockFile, UpgradeLockFile
 from runner.history.sqlite_errors import explain, lacking, refusal
-from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, is_large, wal_bytes
+from runner.history.sqlite_transactions import driver_of, prepare_engine
+from runner.history.walfile import find_readers, find_writers, is_large, wal_bytes
 from runner.model.errors import DatabaseUnusable, HistoryError
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
-_PRAGMAS = (
-    "foreign_keys = ON",
-    "synchronous = FULL",
-    "temp_store = MEMORY",
-    f"journal_size_limit = {WAL_LIMIT_BYTES}",
-)
 # So long readers are waited for when room is given back; a longer one does not end soon.
 _READERS_WAIT_MS = 1_000
+# Who writes for longer keeps others waiting that they notice it.
+_WRITES_FOR_S = 1.0
 # How long another process may hold the lock under which the schema is created or upgraded.
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
 
@@ -131,14 +129,11 @@ class SqliteFile:
     def upgrade_lock(self) -> AbstractContextManager[None]:
         """Keep others from upgrading the schema meanwhile.
 
-        The lock is on the directory, so that no file is left behind and the database itself is never opened beside
-        SQLite, which would drop SQLite's own locks.
-
         Raises:
-            HistoryError: If another process holds it for too long.
-            DatabaseUnusable: If the directory can't be opened, or its file system has no locks.
+            HistoryError: If another process holds the lock for too long.
+            DatabaseUnusable: If the lock can't be taken.
         """
-        return directory_lock(self.path.parent, within_s=_UPGRADE_LOCK_TIMEOUT_S)
+        return UpgradeLockFile(self.path.resolve(), within_s=_UPGRADE_LOCK_TIMEOUT_S)
 
     @contextmanager
     def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
@@ -157,7 +152,7 @@ class SqliteFile:
         with engine.connect() as connection:
             # Rebuilding a table drops it, which with foreign keys on would delete what refers to it. Neither setting
             # can change within a transaction.
-            driver = _driver(connection)
+            driver = driver_of(connection)
             driver.execute("PRAGMA journal_mode = WAL")
             driver.execute("PRAGMA foreign_keys = OFF")
             writing = connection.execution_options(runner_writes=True)
@@ -220,6 +215,17 @@ class SqliteFile:
         """Find who else reads the database at this moment."""
         return find_readers(self.path.resolve())
 
+    def find_blocker(self, _connection: Connection) -> str | None:
+        """Find who keeps runs from starting, by a lock of runs or of the database; a line about it, or None."""
+        if (blocker := self.run_lock_file().find_blocker()) is not None:
+            return blocker
+        real = self.path.resolve()
+        writers = find_writers(real)
+        if writers:
+            time.sleep(_WRITES_FOR_S)
+        same = [one for one in find_writers(real) if one in writers]
+        return f"{', '.join(same)} keeps the database locked" if same else None
+
     def find_reader_warning(self) -> str | None:
         """Find a long-running reader beside which the -wal file has grown; a line about it, or None."""
         real = self.path.resolve()
@@ -255,7 +261,7 @@ class SqliteFile:
             unfinished.unlink(missing_ok=True)  # left by a copy that was killed
             os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             with engine.connect() as connection, closing(sqlite3.connect(unfinished)) as copy:
-                _driver(connection).backup(copy)
+                driver_of(connection).backup(copy)
             unfinished.rename(target)
         except (sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -267,6 +273,10 @@ class SqliteFile:
 
     def run_lock(self) -> RunLockFile:
         """Give the lock of a run or a calibration, the same by whatever links the database is reached."""
+        return self.run_lock_file()
+
+    def run_lock_file(self) -> RunLockFile:
+        """Return that lock, also where the database can only be read."""
         return RunLockFile(self.path.resolve())
 
     def is_deserted(self) -> bool:
@@ -282,12 +292,6 @@ def _table_of(columns: Sequence[Column[Any]]) -> Table:
     table = columns[0].table
     assert isinstance(table, Table)  # noqa: S101  nothing else is written to
     return table
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  the engine is SQLite's
-    return driver
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -309,31 +313,3 @@ class NoFile(SqliteFile):
             writing = connection.execution_options(runner_writes=True)
             with writing.begin():
                 yield writing
-
-
-def prepare_engine(engine: Engine) -> Engine:
-    """Set up an engine whose transactions begin explicitly."""
-    event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver would begin transactions by its own rules, and none at all for reading.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        for pragma in _PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-    finally:
-        cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("runner_alone", False):
-        return
-    waits_s = connection.get_execution_options().get("runner_waits_s")
-    if waits_s is not None:
-        _driver(connection).execute(f"PRAGMA busy_timeout = {round(waits_s * 1000)}")
-    writes = connection.get_execution_options().get("runner_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

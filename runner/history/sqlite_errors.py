@@ -31,7 +31,7 @@ def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: P
         case sqlite3.SQLITE_CORRUPT:
             return HistoryError(f"{where} is damaged; stop the daemon and put a backup in its place")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
-            return _find_shortage(path, where) or _otherwise(path, where, error)
+            return find_shortage(path, where) or _otherwise(path, where, error)
         case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return _not_permitted(where)
         case _:
@@ -46,7 +46,7 @@ def _not_permitted(where: str) -> HistoryError:
     return DatabaseUnusable(f"{where} can't be opened; check its path and permissions, or choose another with --db")
 
 
-def _find_shortage(path: Path, where: str) -> HistoryError | None:
+def find_shortage(path: Path, where: str) -> HistoryError | None:
     """Find a shortage that SQLite does not report as such: no space or inodes for a file beside the database."""
     folder = path.resolve().parent
     try:
@@ -69,7 +69,7 @@ def refusal(error: BaseException) -> type[HistoryError]:
 
 def lacking(path: Path) -> type[HistoryError]:
     """Return the kind of error for a path at which SQLite failed: a condition of the machine, or a wrong path."""
-    return HistoryError if _find_shortage(path, "") is not None else DatabaseUnusable
+    return HistoryError if find_shortage(path, "") is not None else DatabaseUnusable
 
 
 def _otherwise(path: Path, where: str, error: BaseException | None) -> HistoryError:
