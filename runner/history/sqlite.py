@@ -1,10 +1,9 @@
 """A history in a SQLite file."""
 
 import os
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ from typing import Any
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, insert, update
 from sqlalchemy.pool import StaticPool
 
+from runner.history.backup import copy_file
 from runner.history.filelocks import DaemonLockFile, RunLockFile, UpgradeLockFile
-from runner.history.sqlite_errors import explain, lacking, refusal
+from runner.history.sqlite_errors import explain, refusal
 from runner.history.sqlite_transactions import driver_of, prepare_engine
 from runner.history.walfile import find_readers, find_writers, is_large, wal_bytes
 from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.model.links import ForeignLink, open_parent
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
@@ -87,14 +88,19 @@ class SqliteFile:
 
     def _refuse_planted_links(self) -> None:
         """Refuse links through which SQLite would create or write a file elsewhere."""
-        if not self.path.exists() and self.path.is_symlink() and self.path.lstat().st_uid != os.geteuid():
-            raise DatabaseUnusable(
-                f"the database path {self.path} is another user's link to a file that does not exist; name that file"
-            )
+        try:
+            with open_parent(os.fspath(self.path), follow=True):
+                pass
+        except ForeignLink as error:
+            raise DatabaseUnusable(f"the database path {self.path} can't be used: {error.strerror}") from None
+        except OSError:
+            pass  # what it is that keeps it from being opened is said by who opens it
         real = self.path.resolve()
         for beside in (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm", "-journal")):
             if beside.is_symlink():
                 raise DatabaseUnusable(f"{beside} is a symbolic link, which SQLite never creates; remove it")
+            if os.path.lexists(beside) and not (beside.is_file() and beside.stat().st_nlink == 1):
+                raise DatabaseUnusable(f"{beside} is not a regular file of its own; remove it")
 
     def exists(self) -> bool:
         """Whether there is a file."""
@@ -254,22 +260,7 @@ class SqliteFile:
         Raises:
             DatabaseUnusable: If there is something at *target* already, or it can't be written.
         """
-        unfinished = target.with_name(target.name + ".partial")
-        try:
-            if os.path.lexists(target):  # a link that leads nowhere as well
-                raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
-            unfinished.unlink(missing_ok=True)  # left by a copy that was killed
-            os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            with engine.connect() as connection, closing(sqlite3.connect(unfinished)) as copy:
-                driver_of(connection).backup(copy)
-            unfinished.rename(target)
-        except (sqlite3.Error, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            lacks = refusal(error) if isinstance(error, OSError) else lacking(target)
-            raise lacks(f"the backup {target} can't be written: {reason}") from error
-        finally:
-            with suppress(OSError):  # there is none, or there can be none
-                unfinished.unlink()
+        copy_file(engine, target)
 
     def run_lock(self) -> RunLockFile:
         """Give the lock of a run or a calibration, the same by whatever links the database is reached."""
