@@ -48,16 +48,21 @@ def upgrade(db: options.Db = None) -> None:
 def check(db: options.Db = None) -> None:
     """Check the database: its pages, its references, its intervals; exits with 1 when something is wrong.
 
+    Also notes which of its files and directories others have access to.
+
     [bold]Example[/bold]
 
     runner db check
     """
     from runner.history.care import find_faults
+    from runner.render.text import harmless
 
     with options.answering(db) as view:
         options.require(view)
         faults = find_faults(view)
         options.warn_of_readers(view)
+        for line in view.location.find_wide_modes():
+            typer.echo(f"note: {harmless(line)}", err=True)
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
         if faults:

@@ -179,7 +179,7 @@ def _log_defect() -> str:
     import platformdirs
 
     from runner.model.links import create_file, open_parent
-    from runner.render.secrets import scrub
+    from runner.model.secrets import scrub
 
     path = platformdirs.user_log_path("runner") / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     try:

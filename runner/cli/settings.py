@@ -8,8 +8,8 @@ from typing import Any
 
 from runner.model.errors import HistoryError, UsageError, is_condition
 from runner.model.links import open_parent
+from runner.model.secrets import keep_secret
 from runner.model.units import parse_duration
-from runner.render.secrets import keep_secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

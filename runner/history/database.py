@@ -22,6 +22,11 @@ _MISSPELT = re.compile(
     r"|(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=)",  # libpq's key = value
     re.IGNORECASE,
 )
+# It is never shown: what would be a password in it can't be told from the rest.
+_NO_URL = (
+    "the database is a misspelt URL or a connection string; write postgresql://USER@HOST/NAME, "
+    "or ./ before the path of a file"
+)
 # How long a statement waits for another process's transaction.
 BUSY_TIMEOUT_S = 15
 
@@ -164,6 +169,10 @@ class Location(Protocol):
         """Find a long-running reader that keeps the database from shrinking; a line about it, or None."""
         ...
 
+    def find_wide_modes(self) -> list[str]:
+        """Find what others than its owner have access to; one line for each."""
+        ...
+
     def find_damage(self, connection: Connection) -> list[str]:
         """Look for what the database itself should never have let come about."""
         ...
@@ -199,11 +208,7 @@ def locate(text: str) -> Location:
         raise DatabaseUnusable("a database in memory would forget everything; give the path of a file")
     if "://" not in text:
         if _MISSPELT.match(text):
-            # Never shown: what would be a password in it can't be told from the rest.
-            raise DatabaseUnusable(
-                "the database is a misspelt URL or a connection string; write postgresql://USER@HOST/NAME, "
-                "or ./ before the path of a file"
-            )
+            raise DatabaseUnusable(_NO_URL)
         return SqliteFile.at(text)
     try:
         url = make_url(text)
@@ -214,6 +219,8 @@ def locate(text: str) -> Location:
         # The rest of the password would be taken for the server's name, and shown.
         raise DatabaseUnusable("the database URL has an @ too many; write the one in its password as %40")
     if backend == "postgresql":
+        if re.search(":.*@", url.database or ""):  # three slashes before a user and a password
+            raise DatabaseUnusable(_NO_URL)
         return PostgresqlDatabase(url=url)
     if backend != "sqlite":
         raise DatabaseUnusable(

@@ -1,6 +1,8 @@
 """A history in a PostgreSQL database."""
 
 import logging
+import re
+import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -37,6 +39,12 @@ _READERS_WAIT_MS = 1_000
 _SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
 # What the driver's errors begin with while there is no connection yet; the rest may be in the server's language.
 _CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
+# What a server says of a wrong URL when it refuses a connection, of which no code is known. All else it may say, such as
+# too many connections, or a server that starts or stops, may pass.
+_WRONG = re.compile(
+    r"authentication failed|does not exist|pg_hba\.conf|permission denied|not permitted|no password|invalid|unrecognized"
+    r"|not currently accepting connections|unsupported"
+)
 # The server would else keep the locks of a machine that has gone for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 # Nor would this side notice that the server's machine has gone. Seconds, but the last: milliseconds.
@@ -164,11 +172,17 @@ class PostgresqlDatabase:
                 )
             case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
                 # A name that nobody knows is more likely wrong than a server that does not answer.
-                refusal = DatabaseUnusable if line.startswith("failed to resolve") else HistoryError
+                unknown = line.startswith("failed to resolve") and f"[Errno {socket.EAI_AGAIN}]" not in line
+                refusal = DatabaseUnusable if unknown else HistoryError
                 return refusal(f"{where} can't be reached: {reason}; start its server, or choose another")
+            case None if line.startswith(_CONNECTING) and not _WRONG.search(reason):
+                reason = reason.removeprefix("FATAL:").strip()
+                return HistoryError(f"{where} can't be reached now: {reason}; try again later")
             case None if line.startswith(_CONNECTING) or isinstance(error, psycopg.ProgrammingError):
                 reason = reason.removeprefix("FATAL:").strip()
                 return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")
+            case "53300" | "53200" | "53400":
+                return HistoryError(f"{where} lacks resources now: {reason}; try again later")
             case state if state in _SHUT_DOWN or (not state and isinstance(error, psycopg.OperationalError)):
                 return HistoryError(f"{where} can't be reached any more: {reason}; try again when its server is back")
             case _:
@@ -281,6 +295,10 @@ class PostgresqlDatabase:
 
     def find_reader_warning(self) -> None:
         """Find nothing: the server keeps its own logs in bounds."""
+
+    def find_wide_modes(self) -> list[str]:
+        """Find nothing: the server's files are its own."""
+        return []
 
     def find_damage(self, _connection: Connection) -> list[str]:
         """Find nothing: the server keeps references itself, and has tools of its own for its pages."""

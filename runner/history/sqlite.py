@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, insert, update
@@ -242,6 +243,19 @@ class SqliteFile:
             f"the file {real.name}-wal has grown to {format_bytes(wal_bytes(real))}, as "
             f"{readers or 'another program'} keeps reading an old state; it shrinks after that has ended"
         )
+
+    def find_wide_modes(self) -> list[str]:
+        """Find what others than the owner have access to: the database, what is beside it, its directory."""
+        real = self.path.resolve()
+        beside = sorted(
+            path for path in real.parent.iterdir() if path.name.startswith((f"{real.name}-", f"{real.name}."))
+        )
+        lines = []
+        for path, closed in ((real.parent, 0o700), (real, 0o600), *((path, 0o600) for path in beside)):
+            mode = S_IMODE(path.stat().st_mode) if path.exists() else closed
+            if mode & 0o077:
+                lines.append(f"others have access to {path} (mode {mode:04o}); close it by `chmod {closed:o}`")
+        return lines
 
     def find_damage(self, connection: Connection) -> list[str]:
         """Look for damaged pages and for rows that refer to nothing; one line for each."""
