@@ -107,7 +107,7 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
         raise UsageError(f"no service is installed at {path}; there is nothing to remove")
     what = f"the service's file {path}"
     try:
-        if not _is_file(path) or not is_own(path.read_bytes()):
+        if path.is_symlink() or path.is_fifo() or not is_own(path.read_bytes()):
             raise UsageError(f"{path} is not what `runner service install` writes; look at it, then remove it yourself")
         # As `systemctl disable` would, which refuses to when the unit is gone.
         beside = [*path.parent.glob("*"), *path.parent.glob("*/*")]

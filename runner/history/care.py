@@ -38,6 +38,12 @@ def compact(database: Database) -> str | None:
         return ", ".join(database.location.find_readers(database.engine)) or "another program"
 
 
+def trim(database: Database) -> None:
+    """Give back what the log of changes takes beyond its bounds, unless others use it now."""
+    with database.explaining():
+        database.location.trim(database.engine)
+
+
 def copy_database(database: Database, target: Path) -> None:
     """Copy a database in use, consistently, into a file that does not exist yet.
 

@@ -157,6 +157,10 @@ class Location(Protocol):
         """Return freed space to the file system while others wait; False if readers prevent it."""
         ...
 
+    def trim(self, engine: Engine) -> None:
+        """Give back what a log of changes takes beyond its bounds, unless others use it now; waits for nobody."""
+        ...
+
     def find_readers(self, engine: Engine) -> list[str]:
         """Find who else reads the database at this moment, as far as that can be told."""
         ...

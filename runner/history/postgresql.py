@@ -1,8 +1,6 @@
 """A history in a PostgreSQL database."""
 
 import logging
-import re
-import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -13,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from runner.history.postgresql_errors import explain
 from runner.history.serverlocks import WRITES_CLASS, WRITES_LOCK, NoLock, SessionLock, find_holders
 from runner.history.waiting import wait_for_lock
-from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
+from runner.model.errors import DatabaseUnusable, HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,16 +34,6 @@ _WRITES_FOR_S = 1.0
 _FEW = 1_000
 # So long readers are waited for when room is given back; a longer one does not end soon.
 _READERS_WAIT_MS = 1_000
-# admin_shutdown, crash_shutdown, cannot_connect_now.
-_SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
-# What the driver's errors begin with while there is no connection yet; the rest may be in the server's language.
-_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
-# What a server says of a wrong URL when it refuses a connection, of which no code is known. All else it may say, such as
-# too many connections, or a server that starts or stops, may pass.
-_WRONG = re.compile(
-    r"authentication failed|does not exist|pg_hba\.conf|permission denied|not permitted|no password|invalid|unrecognized"
-    r"|not currently accepting connections|unsupported"
-)
 # The server would else keep the locks of a machine that has gone for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 # Nor would this side notice that the server's machine has gone. Seconds, but the last: milliseconds.
@@ -151,42 +140,9 @@ class PostgresqlDatabase:
         event.listen(engine, "begin", partial(_begin, busy_timeout_s))
         return engine
 
-    def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
+    def explain(self, error: BaseException | None) -> HistoryError:
         """Say in one line what a driver's error means for a person."""
-        import psycopg
-
-        # Of several addresses that were tried, the first; what is said before its reason stands in the URL.
-        line = (str(error).splitlines() or [""])[0]
-        reason = line.rpartition(" failed: ")[2]
-        where = f"the database {self}"
-        match getattr(error, "sqlstate", None):
-            case "55P03":
-                return HistoryError(f"{where} is locked by another program; try again when that has finished")
-            case "53100":
-                return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
-            case "25006":
-                return NotWritable(f"{where} is read-only: {reason}; make it writable, or choose another")
-            case "42501":
-                return NotWritable(
-                    f"{where} is closed or read-only to this user: {reason}; ask for the right to, or choose another"
-                )
-            case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
-                # A name that nobody knows is more likely wrong than a server that does not answer.
-                unknown = line.startswith("failed to resolve") and f"[Errno {socket.EAI_AGAIN}]" not in line
-                refusal = DatabaseUnusable if unknown else HistoryError
-                return refusal(f"{where} can't be reached: {reason}; start its server, or choose another")
-            case None if line.startswith(_CONNECTING) and not _WRONG.search(reason):
-                reason = reason.removeprefix("FATAL:").strip()
-                return HistoryError(f"{where} can't be reached now: {reason}; try again later")
-            case None if line.startswith(_CONNECTING) or isinstance(error, psycopg.ProgrammingError):
-                reason = reason.removeprefix("FATAL:").strip()
-                return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")
-            case "53300" | "53200" | "53400":
-                return HistoryError(f"{where} lacks resources now: {reason}; try again later")
-            case state if state in _SHUT_DOWN or (not state and isinstance(error, psycopg.OperationalError)):
-                return HistoryError(f"{where} can't be reached any more: {reason}; try again when its server is back")
-            case _:
-                return HistoryError(f"{where} can't be used: {reason}")
+        return explain(f"the database {self}", error)
 
     def upgrade_lock(self) -> AbstractContextManager[object]:
         """Lock nothing: a writing transaction is alone, and Alembic asks for the revision within it."""
@@ -278,6 +234,9 @@ class PostgresqlDatabase:
             finally:
                 connection.invalidate()  # its timeout is not that of the others
         return True
+
+    def trim(self, _engine: Engine) -> None:
+        """Do nothing: the server keeps its own logs in bounds."""
 
     def find_readers(self, engine: Engine) -> list[str]:
         """Find who else has a transaction open that may be waited for."""

@@ -16,8 +16,8 @@ from runner.history.backup import copy_file
 from runner.history.filelocks import DaemonLockFile, RunLockFile, UpgradeLockFile
 from runner.history.sqlite_errors import explain, refusal
 from runner.history.sqlite_transactions import driver_of, prepare_engine
-from runner.history.walfile import find_readers, find_writers, is_large, wal_bytes
-from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, find_writers, is_large, wal_bytes
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
 from runner.model.links import ForeignLink, open_parent
 from runner.model.units import format_bytes
 
@@ -85,6 +85,8 @@ class SqliteFile:
             raise DatabaseUnusable(f"the database path {path} is not a regular file; choose another with --db")
         self._refuse_planted_links()
         if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
+            if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+                raise NotWritable(f"the database's folder {path.parent} is read-only; choose another with --db")
             raise DatabaseUnusable(f"the database's folder {path.parent} can't be written to; choose another with --db")
 
     def _refuse_planted_links(self) -> None:
@@ -217,6 +219,16 @@ class SqliteFile:
             busy = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
             connection.invalidate()  # its timeout is not that of the others
             return not busy
+
+    def trim(self, engine: Engine) -> None:
+        """Cut the -wal file off where a long-running reader has let it grow; waits neither for readers nor writers."""
+        if wal_bytes(self.path.resolve()) <= WAL_LIMIT_BYTES:
+            return
+        with engine.connect() as connection:
+            alone = connection.execution_options(runner_alone=True)
+            alone.exec_driver_sql("PRAGMA busy_timeout = 0")
+            alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.invalidate()  # its timeout is not that of the others
 
     def find_readers(self, _engine: Engine) -> list[str]:
         """Find who else reads the database at this moment."""

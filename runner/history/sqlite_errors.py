@@ -8,6 +8,8 @@ from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, is_
 
 # SQLite needs a page of 32 KiB for its -shm file before it writes anything.
 _LEAST_BYTES = 64 * 1024
+# A database, its -wal, its -shm, and its directory.
+_DESCRIPTORS = 4
 
 
 def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
@@ -31,7 +33,7 @@ def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: P
         case sqlite3.SQLITE_CORRUPT:
             return HistoryError(f"{where} is damaged; stop the daemon and put a backup in its place")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
-            return find_shortage(path, where) or _otherwise(path, where, error)
+            return _find_lack_of_descriptors(where) or find_shortage(path, where) or _otherwise(path, where, error)
         case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return _not_permitted(where)
         case _:
@@ -44,6 +46,19 @@ def _full(where: str) -> HistoryError:
 
 def _not_permitted(where: str) -> HistoryError:
     return DatabaseUnusable(f"{where} can't be opened; check its path and permissions, or choose another with --db")
+
+
+def _find_lack_of_descriptors(where: str) -> HistoryError | None:
+    """Find a shortage of this process or of the machine that SQLite reports as a file that can't be opened."""
+    opened: list[int] = []
+    try:
+        opened.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_DESCRIPTORS))
+    except OSError as error:
+        return HistoryError(f"{where} can't be opened now: {error.strerror}; try again later")
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return None
 
 
 def find_shortage(path: Path, where: str) -> HistoryError | None:
