@@ -142,7 +142,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
         lateness_s = list_lateness(view, now - timedelta(days=1), _MOST_LATENESS)
         where = str(view.location)
         state = None if known is None else state_of(known, now)
-        blocker = find_blocker(view) if state is DaemonState.ALIVE else None
+        blocker = find_blocker(view, known.owner.pid) if known and state is DaemonState.ALIVE else None
         options.warn_of_readers(view)
     coming = [(at, job.spec.name) for job in jobs if (at := next_firing(job, now)) is not None]
     situation = Situation(

@@ -16,10 +16,10 @@ def size_bytes(database: Reader) -> int:
         return database.location.size_bytes(connection)
 
 
-def find_blocker(database: Reader) -> str | None:
-    """Find who keeps runs from starting by a lock; a line about it, or None."""
+def find_blocker(database: Reader, daemon_pid: int) -> str | None:
+    """Find who keeps a daemon from starting runs by a lock; a line about it, or None."""
     with database.read() as connection:
-        return database.location.find_blocker(connection)
+        return database.location.find_blocker(connection, daemon_pid)
 
 
 def compact(database: Database) -> str | None:

@@ -165,8 +165,8 @@ class Location(Protocol):
         """Find who else reads the database at this moment, as far as that can be told."""
         ...
 
-    def find_blocker(self, connection: Connection) -> str | None:
-        """Find who keeps runs from starting by a lock; a line about it, or None."""
+    def find_blocker(self, connection: Connection, daemon_pid: int) -> str | None:
+        """Find who keeps a daemon from starting runs by a lock; a line about it, or None."""
         ...
 
     def find_reader_warning(self) -> str | None:

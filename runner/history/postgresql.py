@@ -247,7 +247,7 @@ class PostgresqlDatabase:
             )
             return [f"process {pid} ({name})" for pid, name in rows]
 
-    def find_blocker(self, connection: Connection) -> str | None:
+    def find_blocker(self, connection: Connection, _daemon_pid: int) -> str | None:
         """Find who keeps runs from starting by the lock of what writes; a line about it, or None."""
         holders = find_holders(connection, WRITES_CLASS, _WRITES_FOR_S)
         return f"{holders} keeps the database locked" if holders else None

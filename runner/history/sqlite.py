@@ -234,7 +234,7 @@ class SqliteFile:
         """Find who else reads the database at this moment."""
         return find_readers(self.path.resolve())
 
-    def find_blocker(self, _connection: Connection) -> str | None:
+    def find_blocker(self, _connection: Connection, daemon_pid: int) -> str | None:
         """Find who keeps runs from starting, by a lock of runs or of the database; a line about it, or None."""
         if (blocker := self.run_lock_file().find_blocker()) is not None:
             return blocker
@@ -242,7 +242,8 @@ class SqliteFile:
         writers = find_writers(real)
         if writers:
             time.sleep(_WRITES_FOR_S)
-        same = [one for one in find_writers(real) if one in writers]
+        own = f"process {daemon_pid} "
+        same = [one for one in find_writers(real) if one in writers and not one.startswith(own)]
         return f"{', '.join(same)} keeps the database locked" if same else None
 
     def find_reader_warning(self) -> str | None:
