@@ -17,8 +17,6 @@ SLIPS = [
     "PostgreSQL://me:hunter2@127.0.0.1:1/db",
     "POSTGRES://me:hunter2@host/db",
     "postgres://me:hunter2@host/db",
-    "postgresql+psycopg2://me:hunter2@host/db",
-    "postgresql:// me:hunter2@host/db",
     " postgresql//me:hunter2@host/db",
     "host=db.example password=hunter2",
     "password = hunter2 host=db",
@@ -57,6 +55,12 @@ def test_a_misspelt_url_is_refused_and_never_shown(program: Program, source: str
         refuse(program, *command, *flag)
     refuse(program, "service", "print", "--system", *flag)
     assert before == {path.name for path in program.folder.iterdir()}
+
+
+@pytest.mark.parametrize("start", ["postgresql+psycopg2://me", "postgresql:// me"])
+def test_a_url_that_can_be_read_is_shown_without_its_password(program: Program, start: str) -> None:
+    for command in (["jobs"], ["status"], ["service", "print", "--user"]):
+        refuse(program, *command, "--db", f"{start}:hunter2@/db?host=/nowhere")
 
 
 def test_the_check_notes_modes_that_are_too_wide(program: Program, tree: Path) -> None:
