@@ -127,7 +127,7 @@ def _measure(
     from runner.runs.turns import Stopped
 
     try:
-        with shown_rounds(Interrupt()) as (watching, on_total):
+        with shown_rounds(Interrupt(database)) as (watching, on_total):
             return measure(
                 database,
                 root,

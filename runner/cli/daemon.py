@@ -128,7 +128,8 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     from runner.cli.output import write_document, write_table
     from runner.cli.upcoming import next_firing
     from runner.history.calibrations import list_calibrated_now
-    from runner.history.daemons import find_daemon, state_of
+    from runner.history.care import find_blocker
+    from runner.history.daemons import DaemonState, find_daemon, state_of
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_lateness, list_runs
     from runner.model.runs import Status
@@ -142,11 +143,14 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
         jobs = list_jobs(view)
         lateness_s = list_lateness(view, now - timedelta(days=1), _MOST_LATENESS)
         where = str(view.location)
+        state = None if known is None else state_of(known, now)
+        blocker = find_blocker(view, known.owner.pid) if known and state is DaemonState.ALIVE else None
         options.warn_of_readers(view)
     coming = [(at, job.spec.name) for job in jobs if (at := next_firing(job, now)) is not None]
     situation = Situation(
         daemon=known,
-        state=None if known is None else state_of(known, now),
+        state=state,
+        blocker=blocker,
         database=where,
         running=running,
         calibrated=calibrated,

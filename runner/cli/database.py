@@ -49,6 +49,8 @@ def upgrade(db: options.Db = None) -> None:
 def check(db: options.Db = None) -> None:
     """Check the database: its pages, its references, its intervals; exits with 1 when something is wrong.
 
+    Also notes which of its files and directories others have access to.
+
     [bold]Example[/bold]
 
     runner db check
@@ -60,6 +62,8 @@ def check(db: options.Db = None) -> None:
         options.require(view)
         faults = find_faults(view)
         options.warn_of_readers(view)
+        for line in view.location.find_wide_modes():
+            typer.echo(f"note: {harmless(line)}", err=True)
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
         if faults:

@@ -7,7 +7,6 @@ import re
 import sys
 import traceback
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -193,13 +192,21 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def _log_defect() -> Path:
+def _log_defect() -> str:
+    """Write the traceback into a file for this user alone; return its path."""
+    import tempfile
+
     import platformdirs
 
-    from runner.render.secrets import scrub
+    from runner.model.links import create_file, open_parent
+    from runner.model.secrets import scrub
 
-    folder = platformdirs.user_log_path("runner")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
-    path.write_text(scrub(traceback.format_exc()), encoding="utf-8", errors="backslashreplace")
-    return path
+    path = platformdirs.user_log_path("runner") / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    try:
+        with open_parent(os.fspath(path), create=True) as (directory, name):
+            descriptor, place = create_file(directory, name), str(path)
+    except OSError:
+        descriptor, place = tempfile.mkstemp(prefix="runner-defect-", suffix=".log")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(scrub(traceback.format_exc()))
+    return place

@@ -65,6 +65,7 @@ def run(
     from runner.runs.firing import fire
     from runner.runs.notifying import Notifier
     from runner.runs.registering import find_or_add, names_folder
+    from runner.runs.turns import Stopped
 
     def note(job: "Job") -> None:
         name = job.spec.name
@@ -78,7 +79,7 @@ def run(
         if timeout is not None:
             job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
-        interrupt = Interrupt()
+        interrupt = Interrupt(database)
         with shown_progress(last[0].directories if last else None, interrupt) as watching, about(job.spec.name):
             try:
                 run_id = fire(
@@ -92,6 +93,9 @@ def run(
                 )
             except Busy as busy:
                 raise ScanError(str(busy)) from busy
+            except Stopped as stopped:
+                typer.echo(f"{stopped}", err=True)
+                raise KeyboardInterrupt from None
             Notifier(database, show_record, interrupt).tell(job, run_id)
         with database.view() as view:
             finished = get_run(view, run_id)

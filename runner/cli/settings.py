@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.errors import HistoryError, UsageError, is_condition, reason_of
+from runner.model.links import open_parent
+from runner.model.secrets import keep_secret
 from runner.model.units import parse_duration
-from runner.render.secrets import keep_secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +75,8 @@ def default_database() -> Path:
 def _with_folder(path: Path) -> Path:
     folder = path.parent
     try:
-        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-            missing.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(exist_ok=True)  # which refuses what is no directory
+        with open_parent(os.fspath(path), create=True):
+            pass
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
         raise kind(f"the folder {folder} can't be made: {reason_of(error)}; choose a database with --db") from error

@@ -23,6 +23,7 @@ from runner.daemon.signals import hear
 from runner.daemon.supervisor import Supervisor
 from runner.daemon.unwritten import Unwritten
 from runner.daemon.workers import Firing, Workers
+from runner.history.care import trim
 from runner.history.daemons import find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import accounted_until, jobs_revision, list_jobs, set_back
@@ -252,6 +253,7 @@ class Daemon:
                 if now >= next_heartbeat and not stalled:
                     next_heartbeat = now + _HEARTBEAT_S
                     self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
+                    self._guarded(lambda: trim(self._database))
                 self._guarded(hold)
                 self._guarded(self._follow_clock)
                 self._guarded(self._follow)

@@ -1,6 +1,5 @@
 """What SQLite's errors mean: it says "disk I/O error" of a full disk, and "can't open" of a lack of inodes."""
 
-import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -9,6 +8,8 @@ from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, is_
 
 # SQLite needs a page of 32 KiB for its -shm file before it writes anything.
 _LEAST_BYTES = 64 * 1024
+# A database, its -wal, its -shm, and its directory.
+_DESCRIPTORS = 4
 
 
 def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
@@ -32,7 +33,7 @@ def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: P
         case sqlite3.SQLITE_CORRUPT:
             return HistoryError(f"{where} is damaged; stop the daemon and put a backup in its place")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
-            return _find_shortage(path, where) or _otherwise(path, where, error)
+            return _find_lack_of_descriptors(where) or find_shortage(path, where) or _otherwise(path, where, error)
         case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return _not_permitted(where)
         case _:
@@ -47,23 +48,21 @@ def _not_permitted(where: str) -> HistoryError:
     return DatabaseUnusable(f"{where} can't be opened; check its path and permissions, or choose another with --db")
 
 
-def _lacks_descriptors() -> bool:
-    """Return whether this process can't open as many files as SQLite needs for a database."""
-    held: list[int] = []
+def _find_lack_of_descriptors(where: str) -> HistoryError | None:
+    """Find a shortage of this process or of the machine that SQLite reports as a file that can't be opened."""
+    opened: list[int] = []
     try:
-        held.extend(os.open("/", os.O_RDONLY) for _ in range(4))
-    except OSError:
-        return True
+        opened.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_DESCRIPTORS))
+    except OSError as error:
+        return HistoryError(f"{where} can't be opened now: {reason_of(error)}; try again later")
     finally:
-        for descriptor in held:
+        for descriptor in opened:
             os.close(descriptor)
-    return False
+    return None
 
 
-def _find_shortage(path: Path, where: str) -> HistoryError | None:
-    """Find a shortage that SQLite does not report as such: no descriptors, space or inodes for a file beside it."""
-    if _lacks_descriptors():
-        return HistoryError(f"{where} can't be used: {os.strerror(errno.EMFILE)}; raise the limit and try again")
+def find_shortage(path: Path, where: str) -> HistoryError | None:
+    """Find a shortage that SQLite does not report as such: no space or inodes for a file beside the database."""
     folder = path.resolve().parent
     try:
         disk = os.statvfs(folder)
@@ -85,7 +84,7 @@ def refusal(error: BaseException) -> type[HistoryError]:
 
 def lacking(path: Path) -> type[HistoryError]:
     """Return the kind of error for a path at which SQLite failed: a condition of the machine, or a wrong path."""
-    return HistoryError if _find_shortage(path, "") is not None else DatabaseUnusable
+    return HistoryError if _find_lack_of_descriptors("") or find_shortage(path, "") else DatabaseUnusable
 
 
 def _otherwise(path: Path, where: str, error: BaseException | None) -> HistoryError:

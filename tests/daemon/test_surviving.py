@@ -843,7 +843,7 @@ def test_an_upgrade_killed_half_way_is_done_again(program: Program, tree: Path, 
     shutil.copy(old, program.database)
     backup = program.database.with_name(f"runner.db.before-{REVISIONS[-1]}")
     if moment == "copying":
-        slow = "import runner.history.sqlite as sqlite\nsqlite._driver = lambda _: held()"
+        slow = "import runner.history.sqlite as sqlite\nsqlite.driver_of = lambda _: held()"
     else:
         # Everything is written and nothing is committed.
         slow = (

@@ -35,9 +35,7 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         replace(HOURLY, retries=3, retry_delay_s=300, catchup=Catchup.ALL, paused=True, workers=2),
         replace(HOURLY, strategies=("incremental",), full_every_s=3601),
         replace(
-            looking_for(
-                excludes=("/build", "/mnt", "./docs", "docs/", "build/*.md", "docs/**/old/", "*/", r"\!x", "a/!b")
-            ),
+            looking_for(excludes=("/build", "./docs", "docs/", "build/*.md", "docs/**/old/", "*/", r"\!x", "a/!b")),
             root=b"/srv/docs",
         ),
         replace(looking_for(excludes=("/srv/docs",)), root=b"/"),
@@ -91,6 +89,8 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         (looking_for(excludes=("/srv/docs/",)), "the root or a directory above it"),
         (looking_for(excludes=("/srv/other",)), "where it hardly exists"),
         (looking_for(excludes=("/home/me/x",)), "where it hardly exists"),
+        (looking_for(excludes=("/mnt",)), "not '/mnt', which is not below the root"),
+        (looking_for(excludes=("/var/",)), "not '/var', which is not below the root"),
         *(
             (looking_for(excludes=(x,)), f"{x!r} leaves nothing")
             for x in ("*", "**", "?*", "/*", "**/*", "*.md", "*.*")
