@@ -11,7 +11,7 @@ from pathlib import Path
 from runner.daemon.figures import Figures
 from runner.daemon.replacing import remove_leftovers, replace_file
 from runner.history.database import Database
-from runner.model.errors import HistoryError, UsageError
+from runner.model.errors import DaemonError, HistoryError, UsageError
 from runner.model.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class MetricsWriter:
 
     Raises:
         UsageError: If there can't be such a file.
+        DaemonError: If there can't be one now.
     """
 
     def __init__(self, database: Database, path: str, render: Callable[[Metrics], str]) -> None:
@@ -107,14 +108,29 @@ class MetricsWriter:
 
 
 def _check(given: str) -> Path:
-    """Give the file that a person means; a link stays and what it leads to is replaced."""
+    """Return the file that a person means; a link of this user or of root stays, and what it leads to is replaced."""
     if not given:
         raise UsageError("the path of the metrics file is empty; name a file, or leave it out")
-    path = Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111
-    if not path.parent.is_dir():
-        raise UsageError(f"the metrics file's folder {path.parent} does not exist; create it, or choose another file")
+    try:
+        named = Path(os.path.expanduser(given))  # noqa: PTH111
+        if named.is_symlink() and named.lstat().st_uid not in (os.geteuid(), 0):
+            raise UsageError(
+                f"the metrics file {named} is another user's link; remove it, or name the file it leads to"
+            )
+        return _check_place(Path(os.path.realpath(named)))
+    except (OSError, ValueError) as error:  # a name is too long, or holds a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"the metrics file {given!r} can't be used: {reason}; choose another") from error
+
+
+def _check_place(path: Path) -> Path:
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"the metrics file's folder {folder} does not exist; create it, or choose another file")
     if path.exists() and not path.is_file():
         raise UsageError(f"the metrics file {path} is not a regular file; choose another")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"the metrics file's folder {path.parent} can't be written to; choose another file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise DaemonError(f"the metrics file's folder {folder} is on a read-only file system; choose another")
+        raise UsageError(f"the metrics file's folder {folder} can't be written to; choose another file")
     return path

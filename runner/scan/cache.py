@@ -148,9 +148,11 @@ def store(path: bytes, cache: Cache) -> None:
         )
     )
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  as light as it gets
-    partial = path + b".partial"  # always the same, so that one that a killed scan left is written over
+    partial = path + b".partial"  # always the same, so that one that a killed scan left is removed
+    with suppress(FileNotFoundError):
+        os.unlink(partial)  # noqa: PTH108
     try:
-        with open(partial, "wb") as file:  # noqa: PTH123
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
             file.write(crc32(content).to_bytes(4, "big"))
             file.write(content)
         os.replace(partial, path)  # noqa: PTH105

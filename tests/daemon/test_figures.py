@@ -215,7 +215,14 @@ def test_a_file_that_can_not_be_replaced_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "said"),
-    [("", "is empty"), ("missing/x.prom", "missing does not exist"), (".", "not a regular file"), ("pipe", "regular")],
+    [
+        ("", "is empty"),
+        ("missing/x.prom", "missing does not exist"),
+        (".", "not a regular file"),
+        ("pipe", "regular"),
+        ("x" * 300, "too long"),
+        ("x\0", "null"),
+    ],
 )
 def test_what_can_be_no_metrics_file_is_refused(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
@@ -224,6 +231,17 @@ def test_what_can_be_no_metrics_file_is_refused(
     os.mkfifo("pipe")
     with pytest.raises(UsageError, match=said):
         MetricsWriter(database, path, lambda _: "")
+
+
+def test_another_users_link_is_no_metrics_file(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "runner.prom"
+    link.symlink_to("target")
+    planted = os.stat_result((0o120777, 0, 0, 1, os.geteuid() + 1, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(Path, "lstat", lambda _path: planted)
+    with pytest.raises(UsageError, match="another user's link"):
+        MetricsWriter(database, str(link), lambda _: "")
 
 
 def test_what_a_killed_daemon_left_is_removed_and_a_link_stays(database: Database, tmp_path: Path) -> None:

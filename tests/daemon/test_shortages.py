@@ -70,3 +70,11 @@ def test_a_backup_that_lacks_room_is_no_wrong_usage(program: Program, small: Pat
         program.out("db", "upgrade")
         refused = program.quick("db", "backup", target)
         assert 1 == refused.returncode, refused.stderr
+
+
+def test_a_metrics_file_on_a_read_only_disk_is_a_condition(program: Program, small: Path) -> None:
+    program.environment["RUNNER_DB"] = str(program.folder / "other.db")
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    refused = program.call("daemon", "--metrics-file", small / "runner.prom")
+    err = refused.stderr.decode()
+    assert (1, 1, True) == (refused.returncode, err.count("\n"), "read-only" in err), err

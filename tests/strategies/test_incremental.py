@@ -330,6 +330,18 @@ def test_a_cache_that_can_not_be_written_is_said_and_harms_nothing(tree: Path) -
     assert [] == [name for name in os.listdir(tree.parent) if "remembered" in name]
 
 
+@pytest.mark.parametrize("target", ["victim", "missing"])
+def test_a_planted_link_is_replaced_and_not_followed(tree: Path, target: str) -> None:
+    (tree.parent / "victim").write_text("another's\n")
+    for name in ("remembered", "remembered.partial"):
+        (tree.parent / name).unlink(missing_ok=True)
+        (tree.parent / name).symlink_to(tree.parent / target)
+    scan(tree)
+    assert {"tree", "victim", "remembered"} == set(os.listdir(tree.parent))
+    assert "another's\n" == (tree.parent / "victim").read_text()
+    assert not (tree.parent / "remembered").is_symlink()
+
+
 def test_a_full_scan_is_due_now_and_then_and_says_so(tree: Path) -> None:
     known(tree)
     found, read = scan(tree, full_every_s=0)
