@@ -155,9 +155,9 @@ def _killed_migrating(world: World) -> None:
     upgrading.wait()
     world.by_hand.remove(upgrading)
     for command in ("upgrade", "check"):
-        code, out = world.ask("db", command, "--db", str(path))
+        code, _, messages = world.ask("db", command, "--db", str(path))
         if code != 0:
-            raise Wrong("wrong answers", f"after a killed upgrade, db {command} ends with {code}: {out!r}")
+            raise Wrong("wrong answers", f"after a killed upgrade, db {command} ends with {code}: {messages!r}")
     if left := list(path.parent.glob("*.partial")):
         raise Wrong("leftovers", f"a killed upgrade has left {left}")
     with closing(sqlite3.connect(path)) as upgraded:

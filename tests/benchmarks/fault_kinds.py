@@ -102,7 +102,8 @@ def expect(world: World, codes: Collection[int], *command: str, says: str = "") 
     Raises:
         Wrong: If it ends otherwise.
     """
-    check(command, codes, *world.heard(world.begin(*command)), says=says)
+    code, _, messages = world.ask(*command)
+    check(command, codes, code, messages, says=says)
 
 
 def check(what: object, codes: Collection[int], code: int | None, messages: str, *, says: str = "") -> None:

@@ -92,7 +92,7 @@ class Ledger:
         for name in (job.name for job in jobs):
             try:
                 run = wait_for(partial(self._fresh, name, since), f"a run of {name}", _SETTLE_S, 0.03)
-                code, listed = self._world.ask("files", name, "-0")
+                code, listed, _ = self._world.ask("files", name, "-0")
             except Hang as hang:
                 said = self._world.logged(self._logged).splitlines()[-3:]
                 yield Wrong("hangs", f"{hang.what}, {len(self._ended)} runs ended before; {said}")
@@ -115,7 +115,7 @@ class Ledger:
         return found
 
     def _digest(self, name: str, run: int) -> str:
-        code, out = self._world.ask("files", name, "--run", str(run), "--format", "jsonl")
+        code, out, _ = self._world.ask("files", name, "--run", str(run), "--format", "jsonl")
         return f"{code} {hashlib.sha256(out).hexdigest()}"
 
     def check_every_list(self) -> Iterator[Wrong]:
@@ -131,7 +131,7 @@ class Ledger:
         told = self._world.rows("PRAGMA integrity_check")
         if told != [("ok",)]:
             yield Wrong("wrong answers", f"integrity_check: {told[:3]}")
-        code, out = self._world.ask("db", "check")
+        code, out, _ = self._world.ask("db", "check")
         if code != 0:
             yield Wrong("wrong answers", f"db check: {code} {out[:300]!r}")
 

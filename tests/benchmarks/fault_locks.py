@@ -17,6 +17,7 @@ KINDS = Kinds()
 _LOCK_TIMEOUT_S = 60.0
 _WAL_BYTES = 4 * 1024 * 1024
 _INTERRUPTED_S = 5.0
+_NOBODY = 65_534
 _STAT = ("mode", "uid", "gid", "nlink", "mtime_ns", "ctime_ns")
 
 
@@ -43,7 +44,7 @@ def _locked_long(world: World) -> None:
 def _read_long(world: World) -> None:
     world.trees.change("large", 400)
     if world.random.random() < 0.3:
-        pruning = world.begin("prune", "--keep", "3650d")
+        pruning = world.begin("prune", "--keep", "100000")
         _hold_database(world, "BEGIN", 2, 4)
         check("prune beside a reader", (0,), *world.heard(pruning))
     else:
@@ -80,7 +81,7 @@ def _lock(world: World, name: str) -> Path:
 def _run_lock(world: World) -> None:
     with _held(_lock(world, "runs")):
         run, interrupted = world.run_by_hand("often"), world.run_by_hand("other")
-        rest(world, 3, 1.2)
+        rest(world, 2, 1)
         interrupted.send_signal(signal.SIGINT)
         check("an interrupted run", (130,), *world.heard(interrupted, _INTERRUPTED_S))
         check("daemon and run beside a held lock", (None,), run.poll(), "")
@@ -166,6 +167,8 @@ def _planted(world: World, places: list[Path]) -> Iterator[None]:
     for path in chosen:
         path.unlink(missing_ok=True)
         path.symlink_to(elsewhere / world.random.choice(("victim", "missing")))
+        if os.geteuid() == 0:
+            os.lchown(path, _NOBODY, _NOBODY)
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """Faults of processes: they are killed, stopped, starved and ended, and others want the same as they do."""
 
+import fcntl
 import os
 import platform
 import resource
@@ -9,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISFIFO
 
 from tests.benchmarks.fault_kinds import Kinds, check, moment, rest
-from tests.benchmarks.fault_system import helpers, parent_of, state_of, system_call, trials, workers
+from tests.benchmarks.fault_system import children, helpers, state_of, system_call, trials, workers
 from tests.benchmarks.fault_trees import JOBS
 from tests.benchmarks.fault_world import World, Wrong, wait_for
 
@@ -103,8 +105,8 @@ def _trial_killed(world: World) -> bool:
 
 @KINDS.enter("trial stopped as it starts, daemon killed")
 def _starting_stopped(world: World) -> bool:
-    wait_for(lambda: not trials(world.pid()), "the end of a trial", _END_S, 0.0005)
-    trial = _trial(world)
+    wait_for(lambda: not children(world.pid()), "the end of a trial", _END_S, 0.0005)
+    trial = moment(lambda: next(iter(children(world.pid())), None))  # perhaps before it is a program of its own
     rest(world, 0.05)
     came = trial is not None and _kill(trial, signal.SIGSTOP)
     world.kill_daemon()
@@ -176,13 +178,26 @@ def _idle_killed(world: World) -> bool:
         return worker is not None and _kill(worker)
 
 
+def _narrow_pipes(pid: int) -> None:
+    """Let the pipes of a process take in no more than a page, so that whoever writes a result has to wait."""
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # it is closed, or another kind of file
+            if S_ISFIFO(fd.stat().st_mode):
+                pipe = os.open(fd, os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4_096)
+                finally:
+                    os.close(pipe)
+
+
 @KINDS.enter("worker killed in mid-result", needs=_calls)
 def _sending_killed(world: World) -> bool:
     busy = _busy_worker(world, "large")
-    trial = parent_of(busy) if busy is not None else None
-    if trial is None:
+    trial = next(iter(trials(world.pid())), None)
+    if busy is None or trial is None:
         return False
     with _stopped(trial):
+        _narrow_pipes(trial)
         worker = _waiting_worker(trial, (_WRITE,))
         return worker is not None and _kill(worker)
 

@@ -90,14 +90,6 @@ def state_of(pid: int) -> str:
         return ""
 
 
-def parent_of(pid: int) -> int | None:
-    """Return the parent of a process; None if there is no such process."""
-    try:
-        return int(stat_fields(pid)[1])
-    except OSError:
-        return None
-
-
 def stat_fields(pid: int) -> list[str]:
     """Return the fields of a process from its state on; see proc_pid_stat(5)."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

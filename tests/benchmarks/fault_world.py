@@ -159,26 +159,30 @@ class World:
 
     # What is asked.
 
-    def ask(self, *arguments: str, within_s: float = 30) -> tuple[int, bytes]:
-        """Run a command to its end in a fork of this process, which spares its imports; gives its code and stdout.
+    def ask(self, *arguments: str, within_s: float = 40) -> tuple[int, bytes, str]:
+        """Run a command to its end in a fork of this process, which spares its imports.
+
+        Returns:
+            Its exit code, its output and its messages.
 
         Raises:
             Hang: If it does not end.
         """
-        with tempfile.TemporaryFile() as out:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as messages:
             sys.stdout.flush()
             pid = os.fork()
             if pid == 0:
-                self._become(arguments, out.fileno())
+                self._become(arguments, out.fileno(), messages.fileno())
             ended = self._collect(pid, " ".join(arguments), within_s)
             out.seek(0)
-            return os.waitstatus_to_exitcode(ended), out.read()
+            messages.seek(0)
+            return os.waitstatus_to_exitcode(ended), out.read(), messages.read().decode(errors="replace")
 
-    def _become(self, arguments: tuple[str, ...], out: int) -> None:
+    def _become(self, arguments: tuple[str, ...], out: int, messages: int) -> None:
         code = 70
         try:
             os.dup2(out, 1)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            os.dup2(messages, 2)
             os.environ.clear()
             os.environ.update(self.environment)
             tempfile.tempdir = None  # this process has its own
@@ -205,9 +209,9 @@ class World:
 
     def must(self, *arguments: str) -> bytes:
         """Run a command that has to succeed."""
-        code, out = self.ask(*arguments)
+        code, out, messages = self.ask(*arguments)
         if code != 0:
-            raise RuntimeError(f"runner {' '.join(arguments)} ended with {code}")
+            raise RuntimeError(f"runner {' '.join(arguments)} ended with {code}: {messages}")
         return out
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:

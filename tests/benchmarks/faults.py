@@ -137,17 +137,19 @@ def main() -> None:
     chosen = [kind for kind in KINDS if kind.name in (given.only or names) and kind.name not in given.without]
     began = time.monotonic()
     counts = Counter[tuple[str, str]]()
-    receivers = []
+    worlds = []
     context = multiprocessing.get_context("fork")
     for world in range(given.worlds):
         receiver, sender = context.Pipe(duplex=False)
         faults = given.faults * (world + 1) // given.worlds - given.faults * world // given.worlds
         # A daemonic process is ended in order, by SIGTERM, when this one ends.
-        context.Process(target=_carry_out, args=(sender, faults, given.seed + world, chosen), daemon=True).start()
+        process = context.Process(target=_carry_out, args=(sender, faults, given.seed + world, chosen), daemon=True)
+        process.start()
         sender.close()
-        receivers.append(receiver)
-    for receiver in receivers:
+        worlds.append((process, receiver))
+    for process, receiver in worlds:
         counts.update(receiver.recv())
+        process.join()
     sys.stdout.write("\n".join(_table(counts)) + "\n")
     sys.stdout.write(f"\n{time.monotonic() - began:.0f} s, {given.worlds} worlds, seed {given.seed}\n")
     tried = sum(count for (_, column), count in counts.items() if column in START_METHODS)
