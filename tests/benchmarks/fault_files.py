@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from tests.benchmarks.fault_checks import Hang, Wrong, wait_for
 from tests.benchmarks.fault_kinds import MOMENT_S, Kinds, needs_mounts, rest, trial_of
 from tests.benchmarks.fault_trees import JOBS
-from tests.benchmarks.fault_world import Hang, World, Wrong, wait_for
+from tests.benchmarks.fault_world import World
 
 KINDS = Kinds()
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from tests.benchmarks.fault_checks import Hang, check, wait_for
 from tests.benchmarks.fault_system import trials
-from tests.benchmarks.fault_world import START_METHODS, Hang, World, Wrong, wait_for
+from tests.benchmarks.fault_world import START_METHODS, World
 
 Fault = Callable[[World], bool | None]
 
@@ -104,14 +105,3 @@ def expect(world: World, codes: Collection[int], *command: str, says: str = "") 
     """
     code, _, messages = world.ask(*command)
     check(command, codes, code, messages, says=says)
-
-
-def check(what: object, codes: Collection[int], code: int | None, messages: str, *, says: str = "") -> None:
-    """Check how a process has ended; one that failed has to say why in one line.
-
-    Raises:
-        Wrong: If it ended otherwise.
-    """
-    failed = code not in (None, 0)
-    if code not in codes or (failed and (says not in messages or "Traceback" in messages)):
-        raise Wrong("exit codes", f"{what} ended with {code} and said {messages!r}")

@@ -17,9 +17,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from tests.benchmarks.fault_checks import Hang, Wrong, wait_for
 from tests.benchmarks.fault_system import command_line, state_of
 from tests.benchmarks.fault_trees import JOBS, Watched
-from tests.benchmarks.fault_world import Hang, World, Wrong, wait_for
+from tests.benchmarks.fault_world import World
 
 T = TypeVar("T")
 

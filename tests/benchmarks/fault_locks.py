@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.benchmarks.fault_kinds import Kinds, check, expect, moment, rest
-from tests.benchmarks.fault_world import World, Wrong, wait_for
+from tests.benchmarks.fault_checks import Wrong, check, wait_for
+from tests.benchmarks.fault_kinds import Kinds, expect, moment, rest
+from tests.benchmarks.fault_world import World
 
 KINDS = Kinds()
 

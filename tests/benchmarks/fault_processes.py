@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISFIFO
 
-from tests.benchmarks.fault_kinds import Kinds, check, moment, rest
+from tests.benchmarks.fault_checks import Wrong, check, wait_for
+from tests.benchmarks.fault_kinds import Kinds, moment, rest
 from tests.benchmarks.fault_system import children, helpers, state_of, system_call, trials, workers
 from tests.benchmarks.fault_trees import JOBS
-from tests.benchmarks.fault_world import World, Wrong, wait_for
+from tests.benchmarks.fault_world import World
 
 # Where the kernel says in which system call a process waits: read, write and futex.
 _READ, _WRITE, _FUTEX = {"x86_64": (0, 1, 202), "aarch64": (63, 64, 98)}.get(platform.machine(), (-2, -2, -2))

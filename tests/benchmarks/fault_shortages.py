@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from tests.benchmarks import fault_system as system
-from tests.benchmarks.fault_kinds import Kinds, check, expect, needs_mounts, rest
-from tests.benchmarks.fault_world import World, Wrong, wait_for
+from tests.benchmarks.fault_checks import Wrong, check, wait_for
+from tests.benchmarks.fault_kinds import Kinds, expect, needs_mounts, rest
+from tests.benchmarks.fault_world import World
 
 KINDS = Kinds()
 
-_QUESTIONS = (("history", "often"), ("jobs",), ("files", "other"), ("show", "known"), ("changes", "large"), ("next",))
+_QUESTIONS = (("history", "often"), ("jobs",), ("files", "other"), ("trends", "known"), ("changes", "large"), ("next",))
 
 
 @contextmanager
@@ -114,7 +115,12 @@ def _read_only(world: World) -> None:
     before = sorted(world.kept.rglob("*"))
     try:
         check("the daemon", (1,), *world.start_daemon(), says="read-only")
-        expect(world, (1,), *world.random.choice((("run", "often"), ("pause", "other"), ("prune",))), says="read-only")
+        expect(
+            world,
+            (1,),
+            *world.random.choice((("run", "often"), ("pause", "other"), ("prune", "--keep", "9"))),
+            says="read-only",
+        )
         for question in world.random.sample(_QUESTIONS, 2):
             expect(world, (0,), *question)
     finally:

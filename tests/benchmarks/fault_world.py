@@ -4,12 +4,8 @@ Every process carries a mark in its environment, so that none can survive unseen
 folder has mounts that nobody else sees and that go when this process ends.
 """
 
-import gc
-import importlib
-import io
 import json
 import os
-import pkgutil
 import shutil
 import signal
 import sqlite3
@@ -18,21 +14,16 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, redirect_stdout, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
-import runner.cli
-import runner.history
-import runner.render
-import runner.runs
-from runner.cli.main import main as run_command
 from tests.benchmarks import fault_system as system
+from tests.benchmarks.fault_checks import Hang, Wrong, wait_for
+from tests.benchmarks.fault_commands import import_everything, run_in_fork
 from tests.benchmarks.fault_trees import JOBS, Trees
-
-T = TypeVar("T")
 
 _MARK = "RUNNER_FAULTS"
 # Enough for the history and for the temporary files, and filled at once.
@@ -45,43 +36,7 @@ _TIMEOUT = "2s"
 # SIGTERM leaves a run five seconds; the rest is for a busy machine.
 _END_S = 25.0
 
-
 START_METHODS = ("fork", "spawn", "forkserver")
-
-
-class Wrong(Exception):
-    """Something that must not be.
-
-    Args:
-        column: What kind of thing, one of the table's columns.
-        what: In one line.
-    """
-
-    def __init__(self, column: str, what: str) -> None:
-        super().__init__(column, what)
-        self.column = column
-        self.what = what
-
-
-class Hang(Wrong):
-    """Something that has to happen did not happen in time."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__("hangs", what)
-
-
-def wait_for(ask: Callable[[], T | None], what: str, within_s: float, pause_s: float = 0.005) -> T:
-    """Ask until the answer is yes, and give it.
-
-    Raises:
-        Hang: If it does not come in time.
-    """
-    deadline = time.monotonic() + within_s
-    while not (answer := ask()):
-        if time.monotonic() > deadline:
-            raise Hang(f"not within {within_s:g} s: {what}")
-        time.sleep(pause_s)
-    return answer
 
 
 class World:
@@ -139,73 +94,21 @@ class World:
             self.temporary.mkdir()
         (self.folder / ".config" / "runner").mkdir(parents=True)
         self.choose(self.start_method)
-        self._import_everything()
+        import_everything(self.database)
         self.trees.plant()
         for job in JOBS:
             every = ["--every", f"{job.every_s}s", "--timeout", _TIMEOUT]
             self.must("schedule", str(self.trees.root(job.name)), *every, *job.choices)
 
-    def _import_everything(self) -> None:
-        """Import what commands import when they are carried out, so that forks of this process need not."""
-        for package in (runner.cli, runner.history, runner.render, runner.runs):
-            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-                importlib.import_module(module.name)
-        importlib.import_module("sqlalchemy.dialects.sqlite")
-        sys.argv = ["runner", "db", "path", "--db", str(self.database)]  # which touches nothing
-        with redirect_stdout(io.StringIO()), suppress(SystemExit):
-            run_command()
-        gc.collect()
-        gc.freeze()
-
     # What is asked.
 
     def ask(self, *arguments: str, within_s: float = 40) -> tuple[int, bytes, str]:
-        """Run a command to its end in a fork of this process, which spares its imports.
-
-        Returns:
-            Its exit code, its output and its messages.
+        """Run a command to its end; returns its exit code, its output and its messages.
 
         Raises:
             Hang: If it does not end.
         """
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as messages:
-            sys.stdout.flush()
-            pid = os.fork()
-            if pid == 0:
-                self._become(arguments, out.fileno(), messages.fileno())
-            ended = self._collect(pid, " ".join(arguments), within_s)
-            out.seek(0)
-            messages.seek(0)
-            return os.waitstatus_to_exitcode(ended), out.read(), messages.read().decode(errors="replace")
-
-    def _become(self, arguments: tuple[str, ...], out: int, messages: int) -> None:
-        code = 70
-        try:
-            os.dup2(out, 1)
-            os.dup2(messages, 2)
-            os.environ.clear()
-            os.environ.update(self.environment)
-            tempfile.tempdir = None  # this process has its own
-            sys.argv = ["runner", *arguments]
-            run_command()
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 71
-        finally:
-            with suppress(OSError, ValueError):
-                sys.stdout.flush()
-            os._exit(code)
-
-    def _collect(self, pid: int, what: str, within_s: float) -> int:
-        def collected() -> tuple[int, int] | None:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            return (done, status) if done else None
-
-        try:
-            return wait_for(collected, f"the end of {what}", within_s, 0.001)[1]
-        except Hang:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
+        return run_in_fork(self.environment, arguments, within_s)
 
     def must(self, *arguments: str) -> bytes:
         """Run a command that has to succeed."""

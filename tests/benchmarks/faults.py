@@ -19,10 +19,11 @@ from random import Random
 from types import FrameType
 
 from tests.benchmarks import fault_files, fault_locks, fault_processes, fault_shortages
+from tests.benchmarks.fault_checks import Wrong
 from tests.benchmarks.fault_kinds import Kind
 from tests.benchmarks.fault_ledger import COLUMNS, Ledger
 from tests.benchmarks.fault_trees import JOBS
-from tests.benchmarks.fault_world import START_METHODS, World, Wrong
+from tests.benchmarks.fault_world import START_METHODS, World
 
 KINDS = [*fault_processes.KINDS, *fault_shortages.KINDS, *fault_locks.KINDS, *fault_files.KINDS]
 # Every so many faults each job has to run undisturbed before the check, and at the end.
