@@ -7,6 +7,7 @@ what would hold up others. It returns False if the moment did not come, and rais
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 from tests.benchmarks.fault_checks import Hang, check, wait_for
 from tests.benchmarks.fault_system import trials
@@ -44,18 +45,11 @@ class Kind:
 class Kinds(list[Kind]):
     """Kinds of faults, in the order in which they were entered."""
 
-    def enter(
-        self,
-        name: str,
-        *,
-        every: int = 1,
-        needs: Callable[[World], str | None] = _nothing,
-        methods: tuple[str, ...] = START_METHODS,
-    ) -> Callable[[Fault], Fault]:
-        """Enter a function as a kind of fault."""
+    def enter(self, name: str, **choices: Any) -> Callable[[Fault], Fault]:
+        """Enter a function as a kind of fault, with attributes of :class:`Kind`."""
 
         def entering(inject: Fault) -> Fault:
-            self.append(Kind(name=name, inject=inject, every=every, needs=needs, methods=methods))
+            self.append(Kind(name=name, inject=inject, **choices))
             return inject
 
         return entering

@@ -28,7 +28,7 @@ from tests.benchmarks.fault_trees import JOBS, Trees
 _MARK = "RUNNER_FAULTS"
 # Enough for the history and for the temporary files, and filled at once.
 _DISK, _TEMPORARY_DISK = "size=128m,nr_inodes=200", "size=16m,nr_inodes=100"
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  it gets a file system of its own
+_SHARED_MEMORY, _TEMPORARY = Path("/dev/shm"), Path("/var/tmp")  # noqa: S108  they get file systems of their own
 # What may be beside the database.
 _BESIDE = {"", "-wal", "-shm", ".runs.lock", ".daemon.lock"}
 # Unless a job says otherwise, no execution takes so long if nothing is wrong with it.
@@ -49,13 +49,14 @@ class World:
     def __init__(self, random: Random) -> None:
         self.random = random
         self.folder = Path(tempfile.mkdtemp(prefix="runner-faults-"))
-        self.kept = self.folder / "kept"
         self.mounts = system.own_mounts()
+        self.kept = self.folder / "kept"
         self.trees = Trees(self.folder, random, mounts=self.mounts)
         self.database = self.kept / "runner.db"
         self.metrics = self.kept / "runner.prom"
         self.caches = self.kept / "caches"
-        self.temporary = self.folder / "temporary"
+        # A short path: fork servers have their sockets there.
+        self.temporary = _TEMPORARY if self.mounts else self.folder / "temporary"
         self.start_method = START_METHODS[0]
         self.mark = uuid.uuid4().hex
         self.environment = {
@@ -148,17 +149,13 @@ class World:
             **options,
         )
 
-    def has_daemon(self) -> bool:
-        """Return whether a daemon is alive."""
-        return self.daemon is not None and self.daemon.poll() is None
-
     def ensure_daemon(self) -> None:
         """Start a daemon unless one is alive.
 
         Raises:
             Wrong: If it does not start, or has ended by itself in a way after which nobody starts it again.
         """
-        if self.has_daemon():
+        if self.daemon is not None and self.daemon.poll() is None:
             return
         gone, self.daemon = self.daemon, None
         code, said = self.start_daemon()
