@@ -92,8 +92,6 @@ class Campaign:
 
 def _carry_out(sender: Connection, faults: int, seed: int, chosen: list[Kind]) -> None:
     """Carry out a campaign in a world of its own, and send its counts."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     counts = Counter[tuple[str, str]]()
     world = World(Random(seed))  # noqa: S311  chance, not secrets
     try:
@@ -136,6 +134,8 @@ def main() -> None:
     if unknown := {*(given.only or ()), *given.without} - names:
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(names))}")
     chosen = [kind for kind in KINDS if kind.name in (given.only or names) and kind.name not in given.without]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     began = time.monotonic()
     counts = Counter[tuple[str, str]]()
     worlds = []
