@@ -66,6 +66,7 @@ def calibrate(
     runner calibrate /srv/docs --last --format json
     """
     from runner.cli.choices import choose_selection
+    from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import UsageError
     from runner.model.jobs import Selection
     from runner.runs.registering import check_root, check_selection
@@ -84,6 +85,8 @@ def calibrate(
     )
     selection = check_selection(chosen)
     root = check_root(directory)
+    if not last:
+        remove_leftovers()  # first: a process that is left may hold locks
     with options.opened(db, creating=not last) as (database, settings):
         if last:
             calibration = _get_last(database, root, directory)

@@ -53,6 +53,7 @@ def daemon(
     from runner.daemon.metrics import MetricsWriter
     from runner.daemon.service import Daemon
     from runner.daemon.supervisor import Supervisor
+    from runner.measure.leftovers import remove_leftovers
     from runner.render.metrics import metrics_text
     from runner.render.records import show_record
 
@@ -60,6 +61,7 @@ def daemon(
     log_to_stderr(log_format or LogFormat(settings.log_format))
     supervisor = Supervisor.take(os.environ)
     path = settings.metrics_file if metrics_file is None else metrics_file
+    remove_leftovers()  # first: a process that is left may hold locks
     with options.opened(db, creating=True) as (database, _):
         metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
         Daemon(database, lambda: _choices(load_settings(db)), show_record, supervisor, metrics).run()

@@ -50,6 +50,7 @@ def run(
     from runner.history.recording import Busy
     from runner.history.runs import get_run, list_runs
     from runner.measure.environment import DEFAULT_START_METHOD
+    from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import ScanError
     from runner.model.runs import Cause, Status
     from runner.model.subject import about
@@ -63,6 +64,7 @@ def run(
         told = f"{name} is registered as job {job.job_id}, without a schedule"
         typer.echo(f"note: {told}; `runner remove {name}` removes it", err=True)
 
+    remove_leftovers()  # first: a process that is left may hold locks
     with options.opened(db, creating=lambda: names_folder(target)) as (database, settings):
         job = find_or_add(database, target, datetime.now(UTC), note)
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)

@@ -1,8 +1,9 @@
 """The trial's side: one fresh process that carries out one task, reports and ends.
 
 It is started with the standard library and runner's scanning package alone, has one thread and default signals, and
-leads a session of its own that its workers share. Its standard input stays open as a lifeline: when the parent dies,
-the kernel closes the other end and tells the whole process group by a signal.
+leads a session of its own that its workers share. It receives the task on its standard input, whose place a pipe then
+takes that is its lifeline: when the parent dies, the kernel closes the other end and tells the whole process group by a
+signal.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ if TYPE_CHECKING:
             """
 
 
-# The parent holds the other end of standard input for as long as it lives.
-_LIFELINE_FD = 0
+# The task comes from here, and then the lifeline is here.
+_STDIN_FD = 0
 
 HEADER = struct.Struct("=Q")
 # Native, so that each counter is written in one piece: the other process reads them at any moment.
@@ -222,7 +223,7 @@ def main() -> None:
     result_fd = os.dup(1)
     os.dup2(2, 1)
     task: Task = loads(_read_exactly(HEADER.unpack(_read_exactly(HEADER.size))[0]))
-    _follow_parent()
+    _follow_parent(int(sys.argv[3]))
     # The collector finds nothing in a scan, which makes no cycles, but walks every object kept.
     gc.disable()
     report, result = _carry_out(task, int(sys.argv[2]))
@@ -286,24 +287,29 @@ def _peak_rss_bytes() -> int:
     return max(workers, *(told or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit]))
 
 
-def _follow_parent() -> None:
-    """Make the kernel end this process group when the parent's end of the lifeline closes.
-
-    No thread and no polling: a pipe in asynchronous mode signals its owner, here the process group, when the last
-    writer is gone. Linux can be asked to send SIGKILL, which ends even stopped processes; elsewhere SIGIO is caught.
-    """
-    # Workers hold a copy of the lifeline, so that they are told even when the trial has died before its parent;
-    # multiprocessing closes their standard input.
-    os.dup(_LIFELINE_FD)
-    fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETOWN, -os.getpgrp())
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETSIG, SIGKILL)
-    else:
+def _follow_parent(lifeline: int) -> None:
+    """Make the kernel end this process group when the parent's end of the lifeline closes."""
+    # Workers hold copies of both, so that they are told even when the trial has died before its parent; multiprocessing
+    # closes their standard input.
+    os.dup2(lifeline, _STDIN_FD)
+    if not hasattr(fcntl, "F_SETSIG"):
         signal(SIGIO, lambda *_: os.killpg(0, SIGKILL))
-    flags = fcntl.fcntl(_LIFELINE_FD, fcntl.F_GETFL)
-    fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETFL, flags | os.O_ASYNC)
-    if select.select([_LIFELINE_FD], [], [], 0)[0]:  # it closed before the kernel was asked
+    end_with_parent(lifeline, os.getpgrp())
+    if select.select([lifeline], [], [], 0)[0]:  # it closed before the kernel was asked
         os.killpg(0, SIGKILL)
+
+
+def end_with_parent(lifeline: int, group: int) -> None:
+    """Make the kernel signal a process group when the other end of a pipe closes.
+
+    No thread and no polling: a pipe in asynchronous mode signals its owner, here the group, when the last writer is
+    gone. Linux can be asked to send SIGKILL, which ends even stopped processes; elsewhere it sends SIGIO.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -group)
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, SIGKILL)
+    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def _share_progress(shared: mmap.mmap) -> Report:
@@ -322,7 +328,7 @@ def _share_progress(shared: mmap.mmap) -> Report:
 def _read_exactly(count: int) -> bytes:
     chunks = []
     while count:
-        chunk = os.read(_LIFELINE_FD, count)
+        chunk = os.read(_STDIN_FD, count)
         if not chunk:  # the parent died before it had told the task
             os._exit(1)
         chunks.append(chunk)

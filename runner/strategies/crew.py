@@ -14,6 +14,8 @@ import multiprocessing.pool
 # What a pool would import when it is made, which is measured; imports are no part of the work.
 import multiprocessing.queues
 import multiprocessing.synchronize
+import os
+import sys
 import time
 from collections import deque
 from multiprocessing import forkserver
@@ -59,6 +61,18 @@ class _Pool(multiprocessing.pool.Pool):
 _crews: list[Crew] = []
 
 
+def trial_context(start_method: str) -> BaseContext:
+    """Return a context whose semaphores are named after the trial's directory, so that a later runner can remove them.
+
+    Whoever is killed leaves the named semaphores of the methods spawn and forkserver in shared memory.
+    """
+    name = os.path.basename(os.environ.get("TMPDIR", ""))  # noqa: PTH119  as light as it gets
+    if sys.platform == "linux" and name:  # elsewhere they can't be listed, and their names have to be short
+        # There is no public way to name them; a test of each start method notices if this one is gone.
+        vars(multiprocessing.current_process())["_config"]["semprefix"] = f"/{name}"
+    return multiprocessing.get_context(start_method)
+
+
 class Crew:
     """A pool whose workers are watched while their results are awaited.
 
@@ -82,7 +96,7 @@ class Crew:
         # A child inherits nothing it could confuse with its own: the pool is the only thing this process starts.
         self._start_method = start_method
         try:
-            self._pool = _Pool(workers, initializer, initargs, multiprocessing.get_context(start_method))
+            self._pool = _Pool(workers, initializer, initargs, trial_context(start_method))
         except OSError as error:
             raise cannot_start(workers, error) from error
         # Whoever has died by now included, and without replacements: they wait for the locks that the dead held.

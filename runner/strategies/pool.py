@@ -9,7 +9,6 @@ directly: by way of the parent each would wait for two more processes to wake.
 from __future__ import annotations
 
 import marshal
-import multiprocessing
 import os
 import time
 
@@ -18,7 +17,7 @@ from runner.scan.found import Found, whole
 from runner.scan.held import Waiting
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
-from runner.strategies.crew import Crew, cannot_start
+from runner.strategies.crew import Crew, cannot_start, trial_context
 from runner.strategies.exchange import Channel, Exchange
 
 TYPE_CHECKING = False
@@ -81,7 +80,7 @@ def _read_top(walker: Walker, report: Report) -> tuple[Part, bytes]:
 
 def _hire(request: ScanRequest, walker: Walker) -> tuple[Crew, Channel]:
     """Start the workers; they tell through the channel."""
-    context = multiprocessing.get_context(request.start_method)
+    context = trial_context(request.start_method)
     try:
         exchange, channel = Exchange(request.workers, context, from_root=walker.branches), Channel(context)
     except OSError as error:
