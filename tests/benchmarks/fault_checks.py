@@ -29,7 +29,7 @@ class Hang(Wrong):
 
 
 def wait_for(ask: Callable[[], T | None], what: str, within_s: float, pause_s: float = 0.005) -> T:
-    """Ask until the answer is yes, and give it.
+    """Wait until an answer is true, and return it.
 
     Raises:
         Hang: If it does not come in time.

@@ -44,7 +44,7 @@ def _root_folder(world: World) -> bool:
 
 
 def _without_root(world: World, job: str, replace: Callable[[Path], object]) -> bool:
-    """Put something else where the tree of a job was, for a while."""
+    """Replace the tree of a job for a while."""
     root = world.trees.root(job)
     trial = trial_of(world, job)
     if world.mounts:  # a mount can't be renamed
@@ -110,7 +110,7 @@ with create_engine("sqlite:///" + sys.argv[1]).begin() as connection:
 
 
 def _old_database(world: World) -> Path:
-    """Give a database of the first schema with enough in it to take a while."""
+    """Create a database of the first schema whose migration takes a while."""
     path = world.folder / "old.db"
     if path.exists():
         return path

@@ -86,7 +86,7 @@ def trial_of(world: World, job: str) -> int | None:
 
 
 def expect(world: World, codes: Collection[int], *command: str, says: str = "") -> None:
-    """Carry out a command.
+    """Run a command and check how it ends.
 
     Args:
         world: Where.

@@ -58,7 +58,7 @@ class Ledger:
         self._anchors = {job["name"]: datetime.fromisoformat(job["created_at"]) for job in jobs}
 
     def check(self, jobs: Sequence[Watched] = JOBS) -> list[Wrong]:
-        """Look whether all is as it has to be; gives what is found wrong for the first time.
+        """Check everything; return what is wrong for the first time.
 
         Args:
             jobs: Which of them have to run undisturbed before.
@@ -111,7 +111,7 @@ class Ledger:
                 self._files[name, run] = self._digest(name, run)
 
     def _fresh(self, name: str, since: str) -> int | None:
-        """Give the last run of a job that began since an instant and ended well."""
+        """Find the last run of a job that began since an instant and ended well."""
         found: int | None = self._world.rows(_FRESH, name, since)[0][0]
         return found
 
@@ -120,7 +120,7 @@ class Ledger:
         return f"{code} {hashlib.sha256(out).hexdigest()}"
 
     def check_every_list(self) -> Iterator[Wrong]:
-        """Compare every list of files that was ever recorded with what is given now."""
+        """Compare every list of files that was ever recorded with the present answer."""
         for name, run in self._files:
             yield from self._still(name, run)
 
@@ -155,7 +155,7 @@ class Ledger:
             yield from self._still(*self._world.random.choice(list(self._files)))
 
     def _sensible(self, rows: list[tuple[Any, ...]]) -> Iterator[Wrong]:
-        """Look whether rows say why nothing came of a run, and whether runs were carried out one at a time."""
+        """Check that failed runs have a message, and that runs were carried out one at a time."""
         for row in rows:
             if row[3] not in ("running", "succeeded", "partial") and not row[15]:
                 yield Wrong("losses", f"run {row[0]} does not say why it is {row[3]}")
@@ -165,7 +165,7 @@ class Ledger:
                 yield Wrong("duplicates", f"run {second} began before run {first} had ended")
 
     def _soon(self, look: Any) -> Iterator[Wrong]:
-        """Give what a look still finds wrong after a while: rows are written one after another."""
+        """Return what is still wrong after a while: rows are written one after another."""
         deadline = time.monotonic() + _SOON_S
         while wrong := [one for one in look() if one.what not in self._told]:
             if time.monotonic() > deadline:
@@ -174,7 +174,7 @@ class Ledger:
             time.sleep(0.1)
 
     def _accounted(self) -> Iterator[Wrong]:
-        """Look whether every fire time has exactly one record."""
+        """Check that every fire time has exactly one record."""
         records: dict[str, dict[int, list[str]]] = {job.name: {} for job in JOBS}
         every = {job.name: job.every_s * _SECOND for job in JOBS}
         for run, name, cause, status, scheduled_at, *_, missed, message in self._world.rows(_RUNS):
@@ -198,7 +198,7 @@ class Ledger:
                         yield Wrong("duplicates", f"{name} has several of its fire time {at}: {several}")
 
     def _owners(self) -> Iterator[Wrong]:
-        """Look whether every run that is going on has somebody who carries it out."""
+        """Check that the process of every running run is alive."""
         owned = self._world.owned()
         for run, pid, _ in self._world.rows(_GOING):
             if pid not in owned:

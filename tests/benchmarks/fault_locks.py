@@ -159,7 +159,7 @@ def _write_everything(world: World) -> None:
 
 @contextmanager
 def _planted(world: World, places: list[Path]) -> Iterator[None]:
-    """Plant links in some places meanwhile, and look whether anything came of them where they lead."""
+    """Plant links in some places meanwhile, and check that nothing has changed where they lead."""
     elsewhere = world.folder / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "victim").write_text("another's file\n")

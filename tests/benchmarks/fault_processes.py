@@ -180,7 +180,7 @@ def _idle_killed(world: World) -> bool:
 
 
 def _narrow_pipes(pid: int) -> None:
-    """Let the pipes of a process take in no more than a page, so that whoever writes a result has to wait."""
+    """Limit the pipes of a process to a page, so that a worker has to wait while it writes its result."""
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):  # it is closed, or another kind of file
             if S_ISFIFO(fd.stat().st_mode):

@@ -46,7 +46,7 @@ def _no_inodes(disk: Path) -> Iterator[None]:
 
 @contextmanager
 def _read_only_mount(world: World) -> Iterator[None]:
-    """Put a read-only view of the history's disk over it: what is open can be written on, what is opened can't."""
+    """Mount the history's disk read-only over itself: only files that are open can be written."""
     system.mount_again(world.kept, world.kept, read_only=True)
     try:
         yield
@@ -56,7 +56,7 @@ def _read_only_mount(world: World) -> Iterator[None]:
 
 @contextmanager
 def _limited(pid: int, which: int, soft: int) -> Iterator[None]:
-    """Put a limit on a process meanwhile."""
+    """Limit a resource of a process meanwhile."""
     before = resource.prlimit(pid, which)
     resource.prlimit(pid, which, (soft, before[1]))
     try:
@@ -67,7 +67,7 @@ def _limited(pid: int, which: int, soft: int) -> Iterator[None]:
 
 
 def _endure(shortage: Callable[[World], AbstractContextManager[None]], world: World) -> None:
-    """Let the daemon run in a shortage, and ask a question meanwhile."""
+    """Run the daemon in a shortage, and ask a question meanwhile."""
     with shortage(world):
         rest(world, 1.2, 0.2)
         if world.random.random() < 0.5:

@@ -46,7 +46,7 @@ class Trees:
         self._mounts = mounts
 
     def root(self, job: str) -> Path:
-        """Give the tree of a job; it can be a mount."""
+        """Return the tree of a job; it can be a mount."""
         return self._folder / "trees" / job
 
     def plant(self) -> None:
@@ -74,11 +74,11 @@ class Trees:
         system.mount_again(self._folder / "sources" / job, self.root(job))
 
     def unmount(self, job: str) -> None:
-        """Take the tree of a job away, even from under those who read it."""
+        """Unmount the tree of a job, even while others read it."""
         system.unmount(self.root(job))
 
     def change(self, job: str, count: int = 1) -> None:
-        """Change so many things in the tree of a job."""
+        """Change the tree of a job at random, *count* times."""
         root = self.root(job)
         parts = sorted(path for path in root.iterdir() if path.is_dir())
         for _ in range(count):

@@ -119,12 +119,12 @@ class World:
         return out
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        """Ask the database itself."""
+        """Return the rows of a query, without runner."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
             return connection.execute(query, values).fetchall()
 
     def is_running(self, job: str) -> bool:
-        """Tell whether a run of a job is going on."""
+        """Return whether a run of a job is going on."""
         query = "SELECT count(*) FROM run_history WHERE status = 'running' AND job = ?"
         return self.rows(query, job) != [(0,)]
 
@@ -195,14 +195,14 @@ class World:
         return self.daemon.pid
 
     def kill_daemon(self) -> None:
-        """End the daemon at once."""
+        """Kill the daemon."""
         if self.daemon is not None:
             self.daemon.kill()
             self.daemon.wait()
             self.daemon = None
 
     def end_daemon(self) -> None:
-        """End the daemon in order.
+        """Stop the daemon by SIGTERM.
 
         Raises:
             Wrong: If it does not end so.
@@ -245,7 +245,7 @@ class World:
         return process.returncode, (messages or b"").decode(errors="replace")
 
     def owned(self) -> set[int]:
-        """Give the processes that may be there: the daemon, manual runs, and what descends from them."""
+        """Find the processes that may be there: the daemon, manual runs, and their descendants."""
         owners = [self.daemon, *self.by_hand]
         found = {process.pid for process in owners if process is not None and process.poll() is None}
         return found.union(*map(system.descendants, found))
@@ -262,7 +262,7 @@ class World:
         return set((self.folder / ".local").rglob("defect-*"))
 
     def marked(self) -> set[tuple[int, str]]:
-        """Give every process that carries the mark and lives, each with when it was started."""
+        """Find every living process with the mark, and when each was started."""
         mark = f"{_MARK}={self.mark}".encode()
         found = set()
         for folder in Path("/proc").iterdir():
@@ -276,7 +276,7 @@ class World:
 
     @contextmanager
     def ended_at_last(self) -> Iterator[None]:
-        """Leave nothing behind: no process, no mount, no folder."""
+        """Remove everything in the end: processes, mounts, the scratch directory."""
         try:
             yield
         finally:

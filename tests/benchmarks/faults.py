@@ -48,7 +48,7 @@ class Campaign:
         self._counts = counts
 
     def carry_out(self, faults: int) -> None:
-        """Bring about so many faults, each followed by a check."""
+        """Cause a number of faults, each followed by a check."""
         ledger = Ledger(self._world)
         self._note("before", ledger.check())
         turns = self._turns()
