@@ -134,7 +134,8 @@ def main() -> None:
     if unknown := {*(given.only or ()), *given.without} - names:
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(names))}")
     chosen = [kind for kind in KINDS if kind.name in (given.only or names) and kind.name not in given.without]
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # A shell ignores ^C for what it starts in the background, and all that descends from it would, too.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _interrupt)
     began = time.monotonic()
     counts = Counter[tuple[str, str]]()
