@@ -17,7 +17,8 @@ KINDS = Kinds()
 # How long the command line waits for a lock, and the most that a -wal file keeps; see the product's own documentation.
 _LOCK_TIMEOUT_S = 60.0
 _WAL_BYTES = 4 * 1024 * 1024
-_INTERRUPTED_S = 5.0
+# How long an interrupted command may take to end, and its exit codes; the latter before Python has started.
+_INTERRUPTED_S, _INTERRUPTED = 5.0, (130, -signal.SIGINT)
 _NOBODY = 65_534
 _STAT = ("mode", "uid", "gid", "nlink", "mtime_ns", "ctime_ns")
 
@@ -84,7 +85,7 @@ def _run_lock(world: World) -> None:
         run, interrupted = world.run_by_hand("often"), world.run_by_hand("other")
         rest(world, 2, 1)
         interrupted.send_signal(signal.SIGINT)
-        check("an interrupted run", (130,), *world.heard(interrupted, _INTERRUPTED_S))
+        check("an interrupted run", _INTERRUPTED, *world.heard(interrupted, _INTERRUPTED_S))
         check("daemon and run beside a held lock", (None,), run.poll(), "")
     # The daemon may have been faster.
     check("a run that waited for a lock", (0, 1), *world.heard(run))
@@ -117,7 +118,7 @@ def _directory_lock(world: World) -> None:
         creating, interrupted = world.begin(*create), world.begin(*create)
         rest(world, 2, 1)
         interrupted.send_signal(signal.SIGINT)
-        check("an interrupted command", (130,), *world.heard(interrupted, _INTERRUPTED_S))
+        check("an interrupted command", _INTERRUPTED, *world.heard(interrupted, _INTERRUPTED_S))
     check("a command that waited for the lock", (0,), *world.heard(creating))
     for path in folder.iterdir():
         path.unlink()

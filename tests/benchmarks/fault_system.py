@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 # From <sched.h> and <sys/mount.h>.
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 0x20, 0x1000
+# From <sys/prctl.h>.
+_PR_SET_PDEATHSIG = 1
 _TRIAL, _FORK_SERVER, _TRACKER = (
     b"runner.measure.trial",
     b"multiprocessing.forkserver",
@@ -93,6 +96,11 @@ def state_of(pid: int) -> str:
 def stat_fields(pid: int) -> list[str]:
     """Return the fields of a process from its state on; see proc_pid_stat(5)."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+def end_with_parent() -> None:
+    """End this process in order when its parent dies."""
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def own_mounts() -> bool:

@@ -22,6 +22,7 @@ from tests.benchmarks import fault_files, fault_locks, fault_processes, fault_sh
 from tests.benchmarks.fault_checks import Wrong
 from tests.benchmarks.fault_kinds import Kind
 from tests.benchmarks.fault_ledger import COLUMNS, Ledger
+from tests.benchmarks.fault_system import end_with_parent
 from tests.benchmarks.fault_trees import JOBS
 from tests.benchmarks.fault_world import START_METHODS, World
 
@@ -92,6 +93,7 @@ class Campaign:
 
 def _carry_out(sender: Connection, faults: int, seed: int, chosen: list[Kind]) -> None:
     """Carry out a campaign in a world of its own, and send its counts."""
+    end_with_parent()
     counts = Counter[tuple[str, str]]()
     world = World(Random(seed))  # noqa: S311  chance, not secrets
     try:
