@@ -42,7 +42,7 @@ def wait_for(ask: Callable[[], T | None], what: str, within_s: float, pause_s: f
     return answer
 
 
-def check(what: object, codes: Collection[int], code: int | None, messages: str, *, says: str = "") -> None:
+def check(what: object, codes: Collection[int | None], code: int | None, messages: str, *, says: str = "") -> None:
     """Check how a process has ended; one that failed has to say why in one line.
 
     Raises:

@@ -85,7 +85,7 @@ def trial_of(world: World, job: str) -> int | None:
     return trial
 
 
-def expect(world: World, codes: Collection[int], *command: str, says: str = "") -> None:
+def expect(world: World, codes: Collection[int | None], *command: str, says: str = "") -> None:
     """Run a command and check how it ends.
 
     Args:
