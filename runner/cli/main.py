@@ -32,7 +32,7 @@ from runner.cli import (
     upcoming,
 )
 from runner.cli.settings import load_settings
-from runner.model.errors import RunnerError
+from runner.model.errors import RunnerError, is_condition, reason_of
 
 _NO_NUMBER = re.compile(r"is not a valid int(?: range)?\b")
 
@@ -151,7 +151,14 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _fail_by_defect(error: Exception) -> NoReturn:
-    _fail(f"a defect in runner: {type(error).__name__}; its traceback is in {_log_defect()}", 3)
+    """End after an error that nobody foresaw: a shortage of the machine may show anywhere, all others are defects."""
+    if is_condition(error):
+        _fail(f"it can't go on: {reason_of(error)}; free some, or raise its limits", 1)
+    try:
+        where = f"its traceback is in {_log_defect()}"
+    except OSError as unwritten:
+        where = f"its traceback can't be written: {reason_of(unwritten)}"
+    _fail(f"a defect in runner: {type(error).__name__}; {where}", 3)
 
 
 def _end_unwritten(error: OSError) -> NoReturn:
@@ -162,7 +169,7 @@ def _end_unwritten(error: OSError) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:  # the reader has seen enough
         sys.exit(0)
-    _fail(f"writing failed: {error.strerror}; free some space, or send the output elsewhere", 1)
+    _fail(f"writing failed: {reason_of(error)}; free some space, or send the output elsewhere", 1)
 
 
 def _replace_closed_streams() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.model.errors import HistoryError, UsageError, is_condition
+from runner.model.errors import HistoryError, UsageError, is_condition, reason_of
 from runner.model.units import parse_duration
 from runner.render.secrets import keep_secret
 
@@ -79,7 +79,7 @@ def _with_folder(path: Path) -> Path:
         folder.mkdir(exist_ok=True)  # which refuses what is no directory
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
-        raise kind(f"the folder {folder} can't be made: {error.strerror}; choose a database with --db") from error
+        raise kind(f"the folder {folder} can't be made: {reason_of(error)}; choose a database with --db") from error
     return path
 
 
@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
-        raise kind(f"the settings file {path} can't be read: {error.strerror}; check its path") from error
+        raise kind(f"the settings file {path} can't be read: {reason_of(error)}; check its path") from error
     document = Document(f"the settings file {path}", data)
     table = NumberedTable(document, (), document.entries)
     for key, (expected, fits) in _KEYS.items():

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from runner.daemon.replacing import replace_file
-from runner.model.errors import UsageError
+from runner.model.errors import UsageError, reason_of
 
 # As sd_booted(3) has it.
 _SYSTEMD_RUNS = Path("/run/systemd/system")
@@ -84,7 +84,7 @@ def write_service(path: Path, content: bytes, *, force: bool) -> bool:
         replace_file(path, content, durable=True)
     except OSError as error:
         raise UsageError(
-            f"the service's file {path} can't be written: {error.strerror}; "
+            f"the service's file {path} can't be written: {reason_of(error)}; "
             "write it as somebody who may, or take what `runner service print` writes"
         ) from error
     return there
@@ -119,7 +119,7 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
         what = f"the service's file {path}"
         path.unlink()
     except OSError as error:
-        raise UsageError(f"{what} can't be removed: {error.strerror}; remove it as somebody who may") from error
+        raise UsageError(f"{what} can't be removed: {reason_of(error)}; remove it as somebody who may") from error
     return [path, *links]
 
 

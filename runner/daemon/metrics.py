@@ -11,7 +11,7 @@ from pathlib import Path
 from runner.daemon.figures import Figures
 from runner.daemon.replacing import remove_leftovers, replace_file
 from runner.history.database import Database
-from runner.model.errors import DaemonError, HistoryError, UsageError
+from runner.model.errors import DaemonError, HistoryError, UsageError, reason_of
 from runner.model.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -91,8 +91,8 @@ class MetricsWriter:
             text = self._render(self._figures.metrics(datetime.now(UTC), up=up, alive_at=self._alive_at))
             # After the machine has crashed nobody wants the figures from before.
             replace_file(self._path, text.encode(), durable=False)
-        except OSError as error:
-            self._note_failure(f"the metrics file {self._path} can't be written: {error.strerror}; trying again")
+        except (OSError, MemoryError) as error:
+            self._note_failure(f"the metrics file {self._path} can't be written: {reason_of(error)}; trying again")
         except Exception:  # noqa: BLE001  the thread must go on
             _log.exception("a defect in runner; the daemon goes on without new metrics")
         else:
@@ -119,8 +119,7 @@ def _check(given: str) -> Path:
             )
         return _check_place(Path(os.path.realpath(named)))
     except (OSError, ValueError) as error:  # a name is too long, or holds a NUL
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"the metrics file {given!r} can't be used: {reason}; choose another") from error
+        raise UsageError(f"the metrics file {given!r} can't be used: {reason_of(error)}; choose another") from error
 
 
 def _check_place(path: Path) -> Path:

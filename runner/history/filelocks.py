@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_IMODE, S_ISREG
 
 from runner.history.sqlite_errors import refusal
-from runner.model.errors import DaemonError, HistoryError, LockHeld
+from runner.model.errors import DaemonError, HistoryError, LockHeld, reason_of
 
 _log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ def directory_lock(directory: Path, *, within_s: float) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise refusal(error)(
-                f"the database's folder {directory} can't be locked: {error.strerror}; choose another with --db"
+                f"the database's folder {directory} can't be locked: {reason_of(error)}; choose another with --db"
             ) from None
         yield
     finally:
@@ -268,4 +268,4 @@ def _checked(fd: int, like: os.stat_result, mode: int) -> int:
 
 
 def _reason(error: OSError) -> str:
-    return f"{error.strerror}{'; change its permissions' if isinstance(error, PermissionError) else ''}"
+    return f"{reason_of(error)}{'; change its permissions' if isinstance(error, PermissionError) else ''}"

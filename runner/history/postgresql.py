@@ -10,7 +10,7 @@ from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from runner.history.serverlocks import NoLock, SessionLock
-from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ class PostgresqlDatabase:
         import psycopg
 
         # Of several addresses that were tried, the first; what is said before its reason stands in the URL.
-        line = (str(error).splitlines() or [""])[0]
+        line = (str(error).splitlines() or [reason_of(error)])[0]
         reason = line.rpartition(" failed: ")[2]
         where = f"the database {self}"
         match getattr(error, "sqlstate", None):

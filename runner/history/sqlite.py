@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 from runner.history.filelocks import DaemonLockFile, RunLockFile, directory_lock
 from runner.history.sqlite_errors import explain, lacking, refusal
 from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, is_large, wal_bytes
-from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.model.errors import DatabaseUnusable, HistoryError, reason_of
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
@@ -71,7 +71,7 @@ class SqliteFile:
         except (FileNotFoundError, NotADirectoryError):
             pass  # the folder is looked at below
         except (OSError, ValueError) as error:  # a folder above is closed to this user, a name is too long, holds a NUL
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = reason_of(error)
             raise refusal(error)(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
         if path.is_dir():
             raise DatabaseUnusable(
@@ -258,7 +258,7 @@ class SqliteFile:
                 _driver(connection).backup(copy)
             unfinished.rename(target)
         except (sqlite3.Error, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = reason_of(error)
             lacks = refusal(error) if isinstance(error, OSError) else lacking(target)
             raise lacks(f"the backup {target} can't be written: {reason}") from error
         finally:

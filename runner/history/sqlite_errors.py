@@ -1,10 +1,11 @@
 """What SQLite's errors mean: it says "disk I/O error" of a full disk, and "can't open" of a lack of inodes."""
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
 
-from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, is_condition
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, is_condition, reason_of
 
 # SQLite needs a page of 32 KiB for its -shm file before it writes anything.
 _LEAST_BYTES = 64 * 1024
@@ -35,7 +36,7 @@ def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: P
         case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return _not_permitted(where)
         case _:
-            return HistoryError(f"{where} can't be used: {error}")
+            return HistoryError(f"{where} can't be used: {reason_of(error)}")
 
 
 def _full(where: str) -> HistoryError:
@@ -46,8 +47,23 @@ def _not_permitted(where: str) -> HistoryError:
     return DatabaseUnusable(f"{where} can't be opened; check its path and permissions, or choose another with --db")
 
 
+def _lacks_descriptors() -> bool:
+    """Return whether this process can't open as many files as SQLite needs for a database."""
+    held: list[int] = []
+    try:
+        held.extend(os.open("/", os.O_RDONLY) for _ in range(4))
+    except OSError:
+        return True
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    return False
+
+
 def _find_shortage(path: Path, where: str) -> HistoryError | None:
-    """Find a shortage that SQLite does not report as such: no space or inodes for a file beside the database."""
+    """Find a shortage that SQLite does not report as such: no descriptors, space or inodes for a file beside it."""
+    if _lacks_descriptors():
+        return HistoryError(f"{where} can't be used: {os.strerror(errno.EMFILE)}; raise the limit and try again")
     folder = path.resolve().parent
     try:
         disk = os.statvfs(folder)
@@ -74,7 +90,7 @@ def lacking(path: Path) -> type[HistoryError]:
 
 def _otherwise(path: Path, where: str, error: BaseException | None) -> HistoryError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
-        return HistoryError(f"{where} can't be used: its disk reports an error ({error}); check the disk")
+        return HistoryError(f"{where} can't be used: its disk reports an error ({reason_of(error)}); check the disk")
     if path.exists() and not os.access(path, os.R_OK):
         return _not_permitted(where)
     if path.exists() and not os.access(path.resolve().parent, os.W_OK | os.X_OK):

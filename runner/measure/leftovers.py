@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.measure.environment import describe_process, is_alive
+from runner.model.errors import reason_of
 from runner.model.runs import Owner
 
 # A socket's path has at most 103 bytes on macOS and 107 on Linux. multiprocessing appends this to the directory.
@@ -46,7 +47,7 @@ def trial_directory() -> Iterator[str]:
     try:
         directory = tempfile.mkdtemp(prefix=prefix, dir=base)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, base) from error
+        raise OSError(error.errno, reason_of(error), base) from error
     try:
         yield directory
     finally:

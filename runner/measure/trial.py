@@ -24,7 +24,7 @@ import time
 from _pickle import dumps, loads
 from _signal import SIGIO, SIGKILL, signal  # type: ignore[import-not-found]
 
-from runner.model.errors import ScanError
+from runner.model.errors import ScanError, is_condition, ran_short, reason_of
 from runner.scan.filesystems import find_filesystem
 from runner.scan.root import open_root
 from runner.strategies import load_strategy
@@ -246,13 +246,13 @@ def _carry_out(task: Task, progress_fd: int) -> tuple[TrialReport, Any]:
         # is no public way to do so and still be the one to end.
         atexit._run_exitfuncs()  # noqa: SLF001
     except ScanError as error:
-        return TrialReport(error=str(error), begun=begun), None
-    except MemoryError:
-        return TrialReport(error="the scan ran out of memory; free some, or scan a smaller tree"), None
+        return TrialReport(error=str(error), begun=begun or is_condition(error.__cause__)), None
     except Exception as error:  # noqa: BLE001  the process ends here, and the parent records it
+        if is_condition(error):
+            return TrialReport(error=str(ran_short(error))), None
         from traceback import format_exc
 
-        message = f"a defect in runner: {type(error).__name__}: {error}; its traceback is in the log"
+        message = f"a defect in runner: {type(error).__name__}: {reason_of(error)}; its traceback is in the log"
         return TrialReport(error=message, defect=format_exc()), None
     report = TrialReport(
         wall_s=measured.wall_s,

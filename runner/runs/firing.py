@@ -21,7 +21,7 @@ from runner.measure.environment import (
 )
 from runner.measure.trial import ScanTask
 from runner.measure.trials import Outcome, carry_out
-from runner.model.errors import HistoryError, RunnerError, ScanError, reason_of
+from runner.model.errors import HistoryError, RunnerError, ScanError, is_condition, reason_of
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Status
 from runner.model.subject import note_run
@@ -184,7 +184,8 @@ def _save(database: Database, run_id: int, ending: Ending, watching: Watching) -
 
 def _abandon(database: Database, run_id: int, error: BaseException, watching: Watching) -> None:
     """End a run that an error stopped: its process may go on, and nobody else would end it."""
-    message = f"stopped by an error: {error}" if isinstance(error, RunnerError) else "runner was stopped by an error"
+    foreseen = isinstance(error, RunnerError) or is_condition(error)
+    message = f"stopped by an error: {reason_of(error)}" if foreseen else "runner was stopped by an error"
     status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
     ending = Ending(status=status, finished_at=datetime.now(UTC), message=message)
     try:

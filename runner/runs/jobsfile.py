@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from runner.model.errors import UsageError
+from runner.model.errors import UsageError, reason_of
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
 from runner.model.toml import Document, NumberedTable, read_text, write_comment, write_key, write_value
 from runner.runs.jobfields import DURATION, FIELDS, entries_of
@@ -93,7 +93,7 @@ def load_jobs(file: str, now: datetime) -> JobsFile:
         with open(path, "rb") as opened:  # noqa: PTH123
             data = opened.read()
     except OSError as error:
-        raise UsageError(f"the file {file!r} can't be read: {error.strerror}; check its path") from None
+        raise UsageError(f"the file {file!r} can't be read: {reason_of(error)}; check its path") from None
     return read_jobs(file, data, os.path.dirname(path), now)  # noqa: PTH120
 
 

@@ -13,7 +13,7 @@ from runner.history.jobs import find_job, find_jobs_at, find_or_add_job_at
 from runner.measure.environment import usable_cpus
 from runner.measure.trial import ExistsTask, LookTask
 from runner.measure.trials import carry_out
-from runner.model.errors import ScanError, Unknown, UsageError
+from runner.model.errors import ScanError, Unknown, UsageError, is_condition
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.scan.match import Matcher
 from runner.scan.root import open_root
@@ -71,11 +71,14 @@ def check_root(directory: str | Path) -> bytes:
 
     Raises:
         UsageError: If it is empty, missing, not a folder, or can't be read.
+        ScanError: If the machine lacks what it takes to look.
     """
     root = _absolute(directory)
     try:
         os.close(open_root(root))
     except ScanError as error:
+        if is_condition(error.__cause__):
+            raise
         raise UsageError(str(error)) from None
     return root
 
@@ -90,7 +93,7 @@ def _check_root_apart(directory: str) -> bytes:
 def _look_apart(task: "Task") -> Any:
     outcome = carry_out(task)
     if outcome.message is not None:
-        raise UsageError(outcome.message)
+        raise (ScanError if outcome.begun else UsageError)(outcome.message)
     return outcome.result
 
 

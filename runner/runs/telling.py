@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
+from runner.model.errors import reason_of
 from runner.model.signals import signal_group, signal_name
 
 # How long a command may take, how long it may clean up once it is told to end, and how often it is looked at.
@@ -74,7 +75,7 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
             exit_code, why = _follow(process, stderr, began + LIMIT_S, stop)
             said = stderr.tail().decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
     except (OSError, ValueError) as error:
-        exit_code, why, said = None, f"can't be started: {getattr(error, 'strerror', None) or error}", ""
+        exit_code, why, said = None, f"can't be started: {reason_of(error)}", ""
     return Told(
         exit_code=exit_code,
         wall_s=time.monotonic() - began,

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from runner.model.bundled import bundled
-from runner.model.errors import UsageError
+from runner.model.errors import UsageError, reason_of
 from runner.model.toml import Table
 from runner.samples.recipe import (
     MOST_FOLDERS,
@@ -62,7 +62,7 @@ def _read(path: Path) -> Recipe:
     try:
         entries = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        raise UsageError(f"cannot read the recipe {str(path)!r}: {error.strerror}; check its path") from error
+        raise UsageError(f"cannot read the recipe {str(path)!r}: {reason_of(error)}; check its path") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"the recipe {str(path)!r} is not TOML: {error}; correct it there") from error
     return _recipe(path.stem, _Table(f"recipe {str(path)!r}: ", entries))

@@ -13,6 +13,8 @@ import time
 from binascii import crc32
 from contextlib import suppress
 
+from runner.model.errors import reason_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -110,7 +112,7 @@ def load(path: bytes) -> Cache | str:
     except FileNotFoundError:
         return NOTHING
     except OSError as error:
-        return f"what was remembered of it can't be read: {error.strerror}"
+        return f"what was remembered of it can't be read: {reason_of(error)}"
     if crc32(content[4:]).to_bytes(4, "big") != content[:4]:
         return _DAMAGED
     try:
