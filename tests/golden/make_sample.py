@@ -1,7 +1,7 @@
-"""Make the sample database anew: ``PYTHONPATH=tests .venv/bin/python -m golden.make_sample``.
+"""Make the sample database anew: ``PYTHONHASHSEED=0 PYTHONPATH=tests .venv/bin/python tests/golden/make_sample.py``.
 
-It is kept as the schema 0006 is. When the schema changes, neither run nor change this: the files that it made are what a
-newer runner has to upgrade. Remove it with ``sample_history.py`` once the product's functions that it calls are gone.
+Its schema is 0006 for good: once there is a newer one, the files that this has made are what that is upgraded from.
+Remove this and ``golden_history.py`` when the functions of the product that they call are gone.
 """
 
 import sqlite3
@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from golden.sample import FOLDER, write_rows
-from golden.sample_history import write_history
+from golden_history import write_history
+from golden_sample import FOLDER, write_rows
 from postgresql_server import running_server
 from sqlalchemy import select
 
@@ -37,15 +37,15 @@ def make_sample() -> None:
         database.close()
         write_rows(rows)
         with closing(sqlite3.connect(path)) as connection:
-            query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
-            statements = [sql for (sql,) in connection.execute(query)]
+            made = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+            statements = [sql for (sql,) in connection.execute(made)]
     (FOLDER / "schema-sqlite.sql").write_text("".join(f"{sql.strip()};\n\n" for sql in statements), "utf-8")
     with running_server() as server:
         server.do("CREATE DATABASE kept TEMPLATE template0")
         open_database(locate(server.url("kept"))).close()
         dump = ["pg_dump", "--schema-only", "--no-owner", f"--host={server.folder}", "-Urunner", "kept"]
-        made = subprocess.run(dump, check=True, stdout=subprocess.PIPE, text=True).stdout
-    kept = [line for line in made.splitlines() if line and not line.startswith(("--", "SET ", "SELECT ", "\\"))]
+        dumped = subprocess.run(dump, check=True, stdout=subprocess.PIPE, text=True).stdout
+    kept = [line for line in dumped.splitlines() if line and not line.startswith(("--", "SET ", "SELECT ", "\\"))]
     (FOLDER / "schema-postgresql.sql").write_text("\n".join(kept) + "\n", "utf-8")
 
 

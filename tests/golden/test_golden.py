@@ -1,6 +1,7 @@
 """Every command's answers and refusals, as they are kept in ``answers``: the contract with programs that call runner.
 
-``UPDATE_GOLDEN=1 .venv/bin/pytest tests/golden`` writes them anew; what then differs belongs into the changelog.
+The files hold the command lines as well, behind ``$``; those of a file are carried out in their order on a database of
+its own. Behind ``!`` stands what went to stderr. ``UPDATE_GOLDEN=1 .venv/bin/pytest tests/golden`` writes them anew.
 """
 
 import os
@@ -12,35 +13,37 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import unified_diff
-from itertools import islice, takewhile
+from itertools import islice, takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
 import typer
-from cases import CASES, Cases
 from conftest import Program
+from golden_sample import make_postgresql, make_sqlite
+from golden_world import furnish, hide_measured, normalise
 from postgresql_server import PostgresqlServer
-from sample import make_postgresql, make_sqlite
-from world import furnish, hide_measured, normalise
 
 from runner.cli.main import app
 
 ANSWERS = Path(__file__).parent / "answers"
 UPDATING = bool(os.environ.get("UPDATE_GOLDEN"))
 NOW = datetime(2026, 3, 28, 12, 0, tzinfo=UTC)
-FORMATS = ("json", "jsonl", "csv")
 # Whose answers hold what they measure.
 MEASURING = ("run", "lesson")
+# What a file may begin with.
+ONLY_ON, EMPTY = "# only on ", "# with an empty database\n"
+# Typer's own; they ask which shell called.
+COMPLETION = {"--install-completion", "--show-completion"}
 
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str]]]:
-    """Yield each command by its words, with its options."""
+    """Yield each command by its words, with the names of its options, of each the longest."""
     options = {max(option.opts, key=len) for option in command.params if option.opts[0].startswith("-")}
     inner = getattr(command, "commands", {})
     if not inner or options:
-        yield " ".join(path), options
+        yield " ".join(path), options - COMPLETION
     for name, one in inner.items():
         yield from walk(one, (*path, name))
 
@@ -63,31 +66,21 @@ def sample_on_server(postgresql: PostgresqlServer) -> PostgresqlServer:
 
 
 @contextmanager
-def program_on(kind: str, cases: Cases, request: pytest.FixtureRequest, folder: Path) -> Iterator[Program]:
-    """Give the program in a furnished folder, with a database as the cases want it."""
+def program_on(kind: str, request: pytest.FixtureRequest, folder: Path, *, empty: bool) -> Iterator[Program]:
+    """Give the program in a furnished folder, with the sample database or none."""
     sample = request.getfixturevalue("sample")
     furnish(folder, sample)
     environment = {**os.environ, "RUNNER_DB": str(folder / "runner.db"), "HOME": str(folder), "TZ": "UTC"}
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
         environment[f"XDG_{name}_HOME"] = str(folder / name.lower())
     if kind == "sqlite":
-        if not cases.empty:
+        if not empty:
             shutil.copy(sample, folder)
         yield Program(folder=folder, environment=environment)
         return
     server: PostgresqlServer = request.getfixturevalue("sample_on_server")
-    with server.fresh("template0" if cases.empty else "golden") as name:
+    with server.fresh("template0" if empty else "golden") as name:
         yield Program(folder=folder, environment={**environment, "RUNNER_DB": server.url(name)})
-
-
-def asked(line: str) -> Iterator[list[str]]:
-    """Yield the arguments of a line, in each stable format if it has formats and names none."""
-    words = shlex.split(line)
-    command = max((name for name in COMMANDS if line == name or line.startswith(f"{name} ")), key=len, default="")
-    if "--format" not in COMMANDS[command] or {"--format", "-0", "--null"} & set(words):
-        yield words
-    else:
-        yield from ([*words, "--format", fmt] for fmt in FORMATS)
 
 
 def visible(text: str) -> str:
@@ -97,57 +90,71 @@ def visible(text: str) -> str:
     )
 
 
-def carried_out(program: Program, words: list[str], *, measuring: bool) -> str:
-    """Carry out a command and give it with all that it said."""
+def words_of(line: str) -> list[str]:
+    """Split a command line, in which bytes and characters that do not show are escaped as in Python."""
+    escaped = re.compile(r"\\(?:n|t|x[0-9a-f]{2}|u[0-9a-f]{4})")
+    return [escaped.sub(lambda match: match[0].encode().decode("unicode_escape"), word) for word in shlex.split(line)]
+
+
+def carried_out(program: Program, line: str) -> str:
+    """Carry out a command line and give it with all that it said."""
+    words = words_of(line)
     settings = dict(word.split("=", 1) for word in takewhile(re.compile("[A-Z_]+=").match, words))
-    arguments = words[len(settings) :]
+    name, *arguments = words[len(settings) :]
+    assert "runner" == name
     done = replace(program, environment={**program.environment, **settings}).quick(*arguments)
     out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
-    said = visible(hide_measured(out) if measuring else out)
-    line = [*words[: len(settings)], "runner", *arguments]
-    lines = [f"$ {visible(shlex.join(line))}".replace("\n", "\\n")]
-    lines += said.removesuffix("\n").split("\n") if said else []
+    said = visible(hide_measured(out) if arguments[0] in MEASURING else out)
+    assert not re.search("^[$] ", said, re.MULTILINE), "it would be taken for a command line"
+    lines = [f"$ {line}", *(said.removesuffix("\n").split("\n") if said else [])]
     if said and not said.endswith("\n"):
         lines.append("\\ no newline at the end")
-    lines += [f"! {line}" for line in visible(err.removesuffix("\n")).split("\n")] if err else []
+    lines += [f"! {told}" for told in visible(err.removesuffix("\n")).split("\n")] if err else []
     return "\n".join([*lines, f"exit {done.returncode}", ""])
 
 
-def golden_path(name: str) -> Path:
-    return ANSWERS / f"{re.sub('[ ,]+', '-', name) or 'runner'}.txt"
+def lines_in(text: str) -> list[str]:
+    return re.findall("^[$] (.*)$", text, re.MULTILINE)
 
 
-KINDS_AND_NAMES = [(kind, name) for kind in ("sqlite", "postgresql") for name in CASES if kind in CASES[name].on]
+_CELL = re.compile(r"(?<=,) ?|\n")
 
 
-@pytest.mark.parametrize(("kind", "name"), KINDS_AND_NAMES)
+def differences(golden: str, text: str) -> Iterator[str]:
+    """Yield the lines that differ, by command and cell by cell: most lines are long."""
+    for old, new in zip_longest(golden.split("\n$ "), text.split("\n$ "), fillvalue=""):
+        if old != new:
+            yield f"$ {(old or new).partition(chr(10))[0].removeprefix('$ ')}"
+            yield from islice(unified_diff(_CELL.split(old), _CELL.split(new), n=1, lineterm=""), 2, None)
+
+
+GOLDEN = {path.stem: path.read_text("utf-8") for path in sorted(ANSWERS.iterdir())}
+EACH = [
+    (kind, name)
+    for kind in ("sqlite", "postgresql")
+    for name, text in GOLDEN.items()
+    if not text.startswith(ONLY_ON) or text.startswith(f"{ONLY_ON}{kind}\n")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), EACH)
 def test_answers_are_the_golden_ones(kind: str, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    cases = CASES[name]
-    commands = [words for line in cases.answered for words in asked(line)] + [*map(shlex.split, cases.refused)]
-    with program_on(kind, cases, request, tmp_path) as program, time_machine.travel(NOW, tick=False):
-        said = [carried_out(program, words, measuring=words[0] in MEASURING) for words in commands]
-    text = normalise("\n".join(said), tmp_path)
-    path = golden_path(name)
+    golden = GOLDEN[name]
+    head = golden[: golden.index("$ ")]
+    with program_on(kind, request, tmp_path, empty=EMPTY in head) as program, time_machine.travel(NOW, tick=False):
+        said = [carried_out(program, line) for line in lines_in(golden)]
+    text = head + normalise("\n".join(said), tmp_path)
     if UPDATING:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, "utf-8")
-    golden = path.read_text("utf-8")
-    if text != golden:
-        differences = unified_diff(golden.split("\n"), text.split("\n"), str(path), "what is answered", n=2, lineterm="")
-        pytest.fail("\n".join(islice(differences, 60)), pytrace=False)
+        (ANSWERS / f"{name}.txt").write_text(text, "utf-8")
+    elif text != golden:
+        pytest.fail("\n".join(islice(differences(golden, text), 60)), pytrace=False)
 
 
-def test_every_command_and_option_is_asked() -> None:
-    assert {name.partition(",")[0] for name in CASES} == {*COMMANDS}
+def test_every_command_option_and_format_is_asked() -> None:
     forgotten = {}
     for name, options in COMMANDS.items():
-        lines = [line for cases in CASES.values() for line in (*cases.answered, *cases.refused)]
-        words = {word.partition("=")[0] for line in lines if line.startswith(name) for word in shlex.split(line)}
-        unasked = options - words - {*CASES[name].unasked, "--db", "--format"}
-        if unasked:
-            forgotten[name] = unasked
-    assert {} == forgotten
-
-
-def test_no_golden_file_is_left_over() -> None:
-    assert {*map(golden_path, CASES)} == {*ANSWERS.iterdir()}
+        asked = [words_of(line) for line in lines_in(GOLDEN.get(name.replace(" ", "-") or "runner", ""))]
+        words = {word.partition("=")[0] for line in asked for word in line}
+        formats = {"json", "jsonl", "csv"} if "--format" in options else set()
+        forgotten[name] = ({*name.split(), *formats} | options - {"--db"}) - words
+    assert {} == {name: words for name, words in forgotten.items() if words}

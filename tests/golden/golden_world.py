@@ -1,4 +1,4 @@
-"""What the commands find around them: a folder of files, and the words in their answers that differ from time to time."""
+"""What the commands find around them: a folder of files; and what differs in their answers from time to time."""
 
 import csv
 import os
@@ -65,11 +65,11 @@ timezone = "UTC"
 def furnish(folder: Path, sample: Path) -> None:
     """Fill a folder with what the lines of the cases name."""
     tree = os.fsencode(folder / "tree")
-    for path, text in {b"a.md": b"one\n", b"sub/b.md": b"two two\n", b"sub/c.txt": b"", b"caf\xe9.md": b"x"}.items():
+    for path, content in {b"a.md": b"one\n", b"sub/b.md": b"two two\n", b"sub/c.txt": b"", b"caf\xe9.md": b"x"}.items():
         whole = os.path.join(tree, path)
         os.makedirs(os.path.dirname(whole), exist_ok=True)  # noqa: PTH103, PTH120  bytes
         with open(whole, "wb") as file:  # noqa: PTH123  the same
-            file.write(text)
+            file.write(content)
         os.utime(whole, ns=(1_750_000_000_000_000_000, 1_750_000_000_000_000_000))
     (folder / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
     (folder / "good.toml").write_text(GOOD)
@@ -94,7 +94,7 @@ MEASURED = (
 )
 # What differs between machines, versions and kinds of database.
 VARYING = (
-    (re.compile(r"postgresql://runner@/fresh\d+[^\s'\"]*"), "<database>"),
+    (re.compile(r"postgresql://runner@/fresh\d+[^\s'\",]*"), "<database>"),
     (re.compile(r"^(runner) \d+\.\d+\S*$", re.MULTILINE), r"\1 <version>"),
     (re.compile(r"(; the database) (?:shrank|stays|takes) .*"), r"\1 <size>"),
     (re.compile(r"(this is not TOML: ).*?;"), r"\1<reason>;"),  # Python's own words

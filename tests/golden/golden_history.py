@@ -183,7 +183,9 @@ def _write_nightly(database: Database) -> Job:
         Notify(event=Event.FAILURE, command=("mail", "-s", "it fails; it's <b>", "root")),
         Notify(event=Event.RECOVERY, command=("logger", "ok")),
     )
-    selection = Selection(patterns=("*.md", "\udcff*"), excludes=(".git", "build/*"), ignore_case=True, one_file_system=True)
+    selection = Selection(
+        patterns=("*.md", "\udcff*"), excludes=(".git", "build/*"), ignore_case=True, one_file_system=True
+    )
     spec = JobSpec(
         name="tonight", root=b"/srv/golden/night", selection=selection,
         schedule=schedule, retries=2, retry_delay_s=300, notify=told, catchup=Catchup.ALL, workers=4,
@@ -207,13 +209,14 @@ def _write_nightly(database: Database) -> Job:
         message="the strategies found different files",
     )  # fmt: skip
     gone = "the root '/srv/golden/night' is not there"
-    for attempt, (hour, status) in enumerate([(121.5, Status.FAILED), (121.6, Status.TIMED_OUT)], start=1):
-        executions = _executions(walls, status, message=gone)
-        failed = _play(database, job, hour, status, attempt=attempt, executions=executions, message=gone)
+    attempts = [
+        _play(database, job, hour, status, attempt=attempt, executions=_executions(walls, status, gone), message=gone)
+        for attempt, (hour, status) in enumerate([(121.5, Status.FAILED), (121.6, Status.TIMED_OUT)], start=1)
+    ]
     told_at = _at(121.7)
     for one, exit_code, message in ((told[0], 0, None), (told[1], -9, None), (told[0], None, "it was not found")):
         record_notification(
-            database, failed,
+            database, attempts[-1],
             Notification(
                 event=one.event, command=one.command, started_at=told_at, wall_s=0.125, exit_code=exit_code,
                 message=message,
@@ -320,7 +323,9 @@ def _write_calibrations(database: Database) -> None:
             database, root, selection, started_at=at, environment=HERE if number % 2 else ELSEWHERE, owner=OWNER
         )
         for round_ in range(1, rounds + 1):
-            record_round(database, begun, [_measure(condition, round_, random) for condition in enumerate(_CONDITIONS, 1)])
+            record_round(
+                database, begun, [_measure(condition, round_, random) for condition in enumerate(_CONDITIONS, 1)]
+            )
         finish_calibration(database, begun, at + timedelta(minutes=1) if finished else None)
 
 
