@@ -74,30 +74,18 @@ def _at(hour: float) -> datetime:
     return START + timedelta(hours=hour)
 
 
-def _snapshot(tree: Tree, unreadable: Sequence[bytes] = ()) -> Snapshot:
+def _snapshot(tree: Tree, unreadable: Sequence[bytes] = (), *, stat: bool = True) -> Snapshot:
     part = Part()
     part.problems = [(path, errno.EACCES, os.strerror(errno.EACCES)) for path in unreadable]
     for path, found in tree.items():
         stats = array("q")
-        for name in sorted(found):
+        for name in sorted(found) if stat else ():
             stats.extend(found[name] or (UNKNOWN, UNKNOWN))
         listing = Listing(path, b"\0".join(sorted(found)), stats.tobytes())
         part.names.append(listing.path)
         part.found.append(listing.names)
         part.stats.append(listing.stats)
         part.places += PLACE.pack(-1, len(found_names(listing.names)))
-        part.stamps += STAMPS.pack(1, 2, 3, 4)
-    return Snapshot(whole(part))
-
-
-def _names(tree: Tree) -> Snapshot:
-    """Take a tree of which only names are kept."""
-    part = Part()
-    for path, found in tree.items():
-        part.names.append(path)
-        part.found.append(b"\0".join(sorted(found)))
-        part.stats.append(b"")
-        part.places += PLACE.pack(-1, len(found))
         part.stamps += STAMPS.pack(1, 2, 3, 4)
     return Snapshot(whole(part))
 
@@ -271,7 +259,7 @@ def _write_incremental(database: Database) -> None:
     trees: list[Tree] = [{b"": PLAIN, b"sub": PLAIN}, {b"": PLAIN, b"new": PLAIN}, {b"": PLAIN, b"new": PLAIN}]
     for number, tree in enumerate(trees):
         hour = 91 + number / 4
-        _play(database, job, hour, executions=_executions(walls), wall_s=0.1, snapshot=_names(tree))
+        _play(database, job, hour, executions=_executions(walls), wall_s=0.1, snapshot=_snapshot(tree, stat=False))
 
 
 def _write_replaced(database: Database) -> None:
