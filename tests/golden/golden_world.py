@@ -6,8 +6,13 @@ import re
 import shutil
 import sqlite3
 import sys
+from collections.abc import Iterator
 from contextlib import closing
+from difflib import unified_diff
+from itertools import islice, zip_longest
 from pathlib import Path
+
+import pytest
 
 WRONG_FILES = (
     "jobs = [",
@@ -64,12 +69,10 @@ timezone = "UTC"
 
 def furnish(folder: Path, sample: Path) -> None:
     """Fill a folder with what the lines of the cases name."""
-    tree = os.fsencode(folder / "tree")
-    for path, content in {b"a.md": b"one\n", b"sub/b.md": b"two two\n", b"sub/c.txt": b"", b"caf\xe9.md": b"x"}.items():
-        whole = os.path.join(tree, path)
-        os.makedirs(os.path.dirname(whole), exist_ok=True)  # noqa: PTH103, PTH120  bytes
-        with open(whole, "wb") as file:  # noqa: PTH123  the same
-            file.write(content)
+    for path, text in {"a.md": "one\n", "sub/b.md": "two two\n", "sub/c.txt": "", "caf\udce9.md": "x"}.items():
+        whole = folder / "tree" / path
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_text(text)
         os.utime(whole, ns=(1_750_000_000_000_000_000, 1_750_000_000_000_000_000))
     (folder / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
     (folder / "good.toml").write_text(GOOD)
@@ -129,3 +132,23 @@ def hide_measured(text: str) -> str:
         shown = ["<measured>" if hide and cell else cell for hide, cell in zip(hidden, cells, strict=False)]
         lines.append(",".join(shown) if len(shown) > 1 else row)
     return "\n".join(lines)
+
+
+_CELL = re.compile(r"(?<=,) ?|\n")
+
+
+def differences(golden: str, text: str) -> Iterator[str]:
+    """Yield the lines that differ, by command and cell by cell: most lines are long."""
+    for old, new in zip_longest(golden.split("\n$ "), text.split("\n$ "), fillvalue=""):
+        if old != new:
+            yield f"$ {(old or new).partition(chr(10))[0].removeprefix('$ ')}"
+            yield from islice(unified_diff(_CELL.split(old), _CELL.split(new), n=1, lineterm=""), 2, None)
+
+
+def compare_golden(path: Path, text: str) -> None:
+    """Fail where a text is not that of its golden file; or write that anew, if it is to be updated."""
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    elif text != (golden := path.read_text("utf-8")):
+        pytest.fail("\n".join(islice(differences(golden, text), 60)), pytrace=False)

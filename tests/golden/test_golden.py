@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from difflib import unified_diff
-from itertools import islice, takewhile, zip_longest
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,12 @@ import time_machine
 import typer
 from conftest import Program
 from golden_sample import make_postgresql, make_sqlite
-from golden_world import furnish, hide_measured, normalise
+from golden_world import compare_golden, furnish, hide_measured, normalise
 from postgresql_server import PostgresqlServer
 
 from runner.cli.main import app
 
 ANSWERS = Path(__file__).parent / "answers"
-UPDATING = bool(os.environ.get("UPDATE_GOLDEN"))
 NOW = datetime(2026, 3, 28, 12, 0, tzinfo=UTC)
 # Whose answers hold what they measure.
 MEASURING = ("run", "lesson")
@@ -117,17 +115,6 @@ def lines_in(text: str) -> list[str]:
     return re.findall("^[$] (.*)$", text, re.MULTILINE)
 
 
-_CELL = re.compile(r"(?<=,) ?|\n")
-
-
-def differences(golden: str, text: str) -> Iterator[str]:
-    """Yield the lines that differ, by command and cell by cell: most lines are long."""
-    for old, new in zip_longest(golden.split("\n$ "), text.split("\n$ "), fillvalue=""):
-        if old != new:
-            yield f"$ {(old or new).partition(chr(10))[0].removeprefix('$ ')}"
-            yield from islice(unified_diff(_CELL.split(old), _CELL.split(new), n=1, lineterm=""), 2, None)
-
-
 GOLDEN = {path.stem: path.read_text("utf-8") for path in sorted(ANSWERS.iterdir())}
 EACH = [
     (kind, name)
@@ -144,10 +131,7 @@ def test_answers_are_the_golden_ones(kind: str, name: str, request: pytest.Fixtu
     with program_on(kind, request, tmp_path, empty=EMPTY in head) as program, time_machine.travel(NOW, tick=False):
         said = [carried_out(program, line) for line in lines_in(golden)]
     text = head + normalise("\n".join(said), tmp_path)
-    if UPDATING:
-        (ANSWERS / f"{name}.txt").write_text(text, "utf-8")
-    elif text != golden:
-        pytest.fail("\n".join(islice(differences(golden, text), 60)), pytrace=False)
+    compare_golden(ANSWERS / f"{name}.txt", text)
 
 
 def test_every_command_option_and_format_is_asked() -> None:
