@@ -49,14 +49,14 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[st
 COMMANDS = dict(walk(typer.main.get_command(app)))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sample") / "runner.db"
     make_sqlite(path)
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sample_on_server(postgresql: PostgresqlServer) -> PostgresqlServer:
     postgresql.do("CREATE DATABASE golden TEMPLATE template0")
     make_postgresql(host=str(postgresql.folder), user="runner", dbname="golden")
