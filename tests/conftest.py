@@ -69,7 +69,7 @@ def _nothing_is_left_in_temporary_directories(_nothing_of_the_users_within_reach
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="rt-", dir="/tmp") as directory:
         patch.setenv("TMPDIR", directory)
-        patch.setattr(tempfile, "tempdir", None)
+        patch.setattr(tempfile, "tempdir", directory)
         yield
         remove_leftovers()
         left = [name for name in os.listdir(directory) if name.startswith(("pymp-", "runner-"))]

@@ -120,7 +120,7 @@ class DaemonLockFile(_LockFile):
         except BlockingIOError:
             return False
         except OSError as error:
-            raise kind(f"the daemon's lock {self._path} can't be taken: {reason_of(error)}") from error
+            raise kind(f"the daemon's lock {self._path} can't be taken: {_reason(error)}") from error
         return True
 
     def _look_at_database(self) -> None:
@@ -162,7 +162,7 @@ class RunLockFile(_LockFile):
         except BlockingIOError as error:
             raise LockHeld(self._describe_holder()) from error
         except OSError as error:
-            raise HistoryError(f"the lock of runs {self._path} can't be taken: {reason_of(error)}") from error
+            raise HistoryError(f"the lock of runs {self._path} can't be taken: {_reason(error)}") from error
 
     def find_blocker(self) -> str | None:
         """Find what keeps runs from starting: a process that holds the lock alone; a line about it, or None."""
@@ -171,7 +171,7 @@ class RunLockFile(_LockFile):
         except (FileNotFoundError, PermissionError):
             return None
         except OSError as error:
-            return f"the lock of runs {self._path} can't be taken: {reason_of(error)}"
+            return f"the lock of runs {self._path} can't be taken: {_reason(error)}"
         try:
             wait_for_lock(partial(fcntl.flock, fd, fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_PROBE_S)
         except BlockingIOError:
@@ -236,7 +236,7 @@ class UpgradeLockFile(_LockFile):
             self.release()
             shortage = find_shortage(self._path, f"the database {self._database}")
             raise shortage or refusal(error)(
-                f"the lock {self._path} can't be taken: {reason_of(error)}; choose another database with --db"
+                f"the lock {self._path} can't be taken: {_reason(error)}; choose another database with --db"
             ) from error
 
     def __exit__(self, *_error: object) -> None:

@@ -54,6 +54,7 @@ def _sqlite_value(value: Any) -> Any:
 
 def make_sqlite(path: Path) -> None:
     """Make the sample database in a file."""
+    path.touch(mode=0o600)  # as runner creates it
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript((FOLDER / "schema-sqlite.sql").read_text("utf-8"))
         for table, row in read_rows():
