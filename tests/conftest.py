@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -72,7 +73,7 @@ def _nothing_is_left_in_temporary_directories(_nothing_of_the_users_within_reach
         patch.setattr(tempfile, "tempdir", directory)
         yield
         remove_leftovers()
-        left = [name for name in os.listdir(directory) if name.startswith(("pymp-", "runner-"))]
+        left = [name for name in os.listdir(directory) if re.match(r"pymp-|runner-\d+-", name)]
         semaphores = Path("/dev/shm")  # noqa: S108
         left += [path.name for path in semaphores.glob(f"sem.runner-{os.getpid()}-*")]
         assert [] == left

@@ -42,6 +42,7 @@ def test_times_are_kept_as_stat_returns_them(place: str, tmp_path: Path) -> None
 # As an older runner left them: the nearest time that 64 bits hold, and no more.
 TO_OLD_SCHEMA = (
     "DROP VIEW file_events",
+    "ALTER TABLE jobs DROP COLUMN mounts",
     "ALTER TABLE files DROP COLUMN mtime_exact",
     "CREATE VIEW file_events AS SELECT 1 AS run",
     "UPDATE alembic_version SET version_num = '0005'",

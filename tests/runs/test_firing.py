@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -596,7 +597,13 @@ def test_a_run_in_another_container_goes_on_though_its_lock_was_removed(
         "fire(database, job, cause=Cause.MANUAL, watching=Watching(on_progress=told))\n"
     )
     command = in_container(sys.executable, "-c", held, str(database.location))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # What a process of another container leaves is kept as long as it may be alive, until the next boot.
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": directory}
+        ) as process,
+    ):
         assert process.stdout is not None
         assert "on\n" == process.stdout.readline()
         lock_of(database).unlink()
