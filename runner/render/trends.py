@@ -205,7 +205,13 @@ def _event_sentences(events: Sequence[Event], metric: Metric) -> list[str]:
 
 def _rise_sentence(rise: Regression) -> str:
     low, high = rise.ratio.low - 1, rise.ratio.high - 1
-    since = "since run" if rise.shape is Rising.STEP else "the drift began with run" if rise.shape is Rising.DRIFT else "the last with run"
+    since = (
+        "since run"
+        if rise.shape is Rising.STEP
+        else "the drift began with run"
+        if rise.shape is Rising.DRIFT
+        else "the last with run"
+    )
     return (
         f"{rise.strategy}, {_NAMES[rise.metric]}: {rise.rise:+.0%} above its lowest level "
         f"(95 % interval {low:+.0%} to {high:+.0%}), by {rise.shape.value}, {since} {rise.since_run}"

@@ -12,6 +12,8 @@ __all__ = ["MOST_POINTS", "LongCourse", "Rise", "Rising", "Step"]
 
 # The search takes more than twice as long for twice as many points; up to 50 ms for these.
 MOST_POINTS = 200
+# A step that the whole series shows less than so many runs before one of the last runs is the same.
+_SAME = MOST_POINTS
 
 
 class LongCourse:
@@ -72,11 +74,15 @@ def _join(whole: Rise, recent: Rise) -> Rise:
         return recent
     size = recent.latest - whole.lowest
     error = math.hypot(*(math.log(one.ratio.high / one.ratio.low) / 2 for one in (whole, recent)))
-    steps = Rising.DRIFT not in {whole.shape, recent.shape}
+    shape, index = recent.shape, recent.index
+    if Rising.DRIFT in {whole.shape, recent.shape} or recent.ratio.estimate <= 1:
+        shape, index = whole.shape, whole.index
+    elif whole.index < recent.index - _SAME:
+        shape = Rising.STEPS
     return Rise(
-        index=recent.index if recent.ratio.estimate > 1 and steps else whole.index,
+        index=index,
         lowest=whole.lowest,
         latest=recent.latest,
         ratio=Interval(estimate=math.exp(size), low=math.exp(size - error), high=math.exp(size + error)),
-        shape=whole.shape if recent.ratio.estimate <= 1 or not steps else Rising.STEPS,
+        shape=shape,
     )

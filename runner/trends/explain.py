@@ -84,11 +84,12 @@ class Explanation:
     def extend(self, more: Candidate) -> "Explanation":
         """Add one more."""
         found = {shape.index: more.gain for shape in more.shapes if isinstance(shape, Shift)}
+        needed = more.needed if len(self.shapes) == 1 else max(more.needed, NEEDED_AMONG_MANY)
         return Explanation(
             shapes=self.shapes + more.shapes,
             gains=self.gains | found,
             noise=more.noise,
-            surplus=self.surplus + more.surplus,
+            surplus=self.surplus + more.gain - needed,
         )
 
 
@@ -107,7 +108,7 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> Explanation:
     found = [plain, search.one_by_one(_KINDS)]
     # What is there may only show once what hides it is known: a step amid a cycle, the steps of a staircase.
     amid_wave = search.nothing.extend(search.survey(search.nothing).wave())
-    found.append(amid_wave)
+    found += [amid_wave, search.nothing.extend(search.survey(search.nothing).step())]
     if amid_wave.surplus > 0 and not found[1].has(Wave):
         found.append(search.one_by_one(_KINDS, amid_wave))
     if found[1].has(Bend):
@@ -211,7 +212,9 @@ class _Search:
             again = survey.step() if isinstance(shape, Shift) else survey.bend()
             gains = {index: gain for index, gain in found.gains.items() if Shift(index) in others}
             rest = replace(found, shapes=others, gains=gains)
-            found = replace(rest.extend(again), surplus=found.surplus) if again.surplus > 0 and again.gain > least else rest
+            found = (
+                replace(rest.extend(again), surplus=found.surplus) if again.surplus > 0 and again.gain > least else rest
+            )
         return found
 
 
@@ -238,7 +241,12 @@ class Survey:
     """
 
     def __init__(
-        self, scores: Sequence[float], designs: Designs, shapes: tuple[Shape, ...], noise: Noise, noises: tuple[Noise, ...] = ()
+        self,
+        scores: Sequence[float],
+        designs: Designs,
+        shapes: tuple[Shape, ...],
+        noise: Noise,
+        noises: tuple[Noise, ...] = (),
     ) -> None:
         self._n = n = len(scores)
         self._designs = designs
@@ -267,7 +275,9 @@ class Survey:
             found = fit(self._scores, self._designs.get(noise, self._shapes))
             step_gains, bend_gains = found.gains()
             tries = ((0.0, 0), _highest(step_gains, self._steps), _highest(bend_gains, self._bends))
-            here = [(likelihood(max(0.0, found.squares - gain), self._n, noise), length, found) for gain, length in tries]
+            here = [
+                (likelihood(max(0.0, found.squares - gain), self._n, noise), length, found) for gain, length in tries
+            ]
             self._best = [max(pair, key=itemgetter(0)) for pair in zip(self._best or here, here, strict=True)]
 
     def best(self, kinds: Collection[type[Shape]]) -> Candidate:

@@ -60,7 +60,7 @@ def near(noise: Noise) -> tuple[Noise, ...]:
     if noise == SCATTER:
         return (noise, *(each for (row, column), each in _GRID.items() if row == 0 or _SHARES[each.phi] == column + 1))
     at = next(place for place, each in _GRID.items() if each == noise)
-    close = [each for place, each in _GRID.items() if max(abs(place[0] - at[0]), abs(place[1] - at[1])) <= 1]
+    close = [each for (row, column), each in _GRID.items() if max(abs(row - at[0]), abs(column - at[1])) <= 1]
     return (*close, SCATTER) if at[0] == 0 or _SHARES[noise.phi] == at[1] + 1 else tuple(close)
 
 
@@ -87,9 +87,7 @@ def respond(noise: Noise, n: int) -> Response:
     lasting = (1 - noise.phi) / (1 - noise.theta)
     step = [lasting + (1 - lasting) * noise.theta**k for k in range(n)]
     bend = list(accumulate(step))
-    return Response(
-        step, bend, list(accumulate(map(mul, step, step))), list(accumulate(map(mul, bend, bend)))
-    )
+    return Response(step, bend, list(accumulate(map(mul, step, step))), list(accumulate(map(mul, bend, bend))))
 
 
 def likelihood(squares: float, n: int, noise: Noise) -> float:

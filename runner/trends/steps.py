@@ -24,9 +24,9 @@ _TAME = 3.5
 _SPIKE = 5.0
 _AROUND = 7
 # The usual deviation is that of so many runs around: noise may grow.
-_SCALE = 51
+_SCALE = 31
 # Noise that nowhere is so many times as loud as elsewhere counts as even.
-_LOUDER = 2.5
+_LOUDER = 3.0
 _USUAL = 1.1 / NormalDist().inv_cdf(0.75)
 
 # An interval spans what every noise says whose log-likelihood, doubled, is at most this far from the best: in 200
@@ -161,10 +161,11 @@ class Course:
             for factor, shape in zip(best.factors, best.design.shapes, strict=True)
             if isinstance(shape, Shift) and shape.index > lowest and factor > 0
         ]
+        latest = max(shape.index for shape in best.design.shapes if isinstance(shape, Shift))
         stepped = math.fsum(levels[index] - levels[index - 1] for index in ups)
         drifted = 2 * stepped < levels[-1] - levels[lowest]
         return Rise(
-            index=lowest if drifted else max(ups, default=lowest),
+            index=lowest if drifted else latest,
             lowest=levels[lowest],
             latest=levels[-1],
             ratio=self._ratio(contrast),
@@ -195,7 +196,8 @@ def _likely_fits(values: Sequence[float], shapes: tuple[Shape, ...]) -> list[Fit
     sways = tuple(
         Sway(shape.turn, factors[shape], factors[Wave(shape.turn, 1)])
         for shape in shapes
-        if isinstance(shape, Wave) and shape.phase == 0
+        # The frequency of what has not come round once is no more certain than its shape.
+        if isinstance(shape, Wave) and shape.phase == 0 and shape.turn * len(values) > math.tau
     )
     likely = [one.design.noise for one in fits if one.likelihood > fits[0].likelihood - _LIKELY]
     return [fit(values, designs.get(noise, shapes + sways)) for noise in likely]
@@ -225,7 +227,11 @@ def _tame(values: Sequence[float]) -> tuple[list[float], list[float]]:
     sizes = list(map(abs, off))
     # Coarse clocks repeat values, and more than half of the deviations may be zero.
     overall = median(sizes) or fmean(sizes)
-    scales = [median(around) / overall if overall else 1.0 for around in _windows(sizes, _SCALE)]
+    spreads = [median(around) / overall if overall else 1.0 for around in _windows(sizes, _SCALE)]
+    # The louder of what comes before and after, so that noise that begins to grow is not taken for steps.
+    half = _SCALE // 2
+    padded = [spreads[0]] * half + spreads + [spreads[-1]] * half
+    scales = list(map(max, padded, padded[2 * half :]))
     if max(scales) < _LOUDER * min(scales) or not min(scales):
         scales = [1.0] * len(values)
     tamed = []
@@ -239,4 +245,6 @@ def _tame(values: Sequence[float]) -> tuple[list[float], list[float]]:
 def _windows(values: Sequence[float], width: int) -> Iterator[Sequence[float]]:
     """Give for each place so many values around it, shifted inwards at the ends."""
     last = max(0, len(values) - width)
-    return (values[start : start + width] for start in (min(max(0, at - width // 2), last) for at in range(len(values))))
+    return (
+        values[start : start + width] for start in (min(max(0, at - width // 2), last) for at in range(len(values)))
+    )

@@ -31,9 +31,7 @@ class Peak(NamedTuple):
     noise: Noise
 
 
-def best_wave(
-    values: Sequence[float], designs: Designs, known: Fit, worth_it: float
-) -> Peak:
+def best_wave(values: Sequence[float], designs: Designs, known: Fit, worth_it: float) -> Peak:
     """Find the sine wave that, beside *shapes*, makes the series likeliest.
 
     The peak of the spectrum says where to look: of the innovations of the noise that suits the series best without the

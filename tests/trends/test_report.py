@@ -11,7 +11,6 @@ from runner.model.timings import Timing
 from runner.trends.compare import Verdict
 from runner.trends.course import MOST_POINTS
 from runner.trends.report import (
-
     Cause,
     Metric,
     Place,
