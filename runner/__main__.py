@@ -2,14 +2,21 @@
 
 import sys
 
+from runner.model.errors import is_condition, reason_of
+
 
 def main() -> None:
-    """Run the command line; a ^C while it is still being imported is answered as any other."""
+    """Run the command line; a ^C or a shortage while it is still being imported is answered in one line."""
     try:
         from runner.cli.main import main as run
     except KeyboardInterrupt:
         sys.stderr.write("runner: interrupted\n")
         sys.exit(130)
+    except Exception as error:
+        if not is_condition(error):
+            raise
+        sys.stderr.write(f"runner: it can't be started: {reason_of(error)}; raise its limits\n")
+        sys.exit(1)
     run()
 
 

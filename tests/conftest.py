@@ -24,6 +24,7 @@ from runner.history.database import Database, locate
 from runner.history.jobs import get_job
 from runner.history.runs import list_runs
 from runner.history.upgrade import open_database
+from runner.measure.leftovers import remove_leftovers
 from runner.model.runs import Status
 from runner.render.records import run_record
 
@@ -58,6 +59,23 @@ def _nothing_of_the_users_within_reach(tmp_path_factory: pytest.TempPathFactory)
         patch.setenv("TERM", "xterm-256color")
         patch.setenv("LC_ALL", "C.UTF-8")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_in_temporary_directories(_nothing_of_the_users_within_reach: None) -> Iterator[None]:
+    """Lead temporary files into a short directory, and fail if trial processes leave something there or in memory.
+
+    What killed runners left is removed as their users' next start does it.
+    """
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="rt-", dir="/tmp") as directory:
+        patch.setenv("TMPDIR", directory)
+        patch.setattr(tempfile, "tempdir", directory)
+        yield
+        remove_leftovers()
+        left = [name for name in os.listdir(directory) if name.startswith(("pymp-", "runner-"))]
+        semaphores = Path("/dev/shm")  # noqa: S108
+        left += [path.name for path in semaphores.glob(f"sem.runner-{os.getpid()}-*")]
+        assert [] == left
 
 
 @pytest.fixture(scope="session")

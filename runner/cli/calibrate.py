@@ -44,6 +44,7 @@ def calibrate(
     ignore_case: options.IgnoreCase = None,
     track: options.TrackOption = None,
     one_file_system: options.OneFileSystem = None,
+    timeout: options.Timeout = None,
     last: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--last", help="Show the last calibration of DIR; measure nothing.")
     ] = False,
@@ -65,13 +66,15 @@ def calibrate(
 
     runner calibrate /srv/docs --last --format json
     """
-    from runner.cli.choices import choose_selection
+    from runner.cli.choices import choose_selection, parse_timeout
+    from runner.cli.logs import warn_on_stderr
+    from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import UsageError
     from runner.model.jobs import Selection
-    from runner.runs.registering import check_root, check_selection
+    from runner.runs.registering import check_root, check_selection, to_root
     from runner.runs.selection_warnings import find_selection_warnings
 
-    choices = (rounds, workers, pattern, exclude, ignore_case, track, one_file_system)
+    choices = (rounds, workers, pattern, exclude, ignore_case, track, one_file_system, timeout)
     if last and any(choice is not None for choice in choices):
         raise UsageError("--last shows what was measured; leave out what says how to measure")
     chosen = choose_selection(
@@ -83,12 +86,16 @@ def calibrate(
         one_file_system=one_file_system,
     )
     selection = check_selection(chosen)
-    root = check_root(directory)
+    timeout_s = parse_timeout(timeout or "none")
+    warn_on_stderr()
+    root = to_root(directory) if last else check_root(directory, timeout_s)
+    if not last:
+        remove_leftovers()  # first: a process that is left may hold locks
     with options.opened(db, creating=not last) as (database, settings):
         if last:
             calibration = _get_last(database, root, directory)
         else:
-            calibration = _measure(database, root, selection, rounds, workers, settings.start_method)
+            calibration = _measure(database, root, selection, rounds, workers, settings.start_method, timeout_s)
     _write(calibration, fmt)
     for text in find_selection_warnings(selection, root, Selection()):
         typer.echo(f"warning: {text}", err=True)
@@ -112,6 +119,7 @@ def _measure(
     rounds: int | None,
     workers: int | None,
     start_method: str | None,
+    timeout_s: int | None,
 ) -> "Calibration":
     from runner.cli.progress import shown_rounds
     from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
@@ -119,7 +127,7 @@ def _measure(
     from runner.runs.turns import Stopped
 
     try:
-        with shown_rounds(Interrupt()) as (watching, on_total):
+        with shown_rounds(Interrupt(database)) as (watching, on_total):
             return measure(
                 database,
                 root,
@@ -128,6 +136,7 @@ def _measure(
                 start_method=start_method or DEFAULT_START_METHOD,
                 rounds=rounds or _ROUNDS,
                 watching=watching,
+                timeout_s=timeout_s,
                 on_total=on_total,
             )
     except Stopped as stopped:

@@ -50,7 +50,7 @@ class Choices:
             selection=selection,
             strategies=tuple(self.strategy) if self.strategy else spec.strategies,
             workers=spec.workers if self.workers is None else _parse_workers(self.workers),
-            timeout_s=spec.timeout_s if self.timeout is None else _parse_timeout(self.timeout),
+            timeout_s=spec.timeout_s if self.timeout is None else parse_timeout(self.timeout),
             full_every_s=spec.full_every_s if self.full_every is None else parse_duration(self.full_every),
             retries=spec.retries if self.retries is None else self.retries,
             retry_delay_s=spec.retry_delay_s if self.retry_delay is None else parse_duration(self.retry_delay),
@@ -111,5 +111,10 @@ def _parse_workers(text: str) -> int | None:
     return int(text)
 
 
-def _parse_timeout(text: str) -> int | None:
+def parse_timeout(text: str) -> int | None:
+    """Parse a timeout in seconds; None for ``none``.
+
+    Raises:
+        UsageError: If it can't be read.
+    """
     return None if text == "none" else parse_duration(text)

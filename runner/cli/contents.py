@@ -35,9 +35,7 @@ Depth = Annotated[
 def files(
     job: options.JobArgument,
     run: Annotated[int | None, typer.Option(metavar="RUN", help="As this run left them; else the last one.")] = None,
-    at: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="As they were known then: an instant, or 7d ago.")
-    ] = None,
+    at: Annotated[str | None, options.when("As they were known then: an instant, or 7d ago.")] = None,
     under: Under = None,
     by_folder: ByFolder = False,  # noqa: FBT002  a flag
     depth: Depth = None,
@@ -168,10 +166,8 @@ def _check_depth(depth: int | None, *, by_folder: bool) -> None:
 
 def changes(
     job: options.JobArgument,
-    since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="From what was known then: an instant, or 7d ago.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="WHEN", help="To what was known then; else now.")] = None,
+    since: Annotated[str | None, options.when("From what was known then: an instant, or 7d ago.")] = None,
+    until: Annotated[str | None, options.when("To what was known then; else now.")] = None,
     from_run: Annotated[
         int | None, typer.Option("--from", metavar="RUN", help="From what this run left.", show_default=False)
     ] = None,

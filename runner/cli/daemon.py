@@ -53,6 +53,7 @@ def daemon(
     from runner.daemon.metrics import MetricsWriter
     from runner.daemon.service import Daemon
     from runner.daemon.supervisor import Supervisor
+    from runner.measure.leftovers import remove_leftovers
     from runner.render.metrics import metrics_text
     from runner.render.records import show_record
 
@@ -60,6 +61,7 @@ def daemon(
     log_to_stderr(log_format or LogFormat(settings.log_format))
     supervisor = Supervisor.take(os.environ)
     path = settings.metrics_file if metrics_file is None else metrics_file
+    remove_leftovers()  # first: a process that is left may hold locks
     with options.opened(db, creating=True) as (database, _):
         metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
         Daemon(database, lambda: _choices(load_settings(db)), show_record, supervisor, metrics).run()
@@ -126,7 +128,8 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     from runner.cli.output import write_document, write_table
     from runner.cli.upcoming import next_firing
     from runner.history.calibrations import list_calibrated_now
-    from runner.history.daemons import find_daemon, state_of
+    from runner.history.care import find_blocker
+    from runner.history.daemons import DaemonState, find_daemon, state_of
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_lateness, list_runs
     from runner.model.runs import Status
@@ -140,11 +143,14 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
         jobs = list_jobs(view)
         lateness_s = list_lateness(view, now - timedelta(days=1), _MOST_LATENESS)
         where = str(view.location)
+        state = None if known is None else state_of(known, now)
+        blocker = find_blocker(view, known.owner.pid) if known and state is DaemonState.ALIVE else None
         options.warn_of_readers(view)
     coming = [(at, job.spec.name) for job in jobs if (at := next_firing(job, now)) is not None]
     situation = Situation(
         daemon=known,
-        state=None if known is None else state_of(known, now),
+        state=state,
+        blocker=blocker,
         database=where,
         running=running,
         calibrated=calibrated,

@@ -40,29 +40,35 @@ def upgrade(db: options.Db = None) -> None:
     runner db upgrade
     """
     from runner.history.upgrade import REVISIONS
+    from runner.render.text import harmless
 
     with options.opened(db, creating=True) as (database, _):
-        sys.stdout.write(f"{database.location} has the schema {REVISIONS[-1]}, the newest\n")
+        sys.stdout.write(f"{harmless(str(database.location))} has the schema {REVISIONS[-1]}, the newest\n")
 
 
 def check(db: options.Db = None) -> None:
     """Check the database: its pages, its references, its intervals; exits with 1 when something is wrong.
+
+    Also notes which of its files and directories others have access to.
 
     [bold]Example[/bold]
 
     runner db check
     """
     from runner.history.care import find_faults
+    from runner.render.text import harmless
 
     with options.answering(db) as view:
         options.require(view)
         faults = find_faults(view)
         options.warn_of_readers(view)
+        for line in view.location.find_wide_modes():
+            typer.echo(f"note: {harmless(line)}", err=True)
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
         if faults:
             raise typer.Exit(1)
-        sys.stdout.write(f"{view.location} is sound\n")
+        sys.stdout.write(f"{harmless(str(view.location))} is sound\n")
 
 
 def backup(
@@ -76,8 +82,9 @@ def backup(
     runner db backup /backup/runner-$(date +%F).db
     """
     from runner.history.care import copy_database
+    from runner.render.text import harmless
 
     with options.opened(db) as (database, _):
         options.require(database)
         copy_database(database, target)
-    sys.stdout.write(f"{target}\n")
+    sys.stdout.write(f"{harmless(str(target))}\n")

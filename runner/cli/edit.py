@@ -83,6 +83,8 @@ def edit(
             raise UsageError(f"nothing is changed: the job {known.spec.name!r} is so already; see `runner edit --help`")
         doubts = find_doubts(spec, known.spec)
         change_job(database, known, spec, now)
+    if plan is not None:
+        options.warn_of_clocks(at, plan.timezone)
     typer.echo(f"changed job {known.job_id} {spec.name!r}", err=True)
     for doubt in doubts:
         typer.echo(f"warning: {doubt}", err=True)

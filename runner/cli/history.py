@@ -26,10 +26,8 @@ def history(
     status: Annotated[
         list[str] | None, typer.Option(metavar="STATUS", help="Only runs that ended so; repeatable.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Only runs from then on: an instant, or 7d ago.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Only runs before then.")] = None,
+    since: Annotated[str | None, options.when("Only runs from then on: an instant, or 7d ago.")] = None,
+    until: Annotated[str | None, options.when("Only runs before then.")] = None,
     limit: Annotated[
         int | None,
         typer.Option(

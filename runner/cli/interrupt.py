@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+    from runner.history.database import Database
     from runner.model.runs import Status
+
+# How long the record of what was stopped may wait for another program then.
+_WRITES_S = 2.0
 
 
 class Interrupt:
-    """Turns the first ^C into a wish to stop; a second one is Python's own."""
+    """Turns the first ^C into a wish to stop; a second one is Python's own.
 
-    def __init__(self) -> None:
+    Args:
+        database: What is still to be written to it waits no longer for others after that.
+    """
+
+    def __init__(self, database: "Database") -> None:
         self.status: Status | None = None
+        self._database = database
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
 
@@ -28,3 +37,4 @@ class Interrupt:
         if self.status is not None:
             sys.exit(128 + number)
         self.status = Status.CANCELLED
+        self._database.hurry(_WRITES_S)

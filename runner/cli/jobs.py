@@ -107,13 +107,14 @@ def apply(
     from datetime import UTC, datetime
 
     from runner.cli.output import write_lines, write_records
+    from runner.model.toml import read_bounded
     from runner.render.applied import OUTCOME_KEYS, outcome_lines, outcome_record
     from runner.runs.applying import apply_jobs
     from runner.runs.jobsfile import load_jobs, read_jobs
 
     now = datetime.now(UTC)
     if file == "-":
-        wanted = read_jobs("stdin", sys.stdin.buffer.read(), os.fsencode(Path.cwd()), now)
+        wanted = read_jobs("stdin", read_bounded(sys.stdin.buffer, "stdin"), os.fsencode(Path.cwd()), now)
     else:
         wanted = load_jobs(file, now)
     with options.opened(db, creating=not dry_run) as (database, _):

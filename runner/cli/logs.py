@@ -5,8 +5,9 @@ import os
 import sys
 import threading
 
+from runner.model.errors import is_condition, reason_of
+from runner.model.secrets import scrub
 from runner.render.logs import JsonLine, LogFormat, add_subject, goes_to_journal, make_formatter
-from runner.render.secrets import scrub
 from runner.render.text import harmless
 
 _STDERR = 2
@@ -46,7 +47,10 @@ def write_last_line(message: str) -> None:
 
 
 def _log_ended_thread(ended: threading.ExceptHookArgs) -> None:
-    if ended.exc_value is not None and not issubclass(ended.exc_type, SystemExit):
+    if is_condition(ended.exc_value):
+        name = ended.thread.name if ended.thread is not None else "unknown"
+        logging.getLogger(__name__).critical("the thread %s ended: %s", name, reason_of(ended.exc_value))
+    elif ended.exc_value is not None and not issubclass(ended.exc_type, SystemExit):
         name = ended.thread.name if ended.thread is not None else "unknown"
         logging.getLogger(__name__).critical(
             "a defect in runner ended the thread %s",

@@ -7,7 +7,6 @@ import re
 import sys
 import traceback
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -32,7 +31,7 @@ from runner.cli import (
     upcoming,
 )
 from runner.cli.settings import load_settings
-from runner.model.errors import RunnerError
+from runner.model.errors import RunnerError, is_condition, reason_of
 
 _NO_NUMBER = re.compile(r"is not a valid int(?: range)?\b")
 
@@ -109,6 +108,7 @@ def main() -> None:
     if sys.platform not in {"linux", "darwin"}:
         _fail("runner works on Linux and macOS; this system has no process groups to end a scan by", 2)
     _replace_closed_streams()
+    _ignore_hostile_sizes()
     try:
         code: object = app(sys.argv[1:] or ["--help"], prog_name="runner", standalone_mode=False)
         sys.stdout.flush()
@@ -151,18 +151,37 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _fail_by_defect(error: Exception) -> NoReturn:
-    _fail(f"a defect in runner: {type(error).__name__}; its traceback is in {_log_defect()}", 3)
+    """End after an error that nobody foresaw: a shortage of the machine may show anywhere, all others are defects."""
+    if is_condition(error):
+        _fail(f"it can't go on: {reason_of(error)}; free some, or raise its limits", 1)
+    try:
+        where = f"its traceback is in {_log_defect()}"
+    except OSError as unwritten:
+        where = f"its traceback can't be written: {reason_of(unwritten)}"
+    _fail(f"a defect in runner: {type(error).__name__}; {where}", 3)
+
+
+def _ignore_hostile_sizes() -> None:
+    """Forget sizes of the terminal that are no numbers, which Rich does not check, or that no terminal has."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        text = os.environ.get(name, "")
+        if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
+            os.environ.pop(name, None)
 
 
 def _end_unwritten(error: OSError) -> NoReturn:
     """End after an error of the system, which may be where the output goes."""
+    if error.errno == errno.ENAMETOOLONG:
+        _fail(f"the path {str(error.filename)[:60]!r}… is too long; name a shorter one", 2)
+    if error.errno == errno.ENOENT and error.filename is None:  # as only os.getcwd() raises it
+        _fail("the working directory has been deleted; change to another one", 2)
     if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
         _fail_by_defect(error)
     # Python would complain once more when it flushes at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:  # the reader has seen enough
         sys.exit(0)
-    _fail(f"writing failed: {error.strerror}; free some space, or send the output elsewhere", 1)
+    _fail(f"writing failed: {reason_of(error)}; free some space, or send the output elsewhere", 1)
 
 
 def _replace_closed_streams() -> None:
@@ -173,13 +192,21 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def _log_defect() -> Path:
+def _log_defect() -> str:
+    """Write the traceback into a file for this user alone; return its path."""
+    import tempfile
+
     import platformdirs
 
-    from runner.render.secrets import scrub
+    from runner.model.links import create_file, open_parent
+    from runner.model.secrets import scrub
 
-    folder = platformdirs.user_log_path("runner")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
-    path.write_text(scrub(traceback.format_exc()), encoding="utf-8", errors="backslashreplace")
-    return path
+    path = platformdirs.user_log_path("runner") / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    try:
+        with open_parent(os.fspath(path), create=True) as (directory, name):
+            descriptor, place = create_file(directory, name), str(path)
+    except OSError:
+        descriptor, place = tempfile.mkstemp(prefix="runner-defect-", suffix=".log")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(scrub(traceback.format_exc()))
+    return place

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -49,6 +49,26 @@ _WHEN = "When it fires"
 _WHAT = "What it finds"
 _HOW = "How it runs"
 
+
+def warn_of_clocks(text: str | None, zone: str | None = None) -> None:
+    """Write a warning to stderr if an instant is a local time that occurs twice or not at all."""
+    from runner.schedules.instants import find_clock_warning
+
+    warning = find_clock_warning(text, zone) if text is not None else None
+    if warning is not None:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _check_clocks(text: str | None) -> str | None:
+    warn_of_clocks(text)
+    return text
+
+
+def when(help: str) -> Any:  # noqa: A002  as Typer names it
+    """Return an option that names an instant of the past: ISO 8601, or a duration ago."""
+    return typer.Option(metavar="WHEN", help=help, show_default=False, callback=_check_clocks)
+
+
 Every = Annotated[
     str | None, typer.Option(metavar="DURATION", help="At this interval: 90s, 15m, 1h30m, 2d.", rich_help_panel=_WHEN)
 ]
@@ -59,7 +79,11 @@ Cron = Annotated[
 At = Annotated[str | None, typer.Option(metavar="WHEN", help="Once, at this ISO 8601 instant.", rich_help_panel=_WHEN)]
 Timezone = Annotated[
     str | None,
-    typer.Option(metavar="ZONE", help="IANA zone of cron fields and instants.", rich_help_panel=_WHEN),
+    typer.Option(
+        metavar="ZONE",
+        help="Zone of cron fields and instants: Europe/Berlin, or POSIX notation.",
+        rich_help_panel=_WHEN,
+    ),
 ]
 Jitter = Annotated[
     str | None,

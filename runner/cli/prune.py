@@ -20,7 +20,11 @@ def prune(
     keep: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Keep so many runs of each job, the newest carried out.", show_default=False
+            metavar="N",
+            min=1,
+            max=10**9,
+            help="Keep so many runs of each job, the newest carried out.",
+            show_default=False,
         ),
     ] = None,
     keep_failures: Annotated[  # noqa: FBT002  a flag

@@ -29,6 +29,11 @@ def run(
     verbose: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--verbose", "-v", help="Show the whole run as `runner show` does, not only a summary.")
     ] = False,
+    accept_unmounted: Annotated[  # noqa: FBT002  a flag
+        bool,
+        typer.Option("--accept-unmounted", help="Take directories that were mount points for plain directories."),
+    ] = False,
+    timeout: options.Timeout = None,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
@@ -43,13 +48,16 @@ def run(
 
     runner run docs --format json
     """
+    from dataclasses import replace
     from datetime import UTC, datetime
 
+    from runner.cli.choices import parse_timeout
     from runner.cli.history import show_run
     from runner.cli.progress import shown_progress
     from runner.history.recording import Busy
     from runner.history.runs import get_run, list_runs
     from runner.measure.environment import DEFAULT_START_METHOD
+    from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import ScanError
     from runner.model.runs import Cause, Status
     from runner.model.subject import about
@@ -57,16 +65,21 @@ def run(
     from runner.runs.firing import fire
     from runner.runs.notifying import Notifier
     from runner.runs.registering import find_or_add, names_folder
+    from runner.runs.turns import Stopped
 
     def note(job: "Job") -> None:
         name = job.spec.name
         told = f"{name} is registered as job {job.job_id}, without a schedule"
         typer.echo(f"note: {told}; `runner remove {name}` removes it", err=True)
 
-    with options.opened(db, creating=lambda: names_folder(target)) as (database, settings):
-        job = find_or_add(database, target, datetime.now(UTC), note)
+    remove_leftovers()  # first: a process that is left may hold locks
+    timeout_s = parse_timeout(timeout or "none")
+    with options.opened(db, creating=lambda: names_folder(target, timeout_s)) as (database, settings):
+        job = find_or_add(database, target, datetime.now(UTC), note, timeout_s)
+        if timeout is not None:
+            job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
-        interrupt = Interrupt()
+        interrupt = Interrupt(database)
         with shown_progress(last[0].directories if last else None, interrupt) as watching, about(job.spec.name):
             try:
                 run_id = fire(
@@ -75,10 +88,14 @@ def run(
                     cause=Cause.MANUAL,
                     start_method=settings.start_method or DEFAULT_START_METHOD,
                     at_once=settings.runs_at_once,
+                    accept_unmounted=accept_unmounted,
                     watching=watching,
                 )
             except Busy as busy:
                 raise ScanError(str(busy)) from busy
+            except Stopped as stopped:
+                typer.echo(f"{stopped}", err=True)
+                raise KeyboardInterrupt from None
             Notifier(database, show_record, interrupt).tell(job, run_id)
         with database.view() as view:
             finished = get_run(view, run_id)

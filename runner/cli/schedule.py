@@ -39,6 +39,9 @@ def schedule(
     finds *.md and keeps sizes and times. Incremental scans read everything once a day, and a retry waits for a minute.
     A running daemon follows within two seconds.
 
+    Cron fields are those of Vixie cron. The day of the month may also be L, the last day, or LW, the last weekday, and
+    the day of the week 5L, the last Friday of the month, or MON#1, its first Monday.
+
     --notify starts a command, without a shell, when something happened: failure when the job begins to fail (after
     the last retry; told once until it has succeeded again), recovery when it succeeds after that, change when files
     were added, removed or modified, slow when `runner regressions` would find it slower among its last hundred runs
@@ -54,9 +57,11 @@ def schedule(
 
     runner schedule /srv/wiki --every 1h --notify 'failure=mail -s "the scan of the wiki fails" root'
     """
+    from dataclasses import replace
     from datetime import UTC, datetime
 
     from runner.cli.choices import Choices
+    from runner.cli.logs import warn_on_stderr
     from runner.history.jobs import add_job
     from runner.model.jobs import JobSpec
     from runner.render.text import printable
@@ -67,7 +72,6 @@ def schedule(
 
     now = datetime.now(UTC)
     plan = parse_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
-    root = check_root(directory)
     choices = Choices(
         pattern=pattern,
         exclude=exclude,
@@ -83,11 +87,14 @@ def schedule(
         notify=notify,
         catchup=catchup,
     )
-    base = JobSpec(name=default_name(root) if name is None else name, root=root, schedule=plan)
-    spec = check_spec(choices.apply(base))
+    spec = choices.apply(JobSpec(name=name or "", root=b"", schedule=plan))
+    warn_on_stderr()
+    root = check_root(directory, spec.timeout_s)
+    spec = check_spec(replace(spec, root=root, name=default_name(root) if name is None else name))
     doubts = find_doubts(spec)
     with options.opened(db, creating=True) as (database, _):
         job = add_job(database, spec, now)
+    options.warn_of_clocks(at, plan.timezone)
     first = next_fire_time(plan, job.job_id, now)
     typer.echo(
         f"job {job.job_id} {spec.name!r} scans {printable(root)} {describe(plan)}"

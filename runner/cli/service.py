@@ -156,7 +156,7 @@ def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
     named = db is not None or bool(os.environ.get("RUNNER_DB"))
     # The settings of whoever calls need not be those of the account that a service of the machine runs as.
     chosen = load_settings(db) if named or settings or not system else None
-    location = locate(chosen.db) if chosen is not None and (named or not system) else None
+    location = locate(chosen.db) if chosen is not None else None
     if location is not None:
         _check_database(location)
     if named and location is not None:

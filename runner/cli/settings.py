@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.model.errors import HistoryError, UsageError, is_condition
+from runner.model.errors import HistoryError, UsageError, is_condition, reason_of
+from runner.model.links import open_parent
+from runner.model.secrets import keep_secret
 from runner.model.units import parse_duration
-from runner.render.secrets import keep_secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,27 +75,27 @@ def default_database() -> Path:
 def _with_folder(path: Path) -> Path:
     folder = path.parent
     try:
-        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-            missing.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(exist_ok=True)  # which refuses what is no directory
+        with open_parent(os.fspath(path), create=True):
+            pass
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
-        raise kind(f"the folder {folder} can't be made: {error.strerror}; choose a database with --db") from error
+        raise kind(f"the folder {folder} can't be made: {reason_of(error)}; choose a database with --db") from error
     return path
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from runner.model.toml import Document, NumberedTable
+    from runner.model.toml import Document, NumberedTable, read_bounded
 
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = read_bounded(file, f"the settings file {path}")
     except FileNotFoundError as error:
         if os.environ.get("RUNNER_SETTINGS"):
             raise UsageError(f"the settings file {path} named by RUNNER_SETTINGS does not exist") from error
         return {}
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
-        raise kind(f"the settings file {path} can't be read: {error.strerror}; check its path") from error
+        raise kind(f"the settings file {path} can't be read: {reason_of(error)}; check its path") from error
     document = Document(f"the settings file {path}", data)
     table = NumberedTable(document, (), document.entries)
     for key, (expected, fits) in _KEYS.items():

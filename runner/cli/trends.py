@@ -24,17 +24,13 @@ MetricName = Annotated[
         help="What is followed: wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.",
     ),
 ]
-Since = Annotated[
-    str | None, typer.Option(metavar="WHEN", help="Only runs from then on: an instant, or 90d ago.", show_default=False)
-]
+Since = Annotated[str | None, options.when("Only runs from then on: an instant, or 90d ago.")]
 
 
 def trends(
     job: options.JobArgument,
     since: Since = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Only runs before then.", show_default=False)
-    ] = None,
+    until: Annotated[str | None, options.when("Only runs before then.")] = None,
     metric: MetricName = "wall_s",
     fmt: options.FormatOption = "table",
     db: options.Db = None,

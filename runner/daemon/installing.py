@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from stat import S_ISREG
 
 from runner.daemon.replacing import replace_file
-from runner.model.errors import UsageError
+from runner.model.errors import UsageError, reason_of
 
 # As sd_booted(3) has it.
 _SYSTEMD_RUNS = Path("/run/systemd/system")
@@ -76,15 +77,14 @@ def write_service(path: Path, content: bytes, *, force: bool) -> bool:
     """
     try:
         there = os.path.lexists(path)
-        if there and path.exists() and path.read_bytes() == content:
+        if there and _is_file(path) and path.read_bytes() == content:
             return False
         if there and not force:
             raise UsageError(f"{path} is there already and differs; look at it, then replace it with --force")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content, durable=True)
+        replace_file(path, content, durable=True, create=True)
     except OSError as error:
         raise UsageError(
-            f"the service's file {path} can't be written: {error.strerror}; "
+            f"the service's file {path} can't be written: {reason_of(error)}; "
             "write it as somebody who may, or take what `runner service print` writes"
         ) from error
     return there
@@ -107,7 +107,7 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
         raise UsageError(f"no service is installed at {path}; there is nothing to remove")
     what = f"the service's file {path}"
     try:
-        if path.is_symlink() or not is_own(path.read_bytes()):
+        if path.is_symlink() or path.is_fifo() or not is_own(path.read_bytes()):
             raise UsageError(f"{path} is not what `runner service install` writes; look at it, then remove it yourself")
         # As `systemctl disable` would, which refuses to when the unit is gone.
         beside = [*path.parent.glob("*"), *path.parent.glob("*/*")]
@@ -119,8 +119,13 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
         what = f"the service's file {path}"
         path.unlink()
     except OSError as error:
-        raise UsageError(f"{what} can't be removed: {error.strerror}; remove it as somebody who may") from error
+        raise UsageError(f"{what} can't be removed: {reason_of(error)}; remove it as somebody who may") from error
     return [path, *links]
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether it is a regular file: a link may lead anywhere, and a FIFO would be waited for."""
+    return S_ISREG(path.lstat().st_mode)
 
 
 def _leads_to(link: Path, path: Path) -> bool:

@@ -32,9 +32,14 @@ def held_daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
             give_up_s = time.monotonic() + _TELLS_S
             while not lock.hold():
                 # Of two that start at once, the other holds the lock a moment before it is on record.
-                who = _who(database)
-                if who or time.monotonic() > give_up_s:
+                if who := _who(database):
                     raise DaemonError(f"a daemon is already running for {database.location}{who}; see `runner status`")
+                if time.monotonic() > give_up_s:
+                    holder = lock.find_holder() or "a process that can't be seen from here"
+                    raise DaemonError(
+                        f"the daemon's lock of {database.location} is held by {holder}, which is not a daemon that "
+                        "the database knows; end that process"
+                    )
                 time.sleep(_LOOK_S)
 
     try:

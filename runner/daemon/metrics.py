@@ -11,7 +11,8 @@ from pathlib import Path
 from runner.daemon.figures import Figures
 from runner.daemon.replacing import remove_leftovers, replace_file
 from runner.history.database import Database
-from runner.model.errors import HistoryError, UsageError
+from runner.model.errors import DaemonError, HistoryError, UsageError, is_condition, reason_of
+from runner.model.links import open_parent
 from runner.model.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class MetricsWriter:
 
     Raises:
         UsageError: If there can't be such a file.
+        DaemonError: If there can't be one for now.
     """
 
     def __init__(self, database: Database, path: str, render: Callable[[Metrics], str]) -> None:
@@ -90,8 +92,8 @@ class MetricsWriter:
             text = self._render(self._figures.metrics(datetime.now(UTC), up=up, alive_at=self._alive_at))
             # After the machine has crashed nobody wants the figures from before.
             replace_file(self._path, text.encode(), durable=False)
-        except OSError as error:
-            self._note_failure(f"the metrics file {self._path} can't be written: {error.strerror}; trying again")
+        except (OSError, MemoryError) as error:
+            self._note_failure(f"the metrics file {self._path} can't be written: {reason_of(error)}; trying again")
         except Exception:  # noqa: BLE001  the thread must go on
             _log.exception("a defect in runner; the daemon goes on without new metrics")
         else:
@@ -107,14 +109,31 @@ class MetricsWriter:
 
 
 def _check(given: str) -> Path:
-    """Give the file that a person means; a link stays and what it leads to is replaced."""
+    """Return the file that a person means; what a link of this user or of root leads to is replaced.
+
+    Raises:
+        UsageError: If there can't be such a file.
+        DaemonError: If there can't be one for now.
+    """
     if not given:
         raise UsageError("the path of the metrics file is empty; name a file, or leave it out")
-    path = Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111
-    if not path.parent.is_dir():
-        raise UsageError(f"the metrics file's folder {path.parent} does not exist; create it, or choose another file")
-    if path.exists() and not path.is_file():
+    named = os.path.expanduser(given)  # noqa: PTH111
+    path = Path(os.path.realpath(named))
+    folder = f"the metrics file's folder {path.parent}"
+    try:
+        with open_parent(named, follow=True) as (directory, _):
+            read_only = os.fstatvfs(directory).f_flag & os.ST_RDONLY
+        is_other = path.exists() and not path.is_file()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{folder} does not exist; create it, or choose another file") from None
+    except (OSError, ValueError) as error:
+        reason = reason_of(error)
+        kind = DaemonError if is_condition(error) else UsageError
+        raise kind(f"the metrics file {named} can't be used: {reason}; choose another file") from None
+    if is_other:
         raise UsageError(f"the metrics file {path} is not a regular file; choose another")
+    if read_only:
+        raise DaemonError(f"{folder} is mounted read-only; make it writable, or choose another file")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"the metrics file's folder {path.parent} can't be written to; choose another file")
+        raise UsageError(f"{folder} can't be written to; choose another file")
     return path

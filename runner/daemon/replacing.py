@@ -1,38 +1,53 @@
 """Replacing a file by another as a whole, whoever reads it meanwhile."""
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+from stat import S_IMODE, S_ISREG
+
+from runner.model.links import create_file, open_parent
 
 # Collectors of metrics read what ends in .prom, and service managers what ends as a unit does.
 _SUFFIX = ".new"
+# As collectors and managers want it, which are other users, whatever the umask.
+_MODE = 0o644
 
 
-def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
-    """Put a file in its place whole, readable for everybody.
+def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = False) -> None:
+    """Put a file in its place whole: with the mode of the one that is there, else readable for everybody.
 
     Args:
-        path: Its place.
+        path: Its place; a link in it is replaced.
         content: What is to be in it.
         durable: Whether it is on the disk before it takes the place.
+        create: Whether to create directories that are missing, for this user alone.
 
     Raises:
-        OSError: If it can't be; what was there before stays.
+        OSError: If it can't be, or another user's link is on the path; what was there before stays.
     """
-    descriptor, name = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
+    with open_parent(os.fspath(path), create=create) as (directory, name):
+        beside = os.fsencode(f"{_prefix(path)}{os.urandom(4).hex()}{_SUFFIX}")
+        descriptor = create_file(directory, beside)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(descriptor, _mode_of(directory, name))
+                if durable:
+                    os.fsync(descriptor)
+            os.replace(beside, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(beside, dir_fd=directory)
+            raise
+
+
+def _mode_of(directory: int, name: bytes) -> int:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, 0o644)  # as collectors and managers want it, whatever the umask
-            if durable:
-                os.fsync(descriptor)
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)  # noqa: PTH108
-        raise
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return _MODE
+    return S_IMODE(found.st_mode) if S_ISREG(found.st_mode) else _MODE
 
 
 def remove_leftovers(path: Path) -> None:

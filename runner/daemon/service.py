@@ -1,6 +1,5 @@
 """The daemon: one loop that follows the jobs table and hands due jobs to the workers, until it is told to stop."""
 
-import errno
 import logging
 import math
 import queue
@@ -24,6 +23,7 @@ from runner.daemon.signals import hear
 from runner.daemon.supervisor import Supervisor
 from runner.daemon.unwritten import Unwritten
 from runner.daemon.workers import Firing, Workers
+from runner.history.care import trim
 from runner.history.daemons import find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import accounted_until, jobs_revision, list_jobs, set_back
@@ -31,7 +31,7 @@ from runner.history.prune import Retention
 from runner.history.recording import Busy
 from runner.history.runs import get_run, list_unmade
 from runner.measure.environment import describe_process
-from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError
+from runner.model.errors import DaemonError, HistoryError, RunnerError, UsageError, is_condition, reason_of
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
 from runner.model.subject import about
@@ -62,8 +62,6 @@ _END_NOW_S = 1.0
 # How long all of it may take, whatever it waits for, which service managers know; after a second signal, how long.
 _GONE_S = 45.0
 _GONE_NOW_S = 5.0
-# What the machine lacks for a while, which is no defect.
-_WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,6 +253,7 @@ class Daemon:
                 if now >= next_heartbeat and not stalled:
                     next_heartbeat = now + _HEARTBEAT_S
                     self._guarded(lambda: record_heartbeat(self._database, self._owner, datetime.now(UTC)))
+                    self._guarded(lambda: trim(self._database))
                 self._guarded(hold)
                 self._guarded(self._follow_clock)
                 self._guarded(self._follow)
@@ -495,14 +494,13 @@ class Daemon:
                 action()
             except HistoryError as error:
                 _log.error("%s", error)
-            except MemoryError:
-                _log.error("there is not enough memory; the daemon goes on")
             except DaemonError:  # another one has taken its place
                 raise
-            except OSError as error:
-                _log.error("%s", error, exc_info=error.errno not in _WANTS)
-            except Exception:  # noqa: BLE001  the thread must go on
-                _log.exception("a defect in runner; the daemon goes on")
+            except Exception as error:  # noqa: BLE001  the thread must go on
+                if is_condition(error):
+                    _log.error("%s; the daemon goes on", reason_of(error))
+                else:
+                    _log.exception("a defect in runner; the daemon goes on")
 
 
 def _clock_offset_s() -> float:

@@ -16,6 +16,12 @@ def size_bytes(database: Reader) -> int:
         return database.location.size_bytes(connection)
 
 
+def find_blocker(database: Reader, daemon_pid: int) -> str | None:
+    """Find who keeps a daemon from starting runs by a lock; a line about it, or None."""
+    with database.read() as connection:
+        return database.location.find_blocker(connection, daemon_pid)
+
+
 def compact(database: Database) -> str | None:
     """Give the room that was freed back to the file system; others wait meanwhile.
 
@@ -30,6 +36,12 @@ def compact(database: Database) -> str | None:
         if database.location.compact(database.engine):
             return None
         return ", ".join(database.location.find_readers(database.engine)) or "another program"
+
+
+def trim(database: Database) -> None:
+    """Give back what the log of changes takes beyond its bounds, unless others use it now."""
+    with database.explaining():
+        database.location.trim(database.engine)
 
 
 def copy_database(database: Database, target: Path) -> None:

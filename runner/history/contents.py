@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 
 from runner.history.database import Reader
-from runner.history.findings import digest_path, lies_in
+from runner.history.findings import digest_path
 from runner.history.rows import STAT_COLUMNS, read_stat
 from runner.history.tables import files, folders, problems, runs
 from runner.model.contents import FolderCount, Version
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
+from runner.scan.found import lies_in
 from runner.scan.snapshot import join_path
 
 _CHUNK = 10_000

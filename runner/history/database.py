@@ -22,6 +22,11 @@ _MISSPELT = re.compile(
     r"|(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=)",  # libpq's key = value
     re.IGNORECASE,
 )
+# It is never shown: what would be a password in it can't be told from the rest.
+_NO_URL = (
+    "the database is a misspelt URL or a connection string; write postgresql://USER@HOST/NAME, "
+    "or ./ before the path of a file"
+)
 # How long a statement waits for another process's transaction.
 BUSY_TIMEOUT_S = 15
 
@@ -35,6 +40,10 @@ class DaemonLock(Protocol):
 
     def release(self) -> None:
         """Let go of it."""
+        ...
+
+    def find_holder(self) -> str:
+        """Find the other process that holds it, such as ``process 123 (name)``; empty if that is not known."""
         ...
 
 
@@ -101,7 +110,8 @@ class Location(Protocol):
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Make an engine whose transactions write if their connection has the option ``runner_writes``.
 
-        With ``runner_waits_s`` they wait so long for another one.
+        With ``runner_gives_up`` they wait for another one only until that returns true, and with ``runner_waits_s``
+        no longer than that for any other lock.
 
         One that writes has the database to itself from its beginning, and is on the disk when it is committed; any
         other sees one state of the database throughout.
@@ -147,12 +157,24 @@ class Location(Protocol):
         """Return freed space to the file system while others wait; False if readers prevent it."""
         ...
 
+    def trim(self, engine: Engine) -> None:
+        """Give back what a log of changes takes beyond its bounds, unless others use it now; waits for nobody."""
+        ...
+
     def find_readers(self, engine: Engine) -> list[str]:
         """Find who else reads the database at this moment, as far as that can be told."""
         ...
 
+    def find_blocker(self, connection: Connection, daemon_pid: int) -> str | None:
+        """Find who keeps a daemon from starting runs by a lock; a line about it, or None."""
+        ...
+
     def find_reader_warning(self) -> str | None:
         """Find a long-running reader that keeps the database from shrinking; a line about it, or None."""
+        ...
+
+    def find_wide_modes(self) -> list[str]:
+        """Find what others than its owner have access to; one line for each."""
         ...
 
     def find_damage(self, connection: Connection) -> list[str]:
@@ -190,11 +212,7 @@ def locate(text: str) -> Location:
         raise DatabaseUnusable("a database in memory would forget everything; give the path of a file")
     if "://" not in text:
         if _MISSPELT.match(text):
-            # Never shown: what would be a password in it can't be told from the rest.
-            raise DatabaseUnusable(
-                "the database is a misspelt URL or a connection string; write postgresql://USER@HOST/NAME, "
-                "or ./ before the path of a file"
-            )
+            raise DatabaseUnusable(_NO_URL)
         return SqliteFile.at(text)
     try:
         url = make_url(text)
@@ -205,6 +223,8 @@ def locate(text: str) -> Location:
         # The rest of the password would be taken for the server's name, and shown.
         raise DatabaseUnusable("the database URL has an @ too many; write the one in its password as %40")
     if backend == "postgresql":
+        if re.search(":.*@", url.database or ""):  # three slashes before a user and a password
+            raise DatabaseUnusable(_NO_URL)
         return PostgresqlDatabase(url=url)
     if backend != "sqlite":
         raise DatabaseUnusable(
@@ -265,7 +285,7 @@ class Database:
     def hurry(self, within_s: float) -> None:
         """Let everything that is still to be written wait for others until one deadline, the earliest that is set.
 
-        What waits already goes on to wait. What comes later than that is still tried, but waits for nobody.
+        What comes later than that is still tried, but waits for nobody.
         """
         give_up_s = time.monotonic() + within_s
         self._give_up_s = give_up_s if self._give_up_s is None else min(self._give_up_s, give_up_s)
@@ -295,7 +315,7 @@ class Database:
         """
         self.location.refuse_writing()
         with self.explaining(), self.engine.connect() as connection:
-            writing = connection.execution_options(runner_writes=True)
+            writing = connection.execution_options(runner_writes=True, runner_gives_up=self.is_late)
             if self._give_up_s is not None:
                 waits_s = min(max(0.0, self._give_up_s - time.monotonic()), BUSY_TIMEOUT_S)
                 writing = writing.execution_options(runner_waits_s=waits_s)

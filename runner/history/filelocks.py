@@ -4,21 +4,18 @@ import errno
 import fcntl
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from stat import S_IMODE, S_ISREG
 
-from runner.history.sqlite_errors import refusal
-from runner.model.errors import DaemonError, HistoryError, LockHeld
+from runner.history.lockholders import find_lock_holders
+from runner.history.sqlite_errors import find_shortage, refusal
+from runner.history.waiting import wait_for_lock
+from runner.model.errors import DaemonError, HistoryError, LockHeld, reason_of
 
 _log = logging.getLogger(__name__)
 
-# How often a lock that is held is tried again, and when a wait for it is reported.
-_POLL_S = 0.05
-_REPORT_AFTER_S = 2.0
 # How long another process may hold the run lock alone, which it does to see whether any run is going on.
 _PROBE_S = 0.5
 _LINK = "it is a symbolic link; remove it"
@@ -60,8 +57,8 @@ class _LockFile:
         Source:
             So does SQLite with what it keeps beside a database: os_unix.c, findCreateFileMode and robust_open.
         """
-        like = self._database.stat()
-        mode = 0o600 | S_IMODE(like.st_mode) & 0o060
+        like = self._database.stat() if self._database.exists() else None
+        mode = 0o600 | (S_IMODE(like.st_mode) & 0o060 if like else 0)
         while True:
             try:
                 return _checked(_open_to_lock(self._path), like, mode)
@@ -74,7 +71,7 @@ class _LockFile:
                     raise OSError(errno.ELOOP, _LINK) from None
                 continue
             with suppress(OSError):  # its file system has no permissions
-                if os.geteuid() == 0:
+                if os.geteuid() == 0 and like:
                     os.fchown(fd, like.st_uid, like.st_gid)
                 os.fchmod(fd, mode)  # whatever the umask
             return fd
@@ -91,6 +88,10 @@ class _LockFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def find_holder(self) -> str:
+        """Find the other process that holds it alone, such as ``process 123 (name)``; empty if that is not known."""
+        return ", ".join(find_lock_holders(self._path, "FLOCK", "WRITE"))
 
 
 class DaemonLockFile(_LockFile):
@@ -159,11 +160,33 @@ class RunLockFile(_LockFile):
         try:
             wait_for_lock(lambda: self._take(fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_PROBE_S)
         except BlockingIOError as error:
-            raise LockHeld(
-                f"another process holds the lock of runs {self._path}; see `fuser {self._path}`, and end that process"
-            ) from error
+            raise LockHeld(self._describe_holder()) from error
         except OSError as error:
             raise HistoryError(f"the lock of runs {self._path} can't be taken: {_reason(error)}") from error
+
+    def find_blocker(self) -> str | None:
+        """Find what keeps runs from starting: a process that holds the lock alone; a line about it, or None."""
+        try:
+            fd = _open_to_lock(self._path)
+        except (FileNotFoundError, PermissionError):
+            return None
+        except OSError as error:
+            return f"the lock of runs {self._path} can't be taken: {_reason(error)}"
+        try:
+            wait_for_lock(partial(fcntl.flock, fd, fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_PROBE_S)
+        except BlockingIOError:
+            return self._describe_holder()
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+        return None
+
+    def _describe_holder(self) -> str:
+        holder, cure = self.find_holder(), "end that process"
+        if not holder:
+            holder, cure = "another process", f"see `fuser {self._path}`, and end that process"
+        return f"{holder} holds the lock of runs {self._path}; {cure}"
 
     def is_free(self) -> bool:
         """Whether it is certain that nobody holds it."""
@@ -180,61 +203,51 @@ class RunLockFile(_LockFile):
         return True
 
 
-def wait_for_lock(take: Callable[[], None], *, within_s: float, on_wait: Callable[[], None] = lambda: None) -> None:
-    """Wait for a lock; unlike a lock that blocks, this ends on a signal and at a time limit.
+class UpgradeLockFile(_LockFile):
+    """A lock that one holds: who creates or upgrades the schema. It is removed by its holder.
 
     Args:
-        take: Takes it without waiting.
-        within_s: How long to wait.
-        on_wait: Called once after two seconds of waiting.
-
-    Raises:
-        BlockingIOError: If it was held all the time.
-    """
-    began_s = time.monotonic()
-    reported = False
-    while True:
-        try:
-            return take()
-        except BlockingIOError:
-            waited_s = time.monotonic() - began_s
-            if waited_s >= within_s:
-                raise
-        if waited_s >= _REPORT_AFTER_S and not reported:
-            on_wait()
-            reported = True
-        time.sleep(_POLL_S)
-
-
-@contextmanager
-def directory_lock(directory: Path, *, within_s: float) -> Iterator[None]:
-    """Hold the lock of a directory.
-
-    Raises:
-        HistoryError: If another process holds it all the time.
-        DatabaseUnusable: If the directory can't be opened, or its file system has no locks.
+        database: The file, without links; it need not exist.
+        within_s: How long to wait for another process.
     """
 
-    def report() -> None:
-        _log.warning("waiting for the lock of the folder %s, held by another process", directory)
+    def __init__(self, database: Path, *, within_s: float) -> None:
+        super().__init__(database, "upgrade")
+        self._within_s = within_s
 
-    fd = -1
-    try:
+    def __enter__(self) -> None:
+        """Take it.
+
+        Raises:
+            HistoryError: If another process holds it all the time, or the disk lacks room for it.
+            DatabaseUnusable: If it can't be taken.
+        """
         try:
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            wait_for_lock(partial(fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB), within_s=within_s, on_wait=report)
+            wait_for_lock(
+                lambda: self._take(fcntl.LOCK_EX | fcntl.LOCK_NB), within_s=self._within_s, on_wait=self._report
+            )
         except BlockingIOError:
+            self.release()
             raise HistoryError(
-                f"another process holds the lock of the folder {directory}; end it, or choose another with --db"
+                f"the database {self._database} can't be created or upgraded: {self.find_holder() or 'another process'}"
+                f" holds the lock {self._path}; end that process"
             ) from None
         except OSError as error:
-            raise refusal(error)(
-                f"the database's folder {directory} can't be locked: {error.strerror}; choose another with --db"
-            ) from None
-        yield
-    finally:
-        if fd >= 0:
-            os.close(fd)
+            self.release()
+            shortage = find_shortage(self._path, f"the database {self._database}")
+            raise shortage or refusal(error)(
+                f"the lock {self._path} can't be taken: {_reason(error)}; choose another database with --db"
+            ) from error
+
+    def __exit__(self, *_error: object) -> None:
+        """Remove it, then let go of it: who has waited for it finds that its file is not in place any more."""
+        with suppress(OSError):
+            self._path.unlink()
+        self.release()
+
+    def _report(self) -> None:
+        holder = self.find_holder() or "another process"
+        _log.warning("waiting for the lock %s, held by %s", self._path, holder)
 
 
 def _open_to_lock(path: Path) -> int:
@@ -248,7 +261,7 @@ def _open_to_lock(path: Path) -> int:
         raise OSError(error.errno, _LINK) if error.errno == errno.ELOOP else error from None
 
 
-def _checked(fd: int, like: os.stat_result, mode: int) -> int:
+def _checked(fd: int, like: os.stat_result | None, mode: int) -> int:
     """Check that a file can be a lock of runner; restrict a lock that an older runner left open to everybody."""
     found = os.fstat(fd)
     wrong = ""
@@ -256,7 +269,7 @@ def _checked(fd: int, like: os.stat_result, mode: int) -> int:
         wrong = "it is not a regular file"
     elif found.st_nlink > 1:
         wrong = "it is a hard link to another file"
-    elif found.st_uid not in (os.geteuid(), like.st_uid, 0) and not like.st_mode & 0o020:
+    elif found.st_uid not in (os.geteuid(), like.st_uid if like else 0, 0) and not (like and like.st_mode & 0o020):
         wrong = "it belongs to another user than the database"
     if wrong:
         os.close(fd)
@@ -268,4 +281,4 @@ def _checked(fd: int, like: os.stat_result, mode: int) -> int:
 
 
 def _reason(error: OSError) -> str:
-    return f"{error.strerror}{'; change its permissions' if isinstance(error, PermissionError) else ''}"
+    return f"{reason_of(error)}{'; change its permissions' if isinstance(error, PermissionError) else ''}"

@@ -1,6 +1,6 @@
 """What was found, saved as intervals of runs in proportion to what changed."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from runner.history.database import Location
 from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
 from runner.history.tables import files, folders, jobs, problems
 from runner.model.runs import Problem
+from runner.scan.found import lies_in
 from runner.scan.part import unpack_stats
 from runner.scan.snapshot import Listing, Snapshot, found_names
 
@@ -204,12 +205,3 @@ def _digest_findings(listing: Listing) -> bytes:
 def digest_path(path: bytes) -> bytes:
     """Digest a path, which may be longer than an index entry."""
     return blake2b(path, digest_size=16).digest()
-
-
-def lies_in(path: bytes, folders_: Container[bytes]) -> bool:
-    """Whether a path is one of some folders or lies below one."""
-    while path not in folders_:
-        if not path:
-            return False
-        path = path.rpartition(b"/")[0]
-    return True

@@ -202,6 +202,8 @@ def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> J
     values = {**_columns(connection, spec), "armed_at": armed_at}
     if spec.schedule != job.spec.schedule:
         values["accounted_at"] = None  # by a clock that was set back since, it may lie ahead
+    if spec.root != job.spec.root:
+        values["mounts"] = None
     changed = connection.execute(
         update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None)).values(values)
     )

@@ -1,37 +1,39 @@
 """A history in a PostgreSQL database."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from runner.history.serverlocks import NoLock, SessionLock
-from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
+from runner.history.postgresql_errors import explain
+from runner.history.serverlocks import WRITES_CLASS, WRITES_LOCK, NoLock, SessionLock, find_holders
+from runner.history.waiting import wait_for_lock
+from runner.model.errors import DatabaseUnusable, HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
+_log = logging.getLogger(__name__)
+
 # Parameters of a URL that say where a database is; of the others, some are secret.
 _SHOWN = frozenset({"host", "port", "service", "options"})
 _SECRET = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
 # A server that does not answer at all is waited for no longer than this.
 _CONNECT_TIMEOUT_S = 15
-# Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
-_WRITES_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"runw", "big"))
+# Who writes for longer keeps others waiting that they notice it.
+_WRITES_FOR_S = 1.0
 # More rows than this at once are changed by way of a temporary table, which is not worth its making for fewer.
 _FEW = 1_000
 # So long readers are waited for when room is given back; a longer one does not end soon.
 _READERS_WAIT_MS = 1_000
-# admin_shutdown, crash_shutdown, cannot_connect_now.
-_SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
-# What the driver's errors begin with while there is no connection yet; the rest may be in the server's language.
-_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
 # The server would else keep the locks of a machine that has gone for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 # Nor would this side notice that the server's machine has gone. Seconds, but the last: milliseconds.
@@ -135,39 +137,12 @@ class PostgresqlDatabase:
             connection.autocommit = False
 
         event.listen(engine, "connect", prepare)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", partial(_begin, busy_timeout_s))
         return engine
 
-    def explain(self, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
+    def explain(self, error: BaseException | None) -> HistoryError:
         """Say in one line what a driver's error means for a person."""
-        import psycopg
-
-        # Of several addresses that were tried, the first; what is said before its reason stands in the URL.
-        line = (str(error).splitlines() or [""])[0]
-        reason = line.rpartition(" failed: ")[2]
-        where = f"the database {self}"
-        match getattr(error, "sqlstate", None):
-            case "55P03":
-                return HistoryError(f"{where} is locked by another program; try again when that has finished")
-            case "53100":
-                return HistoryError(f"{where} can't grow: the disk is full; free some space and try again")
-            case "25006":
-                return NotWritable(f"{where} is read-only: {reason}; make it writable, or choose another")
-            case "42501":
-                return NotWritable(
-                    f"{where} is closed or read-only to this user: {reason}; ask for the right to, or choose another"
-                )
-            case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
-                # A name that nobody knows is more likely wrong than a server that does not answer.
-                refusal = DatabaseUnusable if line.startswith("failed to resolve") else HistoryError
-                return refusal(f"{where} can't be reached: {reason}; start its server, or choose another")
-            case None if line.startswith(_CONNECTING) or isinstance(error, psycopg.ProgrammingError):
-                reason = reason.removeprefix("FATAL:").strip()
-                return DatabaseUnusable(f"{where} can't be opened: {reason}; check its URL, or choose another")
-            case state if state in _SHUT_DOWN or (not state and isinstance(error, psycopg.OperationalError)):
-                return HistoryError(f"{where} can't be reached any more: {reason}; try again when its server is back")
-            case _:
-                return HistoryError(f"{where} can't be used: {reason}")
+        return explain(f"the database {self}", error)
 
     def upgrade_lock(self) -> AbstractContextManager[object]:
         """Lock nothing: a writing transaction is alone, and Alembic asks for the revision within it."""
@@ -260,6 +235,9 @@ class PostgresqlDatabase:
                 connection.invalidate()  # its timeout is not that of the others
         return True
 
+    def trim(self, _engine: Engine) -> None:
+        """Do nothing: the server keeps its own logs in bounds."""
+
     def find_readers(self, engine: Engine) -> list[str]:
         """Find who else has a transaction open that may be waited for."""
         with engine.connect() as connection:
@@ -269,8 +247,17 @@ class PostgresqlDatabase:
             )
             return [f"process {pid} ({name})" for pid, name in rows]
 
+    def find_blocker(self, connection: Connection, _daemon_pid: int) -> str | None:
+        """Find who keeps runs from starting by the lock of what writes; a line about it, or None."""
+        holders = find_holders(connection, WRITES_CLASS, _WRITES_FOR_S)
+        return f"{holders} keeps the database locked" if holders else None
+
     def find_reader_warning(self) -> None:
         """Find nothing: the server keeps its own logs in bounds."""
+
+    def find_wide_modes(self) -> list[str]:
+        """Find nothing: the server's files are its own."""
+        return []
 
     def find_damage(self, _connection: Connection) -> list[str]:
         """Find nothing: the server keeps references itself, and has tools of its own for its pages."""
@@ -304,15 +291,29 @@ def _update_sql(keys: Sequence[Column[Any]], changed: Sequence[Column[Any]], sou
     return f"UPDATE {table} SET {new} FROM {source} WHERE {same}"  # noqa: S608  names of this schema
 
 
-def _begin(connection: Connection) -> None:
+def _begin(busy_timeout_s: float, connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("runner_alone", False):
         return
-    if options.get("runner_writes", False):
-        waits_s = options.get("runner_waits_s")
-        if waits_s is not None:  # none at all would be to wait for ever
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
-        # What a statement sees was committed before it began, and nobody else commits from here on.
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{_WRITES_LOCK}")
-    else:
+    if not options.get("runner_writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return
+    waits_s = options.get("runner_waits_s")
+    if waits_s is not None:  # none at all would be to wait for ever
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
+
+    def take() -> None:
+        # What a statement sees was committed before it began, and nobody else commits from here on.
+        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock{WRITES_LOCK}").scalar_one():
+            raise BlockingIOError
+
+    def report() -> None:
+        holders = find_holders(connection, WRITES_CLASS) or "another program"
+        _log.warning("waiting for the database %s, locked by %s", connection.engine.url.database, holders)
+
+    # The server's own wait would neither report nor end when this process is to end.
+    try:
+        wait_for_lock(take, within_s=busy_timeout_s, on_wait=report, give_up=options.get("runner_gives_up", bool))
+    except BlockingIOError:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{WRITES_LOCK}")

@@ -20,7 +20,8 @@ from urllib.parse import quote
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
-from runner.history.sqlite import SqliteFile, prepare_engine
+from runner.history.sqlite import SqliteFile
+from runner.history.sqlite_transactions import prepare_engine
 from runner.model.errors import HistoryError, NotWritable
 from runner.scan.filesystems import is_unchangeable
 

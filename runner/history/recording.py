@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, or_, select, update
 from runner.history.database import Database, Reader
 from runner.history.findings import Tally, record_findings
 from runner.history.rows import environment_id, insert_row, owner_columns, selection_id
-from runner.history.saved import find_last_of_other_selection
+from runner.history.saved import find_last_of_other_selection, record_mounts
 from runner.history.tables import calibrations, differences, executions, jobs, runs
 from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
@@ -184,6 +184,7 @@ def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
         snapshot = ending.snapshot
         if snapshot is not None:
             tally = record_findings(database.location, connection, job_id, run_id, snapshot)
+            record_mounts(connection, job_id, snapshot.mounts)
         if ending.executions:
             connection.execute(insert(executions), [{**asdict(one), "run_id": run_id} for one in ending.executions])
         if ending.differences:

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, select, update
 
 from runner.history.database import Reader
 from runner.history.runs import EVERY_RUN, find_run
-from runner.history.tables import files, runs
+from runner.history.tables import files, jobs, runs
 from runner.model.jobs import Job
 from runner.model.runs import Run
 
@@ -32,6 +32,20 @@ def saw_before(database: Reader, run: Run) -> bool:
 def find_saved_before(database: Reader, job: Job, run: Run) -> Run | None:
     """Find the newest run of a job before another one that has saved what it found; None if there is none."""
     return find_run(database, _saved(job).where(runs.c.id < run.run_id).order_by(runs.c.id.desc()))
+
+
+def list_saved_mounts(database: Reader, job: Job) -> tuple[bytes, ...]:
+    """List the mount points that the last saved run of a job had, relative to its root."""
+    with database.read() as connection:
+        joined = connection.execute(select(jobs.c.mounts).where(jobs.c.id == job.job_id)).scalar()
+    return () if joined is None else tuple(joined.split(b"\0"))
+
+
+def record_mounts(connection: Connection, job_id: int, mounts: tuple[bytes, ...]) -> None:
+    """Record the mount points of a run that is saved."""
+    joined = b"\0".join(mounts) if mounts else None  # the root's own path is empty
+    changed = update(jobs).where(jobs.c.id == job_id, jobs.c.mounts.is_distinct_from(joined))
+    connection.execute(changed.values(mounts=joined))
 
 
 def _saved(job: Job) -> Select[Any]:

@@ -6,7 +6,27 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 # Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
-_DAEMON_LOCK = "({}, hashtext(current_schema()))".format(int.from_bytes(b"rund", "big"))
+DAEMON_CLASS, WRITES_CLASS = (int.from_bytes(name, "big") for name in (b"rund", b"runw"))
+_DAEMON_LOCK, WRITES_LOCK = (f"({class_}, hashtext(current_schema()))" for class_ in (DAEMON_CLASS, WRITES_CLASS))
+
+
+def find_holders(connection: Connection, class_: int, since_s: float = 0.0) -> str:
+    """Find the sessions of a server that hold a lock of a class, such as ``process 123 (name)``; empty if none does.
+
+    Args:
+        connection: A connection of another session.
+        class_: The first number of the lock.
+        since_s: For how long their transactions have to have lasted.
+    """
+    rows = connection.exec_driver_sql(
+        "SELECT DISTINCT pid, coalesce(nullif(application_name, ''), 'unknown') "
+        "FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() AND datname = current_database() "
+        "AND classid = %s::oid AND objid::bigint = hashtext(current_schema())::bigint & 4294967295 "
+        "AND coalesce(xact_start < clock_timestamp() - make_interval(secs => %s), true) ORDER BY pid",
+        (class_, since_s),
+    )
+    return ", ".join(f"process {pid} ({name})" for pid, name in rows)
 
 
 class NoLock:
@@ -53,3 +73,8 @@ class SessionLock:
             with suppress(DBAPIError):  # it is gone, and the lock with it
                 self._connection.close()
             self._connection = None
+
+    def find_holder(self) -> str:
+        """Find the other session that holds it, such as ``process 123 (name)``; empty if none does any more."""
+        with self._engine.connect() as connection, connection.begin():
+            return find_holders(connection, DAEMON_CLASS)

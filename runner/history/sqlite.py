@@ -1,34 +1,38 @@
 """A history in a SQLite file."""
 
+import errno
 import os
-import sqlite3
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
-from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, event, insert, update
+from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, insert, update
 from sqlalchemy.pool import StaticPool
 
-from runner.history.filelocks import DaemonLockFile, RunLockFile, directory_lock
-from runner.history.sqlite_errors import explain, lacking, refusal
-from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, is_large, wal_bytes
-from runner.model.errors import DatabaseUnusable, HistoryError
+from runner.history.backup import copy_file
+from runner.history.filelocks import DaemonLockFile, RunLockFile, UpgradeLockFile
+from runner.history.sqlite_errors import explain, refusal
+from runner.history.sqlite_transactions import driver_of, prepare_engine
+from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, find_writers, is_large, wal_bytes
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, reason_of
+from runner.model.links import ForeignLink, open_parent
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
-_PRAGMAS = (
-    "foreign_keys = ON",
-    "synchronous = FULL",
-    "temp_store = MEMORY",
-    f"journal_size_limit = {WAL_LIMIT_BYTES}",
-)
 # So long readers are waited for when room is given back; a longer one does not end soon.
 _READERS_WAIT_MS = 1_000
+# Who writes for longer keeps others waiting that they notice it.
+_WRITES_FOR_S = 1.0
 # How long another process may hold the lock under which the schema is created or upgraded.
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
+# Room for what is appended to a database's name: -journal, .daemon.lock, .before-0001 and the like.
+_LONGEST_SUFFIX = 16
+_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +47,23 @@ class SqliteFile:
 
     @classmethod
     def at(cls, text: str) -> "SqliteFile":
-        """Give the file that a person means by a path."""
-        # A link stays as it was named.
-        return cls(path=Path(os.path.abspath(os.path.expanduser(text))))  # noqa: PTH100, PTH111
+        """Return the file that a person means by a path.
+
+        Raises:
+            DatabaseUnusable: If the path leads in a circle, or is too long for the files beside it.
+        """
+        path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111  a link stays as it was named
+        for look, name in ((os.lstat, path + "." * _LONGEST_SUFFIX), (os.stat, path)):
+            try:
+                look(name)
+            except OSError as error:
+                if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:
+                    short = path if len(path) < _SHOWN_CHARACTERS else f"{path[:_SHOWN_CHARACTERS]}…"
+                    message = f"the database path {short!r} can't be used: {reason_of(error)}; choose another"
+                    raise DatabaseUnusable(message) from None
+            except ValueError:  # a NUL, which check refuses
+                pass
+        return cls(path=Path(path))
 
     def __str__(self) -> str:
         return str(self.path)
@@ -71,7 +89,7 @@ class SqliteFile:
         except (FileNotFoundError, NotADirectoryError):
             pass  # the folder is looked at below
         except (OSError, ValueError) as error:  # a folder above is closed to this user, a name is too long, holds a NUL
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = reason_of(error)
             raise refusal(error)(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
         if path.is_dir():
             raise DatabaseUnusable(
@@ -85,18 +103,25 @@ class SqliteFile:
             raise DatabaseUnusable(f"the database path {path} is not a regular file; choose another with --db")
         self._refuse_planted_links()
         if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
+            if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+                raise NotWritable(f"the database's folder {path.parent} is read-only; choose another with --db")
             raise DatabaseUnusable(f"the database's folder {path.parent} can't be written to; choose another with --db")
 
     def _refuse_planted_links(self) -> None:
         """Refuse links through which SQLite would create or write a file elsewhere."""
-        if not self.path.exists() and self.path.is_symlink() and self.path.lstat().st_uid != os.geteuid():
-            raise DatabaseUnusable(
-                f"the database path {self.path} is another user's link to a file that does not exist; name that file"
-            )
+        try:
+            with open_parent(os.fspath(self.path), follow=True):
+                pass
+        except ForeignLink as error:
+            raise DatabaseUnusable(f"the database path {self.path} can't be used: {reason_of(error)}") from None
+        except OSError:
+            pass  # what it is that keeps it from being opened is said by who opens it
         real = self.path.resolve()
         for beside in (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm", "-journal")):
             if beside.is_symlink():
                 raise DatabaseUnusable(f"{beside} is a symbolic link, which SQLite never creates; remove it")
+            if os.path.lexists(beside) and not (beside.is_file() and beside.stat().st_nlink == 1):
+                raise DatabaseUnusable(f"{beside} is not a regular file of its own; remove it")
 
     def exists(self) -> bool:
         """Whether there is a file."""
@@ -131,14 +156,11 @@ class SqliteFile:
     def upgrade_lock(self) -> AbstractContextManager[None]:
         """Keep others from upgrading the schema meanwhile.
 
-        The lock is on the directory, so that no file is left behind and the database itself is never opened beside
-        SQLite, which would drop SQLite's own locks.
-
         Raises:
-            HistoryError: If another process holds it for too long.
-            DatabaseUnusable: If the directory can't be opened, or its file system has no locks.
+            HistoryError: If another process holds the lock for too long.
+            DatabaseUnusable: If the lock can't be taken.
         """
-        return directory_lock(self.path.parent, within_s=_UPGRADE_LOCK_TIMEOUT_S)
+        return UpgradeLockFile(self.path.resolve(), within_s=_UPGRADE_LOCK_TIMEOUT_S)
 
     @contextmanager
     def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
@@ -157,7 +179,7 @@ class SqliteFile:
         with engine.connect() as connection:
             # Rebuilding a table drops it, which with foreign keys on would delete what refers to it. Neither setting
             # can change within a transaction.
-            driver = _driver(connection)
+            driver = driver_of(connection)
             driver.execute("PRAGMA journal_mode = WAL")
             driver.execute("PRAGMA foreign_keys = OFF")
             writing = connection.execution_options(runner_writes=True)
@@ -216,9 +238,31 @@ class SqliteFile:
             connection.invalidate()  # its timeout is not that of the others
             return not busy
 
+    def trim(self, engine: Engine) -> None:
+        """Cut the -wal file off where a long-running reader has let it grow; waits neither for readers nor writers."""
+        if wal_bytes(self.path.resolve()) <= WAL_LIMIT_BYTES:
+            return
+        with engine.connect() as connection:
+            alone = connection.execution_options(runner_alone=True)
+            alone.exec_driver_sql("PRAGMA busy_timeout = 0")
+            alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.invalidate()  # its timeout is not that of the others
+
     def find_readers(self, _engine: Engine) -> list[str]:
         """Find who else reads the database at this moment."""
         return find_readers(self.path.resolve())
+
+    def find_blocker(self, _connection: Connection, daemon_pid: int) -> str | None:
+        """Find who keeps runs from starting, by a lock of runs or of the database; a line about it, or None."""
+        if (blocker := self.run_lock_file().find_blocker()) is not None:
+            return blocker
+        real = self.path.resolve()
+        writers = find_writers(real)
+        if writers:
+            time.sleep(_WRITES_FOR_S)
+        own = f"process {daemon_pid} "
+        same = [one for one in find_writers(real) if one in writers and not one.startswith(own)]
+        return f"{', '.join(same)} keeps the database locked" if same else None
 
     def find_reader_warning(self) -> str | None:
         """Find a long-running reader beside which the -wal file has grown; a line about it, or None."""
@@ -230,6 +274,19 @@ class SqliteFile:
             f"the file {real.name}-wal has grown to {format_bytes(wal_bytes(real))}, as "
             f"{readers or 'another program'} keeps reading an old state; it shrinks after that has ended"
         )
+
+    def find_wide_modes(self) -> list[str]:
+        """Find what others than the owner have access to: the database, what is beside it, its directory."""
+        real = self.path.resolve()
+        beside = sorted(
+            path for path in real.parent.iterdir() if path.name.startswith((f"{real.name}-", f"{real.name}."))
+        )
+        lines = []
+        for path, closed in ((real.parent, 0o700), (real, 0o600), *((path, 0o600) for path in beside)):
+            mode = S_IMODE(path.stat().st_mode) if path.exists() else closed
+            if mode & 0o077:
+                lines.append(f"others have access to {path} (mode {mode:04o}); close it by `chmod {closed:o}`")
+        return lines
 
     def find_damage(self, connection: Connection) -> list[str]:
         """Look for damaged pages and for rows that refer to nothing; one line for each."""
@@ -248,25 +305,14 @@ class SqliteFile:
         Raises:
             DatabaseUnusable: If there is something at *target* already, or it can't be written.
         """
-        unfinished = target.with_name(target.name + ".partial")
-        try:
-            if os.path.lexists(target):  # a link that leads nowhere as well
-                raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
-            unfinished.unlink(missing_ok=True)  # left by a copy that was killed
-            os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            with engine.connect() as connection, closing(sqlite3.connect(unfinished)) as copy:
-                _driver(connection).backup(copy)
-            unfinished.rename(target)
-        except (sqlite3.Error, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            lacks = refusal(error) if isinstance(error, OSError) else lacking(target)
-            raise lacks(f"the backup {target} can't be written: {reason}") from error
-        finally:
-            with suppress(OSError):  # there is none, or there can be none
-                unfinished.unlink()
+        copy_file(engine, target)
 
     def run_lock(self) -> RunLockFile:
         """Give the lock of a run or a calibration, the same by whatever links the database is reached."""
+        return self.run_lock_file()
+
+    def run_lock_file(self) -> RunLockFile:
+        """Return that lock, also where the database can only be read."""
         return RunLockFile(self.path.resolve())
 
     def is_deserted(self) -> bool:
@@ -282,12 +328,6 @@ def _table_of(columns: Sequence[Column[Any]]) -> Table:
     table = columns[0].table
     assert isinstance(table, Table)  # noqa: S101  nothing else is written to
     return table
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  the engine is SQLite's
-    return driver
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -309,31 +349,3 @@ class NoFile(SqliteFile):
             writing = connection.execution_options(runner_writes=True)
             with writing.begin():
                 yield writing
-
-
-def prepare_engine(engine: Engine) -> Engine:
-    """Set up an engine whose transactions begin explicitly."""
-    event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver would begin transactions by its own rules, and none at all for reading.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        for pragma in _PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-    finally:
-        cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("runner_alone", False):
-        return
-    waits_s = connection.get_execution_options().get("runner_waits_s")
-    if waits_s is not None:
-        _driver(connection).execute(f"PRAGMA busy_timeout = {round(waits_s * 1000)}")
-    writes = connection.get_execution_options().get("runner_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -4,10 +4,12 @@ import os
 import sqlite3
 from pathlib import Path
 
-from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, is_condition
+from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, is_condition, reason_of
 
 # SQLite needs a page of 32 KiB for its -shm file before it writes anything.
 _LEAST_BYTES = 64 * 1024
+# A database, its -wal, its -shm, and its directory.
+_DESCRIPTORS = 4
 
 
 def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
@@ -31,11 +33,11 @@ def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: P
         case sqlite3.SQLITE_CORRUPT:
             return HistoryError(f"{where} is damaged; stop the daemon and put a backup in its place")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
-            return _find_shortage(path, where) or _otherwise(path, where, error)
+            return _find_lack_of_descriptors(where) or find_shortage(path, where) or _otherwise(path, where, error)
         case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return _not_permitted(where)
         case _:
-            return HistoryError(f"{where} can't be used: {error}")
+            return HistoryError(f"{where} can't be used: {reason_of(error)}")
 
 
 def _full(where: str) -> HistoryError:
@@ -46,7 +48,20 @@ def _not_permitted(where: str) -> HistoryError:
     return DatabaseUnusable(f"{where} can't be opened; check its path and permissions, or choose another with --db")
 
 
-def _find_shortage(path: Path, where: str) -> HistoryError | None:
+def _find_lack_of_descriptors(where: str) -> HistoryError | None:
+    """Find a shortage of this process or of the machine that SQLite reports as a file that can't be opened."""
+    opened: list[int] = []
+    try:
+        opened.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_DESCRIPTORS))
+    except OSError as error:
+        return HistoryError(f"{where} can't be opened now: {reason_of(error)}; try again later")
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return None
+
+
+def find_shortage(path: Path, where: str) -> HistoryError | None:
     """Find a shortage that SQLite does not report as such: no space or inodes for a file beside the database."""
     folder = path.resolve().parent
     try:
@@ -69,12 +84,12 @@ def refusal(error: BaseException) -> type[HistoryError]:
 
 def lacking(path: Path) -> type[HistoryError]:
     """Return the kind of error for a path at which SQLite failed: a condition of the machine, or a wrong path."""
-    return HistoryError if _find_shortage(path, "") is not None else DatabaseUnusable
+    return HistoryError if _find_lack_of_descriptors("") or find_shortage(path, "") else DatabaseUnusable
 
 
 def _otherwise(path: Path, where: str, error: BaseException | None) -> HistoryError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
-        return HistoryError(f"{where} can't be used: its disk reports an error ({error}); check the disk")
+        return HistoryError(f"{where} can't be used: its disk reports an error ({reason_of(error)}); check the disk")
     if path.exists() and not os.access(path, os.R_OK):
         return _not_permitted(where)
     if path.exists() and not os.access(path.resolve().parent, os.W_OK | os.X_OK):

@@ -142,6 +142,8 @@ jobs = Table(
     Column("notify", Text, nullable=False, server_default=text("'[]'")),  # JSON array of event and arguments
     # Up to when every fire time has a record, carried out or not; NULL before a schedule's first.
     Column("accounted_at", Instant),
+    # The mount points at and below the root in the last saved run, relative to it, joined by NUL; NULL for none.
+    Column("mounts", LargeBinary),
     sqlite_autoincrement=True,
 )
 Index(

@@ -7,7 +7,7 @@ from runner.model.bundled import bundled
 from runner.model.errors import DatabaseUnusable
 
 # Every schema there has been, oldest first; the last is the one this runner works with.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 
 def open_database(location: Location) -> Database:

@@ -1,16 +1,17 @@
 """The ``-wal`` file beside a SQLite database: how large it is, and who keeps it from shrinking."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
+
+from runner.history.lockholders import find_lock_holders
 
 # A -wal file that was larger is cut to this once everything in it is in the database.
 WAL_LIMIT_BYTES = 4 * 1024 * 1024
 # Without a long-running reader the file seldom grows beyond what one large run writes.
 _LARGE_BYTES = 16 * 1024 * 1024
-# Bytes of the -shm file that readers lock.
+# Bytes of the -shm file that readers lock, and writers.
 _READ_LOCKS = range(123, 128)
-_LOCKS = Path("/proc/locks")
+_WRITE_LOCK = range(120, 121)
 
 
 def wal_bytes(path: Path) -> int:
@@ -28,28 +29,16 @@ def is_large(path: Path) -> bool:
 def find_readers(path: Path) -> list[str]:
     """Find the other processes that read a database at this moment, each as ``process 123 (name)``.
 
-    Returns:
-        Empty where the system does not list locks, or they are those of another PID namespace.
+    Source:
+        SQLite's walformat, "WAL locks": the reader's lock is one of bytes 123 to 127.
+    """
+    return find_lock_holders(path.with_name(f"{path.name}-shm"), "POSIX", "READ", _READ_LOCKS)
+
+
+def find_writers(path: Path) -> list[str]:
+    """Find the other process that writes a database at this moment.
 
     Source:
-        proc_locks(5); SQLite's walformat, "WAL locks": the reader's lock is one of bytes 123 to 127.
+        SQLite's walformat, "WAL locks": the writer's lock is byte 120.
     """
-    try:
-        shm = path.with_name(f"{path.name}-shm").stat()
-        lines = _LOCKS.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
-    file = f"{os.major(shm.st_dev):02x}:{os.minor(shm.st_dev):02x}:{shm.st_ino}"
-    pids = set()
-    for line in lines:
-        fields = line.replace(" -> ", " ").split()
-        reads = len(fields) >= 8 and fields[1] == "POSIX" and fields[3] == "READ" and fields[5] == file
-        if reads and int(fields[6]) in _READ_LOCKS:
-            pids.add(int(fields[4]))
-    return [f"process {pid} ({_name(pid)})" for pid in sorted(pids - {os.getpid(), 0, -1})]
-
-
-def _name(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
-    return "unknown"
+    return find_lock_holders(path.with_name(f"{path.name}-shm"), "POSIX", "WRITE", _WRITE_LOCK)

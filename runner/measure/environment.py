@@ -1,10 +1,11 @@
 """What a timing depends on besides the tree, and who this process is."""
 
+import errno
 import os
 import platform
 import socket
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runner.model.processes import process_stat
@@ -47,8 +48,15 @@ def describe_environment(root: bytes | None, *, workers: int, start_method: str)
         start_method=start_method,
         workers=workers,
         filesystem=find_filesystem(root) if root is not None else "",
-        runner_version=version("runner"),
+        runner_version=_version(),
     )
+
+
+def _version() -> str:
+    try:
+        return version("runner")
+    except PackageNotFoundError:  # it hides why, which is mostly that no more files can be opened
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
 
 
 def describe_process() -> Owner:

@@ -7,7 +7,6 @@ none of the work.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
+from runner.strategies.crew import starting, trial_context
 
 if TYPE_CHECKING:
     from runner.scan.walk import Report
@@ -59,7 +59,8 @@ class LessonTask:
         else:
             function, items = partial(count_markdown, self.directories), os.listdir(self.directories)
         if self.workers:
-            pool = multiprocessing.get_context(self.start_method).Pool(self.workers)
+            with starting(self.workers):
+                pool = trial_context(self.start_method).Pool(self.workers)
             startup_s = time.perf_counter() - began
             results = pool.map(function, items)
             pool.close()

@@ -1,8 +1,9 @@
 """The trial's side: one fresh process that carries out one task, reports and ends.
 
 It is started with the standard library and runner's scanning package alone, has one thread and default signals, and
-leads a session of its own that its workers share. Its standard input stays open as a lifeline: when the parent dies,
-the kernel closes the other end and tells the whole process group by a signal.
+leads a session of its own that its workers share. It receives the task on its standard input, whose place a pipe then
+takes that is its lifeline: when the parent dies, the kernel closes the other end and tells the whole process group by a
+signal.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import time
 from _pickle import dumps, loads
 from _signal import SIGIO, SIGKILL, signal  # type: ignore[import-not-found]
 
-from runner.model.errors import ScanError
+from runner.model.errors import ScanError, is_condition, ran_short, reason_of
 from runner.scan.filesystems import find_filesystem
+from runner.scan.mounts import check_mounts, list_mounts
 from runner.scan.root import open_root
 from runner.strategies import load_strategy
 
@@ -60,8 +62,8 @@ if TYPE_CHECKING:
             """
 
 
-# The parent holds the other end of standard input for as long as it lives.
-_LIFELINE_FD = 0
+# The task comes from here, and then the lifeline is here.
+_STDIN_FD = 0
 
 HEADER = struct.Struct("=Q")
 # Native, so that each counter is written in one piece: the other process reads them at any moment.
@@ -111,32 +113,47 @@ class ScanTask:
 
     def carry_out(self, report: Report) -> Measured:
         """Scan from the root's path to the complete list; see :class:`Task`."""
-        strategy = load_strategy(self.strategy)
+        strategy, request = load_strategy(self.strategy), self.request
+        mounts = list_mounts(request.root, request.selection, request.mounts)
         began = time.perf_counter()
-        scan = strategy.scan(self.request, report)
+        scan = strategy.scan(request, report)
         wall_s = time.perf_counter() - began
-        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=scan.end)
+
+        def end() -> None:
+            scan.end()
+            check_mounts(scan.found, request.root, request.selection, request.mounts, mounts)
+
+        return Measured(wall_s=wall_s, startup_s=scan.startup_s, result=scan.found, end=end)
 
 
 class LookTask:
-    """A look whether a tree can be scanned, which says why not before it is begun.
+    """A look whether trees can be scanned, which tells for each its file system, and why it can't be or None.
 
     Args:
-        root: Absolute path of the folder.
+        roots: Absolute paths of the directories; each counts as a directory read once it has answered.
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("roots",)
 
-    def __init__(self, root: bytes) -> None:
-        self.root = root
+    def __init__(self, roots: tuple[bytes, ...]) -> None:
+        self.roots = roots
 
     def prepare(self) -> str:
-        """Look at the root; see :class:`Task`."""
-        return look_at_root(self.root)
+        """Prepare nothing; see :class:`Task`."""
+        return ""
 
-    def carry_out(self, report: Report) -> Measured:  # noqa: ARG002  nothing is left to do
-        """Do nothing; see :class:`Task`."""
-        return Measured(wall_s=0.0, startup_s=0.0, result=None, end=_nothing_to_end)
+    def carry_out(self, report: Report) -> Measured:
+        """Look at the roots; see :class:`Task`."""
+        looked: list[tuple[str, str | None]] = []
+        for root in self.roots:
+            try:
+                looked.append((look_at_root(root), None))
+            except ScanError as error:
+                if is_condition(error.__cause__):
+                    raise
+                looked.append(("", str(error)))
+            report(1, 0, 0)
+        return Measured(wall_s=0.0, startup_s=0.0, result=looked, end=_nothing_to_end)
 
 
 class ExistsTask:
@@ -222,7 +239,7 @@ def main() -> None:
     result_fd = os.dup(1)
     os.dup2(2, 1)
     task: Task = loads(_read_exactly(HEADER.unpack(_read_exactly(HEADER.size))[0]))
-    _follow_parent()
+    _follow_parent(int(sys.argv[3]))
     # The collector finds nothing in a scan, which makes no cycles, but walks every object kept.
     gc.disable()
     report, result = _carry_out(task, int(sys.argv[2]))
@@ -245,13 +262,13 @@ def _carry_out(task: Task, progress_fd: int) -> tuple[TrialReport, Any]:
         # is no public way to do so and still be the one to end.
         atexit._run_exitfuncs()  # noqa: SLF001
     except ScanError as error:
-        return TrialReport(error=str(error), begun=begun), None
-    except MemoryError:
-        return TrialReport(error="the scan ran out of memory; free some, or scan a smaller tree"), None
+        return TrialReport(error=str(error), begun=begun or is_condition(error.__cause__)), None
     except Exception as error:  # noqa: BLE001  the process ends here, and the parent records it
+        if is_condition(error):
+            return TrialReport(error=str(ran_short(error))), None
         from traceback import format_exc
 
-        message = f"a defect in runner: {type(error).__name__}: {error}; its traceback is in the log"
+        message = f"a defect in runner: {type(error).__name__}: {reason_of(error)}; its traceback is in the log"
         return TrialReport(error=message, defect=format_exc()), None
     report = TrialReport(
         wall_s=measured.wall_s,
@@ -286,24 +303,29 @@ def _peak_rss_bytes() -> int:
     return max(workers, *(told or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit]))
 
 
-def _follow_parent() -> None:
-    """Make the kernel end this process group when the parent's end of the lifeline closes.
-
-    No thread and no polling: a pipe in asynchronous mode signals its owner, here the process group, when the last
-    writer is gone. Linux can be asked to send SIGKILL, which ends even stopped processes; elsewhere SIGIO is caught.
-    """
-    # Workers hold a copy of the lifeline, so that they are told even when the trial has died before its parent;
-    # multiprocessing closes their standard input.
-    os.dup(_LIFELINE_FD)
-    fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETOWN, -os.getpgrp())
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETSIG, SIGKILL)
-    else:
+def _follow_parent(lifeline: int) -> None:
+    """Make the kernel end this process group when the parent's end of the lifeline closes."""
+    # Workers hold copies of both, so that they are told even when the trial has died before its parent; multiprocessing
+    # closes their standard input.
+    os.dup2(lifeline, _STDIN_FD)
+    if not hasattr(fcntl, "F_SETSIG"):
         signal(SIGIO, lambda *_: os.killpg(0, SIGKILL))
-    flags = fcntl.fcntl(_LIFELINE_FD, fcntl.F_GETFL)
-    fcntl.fcntl(_LIFELINE_FD, fcntl.F_SETFL, flags | os.O_ASYNC)
-    if select.select([_LIFELINE_FD], [], [], 0)[0]:  # it closed before the kernel was asked
+    end_with_parent(lifeline, os.getpgrp())
+    if select.select([lifeline], [], [], 0)[0]:  # it closed before the kernel was asked
         os.killpg(0, SIGKILL)
+
+
+def end_with_parent(lifeline: int, group: int) -> None:
+    """Make the kernel signal a process group when the other end of a pipe closes.
+
+    No thread and no polling: a pipe in asynchronous mode signals its owner, here the group, when the last writer is
+    gone. Linux can be asked to send SIGKILL, which ends even stopped processes; elsewhere it sends SIGIO.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -group)
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, SIGKILL)
+    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def _share_progress(shared: mmap.mmap) -> Report:
@@ -322,7 +344,7 @@ def _share_progress(shared: mmap.mmap) -> Report:
 def _read_exactly(count: int) -> bytes:
     chunks = []
     while count:
-        chunk = os.read(_LIFELINE_FD, count)
+        chunk = os.read(_STDIN_FD, count)
         if not chunk:  # the parent died before it had told the task
             os._exit(1)
         chunks.append(chunk)

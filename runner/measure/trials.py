@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import mmap
 import os
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import runner
-from runner.measure.trial import FILESYSTEM, HEADER, PROGRESS, SHARED_BYTES, TrialReport
-from runner.model.errors import ScanError
+from runner.measure.leftovers import trial_directory
+from runner.measure.trial import FILESYSTEM, HEADER, PROGRESS, SHARED_BYTES, TrialReport, end_with_parent
+from runner.model.errors import ScanError, is_condition_text, ran_short, reason_of
 from runner.model.runs import Status
 from runner.model.signals import is_known_stopped, signal_group, signal_name
 
@@ -153,11 +155,13 @@ def carry_out(
     with ExitStack() as files:
         try:
             trial, shared, stderr = _start(files)
-        except OSError as error:  # no descriptors are left, or no room for its temporary files
-            named = f" ({error.filename})" if error.filename else ""
-            raise ScanError(f"a process for the scan can't be started: {error.strerror or error}{named}") from error
+        except (OSError, MemoryError) as error:  # no descriptors are left, or no room for its temporary files
+            named = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+            raise ScanError(f"a process for the scan can't be started: {reason_of(error)}{named}") from error
         try:
             ended_as = trial.follow(request, timeout_s, stop, _sampler(shared, on_progress))
+        except MemoryError as error:  # for what it has found
+            raise ran_short(error) from error
         finally:
             trial.end()
         (filesystem,) = FILESYSTEM.unpack_from(shared, PROGRESS.size)
@@ -172,15 +176,17 @@ def carry_out(
 
 def _start(files: ExitStack) -> tuple[_Trial, mmap.mmap, IO[bytes]]:
     """Start a trial; returns it, what it shares with this process, and what it writes to stderr."""
-    progress_file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
-    stderr = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
+    directory = files.enter_context(trial_directory())
+    # Its open files show which process belongs to a trial, even before that is a program of its own.
     try:
+        progress_file = files.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115  the stack closes it
+        stderr = files.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115  the stack closes it
         # Whoever maps a hole in a file on a full disk dies by SIGBUS.
         os.write(progress_file.fileno(), bytes(SHARED_BYTES))
     except OSError as error:
-        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
+        raise OSError(error.errno, reason_of(error), os.path.dirname(directory)) from error  # noqa: PTH120
     shared = files.enter_context(mmap.mmap(progress_file.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ))
-    return _Trial(progress_file, stderr), shared, stderr
+    return _Trial(progress_file, stderr, directory), shared, stderr
 
 
 # The processes that were left; they are collected once the kernel has let go of them.
@@ -197,18 +203,29 @@ def _collect_left() -> None:
 class _Trial:
     """A started trial: its process, the lifeline to it and the pipe from it."""
 
-    def __init__(self, progress_file: IO[bytes], stderr: IO[bytes]) -> None:
+    def __init__(self, progress_file: IO[bytes], stderr: IO[bytes], directory: str) -> None:
         _collect_left()
         command = [sys.executable, *_FLAGS, "-c", _BOOT, str(Path(runner.__file__).parent.parent)]
-        self._process = subprocess.Popen(
-            [*command, str(progress_file.fileno())],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            pass_fds=[progress_file.fileno()],
-            start_new_session=True,
-        )
+        lifeline, self._lifeline = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(progress_file.fileno()), str(lifeline)],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                pass_fds=[progress_file.fileno(), lifeline],
+                start_new_session=True,
+                env={**os.environ, "TMPDIR": directory},
+            )
+            if hasattr(fcntl, "F_SETSIG"):
+                # The trial does it as well, but may be stopped before.
+                end_with_parent(lifeline, self._process.pid)
+        except BaseException:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(lifeline)
         self.exit_code: int | None = None
         # Numbers of its processes that could not be ended.
         self.left: list[int] = []
@@ -279,7 +296,10 @@ class _Trial:
         messages = self._messages()
         if messages is None:
             return None
-        return pickle.loads(messages[0]), pickle.loads(messages[1])  # noqa: S301  from runner's own child
+        try:
+            return pickle.loads(messages[0]), pickle.loads(messages[1])  # noqa: S301  from runner's own child
+        except MemoryError as error:
+            raise ran_short(error) from error
 
     def _reap(self) -> bool:
         """Collect the process if it has ended; returns whether it has."""
@@ -313,6 +333,7 @@ class _Trial:
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None  # noqa: S101  they are pipes
             pipe.close()
+        os.close(self._lifeline)
 
     def remainder(self) -> str:
         """Say in one line what is left of a trial that could not be ended."""
@@ -377,6 +398,9 @@ def _read_report(trial: _Trial, stderr: IO[bytes]) -> Outcome:
     if received is None:
         # One that was killed had nothing to say; what its workers said about it is no defect.
         told = _tail(stderr) if (trial.exit_code or 0) >= 0 else None
+        lacking = list(filter(is_condition_text, (told or "").splitlines()))
+        if lacking:
+            return Outcome(status=Status.FAILED, message=f"{_epitaph(trial)}: {lacking[-1]}")
         return Outcome(status=Status.FAILED, message=_epitaph(trial), defect=told)
     report, result = received
     if report.error is not None:

@@ -76,7 +76,7 @@ class Schedule:
     Attributes:
         kind: Which of the three kinds.
         expression: Normalised text: ``1h30m`` for every, five cron fields or ``@hourly`` for cron, an instant for at.
-        timezone: IANA name of the zone in which cron fields are read and fire times are shown.
+        timezone: IANA name or POSIX notation of the zone in which cron fields are read and fire times are shown.
         jitter_s: Each fire time is delayed by a fixed, pseudo-random part of this many seconds.
         anchor_at: The instant from which ``every`` counts its intervals; aware UTC.
     """

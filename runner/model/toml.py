@@ -14,15 +14,16 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner.model.errors import UsageError
-from runner.model.units import format_instant
+from runner.model.units import format_bytes, format_instant
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _TWICE = re.compile(r"Cannot declare (\(.+\)) twice")
 _OVERWRITTEN = "Cannot overwrite a value"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_LARGEST_BYTES = 16 << 20
 _WIDEST_LIST = 100  # characters
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -38,7 +39,8 @@ class _Shown(reprlib.Repr):
         return "a huge number" if abs(value) >= 2**63 else str(value)
 
     def repr_datetime(self, value: datetime, _level: int) -> str:
-        return format_instant(value) if value.tzinfo is not None else value.isoformat()
+        # As it is written: in UTC it may lie outside the calendar.
+        return value.isoformat().replace("+00:00", "Z")
 
     def repr_date(self, value: date, _level: int) -> str:
         return value.isoformat()
@@ -50,6 +52,18 @@ class _Shown(reprlib.Repr):
             return "{…}"
         parts = [f"{write_key(key)} = {self.repr1(part, level - 1)}" for key, part in value.items()]
         return f"{{{', '.join([*parts[: self.maxdict], *(['…'] if len(parts) > self.maxdict else [])])}}}"
+
+
+def read_bounded(file: BinaryIO, name: str) -> bytes:
+    """Read a file that is to hold TOML to its end, unless it has none, as a device.
+
+    Raises:
+        UsageError: If it is too large.
+    """
+    data = file.read(_LARGEST_BYTES + 1)
+    if len(data) > _LARGEST_BYTES:
+        raise UsageError(f"{name} has more than {format_bytes(_LARGEST_BYTES)}; name a file of TOML")
+    return data
 
 
 class Table:

@@ -39,6 +39,11 @@ def parse_duration(text: str) -> int:
     return seconds
 
 
+def is_duration(text: str) -> bool:
+    """Return whether a text has the form that :func:`parse_duration` reads."""
+    return bool(text.strip()) and _DURATION.fullmatch(text.strip()) is not None
+
+
 def format_duration(seconds: int) -> str:
     """Write whole seconds as :func:`parse_duration` reads them: 5400 becomes ``1h30m``."""
     parts = []
@@ -82,29 +87,6 @@ def format_count(number: int, one: str, many: str | None = None) -> str:
         many: What others are; None for the same with an s.
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def parse_instant(text: str, *, now: datetime) -> datetime:
-    """Read an instant: ISO 8601, or a duration that lies that far back (``7d``).
-
-    Args:
-        text: ISO 8601; without an offset it is this machine's local time.
-        now: The instant that durations count back from; aware.
-
-    Returns:
-        An aware instant in UTC.
-
-    Raises:
-        UsageError: If the text is neither.
-    """
-    if _DURATION.fullmatch(text.strip()) and text.strip():
-        return now.astimezone(UTC) - timedelta(seconds=parse_duration(text))
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{text!r} is not an instant; write it like 2026-11-22T10:00 or, counted back from now, 7d"
-        ) from None
 
 
 def format_instant(instant: datetime) -> str:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from runner.model.secrets import scrub
 from runner.model.subject import current_subject
-from runner.render.secrets import scrub
 from runner.render.text import harmless
 
 

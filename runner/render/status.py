@@ -25,6 +25,7 @@ class Situation:
     Attributes:
         daemon: The daemon that runs, or the last one that did.
         state: How it is; None if there has never been one.
+        blocker: Who keeps its runs from starting by a lock; None if nobody does.
         database: Where the database is.
         running: The runs that are going on.
         calibrated: The roots of the calibrations that are going on.
@@ -34,6 +35,7 @@ class Situation:
 
     daemon: DaemonRecord | None
     state: DaemonState | None
+    blocker: str | None = None
     database: str
     running: Sequence[Run]
     calibrated: Sequence[bytes]
@@ -62,6 +64,7 @@ def status_record(situation: Situation) -> Record:
         "next_job": coming[1] if coming else None,
         "next_at": format_instant(coming[0]) if coming else None,
         "lateness_s": _percentiles(situation.lateness_s),
+        "waiting_for": situation.blocker,
         "calibrated": [exact(root)[0] for root in situation.calibrated],
     }
 
@@ -71,6 +74,8 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     daemon, coming = situation.daemon, situation.coming
     if daemon is None:
         state = Cell(f"none has run yet; {_CURE}", "yellow")
+    elif situation.blocker is not None:
+        state = Cell(f"waiting: process {daemon.owner.pid} on {daemon.owner.host} can start no run", "yellow")
     elif situation.alive:
         state = Cell(f"alive: process {daemon.owner.pid} on {daemon.owner.host}", "green")
     elif situation.state is DaemonState.SILENT:
@@ -87,12 +92,13 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     pairs: list[tuple[str, str | Cell]] = [("daemon", state)]
     if daemon is not None and situation.alive:
         pairs.append(("started", relative(daemon.started_at, now)))
+    if situation.blocker is not None:
+        pairs.append(("waits for", Cell(printable(situation.blocker), "yellow")))
     pairs += [("running", ", ".join(going) or "nothing")]
     if coming is not None:
         next_firing = f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"
-        pairs.append(
-            ("next", next_firing if situation.alive else Cell(f"{next_firing}; {_in_vain(situation)}", "yellow"))
-        )
+        fires = situation.alive and situation.blocker is None
+        pairs.append(("next", next_firing if fires else Cell(f"{next_firing}; {_in_vain(situation)}", "yellow")))
     if late := _percentiles(situation.lateness_s):
         shown = ", ".join(f"{name} {format_seconds(late[name])}" for name in ("p50", "p95", "p99", "max"))
         pairs.append(("lateness", f"{shown} of {format_count(len(situation.lateness_s), 'firing')} within a day"))
@@ -102,6 +108,8 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
 
 def _in_vain(situation: Situation) -> str:
     """Say why what comes next may not."""
+    if situation.blocker is not None:
+        return "its run will wait for the lock"
     if situation.state is DaemonState.SILENT:
         return "it may not fire while the daemon is silent"
     return "nothing fires until a daemon runs"

@@ -1,6 +1,5 @@
 """Makes the jobs what a file wants them to be: all of them or, if anything in it can't be, none."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from runner.runs.caches import forget
 from runner.runs.doubts import find_doubts
 from runner.runs.jobfields import entries_of
 from runner.runs.jobsfile import JobsFile, Wanted
-from runner.runs.registering import check_root
+from runner.runs.looking import look_at_roots
 
 
 class Fate(StrEnum):
@@ -86,15 +85,17 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     Raises:
         UsageError: If a root that is new to its job can't be scanned, or everything would be pruned by a file that
             does not speak of jobs; nothing is changed then.
+        ScanError: If such a root does not answer in time; nothing is changed then.
     """
     if prune and not file.is_about_jobs:
         raise UsageError(
             f"{file.document.name}: it names no job, and --prune would remove them all; write [jobs] if that is meant"
         )
+    jobs = list_jobs(database)
     # Before the transaction, since a file system may let one wait.
-    decide = partial(_decide, file=file, unusable=_unusable_roots(file), prune=prune, now=now)
-    outcomes, revision = decide(list_jobs(database))
-    doubts = _doubts(revision)
+    decide = partial(_decide, file=file, unusable=_unusable_roots(file, jobs), prune=prune, now=now)
+    outcomes, revision = decide(jobs)
+    doubts = _doubts(revision, {wanted.spec.name: wanted.warnings for wanted in file.jobs})
     if not dry_run:
         outcomes = _revise(database, decide, now)
     return [replace(outcome, doubts=doubts.get(outcome.name, ())) for outcome in outcomes]
@@ -104,7 +105,7 @@ _Decision = tuple[list[Outcome], Revision]
 
 
 def _decide(
-    jobs: Sequence[Job], *, file: JobsFile, unusable: Mapping[str, UsageError], prune: bool, now: datetime
+    jobs: Sequence[Job], *, file: JobsFile, unusable: Mapping[str, str], prune: bool, now: datetime
 ) -> _Decision:
     """Decide what becomes of the jobs that there are, and of those that a file names."""
     present = {job.spec.name: job for job in jobs}
@@ -142,20 +143,18 @@ def _revise(database: Database, decide: Callable[[Sequence[Job]], _Decision], no
     return [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
 
 
-def _doubts(revision: Revision) -> dict[str, tuple[str, ...]]:
-    """Say what comes to nothing, by the names of the jobs."""
-    added = {spec.name: tuple(find_doubts(spec)) for spec in revision.added}
-    return added | {spec.name: tuple(find_doubts(spec, job.spec)) for job, spec in revision.changed}
+def _doubts(revision: Revision, warnings: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return what is to be known about new and changed jobs, by their names."""
+    revised = [(spec, None) for spec in revision.added] + [(spec, job.spec) for job, spec in revision.changed]
+    return {spec.name: (*warnings[spec.name], *find_doubts(spec, before)) for spec, before in revised}
 
 
-def _unusable_roots(file: JobsFile) -> Mapping[str, UsageError]:
-    unusable = {}
-    for wanted in file.jobs:
-        try:
-            check_root(os.fsdecode(wanted.spec.root))
-        except UsageError as error:
-            unusable[wanted.spec.name] = error
-    return unusable
+def _unusable_roots(file: JobsFile, jobs: Sequence[Job]) -> Mapping[str, str]:
+    """Return why roots that are new to their jobs can't be scanned, by the names of the jobs."""
+    present = {job.spec.name: job.spec.root for job in jobs}
+    new = [wanted.spec for wanted in file.jobs if present.get(wanted.spec.name) != wanted.spec.root]
+    looked = look_at_roots([spec.root for spec in new], [spec.timeout_s for spec in new])
+    return {spec.name: error for spec, (_, error) in zip(new, looked, strict=True) if error is not None}
 
 
 def _meet(wanted: Wanted, old: Job | None) -> JobSpec:

@@ -17,7 +17,8 @@ from runner.history.saved import (
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Run, Status
-from runner.model.units import format_count, format_instant, parse_instant
+from runner.model.units import format_count, format_instant
+from runner.schedules.instants import parse_instant
 
 # How a run may end that saves nothing.
 _ENDED_IN_VAIN = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.INTERRUPTED)

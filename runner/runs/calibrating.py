@@ -17,6 +17,7 @@ from runner.model.calibration import Calibration, Condition, Measurement, Questi
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Environment, Status
+from runner.runs.looking import look_at_roots, tell_waiting
 from runner.runs.turns import Stopped, Watching, keeping, locked_from, take_turn
 from runner.scan.found import Found
 from runner.scan.part import PLACE, decode
@@ -97,6 +98,7 @@ def calibrate(
     start_method: str,
     rounds: int,
     watching: Watching,
+    timeout_s: int | None = None,
     on_total: Callable[[int], None] = lambda _total: None,
     random: Random | None = None,
 ) -> Calibration:
@@ -110,6 +112,7 @@ def calibrate(
         start_method: How pool workers are started where that is not the question.
         rounds: How often everything is measured, after once that does not count.
         watching: Told of each execution, and asked to stop.
+        timeout_s: Seconds after which an execution is ended; None for never.
         on_total: Told how many executions there will be, once that is known.
         random: Where chance comes from; None for the system's.
 
@@ -118,8 +121,8 @@ def calibrate(
         Stopped: If it was stopped; the rounds that were complete are kept.
     """
     random = random or Random()  # noqa: S311  chance, not secrets
-    environment = describe_environment(root, workers=cpus, start_method=start_method)
-
+    environment = describe_environment(None, workers=cpus, start_method=start_method)
+    environment = replace(environment, filesystem=_find_filesystem(root, timeout_s))
     lock = database.location.run_lock()
     calibration_id = _begin(database, root, selection, environment=environment, watching=watching, lock=lock)
     watching = replace(watching, stop=keeping(lock, watching.stop))
@@ -127,7 +130,7 @@ def calibrate(
     try:
         alone = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
         watching.on_strategy("first look", 1)
-        found, _ = _measure(root, selection, alone, watching)
+        found, _ = _measure(root, selection, alone, watching, timeout_s)
         conditions = choose_conditions(found, cpus=cpus, start_method=start_method)
         on_total(len(conditions) * (rounds + 1))
         orders = order_rounds(len(conditions), rounds, random)
@@ -137,7 +140,10 @@ def calibrate(
             for position, chosen in enumerate(order, start=1):
                 condition = conditions[chosen]
                 watching.on_strategy(describe(condition), position)
-                measured.append(_measure(root, selection, condition, watching, round_=number, position=position)[1])
+                _, measurement = _measure(
+                    root, selection, condition, watching, timeout_s, round_=number, position=position
+                )
+                measured.append(measurement)
             if number:
                 record_round(database, calibration_id, measured)
                 kept = "; its complete rounds are kept, and shown by --last"
@@ -150,6 +156,13 @@ def calibrate(
         finally:
             lock.release()
     return get_calibration(database, calibration_id)
+
+
+def _find_filesystem(root: bytes, timeout_s: float | None) -> str:
+    [(filesystem, error)] = look_at_roots([root], [timeout_s])
+    if error is not None:
+        raise ScanError(error)
+    return filesystem
 
 
 def _begin(
@@ -173,7 +186,14 @@ def _begin(
 
 
 def _measure(
-    root: bytes, selection: Selection, condition: Condition, watching: Watching, *, round_: int = 0, position: int = 0
+    root: bytes,
+    selection: Selection,
+    condition: Condition,
+    watching: Watching,
+    timeout_s: float | None,
+    *,
+    round_: int = 0,
+    position: int = 0,
 ) -> tuple[Found, Measurement]:
     request = ScanRequest(
         root=os.path.join(root, condition.path) if condition.path else root,
@@ -181,8 +201,10 @@ def _measure(
         workers=condition.workers,
         start_method=condition.start_method or DEFAULT_START_METHOD,
     )
+    watching = tell_waiting(watching, [request.root])
     outcome = carry_out(
         ScanTask(strategy=condition.strategy, request=request),
+        timeout_s=timeout_s,
         stop=watching.stop,
         on_progress=watching.on_progress,
     )

@@ -76,6 +76,10 @@ def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
             {"retries", "retry_delay_s", "schedule"},
             f"no run will be tried again: {forestalled}; choose a shorter one",
         )
+    if spec.schedule is not None and (east_or_west := re.match(r"(?:UTC|GMT)([+-]?)0*[1-9]", spec.schedule.timezone)):
+        side = "east" if east_or_west[1] == "-" else "west"
+        zone = f"the time zone {spec.schedule.timezone!r} is {side} of Greenwich"
+        yield {"schedule"}, f"{zone}: POSIX notation counts hours westward"
     if not spec.retries and spec.retry_delay_s != _PLAIN.retry_delay_s:
         yield {"retry_delay_s"}, "a retry delay has no effect without retries; choose how many"
 

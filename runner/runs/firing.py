@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from runner.history.database import Database
 from runner.history.recording import Ending, begin_run, finish_run, is_cancel_requested
 from runner.history.runs import list_first_strategies
+from runner.history.saved import list_saved_mounts
 from runner.measure.environment import (
     DEFAULT_START_METHOD,
     describe_environment,
@@ -21,12 +22,13 @@ from runner.measure.environment import (
 )
 from runner.measure.trial import ScanTask
 from runner.measure.trials import Outcome, carry_out
-from runner.model.errors import HistoryError, RunnerError, ScanError, reason_of
+from runner.model.errors import HistoryError, RunnerError, ScanError, is_condition, reason_of
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Status
 from runner.model.subject import note_run
 from runner.model.units import format_count
 from runner.runs.caches import cache_file
+from runner.runs.looking import tell_waiting
 from runner.runs.order import choose_order
 from runner.runs.turns import Watching, keeping, locked_from, take_turn
 from runner.scan.snapshot import Snapshot, differing_paths
@@ -67,6 +69,7 @@ def fire(
     start_method: str = DEFAULT_START_METHOD,
     at_once: int = 1,
     attempt: int = 1,
+    accept_unmounted: bool = False,
     watching: Watching | None = None,
     random: Random | None = None,
 ) -> int:
@@ -80,6 +83,7 @@ def fire(
         start_method: How pool workers are started.
         at_once: How many runs may go on in this database.
         attempt: 1, or more for a retry.
+        accept_unmounted: Whether directories that are no mount points any more are no problem.
         watching: Who follows it; None for nobody.
         random: Where chance comes from; None for the system's.
 
@@ -93,13 +97,14 @@ def fire(
     """
     watching = watching or Watching()
     workers = job.spec.workers or usable_cpus()
-    prepared: list[tuple[Environment, Sequence[str]]] = []
+    prepared: list[tuple[Environment, Sequence[str], tuple[bytes, ...]]] = []
 
     def begin() -> int:
         # Only trials touch the root, since they can be given up; they tell its file system.
         environment = describe_environment(None, workers=workers, start_method=start_method)
         # Read while it can be waited for: a run that has begun would fail for want of it.
-        prepared[:] = [(environment, list_first_strategies(database, job, limit=_LOOK_BACK))]
+        mounts = () if accept_unmounted else list_saved_mounts(database, job)
+        prepared[:] = [(environment, list_first_strategies(database, job, limit=_LOOK_BACK), mounts)]
         return begin_run(
             database,
             job,
@@ -118,6 +123,7 @@ def fire(
     note_run(run_id)
     began = time.monotonic()
     watching = replace(watching, stop=_cancellable(database, run_id, keeping(lock, watching.stop)))
+    environment, went_first, mounts = prepared[-1]
     request = ScanRequest(
         root=job.spec.root,
         selection=job.spec.selection,
@@ -125,9 +131,9 @@ def fire(
         start_method=start_method,
         cache=os.fsencode(cache_file(database, job)),
         full_every_s=job.spec.full_every_s,
+        mounts=mounts,
     )
     try:
-        environment, went_first = prepared[-1]
         order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
         work = _execute(order, request, job, watching)
         ending = _conclude(work.executed, work.root_error, time.monotonic() - began)
@@ -184,7 +190,8 @@ def _save(database: Database, run_id: int, ending: Ending, watching: Watching) -
 
 def _abandon(database: Database, run_id: int, error: BaseException, watching: Watching) -> None:
     """End a run that an error stopped: its process may go on, and nobody else would end it."""
-    message = f"stopped by an error: {error}" if isinstance(error, RunnerError) else "runner was stopped by an error"
+    foreseen = isinstance(error, RunnerError) or is_condition(error)
+    message = f"stopped by an error: {reason_of(error)}" if foreseen else "runner was stopped by an error"
     status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
     ending = Ending(status=status, finished_at=datetime.now(UTC), message=message)
     try:
@@ -223,12 +230,13 @@ def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Wat
     filesystem = ""
     for position, strategy in enumerate(order, start=1):
         watching.on_strategy(strategy, position)
+        following = tell_waiting(watching, [request.root])
         try:
             outcome = carry_out(
                 ScanTask(strategy=strategy, request=request),
                 timeout_s=job.spec.timeout_s,
-                stop=watching.stop,
-                on_progress=watching.on_progress,
+                stop=following.stop,
+                on_progress=following.on_progress,
             )
         except ScanError as error:
             outcome = Outcome(status=Status.FAILED, message=str(error))

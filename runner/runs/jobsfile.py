@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from runner.model.errors import UsageError
+from runner.model.errors import UsageError, reason_of
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
-from runner.model.toml import Document, NumberedTable, read_text, write_comment, write_key, write_value
+from runner.model.toml import Document, NumberedTable, read_bounded, read_text, write_comment, write_key, write_value
 from runner.runs.jobfields import DURATION, FIELDS, entries_of
 from runner.runs.registering import absolute_root, check_spec
+from runner.schedules.instants import find_clock_warning
 from runner.schedules.parse import parse_kept_schedule
-from runner.schedules.zones import load_zone
+from runner.schedules.zones import find_zone
 
 _HEADER = """\
 # The jobs of runner, as `runner jobs export` writes them and `runner jobs apply` makes them so.
@@ -33,10 +34,12 @@ class Wanted:
     Attributes:
         spec: What it chooses.
         anchored: Whether it says from when its interval counts; else the schedule's anchor is only for a new one.
+        warnings: How a local time that occurs twice or not at all is read.
     """
 
     spec: JobSpec
     anchored: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +94,9 @@ def load_jobs(file: str, now: datetime) -> JobsFile:
     path = os.path.abspath(os.fsencode(file))  # noqa: PTH100
     try:
         with open(path, "rb") as opened:  # noqa: PTH123
-            data = opened.read()
+            data = read_bounded(opened, f"the file {file!r}")
     except OSError as error:
-        raise UsageError(f"the file {file!r} can't be read: {error.strerror}; check its path") from None
+        raise UsageError(f"the file {file!r} can't be read: {reason_of(error)}; check its path") from None
     return read_jobs(file, data, os.path.dirname(path), now)  # noqa: PTH120
 
 
@@ -142,7 +145,10 @@ def _read_job(document: Document, name: str, entries: object, folder: bytes, now
             with _told(table, field.key):
                 spec = check_spec(field.put(spec, chosen))
     table.finish()
-    return Wanted(spec=spec, anchored=anchored)
+    at = entries.get("at")
+    written = at.isoformat() if isinstance(at, date) else at
+    warning = find_clock_warning(written, spec.schedule.timezone) if written and spec.schedule is not None else None
+    return Wanted(spec=spec, anchored=anchored, warnings=(warning,) if warning is not None else ())
 
 
 def _read_root(table: NumberedTable, folder: bytes) -> bytes:
@@ -171,7 +177,7 @@ def _read_schedule(table: NumberedTable, now: datetime) -> Schedule | None:
         return None
     if zone is not None:
         with _told(table, "timezone"):
-            load_zone(zone)
+            find_zone(zone)
     with _told(table, kinds[0]):
         schedule = parse_kept_schedule(**texts, timezone=zone, now=anchor or now)
     if jitter is not None:
@@ -194,10 +200,14 @@ def _take_anchor(table: NumberedTable) -> datetime | None:
     value = table.take("anchor")
     if value is None:
         return None
-    if not isinstance(value, datetime) or value.tzinfo is None or not _FIRST_ANCHOR <= value < _LAST_ANCHOR:
+    try:
+        anchor = value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not None else None
+    except OverflowError:  # in UTC it lies outside the calendar
+        anchor = None
+    if anchor is None or not _FIRST_ANCHOR <= anchor < _LAST_ANCHOR:
         expected = "an instant from 1970 to 2099 with its offset and without quotes, such as 2026-01-01T00:00:00Z"
         raise table.wrong("anchor", expected, value)
-    return value.astimezone(UTC)
+    return anchor
 
 
 @contextmanager

@@ -6,21 +6,15 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from runner.history.database import Database
 from runner.history.jobs import find_job, find_jobs_at, find_or_add_job_at
 from runner.measure.environment import usable_cpus
-from runner.measure.trial import ExistsTask, LookTask
-from runner.measure.trials import carry_out
-from runner.model.errors import ScanError, Unknown, UsageError
+from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Job, JobSpec, Selection
+from runner.runs.looking import exists, look_at_roots
 from runner.scan.match import Matcher
-from runner.scan.root import open_root
 from runner.strategies import STRATEGIES
-
-if TYPE_CHECKING:
-    from runner.measure.trial import Task
 
 _MAX_NAME = 100
 _MAX_RETRIES = 100
@@ -66,35 +60,30 @@ def check_selection(selection: Selection) -> Selection:
     return selection
 
 
-def check_root(directory: str | Path) -> bytes:
-    """Make a folder's absolute path, after a look whether it can be scanned.
+def check_root(directory: str | Path, timeout_s: float | None = None) -> bytes:
+    """Return a directory's absolute path, after a look whether it can be scanned.
+
+    Args:
+        directory: As a person writes it.
+        timeout_s: How long to wait until its file system answers; None for a minute.
 
     Raises:
-        UsageError: If it is empty, missing, not a folder, or can't be read.
+        UsageError: If it is empty, missing, not a directory, or can't be read.
+        ScanError: If its file system does not answer in time, or the machine lacks what it takes to look.
     """
-    root = _absolute(directory)
-    try:
-        os.close(open_root(root))
-    except ScanError as error:
-        raise UsageError(str(error)) from None
+    root = to_root(directory)
+    [(_, error)] = look_at_roots([root], [timeout_s])
+    if error is not None:
+        raise UsageError(error)
     return root
 
 
-def _check_root_apart(directory: str) -> bytes:
-    """Do the same by a process that can be given up when the folder's file system does not answer."""
-    root = _absolute(directory)
-    _look_apart(LookTask(root))
-    return root
+def to_root(directory: str | Path) -> bytes:
+    """Return a directory's absolute path without a look at it.
 
-
-def _look_apart(task: "Task") -> Any:
-    outcome = carry_out(task)
-    if outcome.message is not None:
-        raise UsageError(outcome.message)
-    return outcome.result
-
-
-def _absolute(directory: str | Path) -> bytes:
+    Raises:
+        UsageError: If it is empty.
+    """
     if not os.fspath(directory):  # which would mean the current folder
         raise UsageError("the folder's name is empty; name a folder, or write . for this one")
     return absolute_root(os.fsencode(directory))
@@ -115,15 +104,14 @@ def default_name(root: bytes) -> str:
     return f"job-{name}" if name.isdigit() else name
 
 
-def names_folder(target: str) -> bool:
-    """Whether a person who writes this may mean a folder and not only a job.
-
-    It is looked for by a process that can be given up, as in :func:`find_or_add`.
-    """
-    return "/" in target or _look_apart(ExistsTask(os.path.abspath(target)))  # noqa: PTH100  as it was named
+def names_folder(target: str, timeout_s: float | None = None) -> bool:
+    """Return whether a person who writes this may mean a folder and not only a job."""
+    return "/" in target or exists(os.path.abspath(target), timeout_s)  # noqa: PTH100  as it was named
 
 
-def find_or_add(database: Database, target: str, now: datetime, on_add: Callable[[Job], None]) -> Job:
+def find_or_add(
+    database: Database, target: str, now: datetime, on_add: Callable[[Job], None], timeout_s: float | None = None
+) -> Job:
     """Find the job that a person means by a name, a number or a folder; a folder without one gets a job.
 
     Args:
@@ -131,17 +119,20 @@ def find_or_add(database: Database, target: str, now: datetime, on_add: Callable
         target: What the person wrote.
         now: When a new job is registered.
         on_add: Called with a job that was added.
+        timeout_s: How long to wait until the folder's file system answers; None for a minute.
 
     Raises:
         UsageError: If it is none of them, or several jobs scan the folder.
+        ScanError: If the folder's file system does not answer in time.
     """
     job = None if _is_path(target) else find_job(database, target)
     if job is not None:
         return job
-    if not names_folder(target):
-        raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
-    root = _check_root_apart(target)
+    root = to_root(target)
     known = find_jobs_at(database, root)
+    if not known and not names_folder(target, timeout_s):
+        raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
+    check_root(target, timeout_s or next((job.spec.timeout_s for job in known), None))
     added = False
     if not known:
         known, added = find_or_add_job_at(database, root, partial(_plain_spec, root), now)

@@ -108,8 +108,10 @@ def _looks_absolute(exclude: str, root: bytes) -> str | None:
     if path == base or base.startswith(path + "/"):
         return f"{relative}, and names the root or a directory above it; write a path below the root"
     parts = path.split("/")[1:]
-    if parts[0] == base.split("/")[1] or (len(parts) > 1 and parts[0] in _TOP_LEVEL):
+    if len(parts) > 1 and (parts[0] == base.split("/")[1] or parts[0] in _TOP_LEVEL):
         return f"{relative}, where it hardly exists; write the path from the root {base!r} on"
+    if parts[0] == base.split("/")[1] or parts[0] in _TOP_LEVEL:
+        return f"{relative}: it excludes {base + path!r}, and not {path!r}, which is not below the root"
     return None
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
+from runner.model.errors import reason_of
+from runner.model.secrets import is_secret_variable
 from runner.model.signals import signal_group, signal_name
 
 # How long a command may take, how long it may clean up once it is told to end, and how often it is looked at.
@@ -21,8 +23,7 @@ _TICK_S = 0.02
 _KEPT_BYTES = 2_000
 _MOST_BYTES = 64_000
 # Of whoever started the daemon, who listens there to the daemon alone.
-# The others lead to the database with its password; a command that needs the database is given its own.
-_NOT_FOR_COMMANDS = frozenset({"NOTIFY_SOCKET", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD"})
+_NOT_FOR_COMMANDS = frozenset({"NOTIFY_SOCKET"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +75,7 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
             exit_code, why = _follow(process, stderr, began + LIMIT_S, stop)
             said = stderr.tail().decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
     except (OSError, ValueError) as error:
-        exit_code, why, said = None, f"can't be started: {getattr(error, 'strerror', None) or error}", ""
+        exit_code, why, said = None, f"can't be started: {reason_of(error)}", ""
     return Told(
         exit_code=exit_code,
         wall_s=time.monotonic() - began,
@@ -84,10 +85,13 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
 
 
 def _is_for_commands(name: str, value: str) -> bool:
-    """Return whether a command gets a variable; RUNNER_DB only where it can't hold a password, however it is spelt."""
-    if name == "RUNNER_DB":
-        return not any(mark in value for mark in "@?=")
-    return name not in _NOT_FOR_COMMANDS
+    """Return whether a command gets a variable: one that needs the database is given a password of its own.
+
+    It gets RUNNER_DB only where that can't hold a password, however it is spelt.
+    """
+    if name == "RUNNER_DB" and any(mark in value for mark in "@?="):
+        return False
+    return name not in _NOT_FOR_COMMANDS and not is_secret_variable(name, value)
 
 
 def _follow(

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 # How often what has to wait for another run looks whether that has finished.
 _WAIT_S = 0.2
+# How often it is asked whether to stop.
+_STOP_POLL_S = 0.1
 # How often a database that can't be used is tried again.
 _AGAIN_S = 1.0
 # How long a lock is waited for that another process holds alone; the daemon waits without limit.
@@ -114,16 +116,18 @@ def take_turn(
                 reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
             tell = watching.on_wait
         except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
-            if not _may_wait(error, watching, give_up_s):
+            if watching.stop() is None and not _may_wait(error, watching, give_up_s):
                 raise
             reason, pause_s = f"{what} has to wait: {reason_of(error)}", _AGAIN_S
             tell = partial(_log.warning, "%s") if watching.patient else watching.on_wait
         if reason != told:
             tell(reason)
             told = reason
-        if watching.give_up() or watching.stop() is not None:
-            raise Stopped(f"{what} was stopped before it began")
-        time.sleep(pause_s)
+        again_s = time.monotonic() + pause_s
+        while (left_s := again_s - time.monotonic()) > 0:
+            if watching.give_up() or watching.stop() is not None:
+                raise Stopped(f"{what} was stopped before it began")
+            time.sleep(min(left_s, _STOP_POLL_S))
 
 
 def _may_wait(error: BaseException, watching: Watching, give_up_s: float) -> bool:

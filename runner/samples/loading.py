@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 from runner.model.bundled import bundled
-from runner.model.errors import UsageError
-from runner.model.toml import Table
+from runner.model.errors import UsageError, reason_of
+from runner.model.toml import Table, read_bounded
 from runner.samples.recipe import (
     MOST_FOLDERS,
     PLACEHOLDER,
@@ -60,9 +60,10 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 def _read(path: Path) -> Recipe:
     try:
-        entries = tomllib.loads(path.read_bytes().decode())
+        with path.open("rb") as file:
+            entries = tomllib.loads(read_bounded(file, f"the recipe {str(path)!r}").decode())
     except OSError as error:
-        raise UsageError(f"cannot read the recipe {str(path)!r}: {error.strerror}; check its path") from error
+        raise UsageError(f"cannot read the recipe {str(path)!r}: {reason_of(error)}; check its path") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"the recipe {str(path)!r} is not TOML: {error}; correct it there") from error
     return _recipe(path.stem, _Table(f"recipe {str(path)!r}: ", entries))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from runner.model.errors import RunnerError, UsageError
+from runner.model.errors import RunnerError, UsageError, reason_of
 from runner.samples.recipe import Recipe, arrange, draw_counts, fill, numbered
 
 _PROGRESS_EVERY = 4096  # files
@@ -35,11 +35,11 @@ def write_sample(recipe: Recipe, directory: Path, progress: Callable[[int], None
     except OSError as error:
         if not writer.entries and error.errno in _NOT_ALLOWED:
             raise UsageError(
-                f"cannot write to {str(directory)!r}: {error.strerror}; choose a folder you may write to"
+                f"cannot write to {str(directory)!r}: {reason_of(error)}; choose a folder you may write to"
             ) from error
         entry = f" ({os.fsdecode(error.filename)!r})" if error.filename else ""
         raise RunnerError(
-            f"cannot write the sample: {error.strerror}{entry}; {writer.files} of {recipe.files} files are left in "
+            f"cannot write the sample: {reason_of(error)}{entry}; {writer.files} of {recipe.files} files are left in "
             f"{str(directory)!r}, remove that folder before the next try"
         ) from error
     finally:
@@ -55,7 +55,9 @@ def _open_empty(directory: Path) -> int:
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{str(directory)!r} is not a folder or lies under a file; choose another path") from None
     except OSError as error:
-        raise UsageError(f"cannot make the folder {str(directory)!r}: {error.strerror}; choose another path") from error
+        raise UsageError(
+            f"cannot make the folder {str(directory)!r}: {reason_of(error)}; choose another path"
+        ) from error
 
 
 class _Writer:

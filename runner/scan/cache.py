@@ -13,6 +13,9 @@ import time
 from binascii import crc32
 from contextlib import suppress
 
+from runner.model.errors import reason_of
+from runner.model.links import create_file, open_own_file, open_parent
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -105,12 +108,12 @@ def key_of(root: bytes, selection: Selecting) -> Key:
 def load(path: bytes) -> Cache | str:
     """Load what an earlier scan left, or say why there is nothing that can be relied on."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  as light as it gets
+        with open_parent(path) as (directory, name), os.fdopen(open_own_file(directory, name), "rb") as file:
             content = file.read()
     except FileNotFoundError:
         return NOTHING
     except OSError as error:
-        return f"what was remembered of it can't be read: {error.strerror}"
+        return f"what was remembered of it can't be read: {reason_of(error)}"
     if crc32(content[4:]).to_bytes(4, "big") != content[:4]:
         return _DAMAGED
     try:
@@ -147,14 +150,16 @@ def store(path: bytes, cache: Cache) -> None:
             cache.digest,
         )
     )
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  as light as it gets
-    partial = path + b".partial"  # always the same, so that one that a killed scan left is written over
-    try:
-        with open(partial, "wb") as file:  # noqa: PTH123
-            file.write(crc32(content).to_bytes(4, "big"))
-            file.write(content)
-        os.replace(partial, path)  # noqa: PTH105
-    except OSError:
-        with suppress(OSError):
-            os.unlink(partial)  # noqa: PTH108
-        raise
+    with open_parent(path, create=True) as (directory, name):
+        partial = name + b".partial"  # always the same, so that one that a killed scan left is removed
+        with suppress(FileNotFoundError):
+            os.unlink(partial, dir_fd=directory)
+        try:
+            with os.fdopen(create_file(directory, partial), "wb") as file:
+                file.write(crc32(content).to_bytes(4, "big"))
+                file.write(content)
+            os.replace(partial, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(partial, dir_fd=directory)
+            raise

@@ -8,7 +8,7 @@ from runner.scan.part import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
     from runner.scan.part import Part, Trouble
 
@@ -28,9 +28,21 @@ class Found:
     Attributes:
         messages: What there is to say about how it was found.
         defect: Why what was found earlier may be wrong; None if nothing says so.
+        mounts: Paths of the mount points at and below the root that the next scan has to compare.
     """
 
-    __slots__ = ("defect", "digest", "directories", "entries", "files", "messages", "parts", "problems")
+    __slots__ = (
+        "_left_out",
+        "defect",
+        "digest",
+        "directories",
+        "entries",
+        "files",
+        "messages",
+        "mounts",
+        "parts",
+        "problems",
+    )
 
     def __init__(
         self,
@@ -50,11 +62,32 @@ class Found:
         self.digest = digest
         self.messages: list[str] = []
         self.defect: str | None = None
+        self.mounts: tuple[bytes, ...] = ()
+        self._left_out: frozenset[bytes] = frozenset()
+
+    def leave_out(self, paths: Collection[bytes], problems: Sequence[Trouble]) -> None:
+        """Leave out what was found in some directories and below them, which are problems."""
+        before = sum(names.count(b"\0") + 1 for _, names, _ in self.findings())
+        self._left_out = frozenset(paths)
+        self.files += sum(names.count(b"\0") + 1 for _, names, _ in self.findings()) - before
+        self.problems = [*self.problems, *problems]
+        self.digest = None
 
     def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Give path, found names and stats of each folder in which something was found, in any order."""
         for part in self.parts:
-            yield from decode(part).findings()
+            for finding in decode(part).findings():
+                if not self._left_out or not lies_in(finding[0], self._left_out):
+                    yield finding
+
+
+def lies_in(path: bytes, directories: Container[bytes]) -> bool:
+    """Return whether a path is one of some directories or lies below one."""
+    while path not in directories:
+        if not path:
+            return False
+        path = path.rpartition(b"/")[0]
+    return True
 
 
 def whole(part: Part) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from runner.model.errors import ScanError
+from runner.model.errors import ScanError, reason_of
 
 
 def open_root(root: bytes) -> int:
@@ -17,7 +17,7 @@ def open_root(root: bytes) -> int:
     try:
         return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise root_error(root, error) from None
+        raise root_error(root, error) from error
 
 
 def root_error(root: bytes, error: OSError) -> ScanError:
@@ -29,6 +29,6 @@ def root_error(root: bytes, error: OSError) -> ScanError:
         case errno.ENOTDIR:
             return ScanError(f"the root {name!r} is not a folder; name the folder that holds the files")
         case errno.EACCES | errno.EPERM:
-            return ScanError(f"the root {name!r} can't be read: {error.strerror}; grant this user read access")
+            return ScanError(f"the root {name!r} can't be read: {reason_of(error)}; grant this user read access")
         case _:
-            return ScanError(f"the root {name!r} can't be read: {error.strerror}")
+            return ScanError(f"the root {name!r} can't be read: {reason_of(error)}")

@@ -64,6 +64,11 @@ class Snapshot:
         """The paths that could not be read."""
         return tuple(Problem(path=path, errno=number, text=text) for path, number, text in self._found.problems)
 
+    @property
+    def mounts(self) -> tuple[bytes, ...]:
+        """The mount points that the next run has to compare; see :mod:`runner.scan.mounts`."""
+        return self._found.mounts
+
     @cached_property
     def digest(self) -> bytes:
         """A digest of all that was found and could not be read; see :func:`~runner.scan.found.digest_findings`."""

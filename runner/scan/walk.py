@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain, compress
 from operator import attrgetter, not_
 
-from runner.model.errors import ScanError
+from runner.model.errors import ScanError, ran_short, reason_of
 from runner.scan.filesystems import devices_counting_subfolders
 from runner.scan.held import OPEN, Waiting
 from runner.scan.match import Matcher
@@ -94,7 +94,7 @@ class Walker:
         try:
             now = os.stat(self._path)
         except OSError as error:
-            raise root_error(self._path, error) from None
+            raise root_error(self._path, error) from error
         if (now.st_dev, now.st_ino) != self.identity:
             raise ScanError(f"the root {os.fsdecode(self._path)!r} was replaced while it was scanned; run it again")
 
@@ -138,7 +138,7 @@ class Walker:
         try:
             return self._read(waiting, report, until, descend=descend)
         except OSError as error:
-            raise ScanError(f"the scan ran short: {error.strerror}; raise the limit or run fewer at a time") from error
+            raise ran_short(error) from error
 
     def stat_again(self, path: bytes, names: list[bytes], identity: tuple[int, int]) -> bytes | None:
         """Look again at the files found earlier in a folder whose list has not changed since.
@@ -207,7 +207,7 @@ class Walker:
     def _note_folder(self, part: Part, parent: Folder, name: bytes, error: OSError) -> None:
         """Record a folder that could not be read; one that is gone by now was simply removed a moment earlier."""
         if not name and error.errno not in _SHORTAGES:
-            raise root_error(self._path, error)
+            raise root_error(self._path, error) from error
         if error.errno == errno.ENOENT:
             part.unread.append(parent.prefix() + name)
         else:
@@ -289,7 +289,7 @@ def _below(parent: Folder, name: bytes) -> bytes:
 def _note(part: Part, path: bytes, error: OSError) -> None:
     if error.errno in _SHORTAGES:
         raise error
-    part.problems.append((path, error.errno or 0, error.strerror or str(error)))
+    part.problems.append((path, error.errno or 0, reason_of(error)))
 
 
 def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:

@@ -1,5 +1,6 @@
 """Cron expressions: Vixie cron's fields, read by cronsim, matched against a plain calendar without time zones."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
@@ -9,7 +10,7 @@ from itertools import pairwise
 from cronsim import CronSim, CronSimError
 
 from runner.model.errors import UsageError
-from runner.model.units import format_count
+from runner.model.units import format_count, is_duration
 
 ALIASES = {
     "@hourly": "0 * * * *",
@@ -23,10 +24,21 @@ ALIASES = {
 _FIELDS = {
     "minute": "0 to 59",
     "hour": "0 to 23",
-    "day-of-month": "1 to 31",
+    "day-of-month": "1 to 31, L for the last day, LW for the last weekday",
     "month": "1 to 12 or jan to dec",
-    "day-of-week": "0 to 7 or sun to sat",
+    "day-of-week": "0 to 7 or sun to sat, 5L for the last Friday, MON#1 for the first Monday",
 }
+# What other programs know: the fields, what an item of their lists looks like, what it is, and what to write instead.
+_LAST_DAYS = "the last day is L, the last weekday LW"
+_FOREIGN = (
+    (_FIELDS, r"\?", "no value in Quartz", "write *"),
+    (_FIELDS, r"[HR].*|.*~.*", "a random time", "write a number, and choose --jitter"),
+    ({"day-of-month"}, r"LW?-.*", "a day before the last one", _LAST_DAYS),
+    ({"day-of-month"}, r"LW?/.*", "a step from the last day", _LAST_DAYS),
+    ({"day-of-month"}, r"(?!LW$).*W.*", "the weekday nearest to a day", _LAST_DAYS),
+    ({"day-of-week"}, r"(?![0-7]L$).*L.*", "a last weekday without its number", "write 5L for the last Friday"),
+    ({"day-of-week"}, r"(?!\w+#[1-5]$).*#.*", "no weekday of a month", "write MON#1 for the first Monday, to MON#5"),
+)
 _ONE_DAY = timedelta(days=1)
 _DAY_MINUTES = 24 * 60
 # The rarest day that fields can name is a 29 February on a given weekday: 40 years apart across a century such as 2100.
@@ -126,11 +138,14 @@ def _check_shape(fields: str) -> None:
     if fields == "@reboot":
         raise UsageError("'@reboot' names no clock time; have the system start 'runner daemon' and choose e.g. @daily")
     if fields.startswith("@every"):  # as in other schedulers
+        interval = fields.removeprefix("@every")
         raise UsageError(
-            f"{fields!r} is an interval; choose it by --every {fields.removeprefix('@every').strip() or '1h'}"
+            f"{fields!r} is an interval; choose it by --every {interval.strip() if is_duration(interval) else '1h'}"
         )
     if fields.startswith("@"):
         raise UsageError(f"{fields!r} is not a cron time; the names are {', '.join(ALIASES)}")
+    if zone := re.match(r"(?:CRON_)?TZ=(\S*)", fields):
+        raise UsageError(f"{zone[0]!r} is not a field of cron; choose the time zone by --timezone {zone[1] or 'UTC'}")
     number = len(fields.split())
     if number != len(_FIELDS):
         cure = "leave out the seconds, or use --every" if number == len(_FIELDS) + 1 else "write it like '0 6 * * 1-5'"
@@ -139,9 +154,14 @@ def _check_shape(fields: str) -> None:
 
 
 def _check_field(name: str, allowed: str, field: str) -> None:
+    for item in field.split(","):
+        for names, pattern, what, cure in _FOREIGN:
+            if name in names and re.fullmatch(pattern, item.upper()):
+                raise UsageError(f"{item!r} in a cron expression is {what}, which is not supported; {cure}")
     try:
+        field.encode("ascii")  # cronsim takes other letters that become ASCII in upper case
         CronSim(" ".join(field if name == other else "*" for other in _FIELDS), datetime(2000, 1, 1))  # noqa: DTZ001
-    except (CronSimError, ValueError):  # ValueError: more digits than Python converts
+    except (CronSimError, ValueError):  # ValueError: not ASCII, or more digits than Python converts
         raise UsageError(
             f"{field!r} is not a {name} of a cron expression; use {allowed}, "
             "with * for all, lists 1,2, rising ranges 1-5, or steps */5"

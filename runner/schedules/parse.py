@@ -8,7 +8,8 @@ from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import LONGEST_DURATION_S, format_duration, format_instant, parse_duration
 from runner.schedules.cron import load_cron
 from runner.schedules.firing import smallest_gap
-from runner.schedules.zones import load_zone, stretches
+from runner.schedules.instants import local_zone_name, resolve
+from runner.schedules.zones import find_zone
 
 
 def parse_schedule(
@@ -26,7 +27,7 @@ def parse_schedule(
         every: A duration, ``1h30m``.
         cron: Five cron fields or a name such as ``@hourly``.
         at: An ISO 8601 instant in the future; without an offset it is local time in *timezone*.
-        timezone: An IANA name; None for the machine's zone.
+        timezone: An IANA name or POSIX notation; None for the machine's zone.
         jitter: A duration shorter than any gap between two fire times, or ``none``.
         now: The instant from which the schedule counts; aware.
 
@@ -53,8 +54,7 @@ def parse_kept_schedule(
 ) -> Schedule:
     """Read a schedule as :func:`parse_schedule` does, but one that may have been written long ago: *at* may be past."""
     kind, text = _choose_one({ScheduleKind.EVERY: every, ScheduleKind.CRON: cron, ScheduleKind.AT: at})
-    zone = timezone if timezone is not None else _local_zone_name()
-    load_zone(zone)
+    zone = find_zone(timezone) if timezone is not None else local_zone_name()
     match kind:
         case ScheduleKind.EVERY:
             expression = format_duration(parse_duration(text))
@@ -82,18 +82,6 @@ def _choose_one(given: dict[ScheduleKind, str | None]) -> tuple[ScheduleKind, st
             raise UsageError(f"{options} exclude each other; give only one of --every, --cron or --at")
 
 
-def _local_zone_name() -> str:
-    import tzlocal
-
-    try:
-        name = tzlocal.get_localzone_name()
-        load_zone(name)
-    # A machine may name no zone, two that disagree, or one that it does not have.
-    except (LookupError, ValueError, OSError, TypeError, UsageError):
-        return "UTC"
-    return name
-
-
 def _normal_cron(text: str) -> str:
     expression = " ".join(text.split())
     load_cron(expression)
@@ -103,25 +91,11 @@ def _normal_cron(text: str) -> str:
 def _parse_at(text: str, zone: str, now: datetime) -> datetime:
     try:
         written = datetime.fromisoformat(text.strip())
-        instant = written.astimezone(UTC) if written.tzinfo else _resolve(written, zone)
+        instant = written.astimezone(UTC) if written.tzinfo else resolve(written, zone)
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is not an instant; write it like 2026-11-22T10:00 or 2026-11-22T10:00Z") from None
     if (instant - now).total_seconds() > LONGEST_DURATION_S:
         raise UsageError(f"{text!r} lies more than a century ahead; give an earlier instant")
-    return instant
-
-
-def _resolve(local: datetime, zone: str) -> datetime:
-    """Give the instant of a naive local time in a zone: of a repeated one the first, of a skipped one none."""
-    tz = load_zone(zone)
-    instant = local.replace(tzinfo=tz, fold=0).astimezone(UTC)
-    if instant.astimezone(tz).replace(tzinfo=None) != local:
-        # A skipped time is read with the offset before the gap, and so lies within the stretch after it.
-        after_gap = next(stretches(zone, instant)).local_start
-        raise UsageError(
-            f"{local.isoformat(' ', 'minutes')} does not exist in {zone}: clocks go forward then; "
-            f"give {after_gap.isoformat(' ', 'minutes')} or later"
-        )
     return instant
 
 
@@ -168,7 +142,7 @@ def change_schedule(
         return new
     changed = replace(
         old,
-        timezone=old.timezone if timezone is None else load_zone(timezone).key,
+        timezone=old.timezone if timezone is None else find_zone(timezone),
         jitter_s=old.jitter_s if jitter is None else _parse_jitter(jitter),
     )
     if changed.jitter_s:

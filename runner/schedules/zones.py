@@ -1,13 +1,17 @@
 """Time zones as stretches of constant UTC offset, within which local time is a plain calendar."""
 
+import os
+import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import count, pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from runner.model.errors import UsageError
+from runner.schedules.posix import PosixZone
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -61,24 +65,65 @@ class Stretch:
         return (local - self.offset).replace(tzinfo=UTC)
 
 
-def load_zone(name: str) -> ZoneInfo:
-    """Load a time zone by its IANA name.
+Zone = ZoneInfo | PosixZone
+
+
+@lru_cache(maxsize=256)
+def load_zone(name: str) -> Zone:
+    """Load a time zone by its IANA name or from its POSIX notation.
 
     Raises:
         UsageError: If there is no such zone.
     """
     try:
-        return ZoneInfo(name)
+        if not name.startswith("right/"):  # these count leap seconds, which Python would take for a wrong time
+            return ZoneInfo(name)
     # A name that is a path, a folder, no zone file or unprintable fails in as many ways.
     except (LookupError, ValueError, OSError):
-        raise UsageError(f"there is no time zone {name!r}; name one like Europe/Berlin, or UTC") from None
+        pass
+    try:
+        return PosixZone(name)
+    except ValueError:
+        raise _no_zone(name) from None
+
+
+def _no_zone(text: str) -> UsageError:
+    return UsageError(f"there is no time zone {text!r}; name one like Europe/Berlin or UTC, or write JST-9 as in POSIX")
+
+
+def find_zone(text: str) -> str:
+    """Return the name of a time zone that is written as the environment variable TZ allows: also as a file.
+
+    Raises:
+        UsageError: If there is no such zone, or the file is not that of a zone which has a name.
+    """
+    written = text.removeprefix(":")
+    name = _find_name(written) if written.startswith("/") else written
+    try:
+        load_zone(name)
+    except UsageError:
+        raise _no_zone(text) from None
+    return name
+
+
+def _find_name(path: str) -> str:
+    """Return the name of the zone whose file this is or equals; an empty text if there is none."""
+    try:
+        _, inside, name = os.path.realpath(path).rpartition("/zoneinfo/")
+        data = Path(path).read_bytes() if Path(path).is_file() else b""
+    except (OSError, ValueError):
+        return ""
+    # Names of regions first, as others such as Japan are old.
+    known = sorted(zoneinfo.available_timezones(), key=lambda name: ("/" not in name, name))
+    files = ((name, Path(folder, name)) for name in ([name] if inside else known) for folder in zoneinfo.TZPATH)
+    return next((name for name, file in files if file.is_file() and file.read_bytes() == data), "")
 
 
 def stretches(zone: str, after: datetime) -> Iterator[Stretch]:
     """Give the stretches of a zone in order, the first of them containing *after*, up to the year 9998.
 
     Args:
-        zone: Its IANA name.
+        zone: Its name, as :func:`load_zone` reads it.
         after: Aware UTC.
     """
     for year in count(after.year):
@@ -91,21 +136,28 @@ def stretches(zone: str, after: datetime) -> Iterator[Stretch]:
 def _stretches_of_year(zone: str, year: int) -> tuple[Stretch, ...]:
     tz = load_zone(zone)
     first, last = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
-    probes = [*(first + days * _DAY for days in range(0, 365, _PROBE_DAYS)), last]
-    offsets = [_offset(tz, probe) for probe in probes]
-    changes = [
-        _find_change(tz, low, high)
-        for (low, high), (before, after) in zip(pairwise(probes), pairwise(offsets), strict=True)
-        if before != after
-    ]
-    edges = [first, *(change for change in changes if change < last)]
+    edges = [first, *(change for change in _find_changes(tz, first, last) if first < change < last)]
     return tuple(
         Stretch(start=start, end=end, offset=_offset(tz, start), offset_before=_offset(tz, start - _SECOND))
         for start, end in zip(edges, [*edges[1:], last], strict=True)
     )
 
 
-def _find_change(tz: ZoneInfo, low: datetime, high: datetime) -> datetime:
+def _find_changes(tz: Zone, first: datetime, last: datetime) -> list[datetime]:
+    """Find the instants of a UTC year at which the offset changes, in order."""
+    if isinstance(tz, PosixZone):
+        changes = sorted({change.replace(tzinfo=UTC) for change in tz.changes(first.year)})
+        return [change for change in changes if _offset(tz, change) != _offset(tz, change - _SECOND)]
+    probes = [*(first + days * _DAY for days in range(0, 365, _PROBE_DAYS)), last]
+    offsets = [_offset(tz, probe) for probe in probes]
+    return [
+        _find_change(tz, low, high)
+        for (low, high), (before, after) in zip(pairwise(probes), pairwise(offsets), strict=True)
+        if before != after
+    ]
+
+
+def _find_change(tz: Zone, low: datetime, high: datetime) -> datetime:
     before = _offset(tz, low)
     while high - low > _SECOND:
         middle = low + (high - low) // _SECOND // 2 * _SECOND
@@ -116,5 +168,5 @@ def _find_change(tz: ZoneInfo, low: datetime, high: datetime) -> datetime:
     return high
 
 
-def _offset(tz: ZoneInfo, instant: datetime) -> timedelta:
+def _offset(tz: Zone, instant: datetime) -> timedelta:
     return instant.astimezone(tz).replace(tzinfo=UTC) - instant

@@ -48,9 +48,10 @@ class ScanRequest:
         start_method: How it starts them: fork, forkserver or spawn.
         cache: Absolute path of the file in which an incremental strategy remembers the tree; None for none.
         full_every_s: Seconds after which it reads everything again.
+        mounts: Paths of the mount points that the last saved run had, relative to the root.
     """
 
-    __slots__ = ("cache", "full_every_s", "root", "selection", "start_method", "workers")
+    __slots__ = ("cache", "full_every_s", "mounts", "root", "selection", "start_method", "workers")
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class ScanRequest:
         start_method: str,
         cache: bytes | None = None,
         full_every_s: int = FULL_EVERY_S,
+        mounts: tuple[bytes, ...] = (),
     ) -> None:
         self.root = root
         self.selection: Selecting = Query(selection)
@@ -68,6 +70,7 @@ class ScanRequest:
         self.start_method = start_method
         self.cache = cache
         self.full_every_s = full_every_s
+        self.mounts = mounts
 
 
 def _nothing_to_end() -> None:

@@ -14,17 +14,20 @@ import multiprocessing.pool
 # What a pool would import when it is made, which is measured; imports are no part of the work.
 import multiprocessing.queues
 import multiprocessing.synchronize
+import os
+import sys
 import time
 from collections import deque
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 
-from runner.model.errors import ScanError
+from runner.model.errors import ScanError, is_condition, reason_of
 from runner.model.signals import is_known_stopped, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
     from typing import Any
@@ -59,6 +62,18 @@ class _Pool(multiprocessing.pool.Pool):
 _crews: list[Crew] = []
 
 
+def trial_context(start_method: str) -> BaseContext:
+    """Return a context whose semaphores are named after the trial's directory, so that a later runner can remove them.
+
+    Whoever is killed leaves the named semaphores of the methods spawn and forkserver in shared memory.
+    """
+    name = os.path.basename(os.environ.get("TMPDIR", ""))  # noqa: PTH119  as light as it gets
+    if sys.platform == "linux" and name:  # elsewhere they can't be listed, and their names have to be short
+        # There is no public way to name them; a test of each start method notices if this one is gone.
+        vars(multiprocessing.current_process())["_config"]["semprefix"] = f"/{name}"
+    return multiprocessing.get_context(start_method)
+
+
 class Crew:
     """A pool whose workers are watched while their results are awaited.
 
@@ -81,14 +96,12 @@ class Crew:
     ) -> None:
         # A child inherits nothing it could confuse with its own: the pool is the only thing this process starts.
         self._start_method = start_method
-        try:
-            self._pool = _Pool(workers, initializer, initargs, multiprocessing.get_context(start_method))
-        except OSError as error:
-            raise cannot_start(workers, error) from error
+        with starting(workers):
+            self._pool = _Pool(workers, initializer, initargs, trial_context(start_method))
+            self._wakened, self._waken = multiprocessing.Pipe(duplex=False)
         # Whoever has died by now included, and without replacements: they wait for the locks that the dead held.
         self.workers: Sequence[BaseProcess] = self._pool.started[:workers]
         self._results: deque[Any] = deque()
-        self._wakened, self._waken = multiprocessing.Pipe(duplex=False)
         _crews.append(self)
 
     def submit(self, function: Callable[..., object], *args: object) -> None:
@@ -162,11 +175,29 @@ class Crew:
             forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def cannot_start(workers: int, error: OSError) -> ScanError:
+@contextmanager
+def starting(workers: int) -> Iterator[None]:
+    """Raise what keeps workers from being started, or from sharing semaphores and pipes, as a ScanError."""
+    try:
+        yield
+    except (OSError, EOFError, MemoryError) as error:
+        raise cannot_start(workers, error) from error
+    except RuntimeError as error:
+        if not is_condition(error):
+            raise
+        raise cannot_start(workers, error) from error
+
+
+def cannot_start(workers: int, error: BaseException) -> ScanError:
     """Say in one line why workers can't be started, and what to do."""
-    fewer = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-    cure = "use fewer" if error.errno in fewer else "they share semaphores, which may need room in /dev/shm"
-    return ScanError(f"{workers} worker{'s' if workers > 1 else ''} can't be started: {error.strerror}; {cure}")
+    reason, cure = reason_of(error), "use fewer"
+    if isinstance(error, EOFError | ConnectionError):
+        reason, cure = "one of them, or the fork server, ended as it was started", "use fewer, or try again"
+    elif "AF_UNIX" in reason:  # it has no number
+        reason, cure = f"{reason}: {os.environ.get('TMPDIR', 'their directory')}", "set TMPDIR to a shorter path"
+    elif getattr(error, "errno", None) in {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}:
+        cure = "they share semaphores, which may need room in /dev/shm"
+    return ScanError(f"{workers} worker{'s' if workers > 1 else ''} can't be started: {reason}; {cure}")
 
 
 def _drain(connection: Connection) -> None:

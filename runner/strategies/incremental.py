@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from functools import partial
 
-from runner.model.errors import ScanError
+from runner.model.errors import ScanError, reason_of
 from runner.scan.cache import NOTHING, Cache, Clock, key_of, load, store
 from runner.scan.found import Found, digest_findings, whole
 from runner.scan.part import decode
@@ -154,5 +154,5 @@ def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: P
     except OSError as error:
         name = os.fsdecode(request.cache)
         found.messages.append(
-            f"the next scan has to read everything again: {name!r} can't be written: {error.strerror}"
+            f"the next scan has to read everything again: {name!r} can't be written: {reason_of(error)}"
         )

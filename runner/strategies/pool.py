@@ -9,7 +9,6 @@ directly: by way of the parent each would wait for two more processes to wake.
 from __future__ import annotations
 
 import marshal
-import multiprocessing
 import os
 import time
 
@@ -18,7 +17,7 @@ from runner.scan.found import Found, whole
 from runner.scan.held import Waiting
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
-from runner.strategies.crew import Crew, cannot_start
+from runner.strategies.crew import Crew, starting, trial_context
 from runner.strategies.exchange import Channel, Exchange
 
 TYPE_CHECKING = False
@@ -81,11 +80,9 @@ def _read_top(walker: Walker, report: Report) -> tuple[Part, bytes]:
 
 def _hire(request: ScanRequest, walker: Walker) -> tuple[Crew, Channel]:
     """Start the workers; they tell through the channel."""
-    context = multiprocessing.get_context(request.start_method)
-    try:
+    context = trial_context(request.start_method)
+    with starting(request.workers):
         exchange, channel = Exchange(request.workers, context, from_root=walker.branches), Channel(context)
-    except OSError as error:
-        raise cannot_start(request.workers, error) from error
     # What is started by other methods than fork gets these through a pipe, before anyone watches it: no starts, then.
     initargs = (request.root, request.selection, walker.identity, exchange, channel)
     return Crew(request.workers, request.start_method, initializer=_begin, initargs=initargs), channel

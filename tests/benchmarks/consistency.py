@@ -23,14 +23,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from runner.cli.main import main as run_program
+from runner.history.calibrations import begin_calibration, finish_calibration, record_round
 from runner.history.database import Database, Location, locate
 from runner.history.jobs import add_job, change_job, get_job, remove_job
 from runner.history.prune import Retention, prune
 from runner.history.recording import Ending, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
-from runner.model.jobs import Job, JobSpec
-from runner.model.runs import Cause, Execution, Status
+from runner.model.calibration import Condition, Measurement, Question
+from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind, Selection
+from runner.model.runs import Cache, Cause, Execution, Status
 from runner.scan.found import whole
 from runner.scan.part import PLACE, STAMPS, Part
 from runner.scan.snapshot import Snapshot
@@ -38,6 +40,10 @@ from runner.scan.snapshot import Snapshot
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as PipeConnection
 
+# So seldom that what comes next is the same throughout.
+_YEARLY = Schedule(
+    kind=ScheduleKind.CRON, expression="0 0 1 1 *", timezone="UTC", anchor_at=datetime(2020, 1, 1, tzinfo=UTC)
+)
 _BEGINNING = "2020-01-01T00:00:00Z"
 QUESTIONS = (
     ("history",),
@@ -52,9 +58,13 @@ QUESTIONS = (
     ("jobs", "export"),
     ("status",),
     ("trends", "docs"),
+    ("regressions",),
+    ("next", "docs"),
+    ("calibrate", "/", "--last"),
+    ("db", "check"),
     ("prune", "--keep", "3", "--dry-run"),
 )
-_WITH_FORMAT = {"history", "show", "files", "changes", "jobs", "next", "status", "trends", "regressions"}
+_WITH_FORMAT = {"history", "show", "files", "changes", "jobs", "next", "status", "trends", "regressions", "calibrate"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +128,11 @@ def stress(place: str, seconds: float, askers: int = 2) -> Outcome:
     open_database(locate(place)).close()
     database = _Noted(locate(place), note)
     numbers = random.Random(14)  # noqa: S311  chance, not secrets
-    record(database, add_job(database, JobSpec(name="docs", root=b"/srv/docs"), datetime.now(UTC)), numbers)
+    record(
+        database,
+        add_job(database, JobSpec(name="docs", root=b"/srv/docs", schedule=_YEARLY), datetime.now(UTC)),
+        numbers,
+    )
     mixed = []
     context = get_context("spawn")
     pipes = [context.Pipe() for _ in range(askers)]
@@ -208,12 +222,47 @@ def _snapshot(found: dict[bytes, tuple[int, int]]) -> Snapshot:
     return Snapshot(whole(part))
 
 
+def calibrate(database: Database, numbers: random.Random) -> None:
+    """Record a calibration of two rounds."""
+    number = begin_calibration(
+        database,
+        b"/",
+        Selection(),
+        started_at=datetime.now(UTC),
+        environment=describe_environment(None, workers=1, start_method="fork"),
+        owner=describe_process(),
+    )
+    for round_ in (1, 2):
+        measured = [
+            Measurement(
+                condition=Condition(question=question, strategy="sequential", workers=1, start_method=None, path=b""),
+                round=round_,
+                position=position,
+                wall_s=numbers.uniform(1, 2),
+                startup_s=0.0,
+                user_s=1.0,
+                system_s=1.0,
+                max_rss_bytes=1,
+                cache=Cache.WARM,
+                files=1,
+                directories=1,
+                entries=1,
+            )
+            for position, question in enumerate((Question.WORKERS, Question.NOISE), start=1)
+        ]
+        record_round(database, number, measured)
+    finish_calibration(database, number, datetime.now(UTC))
+
+
 def change(database: Database, numbers: random.Random) -> None:
     """Change everything that an answer can consist of: jobs, runs, files."""
     now = datetime.now(UTC)
     job = get_job(database, "docs")
     record(database, job, numbers)
-    job = change_job(database, job, replace(job.spec, workers=numbers.randrange(1, 60)), now)
+    day = f"0 0 {numbers.randrange(1, 29)} 1 *"
+    spec = replace(job.spec, workers=numbers.randrange(1, 60), schedule=replace(_YEARLY, expression=day))
+    job = change_job(database, job, spec, now)
+    calibrate(database, numbers)
     prune(database, Retention(newest=3))
     if numbers.random() < 1 / 4:
         remove_job(database, job, now)

@@ -1,101 +1,23 @@
-"""Faults of what processes work with: the database is locked, the disk full, a tree goes, a migration breaks off."""
+"""Faults of files: a tree goes away, a migration breaks off."""
 
-import os
-import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
-from tests.benchmarks.fault_kinds import MOMENT_S, Kinds, moment, rest
-from tests.benchmarks.fault_world import JOBS, Hang, World, trials, wait_for
+from tests.benchmarks.fault_checks import Hang, Wrong, wait_for
+from tests.benchmarks.fault_kinds import MOMENT_S, Kinds, needs_mounts, rest, trial_of
+from tests.benchmarks.fault_trees import JOBS
+from tests.benchmarks.fault_world import World
 
 KINDS = Kinds()
 
 
-def _mounts(world: World) -> str | None:
-    return None if world.mounts else "mounts are not permitted"
-
-
 def _permissions(world: World) -> str | None:
     return None if world.obeys_permissions else "root can't give up its power over permissions without setpriv"
-
-
-# The database.
-
-
-def _hold_locked(world: World, least_s: float, most_s: float) -> None:
-    with closing(sqlite3.connect(world.database, isolation_level=None, timeout=30)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        rest(world, most_s, least_s)
-        connection.execute("ROLLBACK")
-
-
-@KINDS.enter("database locked")
-def _locked(world: World) -> None:
-    _hold_locked(world, 0.5, 3)
-
-
-@KINDS.enter("database locked for too long", every=4)
-def _locked_long(world: World) -> None:
-    """Hold the lock for longer than runner waits for it."""
-    _hold_locked(world, 16.5, 19)
-
-
-@contextmanager
-def _full(world: World, room: int) -> Iterator[None]:
-    """Leave so many bytes on the disk that holds the history."""
-    filler = world.kept / "filler"
-    try:
-        with filler.open("wb") as file, suppress(OSError):  # the daemon may have taken some meanwhile
-            os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(world.kept).free - room))
-        yield
-    finally:
-        filler.unlink()
-
-
-@KINDS.enter("disk full", needs=_mounts)
-def _disk_full(world: World) -> None:
-    with _full(world, world.random.choice((0, 4_096, 20_000))):
-        rest(world, 2, 0.3)
-
-
-@KINDS.enter("disk full in mid-save", needs=_mounts)
-def _disk_full_saving(world: World) -> None:
-    world.change("large", 400)
-    with _full(world, world.random.randrange(50_000, 400_000)):
-        rest(world, 3.5, 2.1)
-
-
-@contextmanager
-def _limited(pid: int, which: int, soft: int) -> Iterator[None]:
-    """Put a limit on a process meanwhile."""
-    before = resource.prlimit(pid, which)
-    resource.prlimit(pid, which, (soft, before[1]))
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            resource.prlimit(pid, which, before)
-
-
-@KINDS.enter("files may not grow")
-def _file_size(world: World) -> None:
-    world.change("large", 200)
-    log = world.database.with_name("runner.db-wal")
-    size = log.stat().st_size if log.exists() else 0
-    with _limited(world.pid(), resource.RLIMIT_FSIZE, world.random.randrange(size + 8_000)):
-        rest(world, 2.5, 0.5)
-
-
-@KINDS.enter("no descriptors left")
-def _descriptors(world: World) -> None:
-    held = max(int(path.name) for path in Path(f"/proc/{world.pid()}/fd").iterdir())
-    with _limited(world.pid(), resource.RLIMIT_NOFILE, max(3, held - world.random.randrange(-6, 4))):
-        rest(world, 2, 0.3)
 
 
 # The trees.
@@ -122,11 +44,11 @@ def _root_folder(world: World) -> bool:
 
 
 def _without_root(world: World, job: str, replace: Callable[[Path], object]) -> bool:
-    """Put something else where the tree of a job was, for a while."""
-    root = world.root(job)
-    trial = _trial_of(world, job)
+    """Replace the tree of a job for a while."""
+    root = world.trees.root(job)
+    trial = trial_of(world, job)
     if world.mounts:  # a mount can't be renamed
-        world.unmount(job)
+        world.trees.unmount(job)
     away = root.with_name("away")
     root.rename(away)
     try:
@@ -138,37 +60,27 @@ def _without_root(world: World, job: str, replace: Callable[[Path], object]) -> 
         root.unlink(missing_ok=True)
         away.rename(root)
         if world.mounts:
-            world.mount(job)
+            world.trees.mount(job)
     return trial is not None
 
 
-def _trial_of(world: World, job: str) -> int | None:
-    def look() -> int | None:
-        found = next(iter(trials(world.pid())), None)
-        return found if found is not None and world.is_running(job) else None
-
-    trial = moment(look)
-    rest(world, 0.04)
-    return trial
-
-
-@KINDS.enter("root unmounted in mid-scan", needs=_mounts)
+@KINDS.enter("root unmounted in mid-scan", needs=needs_mounts)
 def _root_unmounted(world: World) -> bool:
     job = world.random.choice(JOBS).name
-    trial = _trial_of(world, job)
-    world.unmount(job)
+    trial = trial_of(world, job)
+    world.trees.unmount(job)
     try:
         rest(world, 1.2, 0.1)
     finally:
-        world.mount(job)
+        world.trees.mount(job)
     return trial is not None
 
 
 @KINDS.enter("root closed in mid-scan", needs=_permissions)
 def _root_closed(world: World) -> bool:
     job = world.random.choice(JOBS).name
-    trial = _trial_of(world, job)
-    closed = world.root(job) if world.random.random() < 0.5 else world.root(job) / "part-3"
+    trial = trial_of(world, job)
+    closed = world.trees.root(job) if world.random.random() < 0.5 else world.trees.root(job) / "part-3"
     mode = closed.stat().st_mode
     closed.chmod(0)
     try:
@@ -198,7 +110,7 @@ with create_engine("sqlite:///" + sys.argv[1]).begin() as connection:
 
 
 def _old_database(world: World) -> Path:
-    """Give a database of the first schema with enough in it to take a while."""
+    """Create a database of the first schema whose migration takes a while."""
     path = world.folder / "old.db"
     if path.exists():
         return path
@@ -244,9 +156,11 @@ def _killed_migrating(world: World) -> None:
     upgrading.wait()
     world.by_hand.remove(upgrading)
     for command in ("upgrade", "check"):
-        code, out = world.ask("db", command, "--db", str(path))
+        code, _, messages = world.ask("db", command, "--db", str(path))
         if code != 0:
-            raise Hang(f"after a killed upgrade, db {command} ends with {code}: {out!r}")
+            raise Wrong("wrong answers", f"after a killed upgrade, db {command} ends with {code}: {messages!r}")
+    if left := list(path.parent.glob("*.partial")):
+        raise Wrong("leftovers", f"a killed upgrade has left {left}")
     with closing(sqlite3.connect(path)) as upgraded:
         if upgraded.execute("SELECT count(*) FROM run_history WHERE message = 'kept'").fetchone() != (_OLD_RUNS,):
-            raise Hang("after a killed upgrade, the history is another")
+            raise Wrong("losses", "after a killed upgrade, the history is another")

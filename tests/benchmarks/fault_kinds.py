@@ -1,14 +1,17 @@
 """What a kind of fault is. To add one, write a function that takes the world and enter it by ``@KINDS.enter``.
 
 A kind brings its fault about at a random moment of real runs, waits for what has to come of it at once, and takes away
-what would hold up others. It returns False if the moment did not come, and raises Hang if something did not end.
+what would hold up others. It returns False if the moment did not come, and raises Wrong for what must not be.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
-from tests.benchmarks.fault_world import Hang, World, wait_for
+from tests.benchmarks.fault_checks import Hang, check, wait_for
+from tests.benchmarks.fault_system import trials
+from tests.benchmarks.fault_world import START_METHODS, World
 
 Fault = Callable[[World], bool | None]
 
@@ -16,44 +19,49 @@ Fault = Callable[[World], bool | None]
 MOMENT_S = 8.0
 
 
+def _nothing(_world: World) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
     """A kind of fault.
 
     Attributes:
-        name: How it is told.
+        name: Its name in the table.
         inject: Brings it about.
         every: In one round of how many it has its turn.
-        needs: Says why it can't be brought about in a world; None if it can.
+        needs: Returns why it can't be brought about in a world; None if it can.
+        methods: How the workers are started.
     """
 
     name: str
     inject: Fault
-    every: int
-    needs: Callable[[World], str | None]
-
-
-def _nothing(_world: World) -> None:
-    return None
+    every: int = 1
+    needs: Callable[[World], str | None] = _nothing
+    methods: tuple[str, ...] = START_METHODS
 
 
 class Kinds(list[Kind]):
     """Kinds of faults, in the order in which they were entered."""
 
-    def enter(
-        self, name: str, *, every: int = 1, needs: Callable[[World], str | None] = _nothing
-    ) -> Callable[[Fault], Fault]:
-        """Enter a function as a kind of fault."""
+    def enter(self, name: str, **choices: Any) -> Callable[[Fault], Fault]:
+        """Enter a function as a kind of fault, with attributes of :class:`Kind`."""
 
         def entering(inject: Fault) -> Fault:
-            self.append(Kind(name=name, inject=inject, every=every, needs=needs))
+            self.append(Kind(name=name, inject=inject, **choices))
             return inject
 
         return entering
 
 
+def needs_mounts(world: World) -> str | None:
+    """Return why mounts can't be used; None if they can."""
+    return None if world.mounts else "mounts are not permitted"
+
+
 def rest(world: World, most_s: float, least_s: float = 0.0) -> None:
-    """Let the world go on for a random time."""
+    """Wait for a random time."""
     time.sleep(world.random.uniform(least_s, most_s))
 
 
@@ -63,3 +71,31 @@ def moment(look: Callable[[], int | None]) -> int | None:
         return wait_for(look, "a moment", MOMENT_S, 0.0005)
     except Hang:
         return None
+
+
+def trial_of(world: World, job: str) -> int | None:
+    """Wait for a random moment of a trial process of a job."""
+
+    def look() -> int | None:
+        found = next(iter(trials(world.pid())), None)
+        return found if found is not None and world.is_running(job) else None
+
+    trial = moment(look)
+    rest(world, 0.04)
+    return trial
+
+
+def expect(world: World, codes: Collection[int | None], *command: str, says: str = "") -> None:
+    """Run a command and check how it ends.
+
+    Args:
+        world: Where.
+        codes: How it may end.
+        command: Its words.
+        says: What its messages have to contain if it fails.
+
+    Raises:
+        Wrong: If it ends otherwise.
+    """
+    code, _, messages = world.ask(*command)
+    check(command, codes, code, messages, says=says)

@@ -5,19 +5,26 @@ It reads the database by its documented view and asks the command line; nothing 
 
 import hashlib
 import json
+import os
+import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
-from tests.benchmarks.fault_world import JOBS, Hang, Watched, World, wait_for
+from tests.benchmarks.fault_checks import Hang, Wrong, wait_for
+from tests.benchmarks.fault_system import command_line, state_of
+from tests.benchmarks.fault_trees import JOBS, Watched
+from tests.benchmarks.fault_world import World
 
-COLUMNS = ("losses", "hangs", "duplicates", "survivors", "wrong answers")
+T = TypeVar("T")
+
+COLUMNS = ("losses", "hangs", "duplicates", "survivors", "leftovers", "exit codes", "defects", "wrong answers")
 
 # How long rows that follow one another may take to be complete, and dead processes to vanish.
 _SOON_S = 8.0
@@ -34,19 +41,6 @@ _GOING = "SELECT id, owner_pid, started_at FROM runs WHERE status = 'running'"
 _SECOND = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wrong:
-    """Something that must not be.
-
-    Attributes:
-        column: What kind of thing, one of the table's columns.
-        what: In one line.
-    """
-
-    column: str
-    what: str
-
-
 class Ledger:
     """What is known of a world, and compared with it again and again.
 
@@ -59,11 +53,12 @@ class Ledger:
         self._ended: dict[int, tuple[Any, ...]] = {}
         self._files: dict[tuple[str, int], str] = {}
         self._told: set[str] = set()
+        self._logged = 0
         jobs = json.loads(world.must("jobs", "--format", "json"))
         self._anchors = {job["name"]: datetime.fromisoformat(job["created_at"]) for job in jobs}
 
     def check(self, jobs: Sequence[Watched] = JOBS) -> list[Wrong]:
-        """Look whether all is as it has to be; gives what is found wrong for the first time.
+        """Check everything; return what is wrong for the first time.
 
         Args:
             jobs: Which of them have to run undisturbed before.
@@ -80,9 +75,8 @@ class Ledger:
         world = self._world
         try:
             world.ensure_daemon()
-        except Hang as hang:
-            world.kill_daemon()
-            yield Wrong(column="hangs", what=f"{hang} {time.monotonic():.0f}")
+        except Wrong as wrong:
+            yield wrong
             world.ensure_daemon()
         yield from self._settled(jobs)
         yield from self._sound()
@@ -90,6 +84,8 @@ class Ledger:
         yield from self._soon(self._accounted)
         yield from self._soon(self._owners)
         yield from self._survivors()
+        yield from self._leftovers()
+        yield from self._defects()
 
     def _settled(self, jobs: Sequence[Watched]) -> Iterator[Wrong]:
         """Wait until jobs have run undisturbed, and compare what they found with what is there."""
@@ -97,61 +93,61 @@ class Ledger:
         for name in (job.name for job in jobs):
             try:
                 run = wait_for(partial(self._fresh, name, since), f"a run of {name}", _SETTLE_S, 0.03)
-                code, listed = self._world.ask("files", name, "-0")
+                code, listed, _ = self._world.ask("files", name, "-0")
             except Hang as hang:
-                said = self._world.log.read_text(errors="replace").splitlines()[-3:]
-                yield Wrong(column="hangs", what=f"{hang}, {len(self._ended)} runs ended before; {said}")
+                said = self._world.logged(self._logged).splitlines()[-3:]
+                yield Wrong("hangs", f"{hang.what}, {len(self._ended)} runs ended before; {said}")
                 self._world.kill_daemon()  # so that what comes next has a chance
                 self._world.ensure_daemon()
                 continue
             found = subprocess.run(
-                ["find", self._world.root(name), "!", "-type", "d", "-name", "*.md", "-print0"],
+                ["find", self._world.trees.root(name), "!", "-type", "d", "-name", "*.md", "-print0"],
                 capture_output=True,
                 check=True,
             )
             if code != 0 or sorted(listed.split(b"\0")) != sorted(found.stdout.split(b"\0")):
-                yield Wrong(column="wrong answers", what=f"the files of {name} after run {run} are not those of find")
+                yield Wrong("wrong answers", f"the files of {name} after run {run} are not those of find")
             with suppress(Hang):
                 self._files[name, run] = self._digest(name, run)
 
     def _fresh(self, name: str, since: str) -> int | None:
-        """Give the last run of a job that began since an instant and ended well."""
+        """Find the last run of a job that began since an instant and ended well."""
         found: int | None = self._world.rows(_FRESH, name, since)[0][0]
         return found
 
     def _digest(self, name: str, run: int) -> str:
-        code, out = self._world.ask("files", name, "--run", str(run), "--format", "jsonl")
+        code, out, _ = self._world.ask("files", name, "--run", str(run), "--format", "jsonl")
         return f"{code} {hashlib.sha256(out).hexdigest()}"
 
     def check_every_list(self) -> Iterator[Wrong]:
-        """Compare every list of files that was ever recorded with what is given now."""
+        """Compare every list of files that was ever recorded with the present answer."""
         for name, run in self._files:
             yield from self._still(name, run)
 
     def _still(self, name: str, run: int) -> Iterator[Wrong]:
         if self._files[name, run] != self._digest(name, run):
-            yield Wrong(column="losses", what=f"the files of {name} in run {run} are others than before")
+            yield Wrong("losses", f"the files of {name} in run {run} are others than before")
 
     def _sound(self) -> Iterator[Wrong]:
         told = self._world.rows("PRAGMA integrity_check")
         if told != [("ok",)]:
-            yield Wrong(column="wrong answers", what=f"integrity_check: {told[:3]}")
-        code, out = self._world.ask("db", "check")
+            yield Wrong("wrong answers", f"integrity_check: {told[:3]}")
+        code, out, _ = self._world.ask("db", "check")
         if code != 0:
-            yield Wrong(column="wrong answers", what=f"db check: {code} {out[:300]!r}")
+            yield Wrong("wrong answers", f"db check: {code} {out[:300]!r}")
 
     def _remembered(self) -> Iterator[Wrong]:
         """Compare what has ended with how it had ended, and one old list of files with what it was."""
         now = {row[0]: row for row in self._world.rows(_RUNS)}
         for run, row in self._ended.items():
             if run not in now:
-                yield Wrong(column="losses", what=f"run {run}, which had ended, is gone")
+                yield Wrong("losses", f"run {run}, which had ended, is gone")
             elif now[run] != row:
-                yield Wrong(column="losses", what=f"run {run} had ended as {row}, and now as {now[run]}")
+                yield Wrong("losses", f"run {run} had ended as {row}, and now as {now[run]}")
         for told in self._world.printed:
             row = now.get(told["run"], (None,) * 16)
             if (told["job"], told["status"], told["files"]) != (row[1], row[3], row[8]):
-                yield Wrong(column="losses", what=f"run {told['run']} was printed as {told['status']}, and is {row}")
+                yield Wrong("losses", f"run {told['run']} was printed as {told['status']}, and is {row}")
         self._world.printed.clear()
         self._ended.update({run: row for run, row in now.items() if row[3] != "running"})
         yield from self._sensible(list(now.values()))
@@ -159,17 +155,17 @@ class Ledger:
             yield from self._still(*self._world.random.choice(list(self._files)))
 
     def _sensible(self, rows: list[tuple[Any, ...]]) -> Iterator[Wrong]:
-        """Look whether rows say why nothing came of a run, and whether runs were carried out one at a time."""
+        """Check that failed runs have a message, and that runs were carried out one at a time."""
         for row in rows:
             if row[3] not in ("running", "succeeded", "partial") and not row[15]:
-                yield Wrong(column="losses", what=f"run {row[0]} does not say why it is {row[3]}")
+                yield Wrong("losses", f"run {row[0]} does not say why it is {row[3]}")
         saved = sorted((row[5], row[6], row[0]) for row in rows if row[8] is not None)
         for (_, end, first), (start, _, second) in pairwise(saved):
             if start < end:
-                yield Wrong(column="duplicates", what=f"run {second} began before run {first} had ended")
+                yield Wrong("duplicates", f"run {second} began before run {first} had ended")
 
     def _soon(self, look: Any) -> Iterator[Wrong]:
-        """Give what a look still finds wrong after a while: rows are written one after another."""
+        """Return what is still wrong after a while: rows are written one after another."""
         deadline = time.monotonic() + _SOON_S
         while wrong := [one for one in look() if one.what not in self._told]:
             if time.monotonic() > deadline:
@@ -178,7 +174,7 @@ class Ledger:
             time.sleep(0.1)
 
     def _accounted(self) -> Iterator[Wrong]:
-        """Look whether every fire time has exactly one record."""
+        """Check that every fire time has exactly one record."""
         records: dict[str, dict[int, list[str]]] = {job.name: {} for job in JOBS}
         every = {job.name: job.every_s * _SECOND for job in JOBS}
         for run, name, cause, status, scheduled_at, *_, missed, message in self._world.rows(_RUNS):
@@ -187,7 +183,7 @@ class Ledger:
             since = datetime.fromisoformat(scheduled_at).replace(tzinfo=UTC) - self._anchors[name]
             number, rest = divmod(since, every[name])
             if rest:
-                yield Wrong(column="duplicates", what=f"{name} has no fire time at {scheduled_at}")
+                yield Wrong("duplicates", f"{name} has no fire time at {scheduled_at}")
             for covered in range(number, number + (missed if status == "missed" else 1)):
                 records[name].setdefault(covered, []).append(f"run {run}, {status}: {message}")
         for name, numbers in records.items():
@@ -195,30 +191,64 @@ class Ledger:
                 at = self._anchors[name] + number * every[name]
                 match numbers.get(number, []):
                     case []:
-                        yield Wrong(column="losses", what=f"{name} has no record of its fire time {at}")
+                        yield Wrong("losses", f"{name} has no record of its fire time {at}")
                     case [_]:
                         pass
                     case several:
-                        yield Wrong(column="duplicates", what=f"{name} has several of its fire time {at}: {several}")
+                        yield Wrong("duplicates", f"{name} has several of its fire time {at}: {several}")
 
     def _owners(self) -> Iterator[Wrong]:
-        """Look whether every run that is going on has somebody who carries it out."""
+        """Check that the process of every running run is alive."""
         owned = self._world.owned()
         for run, pid, _ in self._world.rows(_GOING):
             if pid not in owned:
-                yield Wrong(column="losses", what=f"run {run} is running, but its process {pid} is not there")
+                yield Wrong("losses", f"run {run} is running, but its process {pid} is not there")
 
     def _survivors(self) -> Iterator[Wrong]:
-        """Look for processes that nobody owns any more and that do not vanish."""
-        strangers: set[tuple[int, str]] | None = None
-        deadline = time.monotonic() + _VANISH_S
-        while strangers is None or strangers:
+        """Find processes that nobody owns any more and that do not vanish."""
+
+        def strangers() -> set[tuple[int, str]]:
             marked = self._world.marked()
             owned = self._world.owned()
-            now = {one for one in marked if one[0] not in owned}
-            strangers = now if strangers is None else strangers & now
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.02)
-        for pid, began in strangers:
-            yield Wrong(column="survivors", what=f"process {pid}, started at tick {began}, is nobody's")
+            return {one for one in marked if one[0] not in owned}
+
+        for pid, began in _staying(strangers, _VANISH_S):
+            command = command_line(pid).replace(b"\0", b" ")[-80:]
+            yield Wrong(
+                "survivors", f"process {pid}, started at tick {began}, is nobody's: {state_of(pid)} {command!r}"
+            )
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # so that what comes next has a chance
+
+    def _leftovers(self) -> Iterator[Wrong]:
+        """Find files that nobody needs any more and that the next start of runner does not remove."""
+        world = self._world
+        if _staying(world.leftovers, _VANISH_S):
+            world.heard(world.run_by_hand("other"))
+        for path in _staying(world.leftovers, _VANISH_S):
+            yield Wrong("leftovers", str(path))
+            with suppress(OSError):  # so that what comes next has a chance
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _defects(self) -> Iterator[Wrong]:
+        """Find tracebacks in what was logged since the last check, and those of commands."""
+        logged = self._world.logged(self._logged)
+        self._logged = self._world.log.stat().st_size
+        if "Traceback" in logged or "a defect in runner" in logged:
+            start = max(
+                0, min(logged.find(word) for word in ("Traceback", "a defect in runner") if word in logged) - 300
+            )
+            yield Wrong("defects", f"the daemon has logged {logged[start : start + 3_000]}")
+        for path in self._world.defects():
+            yield Wrong("defects", path.read_text(errors="replace"))
+            path.unlink()
+
+
+def _staying(look: Callable[[], set[T]], within_s: float) -> set[T]:
+    """Return what is there at every look, until it is nothing or the time is up."""
+    staying = look()
+    deadline = time.monotonic() + within_s
+    while staying and time.monotonic() < deadline:
+        time.sleep(0.02)
+        staying &= look()
+    return staying

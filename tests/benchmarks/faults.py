@@ -1,25 +1,32 @@
-"""``python -m tests.benchmarks.faults``: kills, stops and starves a real daemon, and looks each time what was lost.
+"""``python -m tests.benchmarks.faults``: kills, stops and starves a real daemon, and checks each time what was lost.
 
-Four jobs run over trees that change. After each fault the history is compared with what it was before, with the clock,
-with the processes that live, and with find; the kinds of faults are in ``fault_processes`` and
-``fault_files``, what is looked at in ``fault_ledger``. Exits with 1 when anything was found.
+In each of several worlds four jobs run over trees that change. After each fault the history is compared with what it
+was before, with the clock, with the processes that live, and with find; and nothing may be left behind. The kinds of
+faults are in ``fault_processes``, ``fault_shortages``, ``fault_locks`` and ``fault_files``, the checks in
+``fault_ledger``. Exits with 1 when anything was found.
 """
 
 import argparse
+import multiprocessing
+import os
 import signal
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from random import Random
 from types import FrameType
 
-from tests.benchmarks import fault_files, fault_processes
+from tests.benchmarks import fault_files, fault_locks, fault_processes, fault_shortages
+from tests.benchmarks.fault_checks import Wrong
 from tests.benchmarks.fault_kinds import Kind
-from tests.benchmarks.fault_ledger import COLUMNS, Ledger, Wrong
-from tests.benchmarks.fault_world import JOBS, Hang, World
+from tests.benchmarks.fault_ledger import COLUMNS, Ledger
+from tests.benchmarks.fault_system import end_with_parent
+from tests.benchmarks.fault_trees import JOBS
+from tests.benchmarks.fault_world import START_METHODS, World
 
-KINDS = [*fault_processes.KINDS, *fault_files.KINDS]
+KINDS = [*fault_processes.KINDS, *fault_shortages.KINDS, *fault_locks.KINDS, *fault_files.KINDS]
 # Every so many faults each job has to run undisturbed before the check, and at the end.
 _ALL_JOBS_EVERY = 10
 _QUICK = [job for job in JOBS if job.every_s == 1]
@@ -33,42 +40,45 @@ class Campaign:
     Args:
         world: What they happen to.
         kinds: Which kinds.
+        counts: Gets how often each kind came about by each start method, and how often it had which consequence.
     """
 
-    def __init__(self, world: World, kinds: list[Kind]) -> None:
+    def __init__(self, world: World, kinds: list[Kind], counts: Counter[tuple[str, str]]) -> None:
         self._world = world
         self._kinds = kinds
-        self.times: Counter[str] = Counter()
-        self.found: dict[str, Counter[str]] = defaultdict(Counter)
+        self._counts = counts
 
     def carry_out(self, faults: int) -> None:
-        """Bring about so many faults, each followed by a check."""
+        """Cause a number of faults, each followed by a check."""
         ledger = Ledger(self._world)
         self._note("before", ledger.check())
         turns = self._turns()
-        missed = 0
-        while self.times.total() < faults and missed < _MOST_MISSED:
+        done = missed = 0
+        while done < faults and missed < _MOST_MISSED:
             kind = next(turns)
-            self._world.change(self._world.random.choice(JOBS).name, 3)
+            self._world.choose(self._world.random.choice(kind.methods))
+            self._world.trees.change(self._world.random.choice(JOBS).name, 3)
             wrong: list[Wrong] = []
             began = time.monotonic()
             try:
                 came = kind.inject(self._world) is not False
-            except Hang as hang:
+            except Wrong as one:
                 came = True
-                wrong = [Wrong(column="hangs", what=str(hang))]
-            self.times[kind.name] += came
+                wrong = [one]
             injected = time.monotonic()
+            done += came
             missed = 0 if came else missed + 1
-            every_job = self.times.total() % _ALL_JOBS_EVERY == 0
-            self._note(kind.name, [*wrong, *ledger.check(JOBS if every_job else [self._world.random.choice(_QUICK)])])
-            sys.stderr.write(f"\r{self.times.total()} of {faults} faults; {kind.name} "
-                             f"({injected - began:.1f} s and {time.monotonic() - injected:.1f} s){'':20}")  # fmt: skip
+            self._counts[kind.name, self._world.start_method] += came
+            jobs = JOBS if done % _ALL_JOBS_EVERY == 0 else [self._world.random.choice(_QUICK)]
+            self._note(kind.name, [*wrong, *ledger.check(jobs)])
+            sys.stderr.write(
+                f"{done}/{faults} {kind.name}, {self._world.start_method}{'' if came else ', missed'} "
+                f"({injected - began:.1f} s and {time.monotonic() - injected:.1f} s)\n"
+            )
         self._note("after", [*ledger.check(), *ledger.check_every_list()])
-        sys.stderr.write("\n")
 
     def _turns(self) -> Iterator[Kind]:
-        """Give the kinds in a random order, again and again, the dear ones less often."""
+        """Yield the kinds in a random order, again and again, the dear ones less often."""
         turn = 0
         while True:
             turn += 1
@@ -77,26 +87,47 @@ class Campaign:
 
     def _note(self, name: str, wrong: list[Wrong]) -> None:
         for one in wrong:
-            self.found[name][one.column] += 1
-            sys.stderr.write(f"\n{name}: {one.column}: {one.what}\n")
+            self._counts[name, one.column] += 1
+            sys.stderr.write(f"{name}, {self._world.start_method}: {one.column}: {one.what}\n")
 
-    def table(self) -> Iterator[str]:
-        """Give the table of what was tried and found, line by line."""
-        yield f"| fault | times | {' | '.join(COLUMNS)} |"
-        yield f"|---|--:|{'--:|' * len(COLUMNS)}"
-        names = [*(kind.name for kind in self._kinds), *(name for name in ("before", "after") if name in self.found)]
-        for name in names:
-            yield f"| {name} | {self.times[name]} | {' | '.join(str(self.found[name][one]) for one in COLUMNS)} |"
-        sums = Counter[str]()
-        for found in self.found.values():
-            sums += found
-        yield f"| all | {self.times.total()} | {' | '.join(str(sums[one]) for one in COLUMNS)} |"
+
+def _carry_out(sender: Connection, faults: int, seed: int, chosen: list[Kind]) -> None:
+    """Carry out a campaign in a world of its own, and send its counts."""
+    end_with_parent()
+    counts = Counter[tuple[str, str]]()
+    world = World(Random(seed))  # noqa: S311  chance, not secrets
+    try:
+        with world.ended_at_last():
+            world.set_up()
+            for kind in chosen:
+                if reason := kind.needs(world):
+                    sys.stderr.write(f"left out: {kind.name}: {reason}\n")
+            Campaign(world, [kind for kind in chosen if kind.needs(world) is None], counts).carry_out(faults)
+    finally:
+        sender.send(counts)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _table(counts: Counter[tuple[str, str]]) -> Iterator[str]:
+    """Yield the table of what was tried and found, line by line."""
+    columns = [*START_METHODS, *COLUMNS]
+    yield f"| fault | {' | '.join(columns)} |"
+    yield f"|---|{'--:|' * len(columns)}"
+    tried = {name for name, _ in counts}
+    for name in (*(kind.name for kind in KINDS if kind.name in tried), *sorted(tried & {"before", "after"})):
+        yield f"| {name} | {' | '.join(str(counts[name, column]) for column in columns)} |"
+    sums = [sum(count for (_, one), count in counts.items() if one == column) for column in columns]
+    yield f"| all | {' | '.join(map(str, sums))} |"
 
 
 def main() -> None:
-    """Carry out a campaign and print its table."""
+    """Carry out campaigns in several worlds at the same time and print their table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.faults", description=__doc__)
-    parser.add_argument("--faults", type=int, default=300)
+    parser.add_argument("--faults", type=int, default=1000)
+    parser.add_argument("--worlds", type=int, default=max(1, min(4, os.cpu_count() or 1)))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", help="a kind; can be given several times")
     parser.add_argument("--without", action="append", default=[], help="a kind to leave out; the same")
@@ -104,27 +135,29 @@ def main() -> None:
     names = {kind.name for kind in KINDS}
     if unknown := {*(given.only or ()), *given.without} - names:
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(names))}")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    chosen = [kind for kind in KINDS if kind.name in (given.only or names) and kind.name not in given.without]
+    # A shell ignores ^C for what it starts in the background, and all that descends from it would, too.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _interrupt)
     began = time.monotonic()
-    world = World(Random(given.seed))  # noqa: S311  chance, not secrets
-    with world.ended_at_last():
-        world.set_up()
-        chosen = [kind for kind in KINDS if kind.name in (given.only or names) and kind.name not in given.without]
-        for kind in chosen:
-            if reason := kind.needs(world):
-                sys.stderr.write(f"left out: {kind.name}: {reason}\n")
-        campaign = Campaign(world, [kind for kind in chosen if kind.needs(world) is None])
-        try:
-            campaign.carry_out(given.faults)
-        finally:
-            sys.stdout.write("\n".join(campaign.table()) + "\n")
-            sys.stdout.write(f"\n{time.monotonic() - began:.0f} s, seed {given.seed}\n")
-    sys.exit(1 if any(campaign.found.values()) or campaign.times.total() < given.faults else 0)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    counts = Counter[tuple[str, str]]()
+    worlds = []
+    context = multiprocessing.get_context("fork")
+    for world in range(given.worlds):
+        receiver, sender = context.Pipe(duplex=False)
+        faults = given.faults * (world + 1) // given.worlds - given.faults * world // given.worlds
+        # A daemonic process is ended in order, by SIGTERM, when this one ends.
+        process = context.Process(target=_carry_out, args=(sender, faults, given.seed + world, chosen), daemon=True)
+        process.start()
+        sender.close()
+        worlds.append((process, receiver))
+    for process, receiver in worlds:
+        counts.update(receiver.recv())
+        process.join()
+    sys.stdout.write("\n".join(_table(counts)) + "\n")
+    sys.stdout.write(f"\n{time.monotonic() - began:.0f} s, {given.worlds} worlds, seed {given.seed}\n")
+    tried = sum(count for (_, column), count in counts.items() if column in START_METHODS)
+    sys.exit(1 if counts.total() > tried or tried < given.faults else 0)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,40 @@ def test_times_are_kept_as_stat_returns_them(place: str, tmp_path: Path) -> None
         assert changed.stat().st_mtime_ns in {one["mtime_ns"] for one in program.json("files", "docs")}
 
 
+# As an older runner left them: the nearest time that 64 bits hold, and no more.
+TO_OLD_SCHEMA = (
+    "DROP VIEW file_events",
+    "ALTER TABLE files DROP COLUMN mtime_exact",
+    "CREATE VIEW file_events AS SELECT 1 AS run",
+    "UPDATE alembic_version SET version_num = '0005'",
+)
+
+
+def test_an_upgraded_database_takes_clamped_times_for_modified_once(place: str, tmp_path: Path) -> None:
+    program = Program(folder=tmp_path, environment={**os.environ, "RUNNER_DB": place})
+    with tempfile.TemporaryDirectory(dir=TMPFS if TMPFS.is_dir() else None) as folder:
+        tree = Path(folder) / "docs"
+        tree.mkdir()
+        nearest = {"0.md": 2**63 - 1, "1.md": -(2**63) + 1, "2.md": 10**18}
+        for name, time_ns in nearest.items():
+            (tree / name).touch()
+            os.utime(tree / name, ns=(time_ns, time_ns))
+        program.out("run", tree)
+        for name, time_ns in {"0.md": 2**63 + 5, "1.md": -(2**63) - 5}.items():
+            os.utime(tree / name, ns=(time_ns, time_ns))
+        with program.opened() as database, database.write() as connection:
+            for statement in TO_OLD_SCHEMA:
+                connection.exec_driver_sql(statement)
+        old = {one["path"]: one["mtime_ns"] for one in program.json("files", "docs")}
+        exact = {file.name: file.stat().st_mtime_ns for file in tree.iterdir()}
+        assert nearest == old
+        assert "is sound" in program.out("db", "check")
+        assert [2, 0] == [program.json("run", "docs")["modified"] for _ in range(2)]
+        assert exact == {one["path"]: one["mtime_ns"] for one in program.json("files", "docs")}
+        assert old == {one["path"]: one["mtime_ns"] for one in program.json("files", "docs", "--run", "1")}
+        assert ["0.md", "1.md"] == sorted(one["path"] for one in program.json("changes", "docs", "--from", "1"))
+
+
 def test_help_says_what_modified_compares(program: Program) -> None:
     for command in ("changes", "files"):
         assert "size and modification time" in " ".join(program.out(command, "--help").split())

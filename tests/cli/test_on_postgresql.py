@@ -113,4 +113,4 @@ def test_a_daemon_whose_place_was_taken_ends(program: Program) -> None:
         until(taken, "the lock")
         assert 1 == daemon.process.wait(20)
         lock.release()
-    assert "runner: a daemon is already running for postgresql://" in daemon.said()
+    assert "runner: the daemon's lock of postgresql://" in daemon.said()

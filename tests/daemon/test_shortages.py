@@ -70,3 +70,25 @@ def test_a_backup_that_lacks_room_is_no_wrong_usage(program: Program, small: Pat
         program.out("db", "upgrade")
         refused = program.quick("db", "backup", target)
         assert 1 == refused.returncode, refused.stderr
+
+
+def test_a_metrics_folder_that_is_read_only_or_full_does_not_end_the_service(program: Program, small: Path) -> None:
+    program.environment["RUNNER_DB"] = str(program.folder / "other.db")
+    program.out("db", "upgrade")
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    refused = program.call("daemon", "--metrics-file", small / "m.prom")
+    said = refused.stderr.decode()
+    assert (1, 1) == (refused.returncode, said.count("\n")), said  # 2 would keep systemd from starting it again
+    assert "read-only" in said
+    subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+    without_bytes(small)
+    with program.daemon("--metrics-file", small / "m.prom") as daemon:
+        until(lambda: "can't be written: No space left" in daemon.said(), "that it can't be written")
+        (small / "filler-0").unlink()
+        until((small / "m.prom").exists, "the metrics")
+
+
+def test_a_new_database_on_a_read_only_file_system_is_no_wrong_usage(program: Program, small: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    refused = program.call("daemon", "--db", small / "new.db")
+    assert (1, True) == (refused.returncode, b"read-only" in refused.stderr), refused.stderr

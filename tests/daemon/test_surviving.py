@@ -612,7 +612,7 @@ def test_a_lock_that_goes_in_time_loses_nothing(program: Program, tree: Path) ->
         with locked(program):
             pass_time(3)
         fired_on(program, tree)
-        assert "locked" not in daemon.said()
+        assert "is locked by another program" not in daemon.said()
     accounted(program)
 
 
@@ -843,7 +843,7 @@ def test_an_upgrade_killed_half_way_is_done_again(program: Program, tree: Path, 
     shutil.copy(old, program.database)
     backup = program.database.with_name(f"runner.db.before-{REVISIONS[-1]}")
     if moment == "copying":
-        slow = "import runner.history.sqlite as sqlite\nsqlite._driver = lambda _: held()"
+        slow = "import runner.history.backup as backup\nbackup.driver_of = lambda _: held()"
     else:
         # Everything is written and nothing is committed.
         slow = (

@@ -1,9 +1,10 @@
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,7 @@ def test_a_database_without_write_permission_is_not_written(tmp_path: Path) -> N
 
 
 def test_a_folder_without_permissions_is_refused(tmp_path: Path) -> None:
-    for mode, reason in ((0o555, "can't be written to"), (0o000, "Permission denied"), (0o333, "can't be locked")):
+    for mode, reason in ((0o555, "can't be written to"), (0o000, "Permission denied")):
         folder = tmp_path / f"{mode:o}"
         folder.mkdir(mode)
         folder.chmod(mode)
@@ -342,3 +343,25 @@ def test_a_misspelt_url_is_refused_and_not_shown(text: str) -> None:
 @pytest.mark.parametrize("text", ["/a/b@c.db", "a=b.db", "./postgresql//x", "postgresql.db", "a:b.db", "/x/me:y@z.db"])
 def test_an_odd_path_is_no_misspelt_url(text: str) -> None:
     assert str(locate(text)).endswith(text.removeprefix("./").rpartition("/")[2])
+
+
+def test_a_lack_of_descriptors_is_no_wrong_path(history: Database) -> None:
+    list_jobs(history)
+    history.engine.dispose()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(2)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 8, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(2))
+        for _ in range(3):
+            with pytest.raises(HistoryError, match="Too many open files") as lacking:
+                list_jobs(history)
+            assert 1 == lacking.value.exit_code
+            os.close(taken.pop())
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [] == list_jobs(history)

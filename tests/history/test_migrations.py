@@ -14,8 +14,10 @@ from history_examples import contents, listing, opened, play, snapshot, some_job
 
 from runner.history import upgrade
 from runner.history.care import copy_database, find_faults
+from runner.history.contents import list_files
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
+from runner.history.saved import list_saved_mounts
 from runner.history.tables import metadata
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.bundled import bundled
@@ -169,6 +171,20 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
     with opened(old) as database:
         assert [] == find_faults(database)
         assert (1, 1) == (rows_of(old, "files"), len(list_jobs(database)))
+
+
+def test_a_schema_without_mounts_is_brought_up_to_date(place: str) -> None:
+    with opened(place) as database:
+        job = some_job(database)
+        run = play(database, job, snapshot(listing(b"", [b"x.md"])))
+        with database.write() as connection:
+            connection.exec_driver_sql("ALTER TABLE jobs DROP COLUMN mounts")
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
+    with opened(place) as database:
+        assert [] == find_faults(database)
+        assert [job] == list_jobs(database)
+        assert () == list_saved_mounts(database, job)
+        assert [b"x.md"] == [file.path for file in list_files(database, job.job_id, run.run_id)]
 
 
 def test_a_backup_is_a_database_of_its_own_even_while_another_writes(old: Path, tmp_path: Path) -> None:

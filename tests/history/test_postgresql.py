@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from conftest import Program
 from history_examples import contents, listing, opened, play, snapshot, some_job
 from postgresql_server import PostgresqlServer, running_server
 from sqlalchemy import Connection
@@ -91,6 +93,56 @@ def test_who_is_refused_by_the_server_is_told_why(postgresql: PostgresqlServer, 
         said = refusal(postgresql.url(bare, "guest"), NotWritable)
         assert "is closed or read-only to this user: permission denied for schema public" in said
     assert "can't be opened: invalid" in refusal(f"{url}&nonsense=hunter2")
+
+
+def test_what_a_server_lacks_for_a_while_is_no_wrong_url(tmp_path: Path) -> None:
+    with running_server(max_connections="3", superuser_reserved_connections="1", listen_addresses="") as server:
+        server.do("CREATE ROLE guest LOGIN")
+        url = server.url("postgres", "guest")
+        with ExitStack() as connected:
+            for _ in range(2):
+                engine = locate(url).make_engine(1.0)
+                connected.callback(engine.dispose)
+                connected.enter_context(engine.connect())
+            assert "can't be reached now: " in refusal(url, HistoryError)
+            program = Program(tmp_path, {**os.environ, "RUNNER_DB": url})
+            refused = program.call("daemon")
+            assert (1, 1) == (refused.returncode, refused.stderr.count(b"\n")), refused.stderr
+    with pytest.raises(HistoryError) as caught:
+        open_database(locate(url))
+    assert 1 == caught.value.exit_code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("sorry, too many clients already", 1),
+        ("remaining connection slots are reserved for roles with the SUPERUSER attribute", 1),
+        ('too many connections for database "runs"', 1),
+        ("the database system is starting up", 1),
+        ("the database system is shutting down", 1),
+        ("the database system is in recovery mode", 1),
+        ("Datenbanksystem startet", 1),
+        ('password authentication failed for user "me"', 2),
+        ('database "runs" does not exist', 2),
+        ('no pg_hba.conf entry for host "::1"', 2),
+    ],
+)
+def test_only_a_wrong_url_is_wrong_usage(text: str, code: int) -> None:
+    import psycopg
+
+    error = psycopg.OperationalError(
+        f'connection failed: connection to server at "db", port 5432 failed: FATAL:  {text}'
+    )
+    assert code == locate("postgresql://me@db/runs").explain(error).exit_code
+
+
+def test_a_name_that_cannot_be_looked_up_now_is_no_wrong_url() -> None:
+    import psycopg
+
+    for number, code in ((socket.EAI_AGAIN, 1), (socket.EAI_NONAME, 2)):
+        error = psycopg.OperationalError(f"failed to resolve host 'db': [Errno {number}] it says")
+        assert code == locate("postgresql://me@db/runs").explain(error).exit_code
 
 
 def test_a_missing_driver_is_named_with_its_cure(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Program
+from conftest import Program, until
 from history_examples import listing, opened, play, snapshot
 from postgresql_server import PostgresqlServer
 
 from runner.history import walfile
+from runner.history.care import trim
 from runner.history.jobs import add_job
 from runner.model.jobs import JobSpec
 
@@ -72,6 +74,23 @@ def test_the_wal_file_shrinks_when_the_reader_has_ended(program: Program) -> Non
         for name in ("first", "second", "third"):
             add_job(kept, JobSpec(name=name, root=b"/srv"), datetime.now(UTC))
         assert wal.stat().st_size <= walfile.WAL_LIMIT_BYTES
+
+
+def test_a_daemon_cuts_the_wal_file_soon_after_the_reader_has_ended(program: Program) -> None:
+    wal = Path(f"{program.database}-wal")
+    with opened(program.database), program.daemon():
+        with reading(program.database):
+            write_much(program.database)
+            assert wal.stat().st_size > walfile.WAL_LIMIT_BYTES
+        until(lambda: not wal.stat().st_size or wal.stat().st_size < 100_000, "the checkpoint", 15)
+
+
+def test_cutting_the_wal_file_waits_for_no_reader(program: Program) -> None:
+    with opened(program.database) as kept, reading(program.database):
+        write_much(program.database)
+        began = time.monotonic()
+        trim(kept)
+        assert time.monotonic() - began < 1
 
 
 def test_pruning_beside_a_reader_tells_the_truth(program: Program) -> None:

@@ -234,10 +234,9 @@ def test_without_descriptors_it_says_so_in_one_line(free: int) -> None:
 
 
 @pytest.fixture
-def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a folder for temporary files on a file system without any room."""
-    where = tmp_path / "full"
-    where.mkdir()
+def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder for temporary files on a file system without any room; its path is short enough for sockets."""
+    where = Path(tempfile.mkdtemp(prefix="full-"))
     command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", where]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("mounting is not permitted here")
@@ -247,6 +246,7 @@ def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield where
     finally:
         subprocess.run(["umount", "--lazy", where], check=True)
+        where.rmdir()
 
 
 def test_without_room_for_temporary_files_it_says_so_in_one_line(full: Path) -> None:

@@ -14,12 +14,13 @@ import sys
 import threading
 import time
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
 from runner.strategies import crew as crews
-from runner.strategies.crew import Crew
+from runner.strategies.crew import Crew, starting, trial_context
 from runner.strategies.exchange import Channel
 
 if TYPE_CHECKING:
@@ -343,3 +344,39 @@ def print_something(_report: Report) -> Any:
     print("noise", flush=True)  # noqa: T201
     os.write(1, b"more noise\n")
     return "kept", nothing
+
+
+def use_crew(start_method: str) -> tuple[Any, Callable[[], None]]:
+    """Let two workers do something."""
+    with starting(2):
+        channel = Channel(trial_context(start_method))
+    crew = Crew(2, start_method)
+    for text in "ab":
+        crew.submit(say, text)
+    results = sorted(crew.result(channel.reader, nothing) for _ in range(2))
+    return results, crew.end
+
+
+def lose_fork_server(_report: Report) -> Any:
+    """Lose the fork server while it starts a worker."""
+    forkserver.ensure_running()
+    server: int = vars(forkserver)["_forkserver"]._forkserver_pid
+    os.kill(server, signal.SIGSTOP)
+    if os.fork() == 0:
+        time.sleep(0.3)
+        os.kill(server, signal.SIGKILL)
+        os._exit(0)
+    return use_crew("forkserver")
+
+
+def use_few_descriptors(_report: Report, most: int, start_method: str) -> Any:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return use_crew(start_method)
+
+
+def use_little_memory(_report: Report, more: int, start_method: str) -> Any:
+    """Use no more than so many bytes on top of what is mapped; a thread needs 8 MiB for its stack."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return use_crew(start_method)

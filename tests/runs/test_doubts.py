@@ -31,12 +31,11 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
     for spec in (
         BY_HAND,
         HOURLY,
+        replace(HOURLY, schedule=replace(every("1h"), timezone="GMT+0")),
         replace(HOURLY, retries=3, retry_delay_s=300, catchup=Catchup.ALL, paused=True, workers=2),
         replace(HOURLY, strategies=("incremental",), full_every_s=3601),
         replace(
-            looking_for(
-                excludes=("/build", "/mnt", "./docs", "docs/", "build/*.md", "docs/**/old/", "*/", r"\!x", "a/!b")
-            ),
+            looking_for(excludes=("/build", "./docs", "docs/", "build/*.md", "docs/**/old/", "*/", r"\!x", "a/!b")),
             root=b"/srv/docs",
         ),
         replace(looking_for(excludes=("/srv/docs",)), root=b"/"),
@@ -51,6 +50,8 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
+        (replace(HOURLY, schedule=replace(every("1h"), timezone="UTC+03")), "'UTC+03' is west of Greenwich"),
+        (replace(HOURLY, schedule=replace(every("1h"), timezone="GMT-1")), "'GMT-1' is east of Greenwich"),
         (replace(HOURLY, retry_delay_s=300), "retry delay has no effect without retries"),
         (replace(BY_HAND, retries=3), "retries have no effect on a job without a schedule"),
         (replace(BY_HAND, catchup=Catchup.NONE), "catchup has no effect on a job without a schedule"),
@@ -88,6 +89,8 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         (looking_for(excludes=("/srv/docs/",)), "the root or a directory above it"),
         (looking_for(excludes=("/srv/other",)), "where it hardly exists"),
         (looking_for(excludes=("/home/me/x",)), "where it hardly exists"),
+        (looking_for(excludes=("/mnt",)), "not '/mnt', which is not below the root"),
+        (looking_for(excludes=("/var/",)), "not '/var', which is not below the root"),
         *(
             (looking_for(excludes=(x,)), f"{x!r} leaves nothing")
             for x in ("*", "**", "?*", "/*", "**/*", "*.md", "*.*")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import is_gone, until
 
+from runner.model import secrets
+from runner.model.secrets import keep_secret
 from runner.runs import telling
 from runner.runs.telling import Told, tell_command
 
@@ -189,11 +191,22 @@ def test_a_defect_while_it_is_followed_leaves_no_process(tmp_path: Path, monkeyp
         ("PGPASSFILE", "/home/me/.pgpass", False),
         ("PGSSLPASSWORD", "sesame", False),
         ("PGHOST", "host", True),
+        ("DATABASE_URL", "postgresql://me:sesame@host/db", False),
+        ("DATABASE_URL", "postgresql://host/db", True),
+        ("BACKUP_OF", "see postgres:/me:sesame@host/db", False),
+        ("DSN", "host=db user=me password = sesame", False),
+        ("POSTGRES_PASSWORD", "sesame", False),
+        ("DB_PASS", "sesame", False),
+        ("MY_OWN", "the secret is open-sesame-1", False),
+        ("SLACK_TOKEN", "sesame", True),
+        ("OLDPWD", "/home/me", True),
     ],
 )
 def test_it_gets_no_password_of_the_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, *, kept: bool
 ) -> None:
+    monkeypatch.setattr(secrets, "_known", {})
+    keep_secret("postgresql://me:open-sesame-1@host/db")
     monkeypatch.setenv(name, value)
     script = "import os, sys; open(sys.argv[1], 'w').write(os.environ.get(sys.argv[2], '-'))"
     assert 0 == tell(script, tmp_path / "got", name).exit_code

@@ -381,7 +381,7 @@ def test_a_torn_write_leaves_what_was_there(tree: Path, monkeypatch: pytest.Monk
     cache = load(os.fsencode(tree.parent / "remembered"))
     assert not isinstance(cache, str)
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)

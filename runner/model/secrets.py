@@ -17,6 +17,10 @@ _PARAMETER = re.compile(
     rf"(?P<before>(?<![\w-]){_KEY}(?:['\"]\s*:|\s*=)\s*)(?P<secret>{_QUOTED}|[^\s&'\",;)]+)", re.IGNORECASE
 )
 
+# A variable's name, such as PGPASSWORD or DB_PASS, and a value that is a connection string with a password.
+_DATABASE_PASSWORD = re.compile(r"(?:PG|POSTGRES|DB|DATABASE|SQL|RUNNER).{0,40}(?:PASS|PWD|SECRET)", re.IGNORECASE)
+_CONNECTION = re.compile(r"(?<!\w)(?:ssl)?password\s*=", re.IGNORECASE)
+
 # The passwords that this process was given, each as a pattern of all the ways to write it. Whoever fails may be a
 # library that knows nothing of them, so that they have to be known wherever a line is written.
 _known: dict[str, re.Pattern[str]] = {}
@@ -27,6 +31,12 @@ def scrub(text: str) -> str:
     for pattern in _known.values():
         text = pattern.sub(_HIDDEN, text)
     return _mask(text)
+
+
+def is_secret_variable(name: str, value: str) -> bool:
+    """Return whether a variable of the environment holds a password of a database, as its name or its value shows."""
+    known = any(pattern.search(value) for pattern in _known.values())
+    return bool(known or _DATABASE_PASSWORD.search(name) or _IN_URL.search(value) or _CONNECTION.search(value))
 
 
 def keep_secret(url: str) -> None:

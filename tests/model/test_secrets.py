@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
-from runner.render import secrets
-from runner.render.secrets import keep_secret, scrub
+from runner.model import secrets
+from runner.model.secrets import keep_secret, scrub
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,77 @@
+"""Copying a SQLite database that is in use into a file of its own."""
+
+import errno
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from runner.history.sqlite_errors import lacking, refusal
+from runner.history.sqlite_transactions import driver_of
+from runner.model.errors import DatabaseUnusable, reason_of
+from runner.model.links import create_file, open_parent
+
+# What file systems without hard links say.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def copy_file(engine: Engine, target: Path) -> None:
+    """Copy a database, consistently, into a file that does not exist yet.
+
+    Args:
+        engine: That of the database.
+        target: The file, which has its name only when it is complete.
+
+    Raises:
+        HistoryError: If the disk lacks room.
+        DatabaseUnusable: If there is something at *target* already, or it can't be written.
+    """
+    try:
+        with open_parent(os.fspath(target)) as (directory, name):
+            if not os.path.lexists(target):  # a link that leads nowhere exists as well
+                return _copy(engine, target, directory, name)
+    except FileExistsError:  # it was created meanwhile
+        pass
+    except (sqlite3.Error, OSError) as error:
+        reason = reason_of(error)
+        lacks = refusal(error) if isinstance(error, OSError) else lacking(target)
+        raise lacks(f"the backup {target} can't be written: {reason}") from error
+    raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
+
+
+def _copy(engine: Engine, target: Path, directory: int, name: bytes) -> None:
+    unfinished = name + b".partial"
+    with suppress(FileNotFoundError):
+        os.unlink(unfinished, dir_fd=directory)  # left by a copy that was killed
+    own = create_file(directory, unfinished)
+    try:
+        with engine.connect() as connection, closing(sqlite3.connect(f"{target}.partial")) as copy:
+            _check_is_open(own)
+            copy.execute("PRAGMA journal_mode = OFF")  # or there would be a file beside it
+            driver_of(connection).backup(copy)
+        try:  # unlike a rename, this replaces nothing
+            os.link(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.rename(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
+    finally:
+        os.close(own)
+        with suppress(OSError):
+            os.unlink(unfinished, dir_fd=directory)
+
+
+def _check_is_open(descriptor: int) -> None:
+    """Check that SQLite, which opens files by their paths, has opened this one.
+
+    Raises:
+        PermissionError: If another process has replaced it meanwhile.
+    """
+    own, same = os.fstat(descriptor), 0
+    for number in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):
+            same += os.path.samestat(own, os.fstat(number))
+    if same < 2:
+        raise PermissionError(errno.EPERM, "another process has replaced it meanwhile")

@@ -1,0 +1,97 @@
+"""Mount points at and below a root, and what becomes of those that the last saved run had and that are gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runner.scan.filesystems import read_mount_table
+from runner.scan.found import lies_in
+from runner.scan.match import Matcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from runner.scan.found import Found
+    from runner.scan.query import Selecting
+
+_VANISHED = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
+_KIND, _DIRECTORY = 0o170000, 0o040000
+
+
+def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()) -> frozenset[bytes] | None:
+    """List the mount points at and below a root that a scan reads.
+
+    Args:
+        root: Absolute path of the directory.
+        selection: What is looked for.
+        known: Paths relative to the root that are entered first, so that an automounter mounts what it unmounted.
+
+    Returns:
+        Their paths relative to the root, empty for the root itself; None if they can't be told.
+    """
+    for path in known:
+        os.path.exists(os.path.join(root, path, b"."))  # noqa: PTH110  as light as it gets
+    table = read_mount_table()
+    try:
+        device = os.stat(root).st_dev
+    except OSError:  # the scan tells why
+        return None
+    if not table:
+        return None
+    real = os.path.realpath(root)
+    prefix = real.rstrip(b"/") + b"/"
+    mounts = {b"" for _, path, _ in table if path == real}
+    for number, path, _ in table:
+        # "//deleted" ends the path of a mount point that was removed.
+        is_below = path.startswith(prefix) and path != prefix and b"//" not in path
+        if is_below and (number == device or not selection.one_file_system):
+            mounts.add(path.removeprefix(prefix))
+    return frozenset(_select(selection, mounts))
+
+
+def check_mounts(
+    found: Found, root: bytes, selection: Selecting, known: Collection[bytes], before: frozenset[bytes] | None
+) -> None:
+    """Note a problem for each mount of the last saved run that is a plain directory now, and leave out what is in it.
+
+    Args:
+        found: What a scan found; takes the problems, and the mounts to be known by the next run.
+        root: Absolute path of the root.
+        selection: What was looked for; mounts that it excludes are not compared.
+        known: The mounts of the last saved run, relative to the root.
+        before: Those that :func:`list_mounts` found before the scan. One that was unmounted during the scan is in one
+            list only.
+    """
+    after = list_mounts(root, selection, known)
+    if before is None or after is None:
+        found.mounts = tuple(known)
+        return
+    mounted = before & after
+    unknown = {path for path, _, _ in found.problems}
+    vanished, kept = [], set()
+    for path in sorted(_select(selection, set(known) - mounted)):
+        mode: int | None
+        try:
+            mode = os.lstat(os.path.join(root, path)).st_mode
+        except OSError as error:
+            mode = 0 if error.errno in {errno.ENOENT, errno.ENOTDIR} else None
+        if lies_in(path, unknown) or mode is None:
+            kept.add(path)
+        elif mode & _KIND == _DIRECTORY:
+            vanished.append(path)
+            unknown.add(path)
+    found.mounts = tuple(sorted(mounted.union(kept, vanished)))
+    if vanished:
+        found.leave_out(vanished, [(path, errno.ENODEV, _VANISHED) for path in vanished])
+
+
+def _select(selection: Selecting, paths: Collection[bytes]) -> Iterator[bytes]:
+    """Yield the directories that no exclude prunes, neither themselves nor one above them."""
+    excludes = Matcher(selection).excludes
+    for path in paths:
+        names = path.split(b"/") if path else []
+        above = [b"".join(name + b"/" for name in names[:number]) for number in range(len(names))]
+        if not excludes or not any(excludes(*place, True) for place in zip(names, above, strict=True)):  # noqa: FBT003
+            yield path

@@ -1,0 +1,145 @@
+"""Faults of the machine: no space, no inodes, no descriptors, and a file system that became read-only."""
+
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks import fault_system as system
+from tests.benchmarks.fault_checks import Wrong, check, wait_for
+from tests.benchmarks.fault_kinds import Kinds, expect, needs_mounts, rest
+from tests.benchmarks.fault_world import World
+
+KINDS = Kinds()
+
+_QUESTIONS = (("history", "often"), ("jobs",), ("files", "other"), ("trends", "known"), ("changes", "large"), ("next",))
+
+
+@contextmanager
+def _no_space(disk: Path, room: int = 0) -> Iterator[None]:
+    """Leave so many bytes on a disk."""
+    filler = disk / "filler"
+    try:
+        with suppress(OSError), filler.open("wb") as file:  # others may have taken some meanwhile
+            os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(disk).free - room))
+        yield
+    finally:
+        filler.unlink(missing_ok=True)
+
+
+@contextmanager
+def _no_inodes(disk: Path) -> Iterator[None]:
+    """Leave no inodes on a disk."""
+    fillers = disk / "fillers"
+    try:
+        with suppress(OSError):
+            fillers.mkdir()
+            while True:
+                (fillers / str(os.statvfs(disk).f_ffree)).touch(exist_ok=False)
+        yield
+    finally:
+        shutil.rmtree(fillers, ignore_errors=True)
+
+
+@contextmanager
+def _read_only_mount(world: World) -> Iterator[None]:
+    """Mount the history's disk read-only over itself: only files that are open can be written."""
+    system.mount_again(world.kept, world.kept, read_only=True)
+    try:
+        yield
+    finally:
+        system.unmount(world.kept)
+
+
+@contextmanager
+def _limited(pid: int, which: int, soft: int) -> Iterator[None]:
+    """Limit a resource of a process meanwhile."""
+    before = resource.prlimit(pid, which)
+    resource.prlimit(pid, which, (soft, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, which, before)
+
+
+def _endure(shortage: Callable[[World], AbstractContextManager[None]], world: World) -> None:
+    """Run the daemon in a shortage, and ask a question meanwhile."""
+    with shortage(world):
+        rest(world, 1.2, 0.2)
+        if world.random.random() < 0.5:
+            expect(world, (0, 1), *world.random.choice(_QUESTIONS))
+
+
+_SHORTAGES: dict[str, Callable[[World], AbstractContextManager[None]]] = {
+    "disk full": lambda world: _no_space(world.kept, world.random.choice((0, 4_096, 20_000))),
+    "no inodes left": lambda world: _no_inodes(world.kept),
+    "temporary disk full": lambda world: _no_space(world.temporary),
+    "no inodes left for temporary files": lambda world: _no_inodes(world.temporary),
+    "history mounted read-only": _read_only_mount,
+}
+for _name, _shortage in _SHORTAGES.items():
+    KINDS.enter(_name, needs=needs_mounts)(partial(_endure, _shortage))
+
+
+@KINDS.enter("daemon started in a shortage", needs=needs_mounts)
+def _started(world: World) -> None:
+    world.kill_daemon()
+    name, shortage = world.random.choice(list(_SHORTAGES.items()))
+    with shortage(world):
+        check(f"the daemon, {name},", (None, 1), *world.start_daemon())
+        expect(world, (0, 1), "run", "often")
+
+
+@KINDS.enter("disk full in mid-save", needs=needs_mounts)
+def _full_saving(world: World) -> None:
+    world.trees.change("large", 400)
+    with _no_space(world.kept, world.random.randrange(50_000, 400_000)):
+        rest(world, 3, 1.8)
+
+
+@KINDS.enter("file system read-only", needs=needs_mounts)
+def _read_only(world: World) -> None:
+    world.kill_daemon()
+
+    def remounted() -> bool:
+        with suppress(OSError):  # a process that was killed has not gone
+            system.remount(world.kept, read_only=True)
+            return True
+        return False
+
+    wait_for(remounted, "no file is open to be written", 10)
+    before = sorted(world.kept.rglob("*"))
+    try:
+        check("the daemon", (1,), *world.start_daemon(), says="read-only")
+        expect(
+            world,
+            (1,),
+            *world.random.choice((("run", "often"), ("pause", "other"), ("prune", "--keep", "9"))),
+            says="read-only",
+        )
+        for question in world.random.sample(_QUESTIONS, 2):
+            expect(world, (0,), *question)
+    finally:
+        system.remount(world.kept, read_only=False)
+    if sorted(world.kept.rglob("*")) != before:
+        raise Wrong("leftovers", "files beside a read-only database are others than before")
+
+
+@KINDS.enter("files may not grow")
+def _file_size(world: World) -> None:
+    world.trees.change("large", 200)
+    log = world.database.with_name("runner.db-wal")
+    size = log.stat().st_size if log.exists() else 0
+    with _limited(world.pid(), resource.RLIMIT_FSIZE, world.random.randrange(size + 8_000)):
+        rest(world, 2, 0.5)
+
+
+@KINDS.enter("no descriptors left")
+def _descriptors(world: World) -> None:
+    held = max(int(path.name) for path in Path(f"/proc/{world.pid()}/fd").iterdir())
+    with _limited(world.pid(), resource.RLIMIT_NOFILE, max(3, held - world.random.randrange(-6, 4))):
+        rest(world, 2, 0.3)

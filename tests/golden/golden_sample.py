@@ -1,0 +1,77 @@
+"""The sample database: its tables as they were, for each kind of database, and its rows, which are the same for both.
+
+Whatever the schema is today, a database of that of the sample is made from these files by nothing but SQL.
+"""
+
+import base64
+import gzip
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "sample"
+ROWS = FOLDER / "rows.jsonl.gz"
+_INSERT: Callable[[str, str, str], str] = "INSERT INTO {} ({}) VALUES ({})".format
+_FOLLOW: Callable[[str, str], str] = "SELECT setval('{}', max(id)) FROM {}".format
+
+
+def read_rows() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield table and values of each row, those first that others refer to."""
+    with gzip.open(ROWS, "rt", encoding="ascii") as lines:
+        for line in lines:
+            table, row = json.loads(line)
+            yield table, {name: _decode(value) for name, value in row.items()}
+
+
+def write_rows(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Write the rows, such that the same rows make the same file."""
+    lines = (json.dumps([table, {name: _encode(value) for name, value in row.items()}]) for table, row in rows)
+    text = "".join(f"{line}\n" for line in lines)
+    ROWS.write_bytes(gzip.compress(text.encode("ascii"), 9, mtime=0))
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, datetime):
+        return {"at": value.astimezone(UTC).isoformat()}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return base64.b64decode(value["base64"]) if "base64" in value else datetime.fromisoformat(value["at"])
+    return value
+
+
+def _sqlite_value(value: Any) -> Any:
+    return f"{value.replace(tzinfo=None):%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
+
+
+def make_sqlite(path: Path) -> None:
+    """Make the sample database in a file."""
+    path.touch(mode=0o600)  # as runner creates it
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript((FOLDER / "schema-sqlite.sql").read_text("utf-8"))
+        for table, row in read_rows():
+            values = [_sqlite_value(value) for value in row.values()]
+            connection.execute(_INSERT(table, ", ".join(row), ", ".join("?" * len(row))), values)
+
+
+def make_postgresql(**where: Any) -> None:
+    """Make the sample database in an empty one of a server; *where* as psycopg's connect takes it."""
+    import psycopg
+
+    with psycopg.connect(**where) as connection:
+        connection.execute((FOLDER / "schema-postgresql.sql").read_bytes())
+        for table, row in read_rows():
+            insert = _INSERT(f"public.{table}", ", ".join(row), ", ".join(["%s"] * len(row)))
+            connection.execute(insert.encode(), list(row.values()))
+        sequences = "SELECT c.oid::regclass, d.refobjid::regclass FROM pg_class c JOIN pg_depend d ON d.objid = c.oid "
+        owned = "WHERE c.relkind = 'S' AND d.deptype = 'a'"
+        for sequence, table in connection.execute(f"{sequences}{owned}".encode()).fetchall():
+            connection.execute(_FOLLOW(sequence, table).encode())

@@ -1,0 +1,178 @@
+"""What a trial process leaves in the file system and in shared memory, and which processes survive their runner."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from trial_tasks import Remote, wait_until
+
+from runner.measure.leftovers import remove_leftovers, trial_directory
+from runner.measure.trials import Outcome, carry_out
+from runner.model.runs import Status
+
+SHM = Path("/dev/shm")  # noqa: S108
+FOLLOW = (
+    f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
+    "from trial_tasks import Remote\n"
+    "from runner.measure.trials import carry_out\n"
+    "sys.stdin.readline()\n"
+    "carry_out(Remote('wait_for_ever', sys.argv[1], sys.argv[2]))"
+)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a short directory that is this process's directory for temporary files."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as directory:
+        monkeypatch.setenv("TMPDIR", directory)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(directory)
+
+
+def semaphores(folder: Path) -> set[str]:
+    """Return the semaphores of a trial that are left."""
+    return set((folder / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
+
+
+def start(folder: Path, start_method: str) -> subprocess.Popen[bytes]:
+    """Start a process that follows a trial as soon as it is sent a line."""
+    return subprocess.Popen([sys.executable, "-c", FOLLOW, folder, start_method], stdin=subprocess.PIPE)
+
+
+def begin(parent: subprocess.Popen[bytes]) -> None:
+    assert parent.stdin is not None
+    parent.stdin.write(b"\n")
+    parent.stdin.flush()
+
+
+def first_child(parent: subprocess.Popen[bytes]) -> int:
+    """Return the process that follows as soon as the kernel knows it, mostly before it is another program."""
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    while not (found := children.read_text().split()):
+        pass
+    return int(found[0])
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("ended_by", ["time limit", "cancel", "SIGKILL", "success", "defect"])
+def test_an_ended_trial_leaves_nothing(tmp_path: Path, temporary: Path, start_method: str, ended_by: str) -> None:
+    def end() -> Status | None:
+        if (tmp_path / "trial").exists():
+            assert os.listdir(temporary)
+            if ended_by == "SIGKILL":
+                os.kill(int((tmp_path / "trial").read_text()), signal.SIGKILL)
+            return ended_as.get(ended_by)
+        return None
+
+    ended_as = {"time limit": Status.TIMED_OUT, "cancel": Status.CANCELLED}
+    forever = ended_by in {*ended_as, "SIGKILL"}
+    quick = Remote("burn_in_workers", 0.0, start_method) if ended_by == "success" else Remote("raise_unforeseen")
+    task = Remote("wait_for_ever", str(tmp_path), start_method) if forever else quick
+    carry_out(task, timeout_s=60, stop=end)
+    assert [] == os.listdir(temporary)
+    assert not forever or set() == semaphores(tmp_path)
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_the_next_start_removes_what_a_killed_runner_left(tmp_path: Path, temporary: Path, start_method: str) -> None:
+    with start(tmp_path, start_method) as parent:
+        begin(parent)
+        wait_until((tmp_path / "trial").exists, 10)
+        remove_leftovers()
+        named = semaphores(tmp_path)  # a living runner's are not touched
+        [directory] = os.listdir(temporary)
+        assert 6 == len(named)
+        # If this fails, multiprocessing gives its semaphores names of its own choice again.
+        assert all(name.startswith(f"sem.{directory}-") for name in named)
+        parent.kill()
+    trial = int((tmp_path / "trial").read_text())
+    wait_until(lambda: is_gone(trial), 2)
+    assert [directory] == os.listdir(temporary)
+    remove_leftovers()
+    assert [] == os.listdir(temporary)
+    assert set() == semaphores(tmp_path)
+
+
+def test_names_that_resemble_leftovers_are_kept(temporary: Path) -> None:
+    with trial_directory() as mine:
+        dead = Path(mine).name.split("-")
+        dead[1] = "4194305"  # no process has this number
+        name = "-".join(dead)
+        (temporary / "target").mkdir()
+        (temporary / "target" / "file").touch()
+        (temporary / name).symlink_to(temporary / "target")
+        (temporary / f"{name}-file").touch()
+        (temporary / "runner-notes").mkdir()
+        kept = set(os.listdir(temporary))
+        if os.geteuid() == 0:
+            others = temporary / f"{name}x"
+            others.mkdir()
+            os.chown(others, 12345, 12345)
+            kept.add(others.name)
+        (temporary / f"{name}y").mkdir()
+        remove_leftovers()
+        assert kept == set(os.listdir(temporary))
+        assert (temporary / "target" / "file").exists()
+
+
+def test_leftovers_of_an_earlier_boot_are_removed(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trial_directory() as mine:
+        parts = Path(mine).name.split("-")
+        parts[3] = "0" * 8 if parts[3] != "0" * 8 else "1" * 8
+        before = temporary / "-".join(parts)
+        before.mkdir()
+        remove_leftovers()
+        assert before.exists()  # as of another container, which may be running
+        monkeypatch.setattr(psutil, "boot_time", lambda: time.time() + 1)
+        remove_leftovers()
+        assert [Path(mine).name] == os.listdir(temporary)
+
+
+@pytest.mark.parametrize("length", [50, 90, 200])
+def test_a_fork_server_starts_with_a_long_tmpdir(temporary: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    long = temporary / ("d" * (length - len(str(temporary)) - 1))
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    outcome: Outcome = carry_out(Remote("burn_in_workers", 0.0, "forkserver"))
+    assert (Status.SUCCEEDED, None) == (outcome.status, outcome.message)
+    assert [] == os.listdir(long)
+
+
+def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, temporary: Path) -> None:
+    with start(tmp_path, "fork") as parent:
+        begin(parent)
+        trial = first_child(parent)
+        process = Path(f"/proc/{trial}")
+        while b"import main" not in (command := (process / "cmdline").read_bytes()):
+            pass
+        os.kill(trial, signal.SIGSTOP)
+        lifeline = process / "fdinfo" / command.split(b"\0")[-2].decode()
+        wait_until(lambda: int(lifeline.read_text().split()[3], 8) & os.O_ASYNC)
+        parent.kill()
+        wait_until(lambda: is_gone(trial), 10)
+    remove_leftovers()
+    assert [] == os.listdir(temporary)
+
+
+def test_the_next_start_ends_a_trial_stopped_before_it_began(tmp_path: Path, temporary: Path) -> None:
+    with start(tmp_path, "fork") as parent:
+        begin(parent)
+        trial = first_child(parent)
+        os.kill(trial, signal.SIGSTOP)
+        time.sleep(0.05)
+        parent.kill()
+    remove_leftovers()
+    assert is_gone(trial)
+    assert [] == os.listdir(temporary)
