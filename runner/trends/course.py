@@ -56,7 +56,7 @@ class LongCourse:
             recent = replace(recent, index=recent.index + self._first)
         if self._whole is None or since >= self._first:
             return recent
-        group = max(0, min(place for place in range(len(self._starts)) if self._ends(place) > since))
+        group = next(place for place in range(len(self._starts)) if self._end(place) > since)
         whole = self._whole.rise(group)
         if whole is not None:
             whole = replace(whole, index=self._starts[whole.index])
@@ -64,8 +64,8 @@ class LongCourse:
             return recent or whole
         return _join(whole, recent)
 
-    def _ends(self, place: int) -> int:
-        return self._starts[place] + self.resolution
+    def _end(self, place: int) -> int:
+        return self._starts[place + 1] if place + 1 < len(self._starts) else self._first + MOST_POINTS
 
 
 def _join(whole: Rise, recent: Rise) -> Rise:

@@ -18,12 +18,16 @@ from runner.trends.waves import Peak, best_wave
 SHORTEST = 3
 SHORTEST_SLOPE = 12
 
-NEEDED = 10.5
+NEEDED = 10.0
 NEEDED_PER_MEMORY = 1.8
 NEEDED_WHEN_SHORT = 50.0
 NEEDED_BEND = 11.0
 # Beside others, each shape has many more places to choose from.
 NEEDED_AMONG_MANY = 14.0
+# Noise that is not normal easily gains more where its values count instead of their ranks.
+NEEDED_UNRANKED = 30.0
+# Where noise is not equally loud everywhere, how loud it is has been estimated as well.
+NEEDED_UNEVEN = 8.0
 NEEDED_WAVE = 18.0
 
 # Noise of less memory than this hides nothing.
@@ -101,9 +105,12 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> Explanation:
         scales: How much the runs around each scatter, in any unit; shape (n,).
     """
     search = _Search(values, scales)
-    plain = search.steps_amid_scatter()
+    plain = search.steps_amid_scatter(NEEDED_AMONG_MANY)
+    if plain is search.nothing:  # the ranks of a few runs hardly tell how far apart two levels lie
+        plain = search.steps_amid_scatter(NEEDED_UNRANKED, ranked=False)
     survey = search.survey(plain)
-    if survey.noise.memory < MEMORABLE and survey.best(_KINDS).surplus < 0 and not search.may_be_cycles(plain):
+    even = min(scales) == max(scales)
+    if even and survey.noise.memory < MEMORABLE and survey.best(_KINDS).surplus < 0 and not search.may_be_cycles(plain):
         return plain
     found = [plain, search.one_by_one(_KINDS)]
     # What is there may only show once what hides it is known: a step amid a cycle, the steps of a staircase.
@@ -115,7 +122,7 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> Explanation:
         found.append(search.one_by_one((Shift, Wave)))
     # What half a cycle explains as well as a step is no step, even where it is no plain cycle either.
     best = max(found, key=lambda one: search.judge(one, as_plain=True))
-    return best if search.judge(best) > 0 else search.nothing
+    return best if search.judge(best) > (0.0 if even else NEEDED_UNEVEN) else search.nothing
 
 
 class _Search:
@@ -128,20 +135,20 @@ class _Search:
         self._surveys: dict[tuple[Shape, ...], Survey] = {}
         self.nothing = Explanation(shapes=(LEVEL,), gains={}, noise=SCATTER, surplus=0.0)
 
-    def steps_amid_scatter(self) -> Explanation:
+    def steps_amid_scatter(self, needed: float, *, ranked: bool = True) -> Explanation:
         """Accept steps as if nothing wandered; keep them if they explain more than noise that does."""
         found = self.nothing
         while len(found.shapes) < min(_MOST, len(self._values) / RUNS_PER_SHAPE):
-            survey = self._look(found.shapes, SCATTER, (SCATTER,))
+            survey = self._look(found.shapes, SCATTER, (SCATTER,), ranked=ranked)
             more = survey.step()
-            if more.gain < NEEDED_AMONG_MANY:
+            if more.gain < needed:
                 more = survey.interlude()
-            if more.gain < NEEDED_AMONG_MANY * len(more.shapes):
+            if more.gain < needed * len(more.shapes):
                 break
             found = found.extend(more)
         if found is self.nothing:
             return found
-        found = self._confirm(found, (SCATTER,), NEEDED_AMONG_MANY)
+        found = self._confirm(found, (SCATTER,), needed, ranked=ranked)
         found = replace(found, noise=self._likeliest(found.shapes)[1])
         return found if self.judge(found) > 0 else self.nothing
 
@@ -150,7 +157,7 @@ class _Search:
 
         Args:
             found: The shapes.
-            as_plain: Whether a cycle needs only half of what a step does, as where one is held against the other.
+            as_plain: Whether a cycle needs less than a step does, as where one is held against the other.
         """
         n = len(self._values)
         reached, noise = self._likeliest(found.shapes)
@@ -158,7 +165,7 @@ class _Search:
         changes = kinds[Shift] + kinds[Bend]
         alone = needed_for_step(noise, n) if kinds[Shift] else needed_for_bend(noise, n)
         needed = alone if len(found.shapes) == 2 else changes * max(alone, NEEDED_AMONG_MANY)
-        needed += kinds[Wave] / 2 * (needed_for_step(noise, n) / 2 if as_plain else needed_for_wave(n))
+        needed += kinds[Wave] / 2 * (0.7 * needed_for_step(noise, n) if as_plain else needed_for_wave(n))
         return reached - self._likeliest((LEVEL,))[0] - needed
 
     def survey(self, so_far: Explanation) -> "Survey":
@@ -167,9 +174,12 @@ class _Search:
             self._surveys[so_far.shapes] = self._look(so_far.shapes, so_far.noise)
         return self._surveys[so_far.shapes]
 
-    def _look(self, shapes: tuple[Shape, ...], noise: Noise, noises: tuple[Noise, ...] = ()) -> "Survey":
+    def _look(
+        self, shapes: tuple[Shape, ...], noise: Noise, noises: tuple[Noise, ...] = (), *, ranked: bool = True
+    ) -> "Survey":
         left = fit(self._values, self.designs.get(noise, shapes)).left_over(self._values)
-        return Survey(score(list(map(truediv, left, self._scales))), self.designs, shapes, noise, noises)
+        even = list(map(truediv, left, self._scales))
+        return Survey(score(even) if ranked else even, self.designs, shapes, noise, noises)
 
     def may_be_cycles(self, plain: Explanation) -> bool:
         """Tell whether a cycle beside the first few of many steps might explain as much as all of them."""
@@ -202,13 +212,15 @@ class _Search:
             now = later
         return self._confirm(best, near(best.noise)) if len(best.shapes) > 2 else best
 
-    def _confirm(self, found: Explanation, noises: tuple[Noise, ...], least: float = 0.0) -> Explanation:
+    def _confirm(
+        self, found: Explanation, noises: tuple[Noise, ...], least: float = 0.0, *, ranked: bool = True
+    ) -> Explanation:
         """Place each step and bend anew beside all the others, and drop those that do not gain enough."""
         for shape in found.shapes[1:]:
             if isinstance(shape, Wave):
                 continue
             others = tuple(other for other in found.shapes if other != shape)
-            survey = self._look(others, found.noise, noises)
+            survey = self._look(others, found.noise, noises, ranked=ranked)
             again = survey.step() if isinstance(shape, Shift) else survey.bend()
             gains = {index: gain for index, gain in found.gains.items() if Shift(index) in others}
             rest = replace(found, shapes=others, gains=gains)

@@ -40,8 +40,8 @@ class Noise:
         return ((1 - self.theta) / (1 - self.phi) / self.start) ** 2
 
 
-# A grid fine enough that the likelihood between two neighbours is hardly higher: by how much is left in the next run, and
-# by how much of it is scatter. Where theta comes close to phi, only slow backgrounds differ from scatter alone.
+# A grid fine enough that the likelihood between two neighbours is hardly higher: by how much is left in the next run,
+# and by how much of it is scatter. Where theta comes close to phi, only slow backgrounds differ from scatter alone.
 _SHARES = {0.3: 3, 0.5: 3, 0.65: 3, 0.8: 4, 0.9: 4, 0.95: 4}
 _GRID = {
     (row, column): Noise(phi=phi, theta=phi * share)

@@ -10,8 +10,8 @@ from statistics import median
 
 from runner.model.timings import Timing
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, further_runs, judge, ratio_interval
-from runner.trends.drift import daily_slope
 from runner.trends.course import LongCourse, Rising, Step
+from runner.trends.drift import daily_slope
 
 _DAY_S = 86_400.0
 # Steps of two metrics that lie so many runs from each other at most are one event.

@@ -192,8 +192,9 @@ def test_the_gain_of_every_step_and_bend_is_what_fitting_it_gains(noise: Noise) 
     for gains, kind in zip(before.gains(), (Shift, Bend), strict=True):
         for start in range(1, 29):
             expected = 0.0
-            if kind(start) not in shapes:
-                expected = before.squares - explained(values, (*shapes, kind(start)), noise).squares
+            one_more = Shift(start) if kind is Shift else Bend(start)
+            if one_more not in shapes:
+                expected = before.squares - explained(values, (*shapes, one_more), noise).squares
             assert pytest.approx(expected, rel=1e-6, abs=1e-9) == gains[30 - start - 1]
 
 
@@ -249,7 +250,7 @@ def test_scores_are_those_of_normal_noise_and_equal_values_share_theirs() -> Non
 
 def levels(runs: int, count: int, rise: float) -> Series:
     """Make a staircase of so many equal levels, each higher than the last by a share."""
-    return math.log1p(rise) * (np.arange(runs) * count // runs)
+    return np.asarray(math.log1p(rise) * (np.arange(runs) * count // runs))
 
 
 GRADUAL: dict[str, tuple[Series, float, float, Rising | None]] = {
@@ -259,8 +260,8 @@ GRADUAL: dict[str, tuple[Series, float, float, Rising | None]] = {
     "20 % a month": (math.log(1.2) * np.arange(720) / 720, 0.05, 1.2, Rising.DRIFT),
     "20 % a month for a quarter": (math.log(1.2) * np.arange(2160) / 720, 0.05, 1.2**3, Rising.DRIFT),
     "a drift that ended": (0.4 * np.minimum(np.arange(600) / 450, 1), 0.03, math.exp(0.4), None),
-    "one step": (0.3 * (np.arange(400) >= 150), 0.05, math.exp(0.3), Rising.STEP),
-    "one step, six runs ago": (0.3 * (np.arange(3000) >= 2994), 0.04, math.exp(0.3), Rising.STEP),
+    "one step": (np.where(np.arange(400) >= 150, 0.3, 0.0), 0.05, math.exp(0.3), Rising.STEP),
+    "one step, six runs ago": (np.where(np.arange(3000) >= 2994, 0.3, 0.0), 0.04, math.exp(0.3), Rising.STEP),
 }
 
 
