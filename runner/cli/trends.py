@@ -55,7 +55,15 @@ def trends(
     from runner.render.console import make_console
     from runner.render.trends import trends_record, trends_view
     from runner.runs.asking import parse_span
-    from runner.trends.report import Metric, compare, find_creeps, find_events, newest_series, since_last_step
+    from runner.trends.report import (
+        Metric,
+        compare,
+        find_creeps,
+        find_events,
+        find_regressions,
+        newest_series,
+        since_last_step,
+    )
 
     followed = _metric(metric)
     start, end = parse_span(since, until, datetime.now(UTC))
@@ -75,6 +83,7 @@ def trends(
         counts,
         compare(since_last_step(series, lasting)),
         events,
+        find_regressions(series, over=0.0, metric=followed),
         find_creeps(series, events, followed),
         followed,
     )
@@ -125,7 +134,7 @@ def regressions(
     from runner.history.jobs import get_job, list_jobs
     from runner.history.timings import acknowledge as accept
     from runner.history.timings import list_acknowledged, list_timings
-    from runner.render.trends import REGRESSION_KEYS, regression_record, regressions_table
+    from runner.render.trends import REGRESSION_KEYS, regressions_table, rise_record
     from runner.runs.asking import parse_span
     from runner.trends.report import find_regressions, newest_series
 
@@ -155,7 +164,7 @@ def regressions(
     if fmt == "table":
         write_table(regressions_table(found))
     else:
-        records = (regression_record(name, one) for name, slower in found.items() for one in slower)
+        records = ({"job": name, **rise_record(one)} for name, slower in found.items() for one in slower)
         write_records(records, fmt, columns=REGRESSION_KEYS)
     if found and acknowledge:
         typer.echo("acknowledged; what is slower still will be found again", err=True)

@@ -13,9 +13,10 @@ from runner.render.grid import Cell, Column, Grid
 from runner.render.records import Record
 from runner.render.tables import MINUS, NOTHING, clock
 from runner.trends.compare import Interval, Verdict
+from runner.trends.course import Rising
 from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression, by_strategy
 
-REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise")
+REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
 
 _VERDICTS = {
     Verdict.FASTER: "faster",
@@ -47,6 +48,7 @@ def trends_record(
     counts: Sequence[Counts],
     comparisons: Sequence[Comparison],
     events: Sequence[Event],
+    rises: Sequence[Regression],
     creeps: Sequence[Creep],
     metric: Metric,
 ) -> Record:
@@ -86,6 +88,7 @@ def trends_record(
             }
             for event in events
         ],
+        "rises": [rise_record(one) for one in rises],
         "drift": [
             {
                 "strategy": creep.strategy,
@@ -128,6 +131,7 @@ def trends_view(
     counts: Sequence[Counts],
     comparisons: Sequence[Comparison],
     events: Sequence[Event],
+    rises: Sequence[Regression],
     creeps: Sequence[Creep],
     metric: Metric,
     width: int,
@@ -140,6 +144,7 @@ def trends_view(
         parts += [Text(_comparison_sentence(one)) for one in comparisons]
         parts += [Text(""), _comparison_table(comparisons), Text("")]
     parts += [Text(sentence) for sentence in _event_sentences(events, metric)]
+    parts += [Text(_rise_sentence(one)) for one in rises]
     parts.append(_time_plot(timings, events, metric, width))
     if ratio := _ratio_plot(timings, comparisons, width):
         parts += [Text(""), Text("pool by sequential, run by run; below the line the pool was faster"), ratio]
@@ -196,6 +201,21 @@ def _event_sentences(events: Sequence[Event], metric: Metric) -> list[str]:
             f"{event.strategy}, {_NAMES[metric]}: {change:+.0%} since run {event.run} (95 % interval {interval}){why}"
         )
     return sentences
+
+
+def _rise_sentence(rise: Regression) -> str:
+    low, high = rise.ratio.low - 1, rise.ratio.high - 1
+    since = (
+        "since run"
+        if rise.shape is Rising.STEP
+        else "the drift began with run"
+        if rise.shape is Rising.DRIFT
+        else "the last with run"
+    )
+    return (
+        f"{rise.strategy}, {_NAMES[rise.metric]}: {rise.rise:+.0%} above its lowest level "
+        f"(95 % interval {low:+.0%} to {high:+.0%}), by {rise.shape.value}, {since} {rise.since_run}"
+    )
 
 
 def _creep_sentence(creep: Creep) -> str:
@@ -330,16 +350,17 @@ def _shown(value: float, metric: Metric) -> str:
     return format_bytes(round(value)) if metric is Metric.MEMORY else format_seconds(value)
 
 
-def regression_record(job: str, regression: Regression) -> Record:
-    """Give one regression; levels are in the metric's unit, ``rise`` is 0.2 for 20 % more."""
+def rise_record(rise: Regression) -> Record:
+    """Give how far the latest level lies above the lowest; levels are in the metric's unit, 0.2 is 20 % more."""
     return {
-        "job": job,
-        "strategy": regression.strategy,
-        "metric": regression.metric.value,
-        "since_run": regression.since_run,
-        "best": regression.best,
-        "latest": regression.latest,
-        "rise": regression.rise,
+        "strategy": rise.strategy,
+        "metric": rise.metric.value,
+        "since_run": rise.since_run,
+        "best": rise.best,
+        "latest": rise.latest,
+        "rise": rise.rise,
+        "interval": [rise.ratio.low - 1, rise.ratio.high - 1],
+        "shape": rise.shape.value,
     }
 
 
@@ -356,6 +377,7 @@ def regressions_table(found: Mapping[str, Sequence[Regression]]) -> RenderableTy
         "latest": Column(
             header="latest", cells=[Cell(_shown(each.latest, each.metric)) for _, each in rows], right=True
         ),
+        "shape": Column(header="shape", cells=[Cell(each.shape.value) for _, each in rows]),
         "since": Column(header="since run", cells=[Cell(str(each.since_run)) for _, each in rows], right=True),
     }
     return Grid(columns=columns, layouts=[[*columns], ["job", "strategy", "rise", "since"]])

@@ -2,12 +2,9 @@
 
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
-from statistics import median
 from typing import Any
 
 from runner.history.contents import list_changes, list_problems
@@ -27,21 +24,17 @@ from runner.model.errors import HistoryError
 from runner.model.jobs import Event, Job, Notify
 from runner.model.notifications import Notification
 from runner.model.runs import Change, Difference, Problem, Run, Status
-from runner.model.timings import Timing
 from runner.runs.retrying import is_settled
 from runner.runs.telling import Told, tell_command
-from runner.trends.report import Metric, by_strategy, find_regressions, logs, newest_series
+from runner.trends.report import Metric, find_regressions, newest_series
 
 _log = logging.getLogger(__name__)
 
 # As `runner regressions` has it by default.
 _SLOWER_BY = 0.2
 _METRIC = Metric.PER_ENTRY
-# The search for steps takes 0.05 s for each strategy at so many runs, and more than twice as long for twice as many.
-_LAST_RUNS = 100
-# It is spared where the last runs, as many as the shortest level has, are not even half as much slower.
-_FEW = 3
-_WORTH_IT = math.log1p(_SLOWER_BY / 2)
+# A year of hourly runs; `runner regressions` looks at all.
+_LAST_RUNS = 10_000
 # More attempts than a firing can have.
 _MOST_ATTEMPTS = 200
 
@@ -101,15 +94,7 @@ def _got_slower(database: Reader, run: Run, notify: Notify) -> bool:
     told = find_told(database, run.job_id, notify, series[0].run) or 0
     # What was told is known, as if it had been acknowledged.
     known = {timing.strategy: max(told, accepted.get(timing.strategy, 0)) for timing in series}
-    suspects = [own for strategy, own in by_strategy(series).items() if _may_be_slower(own, known[strategy])]
-    return bool(find_regressions(list(chain(*suspects)), over=_SLOWER_BY, metric=_METRIC, accepted=known))
-
-
-def _may_be_slower(timings: Sequence[Timing], known: int) -> bool:
-    """Whether the last runs of a strategy were slower than any few before them, since the run whose level is known."""
-    values = logs([timing for timing in timings if timing.run >= known], _METRIC)
-    middles = [median(values[start : start + _FEW]) for start in range(len(values) % _FEW, len(values), _FEW)]
-    return len(middles) > 1 and middles[-1] - min(middles[:-1]) > _WORTH_IT
+    return bool(find_regressions(series, over=_SLOWER_BY, metric=_METRIC, accepted=known))
 
 
 @dataclass(frozen=True, slots=True)

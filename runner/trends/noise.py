@@ -1,4 +1,4 @@
-"""How timings scatter around their level: noise that wanders, its likelihood, and what a step would explain of it.
+"""How timings scatter around their level: noise that wanders, and its likelihood.
 
 The noise of a series is a background that forgets itself by a constant factor from run to run, seen through a scatter
 that is new in every run. Between the two extremes, scatter alone and background alone, lie the timers of real machines.
@@ -9,8 +9,9 @@ scatter alone, theta = 0 background alone.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from operator import add, mul
+from functools import cache, lru_cache
+from itertools import accumulate, repeat
+from operator import add, mul, sub
 
 # Timings that agree to a millionth are equal for every purpose; it also keeps the logarithm of a perfect fit finite.
 FINEST = 1e-6
@@ -39,78 +40,54 @@ class Noise:
         return ((1 - self.theta) / (1 - self.phi) / self.start) ** 2
 
 
-# A grid fine enough that the likelihood between two neighbours is hardly higher. Where theta comes close to phi, only
-# slow backgrounds differ from scatter alone.
-MODELS = (
-    Noise(phi=0, theta=0),
-    *(Noise(phi=phi, theta=phi * share) for phi in (0.3, 0.5, 0.65, 0.8, 0.9, 0.96, 0.99) for share in (0, 0.4, 0.7)),
-    *(Noise(phi=phi, theta=phi * 0.9) for phi in (0.8, 0.9, 0.96, 0.99)),
-    Noise(phi=0.99, theta=0.96),
-)
+# A grid fine enough that the likelihood between two neighbours is hardly higher: by how much is left in the next run,
+# and by how much of it is scatter. Where theta comes close to phi, only slow backgrounds differ from scatter alone.
+_SHARES = {0.3: 3, 0.5: 3, 0.65: 3, 0.8: 4, 0.9: 4, 0.95: 4}
+_GRID = {
+    (row, column): Noise(phi=phi, theta=phi * share)
+    for row, phi in enumerate(_SHARES)
+    for column, share in enumerate((0, 0.4, 0.7, 0.9)[: _SHARES[phi]])
+}
+SCATTER = Noise(phi=0, theta=0)
+MODELS = (SCATTER, *_GRID.values())
+# Every second one of them; the best is then looked for among the neighbours of the best of these.
+COARSE = (SCATTER, *(noise for (row, column), noise in _GRID.items() if row % 2 and column % 2 == 0))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fit:
-    """A series explained by known shapes (a constant, steps, waves) and one kind of noise.
+@cache
+def near(noise: Noise) -> tuple[Noise, ...]:
+    """Give the noise itself and its neighbours on the grid; scatter alone neighbours what forgets soonest."""
+    if noise == SCATTER:
+        return (noise, *(each for (row, column), each in _GRID.items() if row == 0 or _SHARES[each.phi] == column + 1))
+    at = next(place for place, each in _GRID.items() if each == noise)
+    close = [each for (row, column), each in _GRID.items() if max(abs(row - at[0]), abs(column - at[1])) <= 1]
+    return (*close, SCATTER) if at[0] == 0 or _SHARES[noise.phi] == at[1] + 1 else tuple(close)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What noise of one kind makes of a step and of a bend, both whitened; each of shape (n,).
 
     Attributes:
-        noise: The kind of noise.
-        residuals: What the shapes leave over, whitened: the innovations; shape (n,).
-        basis: The whitened shapes, made orthogonal and of length one; each of shape (n,).
-        likelihood: Twice the logarithm of the likelihood, up to a constant of n alone.
+        step: A step from its first run on.
+        bend: The same for a bend, whose first run lies one unit above the line.
+        step_squares: Sums of squares of the first 1, 2, … n of ``step``.
+        bend_squares: Sums of squares of the first 1, 2, … n of ``bend``.
     """
 
-    noise: Noise
-    residuals: list[float]
-    basis: list[list[float]]
-    likelihood: float
+    step: list[float]
+    bend: list[float]
+    step_squares: list[float]
+    bend_squares: list[float]
 
 
-def fit(values: Sequence[float], shapes: Iterable[Sequence[float]], noise: Noise) -> Fit:
-    """Explain *values* by *shapes* under one kind of noise, by generalised least squares.
-
-    Args:
-        values: Numbers in run order; shape (n,), n >= 2.
-        shapes: Each of shape (n,), none a sum of the others.
-        noise: The kind of noise, whose size is estimated.
-
-    Source:
-        Hamilton, Time Series Analysis (1994), sections 5.6 and 8.3.
-    """
-    basis: list[list[float]] = []
-    for shape in shapes:
-        left = _without(whiten(shape, noise), basis)
-        length = math.sqrt(dot(left, left))
-        basis.append([value / length for value in left])
-    residuals = _without(whiten(values, noise), basis)
-    return Fit(
-        noise=noise,
-        residuals=residuals,
-        basis=basis,
-        likelihood=likelihood(dot(residuals, residuals), len(values), noise),
-    )
-
-
-def effect(
-    values: Sequence[float], shapes: Iterable[Sequence[float]], shape: Sequence[float], noise: Noise
-) -> tuple[float, float]:
-    """Estimate how much of *shape* is in *values* beside *shapes*.
-
-    Args:
-        values: Numbers in run order; shape (n,).
-        shapes: What else explains them, each of shape (n,); together with *shape* fewer than n.
-        shape: What is measured; shape (n,).
-        noise: The kind of noise, whose size is estimated.
-
-    Returns:
-        The factor of *shape* and its standard error, in the unit of *values*.
-    """
-    beside = fit(values, shapes, noise)
-    left = _without(whiten(shape, noise), beside.basis)
-    length = dot(left, left)
-    factor = dot(beside.residuals, left) / length
-    squares = dot(beside.residuals, beside.residuals) - factor**2 * length
-    return factor, math.sqrt(max(0.0, squares) / (len(values) - len(beside.basis) - 1) / length)
+@lru_cache(maxsize=256)
+def respond(noise: Noise, n: int) -> Response:
+    """Give what noise of this kind makes of a step and of a bend that n runs feel."""
+    lasting = (1 - noise.phi) / (1 - noise.theta)
+    step = [lasting + (1 - lasting) * noise.theta**k for k in range(n)]
+    bend = list(accumulate(step))
+    return Response(step, bend, list(accumulate(map(mul, step, step))), list(accumulate(map(mul, bend, bend))))
 
 
 def likelihood(squares: float, n: int, noise: Noise) -> float:
@@ -123,32 +100,24 @@ def whiten(values: Sequence[float], noise: Noise) -> list[float]:
     phi, theta = noise.phi, noise.theta
     if phi == 0:
         return list(values)
-    fresh = [value - phi * before for before, value in pairwise(values)]
-    innovations = list(accumulate(fresh, lambda e, value: value + theta * e, initial=values[0]))
+    innovations = list(values[:1]) + list(map(sub, values[1:], map(mul, repeat(phi), values)))
+    if theta:
+        innovations = list(accumulate(innovations, lambda e, value: value + theta * e))
     innovations[0] /= noise.start
     return innovations
 
 
-def step_gains(found: Fit) -> list[float]:
-    """Tell by how much a step would shrink the sum of squared innovations, for each place it could begin.
-
-    A step beginning m runs before the end is whitened to the last m places of one and the same response, so that all
-    places are tried in one pass from the end to the start.
-
-    Returns:
-        The gains for steps beginning 1, 2, … n runs before the end; zero where the shapes already hold that step.
-    """
-    noise, n = found.noise, len(found.residuals)
+def step_products(values: Sequence[float], noise: Noise) -> list[float]:
+    """Multiply *values* with the whitened step that begins 1, 2, … n places before their end."""
     lasting = (1 - noise.phi) / (1 - noise.theta)
-    response = [lasting + (1 - lasting) * noise.theta**k for k in range(n)]
-    squares = list(accumulate(map(mul, response, response)))
-    left = list(squares)
-    for shape in found.basis:
-        left = [rest - product * product for rest, product in zip(left, _step_products(shape, noise), strict=True)]
-    return [
-        product * product / rest if rest > 1e-6 * whole else 0.0
-        for product, rest, whole in zip(_step_products(found.residuals, noise), left, squares, strict=True)
-    ]
+    kept = list(accumulate(reversed(values)))
+    if noise.phi == 0:
+        return kept
+    theta = noise.theta
+    fading: Iterable[float] = reversed(values)
+    if theta:
+        fading = accumulate(fading, lambda total, value: value + theta * total)
+    return list(map(add, map(mul, repeat(lasting), kept), map(mul, repeat(1 - lasting), fading)))
 
 
 def dot(left: Iterable[float], right: Iterable[float]) -> float:
@@ -157,22 +126,8 @@ def dot(left: Iterable[float], right: Iterable[float]) -> float:
     return total
 
 
-def _step_products(values: Sequence[float], noise: Noise) -> list[float]:
-    """Multiply *values* with the whitened step that begins 1, 2, … n places before their end."""
-    lasting = (1 - noise.phi) / (1 - noise.theta)
-    if noise.phi == 0:
-        return list(accumulate(reversed(values)))
-    theta = noise.theta
-    kept = accumulate(reversed(values))
-    if theta == 0:
-        fading: Iterable[float] = reversed(values)
-    else:
-        fading = accumulate(reversed(values), lambda total, value: value + theta * total)
-    return [lasting * whole + (1 - lasting) * part for whole, part in zip(kept, fading, strict=True)]
-
-
-def _without(values: list[float], basis: Iterable[Sequence[float]]) -> list[float]:
-    for shape in basis:
-        share = -dot(values, shape)
-        values = list(map(add, values, [share * part for part in shape]))
+def without(values: list[float], basis: Iterable[Sequence[float]]) -> list[float]:
+    """Take from *values* what each of the orthonormal vectors explains."""
+    for vector in basis:
+        values = list(map(add, values, map(mul, repeat(-dot(values, vector)), vector)))
     return values

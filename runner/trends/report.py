@@ -3,21 +3,19 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations, pairwise
+from itertools import combinations
 from statistics import median
 
 from runner.model.timings import Timing
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, further_runs, judge, ratio_interval
+from runner.trends.course import LongCourse, Rising, Step
 from runner.trends.drift import daily_slope
-from runner.trends.steps import Step, find_steps
 
 _DAY_S = 86_400.0
 # Steps of two metrics that lie so many runs from each other at most are one event.
 _TOGETHER = 3
-# The search for steps takes more than twice as long for twice as many points; 0.1 s for these.
-MOST_POINTS = 200
 
 
 class Metric(StrEnum):
@@ -197,13 +195,6 @@ def logs(timings: Sequence[Timing], metric: Metric) -> list[float]:
     return [value - typical[timing.position] + middle for value, timing in zip(values, timings, strict=True)]
 
 
-def _steps(values: Sequence[float]) -> list[Step]:
-    """Find steps in a series of any length; a long one is taken in groups of runs, each by its median."""
-    group = math.ceil(len(values) / MOST_POINTS)
-    medians = [median(values[start : start + group]) for start in range(0, len(values) - group + 1, group)]
-    return [replace(step, index=step.index * group) for step in find_steps(medians)]
-
-
 def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list[Event]:
     """Find the steps in each strategy's timings, within one series.
 
@@ -211,13 +202,14 @@ def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list
     """
     events = []
     for strategy, own in by_strategy(timings).items():
-        steps = _steps(logs(own, metric))
-        per_entry = _steps(logs(own, Metric.PER_ENTRY)) if steps and metric is Metric.WALL else []
+        course = LongCourse(logs(own, metric))
+        steps = course.steps()
+        per_entry = LongCourse(logs(own, Metric.PER_ENTRY)).steps() if steps and metric is Metric.WALL else []
         for step in steps:
             cause = None
             if metric is Metric.WALL:
                 shared = any(
-                    abs(step.index - each.index) <= max(_TOGETHER, len(own) // MOST_POINTS + 1)
+                    abs(step.index - each.index) <= max(_TOGETHER, course.resolution + 1)
                     and (step.ratio.estimate > 1) is (each.ratio.estimate > 1)
                     for each in per_entry
                 )
@@ -240,9 +232,11 @@ class Regression:
     Attributes:
         strategy: Whose.
         metric: Of what.
-        since_run: The first run at the latest level.
+        since_run: The first run at the latest level, or the one with which it began to drift there.
         best: The lowest earlier level, in the metric's unit.
-        latest: The latest level, likewise.
+        latest: The latest level, at its end, likewise.
+        ratio: The latest by the lowest level with its bounds, dimensionless.
+        shape: How it came about: one step, several, or a drift.
     """
 
     strategy: str
@@ -250,6 +244,8 @@ class Regression:
     since_run: int
     best: float
     latest: float
+    ratio: Interval
+    shape: Rising
 
     @property
     def rise(self) -> float:
@@ -271,19 +267,20 @@ def find_regressions(
     """
     regressions = []
     for strategy, own in by_strategy(timings).items():
-        values = logs(own, metric)
-        starts = [0, *(step.index for step in _steps(values)), len(values)]
         after = (accepted or {}).get(strategy, 0)
-        levels = [
-            (start, math.exp(median(values[start:end]))) for start, end in pairwise(starts) if own[end - 1].run >= after
-        ]
-        if len(levels) < 2:
-            continue
-        start, latest = levels[-1]
-        best = min(level for _, level in levels[:-1])
-        if latest / best - 1 > over:
+        since = next((place for place, timing in enumerate(own) if timing.run >= after), len(own) - 1)
+        rise = LongCourse(logs(own, metric)).rise(since)
+        if rise is not None and rise.ratio.estimate - 1 > over:
             regressions.append(
-                Regression(strategy=strategy, metric=metric, since_run=own[start].run, best=best, latest=latest)
+                Regression(
+                    strategy=strategy,
+                    metric=metric,
+                    since_run=own[rise.index].run,
+                    best=math.exp(rise.lowest),
+                    latest=math.exp(rise.latest),
+                    ratio=rise.ratio,
+                    shape=rise.shape,
+                )
             )
     return regressions
 

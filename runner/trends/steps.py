@@ -1,14 +1,18 @@
-"""Did it get slower, when, and by how much: lasting steps in a series of timings."""
+"""Did it get slower, when, and by how much: the course of a series of timings without its noise and its cycles."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
+from operator import add, mul, sub
 from statistics import NormalDist, fmean, median
 
 from runner.trends.compare import Interval
 from runner.trends.explain import Explanation, explain
-from runner.trends.noise import MODELS, effect, fit
+from runner.trends.fit import Designs, Fit, fit
+from runner.trends.noise import MODELS
+from runner.trends.shapes import Bend, Shape, Shift, Sway, Wave, sample
 
 # Shorter series are never judged.
 FEWEST = 12
@@ -19,6 +23,10 @@ FEWEST = 12
 _TAME = 3.5
 _SPIKE = 5.0
 _AROUND = 7
+# The usual deviation is that of so many runs around: noise may grow.
+_SCALE = 31
+# Noise that nowhere is so many times as loud as elsewhere counts as even.
+_LOUDER = 3.0
 _USUAL = 1.1 / NormalDist().inv_cdf(0.75)
 
 # An interval spans what every noise says whose log-likelihood, doubled, is at most this far from the best: in 200
@@ -34,9 +42,9 @@ class Step:
         index: The first run at the new level, counted from 0.
         before: Median from the step before (or the start) up to this one, natural-log units.
         after: Median from this step up to the next one (or the end), natural-log units.
-        ratio: The new level over the old one and its bounds, dimensionless: 1.22 where runs take 22 % longer. Cycles
-            and a wandering background are allowed for, which the two medians do not.
-        gain: Twice the logarithm of how much likelier the series is with this step than without it; 11 at the least.
+        ratio: The new level over the old one and its bounds, dimensionless: 1.22 where runs take 22 % longer. Cycles,
+            slopes and a wandering background are allowed for, which the two medians do not.
+        gain: Twice the logarithm of how much likelier the series is with this step than without it.
     """
 
     index: int
@@ -46,21 +54,46 @@ class Step:
     gain: float
 
 
-def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
-    """Find where the level of a series changed for good, or until the next step.
+class Rising(StrEnum):
+    """How a series came to lie above its lowest level."""
 
-    Three explanations compete for every change: noise that wanders (see :mod:`runner.trends.noise`), a regular cycle,
-    and a step. One after the other, the step or the cycle that makes the series likeliest is accepted, as long as it
-    gains enough over noise alone, whose kind and size are estimated anew with and without it. So neither does a step
-    pass for noise nor slow noise for steps. Single runs far off their neighbours count as their neighbours do.
+    STEP = "one step"
+    STEPS = "several steps"
+    DRIFT = "drift"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rise:
+    """The latest level of a series, at its end, above the lowest one before it.
+
+    Attributes:
+        index: The run with which it began to last: the last step upwards, or where the drift began, counted from 0.
+        lowest: The lowest earlier level, natural-log units.
+        latest: The level at the end, natural-log units.
+        ratio: The latest level by the lowest one with its bounds, dimensionless.
+        shape: How it came about.
+    """
+
+    index: int
+    lowest: float
+    latest: float
+    ratio: Interval
+    shape: Rising
+
+
+class Course:
+    """What a series of up to a few hundred runs does besides scattering, wandering and cycling: its steps and slopes.
+
+    Several explanations compete for every change: noise that wanders (see :mod:`runner.trends.noise`), a regular
+    cycle, a step and a slope that changes. One after the other, the one that makes the series likeliest is accepted, as
+    long as it gains enough over noise alone, whose kind and size are estimated anew with and without it. So neither
+    does a step pass for noise nor slow noise for steps. Single runs far off their neighbours count as their neighbours
+    do.
 
     Args:
         values: Natural logarithms of wall times (or of wall times per entry) in run order; shape (n,). Series of less
             than 12 runs have no steps that could be told from chance.
         confidence: Probability that an interval is to cover the true ratio, dimensionless, 0 < confidence < 1.
-
-    Returns:
-        The steps in run order, at least 3 runs from each other and from the ends.
 
     Raises:
         ValueError: If the confidence is no probability or a number is not finite.
@@ -69,40 +102,105 @@ def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
         Likelihood-ratio test with the alternative's noise re-estimated: Andrews, Econometrica 61 (1993) 821. The
         thresholds are simulated.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"the confidence {confidence} does not lie between 0 and 1")
-    if not all(map(math.isfinite, values)):
-        raise ValueError("only finite numbers can be searched for steps")
-    if len(values) < FEWEST:
-        return []
-    tamed = _tame(values)
-    found = explain(tamed)
-    indices = sorted(found.steps)
-    middles = [median(values[start:end]) for start, end in pairwise([0, *indices, len(values)])]
-    ratios = _ratios(tamed, found, confidence)
-    return [
-        Step(index=index, before=before, after=after, ratio=ratios[index], gain=found.steps[index])
-        for index, (before, after) in zip(indices, pairwise(middles), strict=True)
-    ]
 
+    def __init__(self, values: Sequence[float], confidence: float = 0.95) -> None:
+        if not 0 < confidence < 1:
+            raise ValueError(f"the confidence {confidence} does not lie between 0 and 1")
+        if not all(map(math.isfinite, values)):
+            raise ValueError("only finite numbers can be searched for steps")
+        self._values = values
+        self._found: Explanation | None = None
+        self._fits: list[Fit] = []
+        if len(values) < FEWEST:
+            return
+        tamed, scales = _tame(values)
+        self._found = explain(tamed, scales)
+        shapes = self._found.shapes
+        if shapes[1:]:
+            self._fits = _likely_fits(tamed, shapes)
+            self._reach = _student((1 + confidence) / 2, len(values) - len(self._fits[0].design.shapes))
 
-def _ratios(values: Sequence[float], found: Explanation, confidence: float) -> dict[int, Interval]:
-    """Estimate each step beside all the others, with Student's interval under every noise that is likely enough."""
-    n = len(values)
-    shapes = found.shapes(n)
-    likely = sorted(((fit(values, shapes, noise).likelihood, noise) for noise in MODELS), key=lambda one: -one[0])
-    noises = [noise for reached, noise in likely if reached > likely[0][0] - _LIKELY]
-    reach = _student((1 + confidence) / 2, n - len(shapes))
-    ratios = {}
-    for place, index in enumerate(found.steps, start=1):
-        beside = shapes[:place] + shapes[place + 1 :]
-        effects = [effect(values, beside, shapes[place], noise) for noise in noises]
-        ratios[index] = Interval(
-            estimate=math.exp(effects[0][0]),
-            low=math.exp(min(size - reach * error for size, error in effects)),
-            high=math.exp(max(size + reach * error for size, error in effects)),
+    def steps(self) -> list[Step]:
+        """Give the steps in run order, at least 3 runs from each other and from the ends."""
+        if self._found is None:
+            return []
+        places = {shape.index: place for place, shape in enumerate(self._found.shapes) if isinstance(shape, Shift)}
+        indices = sorted(places)
+        middles = [median(self._values[start:end]) for start, end in pairwise([*indices, len(self._values)])]
+        return [
+            Step(
+                index=index,
+                before=before,
+                after=after,
+                ratio=self._ratio([float(place == places[index]) for place in range(len(self._fits[0].design.shapes))]),
+                gain=self._found.gains[index],
+            )
+            for index, (before, after) in zip(indices[1:], pairwise(middles), strict=True)
+        ]
+
+    def rise(self, since: int = 0) -> Rise | None:
+        """Give how far the end lies above the lowest level from run *since* on; None where nothing lasting changed."""
+        if not self._fits:
+            return None
+        best, n = self._fits[0], len(self._values)
+        # A cycle that has not come round once is no cycle yet.
+        lasting = [
+            (place, sample(shape, n))
+            for place, shape in enumerate(best.design.shapes)
+            if isinstance(shape, Shift | Bend) or (isinstance(shape, Wave) and shape.turn * n < math.tau)
+        ]
+        if len(lasting) < 2:
+            return None
+        levels = [math.fsum(best.factors[place] * values[run] for place, values in lasting) for run in range(n)]
+        lowest = min(range(min(since, n - 1), n), key=levels.__getitem__)
+        contrast = [0.0] * len(best.design.shapes)
+        for place, values in lasting:
+            contrast[place] = values[-1] - values[lowest]
+        ups = [
+            shape.index
+            for factor, shape in zip(best.factors, best.design.shapes, strict=True)
+            if isinstance(shape, Shift) and shape.index > lowest and factor > 0
+        ]
+        latest = max(shape.index for shape in best.design.shapes if isinstance(shape, Shift))
+        stepped = math.fsum(levels[index] - levels[index - 1] for index in ups)
+        drifted = 2 * stepped < levels[-1] - levels[lowest]
+        return Rise(
+            index=lowest if drifted else latest,
+            lowest=levels[lowest],
+            latest=levels[-1],
+            ratio=self._ratio(contrast),
+            shape=Rising.DRIFT if drifted else Rising.STEP if len(ups) == 1 else Rising.STEPS,
         )
-    return ratios
+
+    def _ratio(self, contrast: Sequence[float]) -> Interval:
+        """Estimate a sum of factors, with Student's interval under every noise that is likely enough."""
+        sizes = [math.fsum(map(mul, contrast, one.factors)) for one in self._fits]
+        errors = [self._reach * one.error(contrast) for one in self._fits]
+        return Interval(
+            estimate=math.exp(sizes[0]),
+            low=math.exp(min(map(sub, sizes, errors))),
+            high=math.exp(max(map(add, sizes, errors))),
+        )
+
+
+def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
+    """Find where the level of a series changed for good, or until the next step; see :class:`Course`."""
+    return Course(values, confidence).steps()
+
+
+def _likely_fits(values: Sequence[float], shapes: tuple[Shape, ...]) -> list[Fit]:
+    """Fit under every noise that is likely enough, the likeliest first; a wave's frequency is uncertain too."""
+    designs = Designs(len(values))
+    fits = sorted((fit(values, designs.get(noise, shapes)) for noise in MODELS), key=lambda one: -one.likelihood)
+    factors = dict(zip(shapes, fits[0].factors, strict=True))
+    sways = tuple(
+        Sway(shape.turn, factors[shape], factors[Wave(shape.turn, 1)])
+        for shape in shapes
+        # The frequency of what has not come round once is no more certain than its shape.
+        if isinstance(shape, Wave) and shape.phase == 0 and shape.turn * len(values) > math.tau
+    )
+    likely = [one.design.noise for one in fits if one.likelihood > fits[0].likelihood - _LIKELY]
+    return [fit(values, designs.get(noise, shapes + sways)) for noise in likely]
 
 
 def _student(probability: float, freedom: int) -> float:
@@ -118,15 +216,35 @@ def _student(probability: float, freedom: int) -> float:
     return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
-def _tame(values: Sequence[float]) -> list[float]:
-    """Draw spikes in, so that one slow run among its neighbours is no evidence of a step."""
-    last = len(values) - _AROUND
-    starts = (min(max(0, place - _AROUND // 2), last) for place in range(len(values)))
-    typical = [median(values[start : start + _AROUND]) for start in starts]
-    off = [value - around for value, around in zip(values, typical, strict=True)]
+def _tame(values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Draw spikes in, so that one slow run among its neighbours is no evidence of a step.
+
+    Returns:
+        The values, and how much the runs around each scatter in units of what all do; each of shape (n,).
+    """
+    typical = [median(around) for around in _windows(values, _AROUND)]
+    off = [value - level for value, level in zip(values, typical, strict=True)]
+    sizes = list(map(abs, off))
     # Coarse clocks repeat values, and more than half of the deviations may be zero.
-    usual = _USUAL * median(map(abs, off)) or fmean(map(abs, off))
-    tame, spike = _TAME * usual, _SPIKE * usual
-    return [
-        around if abs(o) > spike else around + min(max(o, -tame), tame) for o, around in zip(off, typical, strict=True)
-    ]
+    overall = median(sizes) or fmean(sizes)
+    spreads = [median(around) / overall if overall else 1.0 for around in _windows(sizes, _SCALE)]
+    # The louder of what comes before and after, so that noise that begins to grow is not taken for steps.
+    half = _SCALE // 2
+    padded = [spreads[0]] * half + spreads + [spreads[-1]] * half
+    scales = list(map(max, padded, padded[2 * half :]))
+    if max(scales) < _LOUDER * min(scales) or not min(scales):
+        scales = [1.0] * len(values)
+    tamed = []
+    for level, deviation, scale in zip(typical, off, scales, strict=True):
+        usual = _USUAL * overall * scale
+        tame = min(max(deviation, -_TAME * usual), _TAME * usual)
+        tamed.append(level if abs(deviation) > _SPIKE * usual else level + tame)
+    return tamed, scales
+
+
+def _windows(values: Sequence[float], width: int) -> Iterator[Sequence[float]]:
+    """Give for each place so many values around it, shifted inwards at the ends."""
+    last = max(0, len(values) - width)
+    return (
+        values[start : start + width] for start in (min(max(0, at - width // 2), last) for at in range(len(values)))
+    )

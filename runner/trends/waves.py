@@ -1,16 +1,37 @@
 """Regular cycles in a series of timings, such as the day's, so that they do not pass for steps."""
 
-import cmath
 import math
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
 
-from runner.trends.noise import MODELS, Noise, fit
+from runner.trends.fit import Design, Designs, Fit, fit
+from runner.trends.noise import SCATTER, Noise, dot, likelihood, near
+from runner.trends.shapes import sample, waves
 
-# Shorter cycles average out within a few runs and can't be taken for steps.
+# Shorter cycles average out within a few runs and can't be taken for steps; longer ones than this many times the series
+# can't be told from a slope.
 SHORTEST_PERIOD = 8
+LONGEST_PERIOD = 1.5
+# With fewer of them in a series, the spectrum alone does not tell what a wave gains.
+_FEW_CYCLES = 3
 
 
-def best_wave(values: Sequence[float], shapes: Sequence[Sequence[float]], noise: Noise) -> tuple[float, float]:
+class Peak(NamedTuple):
+    """A wave.
+
+    Attributes:
+        reached: Twice the log-likelihood reached with it.
+        turn: Its angle from run to run, radians.
+        noise: The noise that suits the series best with it.
+    """
+
+    reached: float
+    turn: float
+    noise: Noise
+
+
+def best_wave(values: Sequence[float], designs: Designs, known: Fit, worth_it: float) -> Peak:
     """Find the sine wave that, beside *shapes*, makes the series likeliest.
 
     The peak of the spectrum says where to look: of the innovations of the noise that suits the series best without the
@@ -18,56 +39,55 @@ def best_wave(values: Sequence[float], shapes: Sequence[Sequence[float]], noise:
 
     Args:
         values: Numbers in run order; shape (n,).
-        shapes: What explains them so far, each of shape (n,).
-        noise: The noise that makes *values* likeliest given *shapes*.
+        designs: Of n runs.
+        known: The fit of the shapes so far with the noise that suits best.
+        worth_it: The peak of a spectrum is refined if twice the log-likelihood there is at least this.
 
-    Returns:
-        The wave's angle from run to run, radians, and twice the log-likelihood reached with it.
     """
     n = len(values)
-    # At least twice as many points as runs: the nearest frequency is then off by an eighth of a wave at the ends.
-    size = 1 << (2 * n - 1).bit_length()
-    peaks = []
-    for guess in (noise, MODELS[0]):
-        spectrum = _fourier([*map(complex, fit(values, shapes, guess).residuals), *[0j] * (size - n)])
-        turn = math.tau / size * max(range(1, size // SHORTEST_PERIOD + 1), key=lambda k: abs(spectrum[k]))
-        peaks.append(_climb(values, shapes, turn, math.tau / size, guess))
-    turn = max(peaks)[1]
-    around = [*shapes, *wave_shapes(n, turn)]
-    return turn, max(fit(values, around, one).likelihood for one in MODELS)
-
-
-def wave_shapes(n: int, turn: float) -> list[list[float]]:
-    """Give the two shapes whose sums are all waves of one frequency.
-
-    Args:
-        n: How many runs.
-        turn: Angle from run to run, radians.
-    """
-    return [[math.cos(turn * place) for place in range(n)], [math.sin(turn * place) for place in range(n)]]
-
-
-def _climb(
-    values: Sequence[float], shapes: Sequence[Sequence[float]], turn: float, width: float, noise: Noise
-) -> tuple[float, float]:
-    """Move the frequency uphill in ever smaller paces; give the likelihood reached and the frequency."""
-
-    def reached(turn: float) -> float:
-        return fit(values, [*shapes, *wave_shapes(len(values), turn)], noise).likelihood
-
-    best = (reached(turn), turn)
-    pace = width / 2
-    for _ in range(5):
-        turn = best[1]
-        best = max(best, *((reached(near), near) for near in (turn - pace, turn + pace) if near >= width / 2))
-        pace /= 2
+    lowest, highest = math.tau / (LONGEST_PERIOD * n), math.tau / SHORTEST_PERIOD
+    count = max(2, math.ceil((highest - lowest) * n / math.pi))
+    pace = (highest - lowest) / (count - 1)
+    shapes = known.design.shapes
+    best = Peak(-math.inf, lowest, known.design.noise)
+    guesses = [known] if known.design.noise == SCATTER else [known, fit(values, designs.get(SCATTER, shapes))]
+    for guess in guesses:
+        rough, turn = max((_roughly(values, guess, lowest + pace * k), lowest + pace * k) for k in range(count))
+        noise = guess.design.noise
+        found = [Peak(rough, turn, noise)]
+        if rough > worth_it:
+            turn = _climb(values, guess.design, turn, pace, lowest)
+            around = ((one, _with_wave(designs.get(one, shapes), turn)) for one in near(noise))
+            found = [Peak(fit(values, design).likelihood, turn, one) for one, design in around]
+        best = max(best, *found, key=attrgetter("reached"))
     return best
 
 
-def _fourier(values: Sequence[complex]) -> list[complex]:
-    """Transform 2^k values (Cooley & Tukey, Mathematics of Computation 19 (1965) 297)."""
-    if len(values) == 1:
-        return list(values)
-    even, odd = _fourier(values[::2]), _fourier(values[1::2])
-    turned = [cmath.rect(1, -math.tau * k / len(values)) * value for k, value in enumerate(odd)]
-    return [a + b for a, b in zip(even, turned, strict=True)] + [a - b for a, b in zip(even, turned, strict=True)]
+def _with_wave(design: Design, turn: float) -> Design:
+    cosine, sine = waves(turn)
+    return design.extend(cosine).extend(sine)
+
+
+def _roughly(values: Sequence[float], guess: Fit, turn: float) -> float:
+    """Estimate twice the log-likelihood with a wave of one frequency."""
+    n = len(values)
+    if turn * n < _FEW_CYCLES * math.tau:  # it is not orthogonal to the other shapes
+        return fit(values, _with_wave(guess.design, turn)).likelihood
+    cosine, sine = (dot(guess.residuals, sample(wave, n)) for wave in waves(turn))
+    squares = guess.squares - 2 / n * (cosine * cosine + sine * sine)
+    return likelihood(max(0.0, squares), n, guess.design.noise)
+
+
+def _climb(values: Sequence[float], design: Design, turn: float, width: float, lowest: float) -> float:
+    """Move the frequency uphill in ever smaller paces."""
+
+    def reached(turn: float) -> float:
+        return fit(values, _with_wave(design, turn)).likelihood
+
+    best = (reached(turn), turn)
+    pace = width / 2
+    for _ in range(4):
+        turn = best[1]
+        best = max(best, *((reached(other), other) for other in (turn - pace, turn + pace) if other >= lowest))
+        pace /= 2
+    return best[1]

@@ -18,7 +18,7 @@ TIMING = Timing(
 
 
 def told(*, comparisons: list[Comparison], events: list[Event]) -> str:
-    view = trends_view([TIMING], [], comparisons, events, [], Metric.WALL, 200)
+    view = trends_view([TIMING], [], comparisons, events, [], [], Metric.WALL, 200)
     return drawn(view, width=200)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from runner.model.timings import Timing
 from runner.trends.compare import Verdict
+from runner.trends.course import MOST_POINTS
 from runner.trends.report import (
-    MOST_POINTS,
     Cause,
     Metric,
     Place,

@@ -1,0 +1,88 @@
+"""The course of a series of any length: its steps, and how far its end lies above its lowest level."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+from runner.trends.compare import Interval
+from runner.trends.steps import Course, Rise, Rising, Step
+
+__all__ = ["MOST_POINTS", "LongCourse", "Rise", "Rising", "Step"]
+
+# The search takes more than twice as long for twice as many points; up to 50 ms for these.
+MOST_POINTS = 200
+# A step that the whole series shows less than so many runs before one of the last runs is the same.
+_SAME = MOST_POINTS
+
+
+class LongCourse:
+    """What a series does besides scattering, wandering and cycling; the last 200 runs are looked at one by one.
+
+    Longer series are also looked at as a whole, in groups of runs, each by its median.
+
+    Args:
+        values: Natural logarithms of wall times (or of wall times per entry) in run order; shape (n,).
+
+    Attributes:
+        resolution: How many runs a group has, by which a step before the last 200 runs may be displaced.
+    """
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self._first = max(0, len(values) - MOST_POINTS)
+        self._recent = Course(values[self._first :])
+        self.resolution = math.ceil(len(values) / MOST_POINTS) or 1
+        # Groups end with the last run; what is left over at the start counts to the first one.
+        starts = range(len(values) % self.resolution, len(values) - self.resolution + 1, self.resolution)
+        self._starts = [0, *starts[1:]]
+        groups = zip(self._starts, [*starts[1:], len(values)], strict=True)
+        self._whole = Course([median(values[start:end]) for start, end in groups]) if self._first else None
+
+    def steps(self) -> list[Step]:
+        """Give the steps in run order."""
+        recent = [replace(step, index=step.index + self._first) for step in self._recent.steps()]
+        if self._whole is None:
+            return recent
+        whole = [replace(step, index=self._starts[step.index]) for step in self._whole.steps()]
+        # A step at the seam is seen by both; only the whole knows what was before it.
+        seam = self._first + 2 * self.resolution
+        earlier = [step for step in whole if step.index < seam]
+        return earlier + [step for step in recent if step.index >= seam]
+
+    def rise(self, since: int = 0) -> Rise | None:
+        """Give how far the end lies above the lowest level from run *since* on; None where nothing lasting changed."""
+        recent = self._recent.rise(max(0, since - self._first))
+        if recent is not None:
+            recent = replace(recent, index=recent.index + self._first)
+        if self._whole is None or since >= self._first:
+            return recent
+        group = next(place for place in range(len(self._starts)) if self._end(place) > since)
+        whole = self._whole.rise(group)
+        if whole is not None:
+            whole = replace(whole, index=self._starts[whole.index])
+        if recent is None or whole is None:
+            return recent or whole
+        return _join(whole, recent)
+
+    def _end(self, place: int) -> int:
+        return self._starts[place + 1] if place + 1 < len(self._starts) else self._first + MOST_POINTS
+
+
+def _join(whole: Rise, recent: Rise) -> Rise:
+    """Measure the end as the last runs have it against the lowest level of all."""
+    if recent.lowest <= whole.lowest:
+        return recent
+    size = recent.latest - whole.lowest
+    error = math.hypot(*(math.log(one.ratio.high / one.ratio.low) / 2 for one in (whole, recent)))
+    shape, index = recent.shape, recent.index
+    if Rising.DRIFT in {whole.shape, recent.shape} or recent.ratio.estimate <= 1:
+        shape, index = whole.shape, whole.index
+    elif whole.index < recent.index - _SAME:
+        shape = Rising.STEPS
+    return Rise(
+        index=index,
+        lowest=whole.lowest,
+        latest=recent.latest,
+        ratio=Interval(estimate=math.exp(size), low=math.exp(size - error), high=math.exp(size + error)),
+        shape=shape,
+    )
