@@ -118,9 +118,9 @@ def regressions(
 ) -> None:
     """List the strategies that got slower and have not recovered; exits with 1 if there is one, for CI.
 
-    The latest level is measured against the best earlier one in the same environment. Levels are told apart by the
-    steps that `runner trends` shows, so that a single slow run is none. Wall time per entry is followed, since a tree
-    that has grown makes nothing slower; --metric wall_s counts that as well.
+    The latest level, at its end, is measured against the lowest earlier one in the same environment, whether one step,
+    several steps or a drift lie between them; a single slow run is no level. Wall time per entry is followed, since a
+    tree that has grown makes nothing slower; --metric wall_s counts that as well.
 
     [bold]Examples[/bold]
 

@@ -4,14 +4,14 @@ All see the same seeded series of 200 runs. A false alarm is any step reported i
 begins anywhere but in the first 30 and the last 10 runs; it is found when one is reported at most 5 runs from its
 beginning: in the whole series, or (in time) already in a series that ends with one of the first 5 runs after it.
 
-Beside them: noise whose standard deviation becomes five times as large half-way, where every step is a false alarm; four
-changes of 15 to 30 % up or down in 300 runs of 4 % noise, at least 20 runs apart, and the share of them that is found;
-and 720 hourly runs that take 20 % longer at the end of 30 days than at their start, on AR(1) noise of 0.6, where runner
-has to report a rise of more than 10 %, and the others anything. The last table is the time each takes.
+Beside them: noise whose standard deviation becomes five times as large half-way, where every step is a false alarm;
+four changes of 15 to 30 % up or down in 300 runs of 4 % noise, at least 20 runs apart, and the share of them that is
+found; and 720 hourly runs that take 20 % longer at the end of 30 days than at their start, on AR(1) noise of 0.6, where
+runner has to report a rise of more than 10 %, and the others anything. The last table is the time each takes.
 
-asv's regressions are its steps upwards of more than 5 % that have not been made good, which is what it
-publishes. Otava is asked as by `otava analyze` with its defaults. PELT with the cost l2, in ruptures' own C version (a
-linear kernel), is given the logarithms and the usual penalty, 2 s² log n, s being estimated from successive differences.
+asv's regressions are its steps upwards of more than 5 % that have not been made good, which is what it publishes.
+Otava is asked as by `otava analyze` with its defaults. PELT with the cost l2, in ruptures' own C version (a linear
+kernel), is given the logarithms and the usual penalty, 2 s² log n, s being estimated from successive differences.
 """
 
 import argparse
