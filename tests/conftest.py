@@ -307,7 +307,11 @@ def freeze_trial(pid: int) -> psutil.Process:
                 if child.status() == psutil.STATUS_ZOMBIE or os.getpgid(child.pid) != child.pid:
                     continue  # a pool's own, or not yet its own session
                 os.killpg(child.pid, signal.SIGSTOP)
-                time.sleep(0.02)  # for the signal to arrive; what follows is looked at, not assumed
+                arrived = time.monotonic() + 1
+                while (
+                    child.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE} and time.monotonic() < arrived
+                ):
+                    time.sleep(0.001)
                 if child.status() == psutil.STATUS_STOPPED and _is_at_work(child.pid):
                     return child
                 os.killpg(child.pid, signal.SIGCONT)

@@ -144,9 +144,12 @@ def _meant(words: list[str]) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    from runner.cli.logs import write_last_line
+    try:
+        from runner.cli.logs import write_last_line
 
-    write_last_line(message)
+        write_last_line(message)
+    except (ImportError, MemoryError):  # what runs out of memory can import nothing more
+        sys.stderr.write(f"runner: {message}\n")
     sys.exit(code)
 
 

@@ -19,7 +19,7 @@ SHORTEST = 3
 SHORTEST_SLOPE = 12
 
 NEEDED = 10.0
-NEEDED_PER_MEMORY = 1.8
+NEEDED_PER_MEMORY = 2.5
 NEEDED_WHEN_SHORT = 50.0
 NEEDED_BEND = 11.0
 # Beside others, each shape has many more places to choose from.

@@ -42,6 +42,14 @@ def test_a_width_asked_for_is_kept_in_a_pipe(
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
+def test_messages_are_one_line_each_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    make_console(stderr=True).print("word " * 40)
+    assert 1 == capsys.readouterr().err.count("\n")
+
+
 def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured, plain = FakeTerminal(), FakeTerminal()
     monkeypatch.setattr(sys, "stdout", coloured)
