@@ -27,7 +27,7 @@ from runner.history.runs import list_runs
 from runner.history.upgrade import open_database
 from runner.measure.leftovers import remove_leftovers
 from runner.model.runs import Status
-from runner.render.records import run_record
+from runner.output.records import run_record
 
 # As from a terminal, even where a shell has started the tests in the background, and ignores it for what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

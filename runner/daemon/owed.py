@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Run
-from runner.schedules.firing import count_fire_times, fire_times, fires_once
+from runner.schedules.fire_times import count_fire_times, fire_times, fires_once
 
 # The most runs that --catchup all makes up for, the newest ones.
 MAX_CATCHUP = 100

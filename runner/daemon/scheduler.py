@@ -18,7 +18,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
-from runner.model.subject import about
+from runner.model.subject import log_context
 from runner.schedules.trigger import ScheduleTrigger
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class Timetable:
                 try:
                     self._add(job, after(job))
                 except UsageError as error:  # its zone is not known on this machine
-                    with about(job.spec.name):
+                    with log_context(job.spec.name):
                         _log.error("can't be fired: %s", error)
                     self._jobs.pop(job_id, None)
                     continue

@@ -13,7 +13,7 @@ from runner.history.database import Database
 from runner.history.recording import record_not_run
 from runner.model.errors import HistoryError, reason_of
 from runner.model.jobs import Job
-from runner.model.subject import about
+from runner.model.subject import log_context
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Unwritten:
                 try:
                     write()
                 except (HistoryError, OSError, MemoryError) as error:
-                    with about(name):
+                    with log_context(name):
                         _log.error("%s", reason_of(error))
                     return
                 self._writes.popleft()

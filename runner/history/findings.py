@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from runner.history.database import Location
+from runner.history.database import Backend
 from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
 from runner.history.tables import files, folders, jobs, problems
 from runner.model.runs import Problem
@@ -48,7 +48,7 @@ class _KnownFolder(NamedTuple):
 _ChangedFolder = tuple[_KnownFolder, bytes, dict[bytes, _Stat]]
 
 
-def record_findings(location: Location, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
+def record_findings(location: Backend, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
     """Save what a run found, within the caller's transaction.
 
     Folders whose findings have the digest that is stored are passed over. What lies in a folder that could not be
@@ -155,7 +155,7 @@ def _compare(
 
 
 def _add_new_folders(
-    location: Location,
+    location: Backend,
     connection: Connection,
     job_id: int,
     run_id: int,

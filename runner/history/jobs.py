@@ -13,7 +13,7 @@ from runner.history.rows import insert_row, read_selection, selection_columns, s
 from runner.history.tables import jobs, selections, state
 from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind
-from runner.schedules.firing import reach_back
+from runner.schedules.fire_times import reach_back
 
 _QUERY = select(jobs, *selection_columns()).join_from(jobs, selections, jobs.c.selection_id == selections.c.id)
 

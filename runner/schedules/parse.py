@@ -7,7 +7,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import LONGEST_DURATION_S, format_duration, format_instant, parse_duration
 from runner.schedules.cron import load_cron
-from runner.schedules.firing import smallest_gap
+from runner.schedules.fire_times import smallest_gap
 from runner.schedules.instants import local_zone_name, resolve
 from runner.schedules.zones import find_zone
 

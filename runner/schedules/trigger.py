@@ -5,7 +5,7 @@ from datetime import datetime
 from apscheduler.triggers.base import BaseTrigger
 
 from runner.model.jobs import Schedule
-from runner.schedules.firing import describe, last_fire_time, next_fire_time
+from runner.schedules.fire_times import describe, last_fire_time, next_fire_time
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types

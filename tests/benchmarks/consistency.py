@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 
 from runner.cli.main import main as run_program
 from runner.history.calibrations import begin_calibration, finish_calibration, record_round
-from runner.history.database import Database, Location, locate
+from runner.history.database import Backend, Database, locate
 from runner.history.jobs import add_job, change_job, get_job, remove_job
 from runner.history.prune import Retention, prune
 from runner.history.recording import Ending, begin_run, finish_run
@@ -164,7 +164,7 @@ class _Noted(Database):
         changed: Called after each.
     """
 
-    def __init__(self, location: Location, changed: Callable[[], None]) -> None:
+    def __init__(self, location: Backend, changed: Callable[[], None]) -> None:
         super().__init__(location)
         self._changed = changed
 

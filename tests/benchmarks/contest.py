@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 
+from runner.execution.executor import fire
 from runner.history.database import Database
 from runner.history.runs import get_run
 from runner.measure.environment import DEFAULT_START_METHOD
@@ -15,7 +16,6 @@ from runner.measure.trial import ScanTask
 from runner.measure.trials import carry_out
 from runner.model.jobs import Job, Selection
 from runner.model.runs import Cause
-from runner.runs.firing import fire
 from runner.strategies import STRATEGIES
 from runner.strategies.base import ScanRequest
 from tests.benchmarks.progress import telling

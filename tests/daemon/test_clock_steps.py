@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import service, unwritten
+from runner.daemon import daemon as daemon_loop
+from runner.daemon import unwritten
 from runner.history.database import Database
 from runner.history.jobs import change_job, find_job, list_jobs
 from runner.history.recording import record_not_run
@@ -16,7 +17,7 @@ from runner.history.runs import list_runs
 from runner.model.errors import HistoryError
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
-from runner.schedules.firing import next_fire_time
+from runner.schedules.fire_times import next_fire_time
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household, accounts
 
@@ -73,7 +74,7 @@ def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         refused = locked
 
     monkeypatch.setattr(unwritten, "record_not_run", unless_locked(record_not_run))
-    monkeypatch.setattr(service, "list_jobs", unless_locked(list_jobs))
+    monkeypatch.setattr(daemon_loop, "list_jobs", unless_locked(list_jobs))
     return lock
 
 
@@ -242,7 +243,7 @@ def test_a_clock_set_back_is_followed_once(world: World, monkeypatch: pytest.Mon
         read_at.append(world.now)
         return list_jobs(database)
 
-    monkeypatch.setattr(service, "list_jobs", list_and_tell)
+    monkeypatch.setattr(daemon_loop, "list_jobs", list_and_tell)
     set_at = TWO + 5 * MINUTE
     world.at(set_at, step(world, -4 * HOUR))
     world.live(130 * MINUTE)

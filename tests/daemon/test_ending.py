@@ -14,10 +14,10 @@ import pytest
 from conftest import Program, changed, enlarge, family, freeze_trial, gone, thaw, until
 from postgresql_server import PostgresqlServer
 
-from runner.daemon import service
-from runner.daemon.installing import Service
-from runner.daemon.launchd import launchd_plist
-from runner.daemon.systemd import systemd_unit
+from runner.daemon import daemon as service
+from runner.operations.launchd import launchd_plist
+from runner.operations.service_files import Service
+from runner.operations.systemd import systemd_unit
 
 FORCED = "ended by force"
 
@@ -104,7 +104,7 @@ def test_a_daemon_ends_though_its_server_does_not_answer(
         program.environment["RUNNER_DB"] = postgresql.url(name)
         program.out("schedule", tree, "--every", "1s")
         limit = "_GONE_S" if signals == 1 else "_GONE_NOW_S"
-        with changed(program, f"import runner.daemon.service as service; service.{limit} = 2.0").daemon() as daemon:
+        with changed(program, f"import runner.daemon.daemon as service; service.{limit} = 2.0").daemon() as daemon:
             everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
             until(lambda: program.history("running"), "the run's row")
             with silenced(postgresql):
@@ -148,9 +148,9 @@ def test_a_log_that_nobody_reads_keeps_no_daemon_from_ending(program: Program) -
 # The main thread is held up on its way to the workers.
 HELD_UP = """
 import time
-import runner.daemon.service as service
+import runner.daemon.daemon as service
 service._GRACE_S = 3600.0
-service.Supervisor.stopping = lambda _self: time.sleep(1)
+service.ServiceNotifier.stopping = lambda _self: time.sleep(1)
 """
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import service
+from runner.daemon import daemon as service
 from runner.daemon.workers import Firing
+from runner.execution.retry import list_retries
 from runner.history.database import Database
 from runner.history.jobs import change_job, list_jobs
 from runner.history.recording import Busy
@@ -16,7 +17,6 @@ from runner.history.runs import list_runs
 from runner.model.errors import HistoryError
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
-from runner.runs.retrying import list_retries
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up
+from runner.execution.retry import retry_at
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Run, Status
-from runner.runs.retrying import retry_at
-from runner.schedules.firing import next_fire_time, reach_back
+from runner.schedules.fire_times import next_fire_time, reach_back
 from runner.schedules.parse import parse_schedule
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from conftest import until
 
-from runner.daemon import service
+from runner.daemon import daemon as service
+from runner.daemon.daemon import Choices, Daemon
 from runner.daemon.scheduler import Timetable
-from runner.daemon.service import Choices, Daemon
 from runner.history.database import Database
 from runner.history.jobs import add_job
 from runner.model.jobs import Job, JobSpec
-from runner.render.records import show_record
+from runner.output.records import show_record
 from runner.schedules import trigger
 from runner.schedules.parse import parse_schedule
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.schedules.cron import ALIASES
-from runner.schedules.firing import describe
+from runner.schedules.fire_times import describe
 from runner.schedules.parse import change_schedule, parse_schedule
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
