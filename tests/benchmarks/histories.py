@@ -134,7 +134,7 @@ def _folders(job_ids: list[int], n_files: int) -> Iterator[dict[str, Any]]:
 def _files(
     job_ids: list[int], folder_ids: dict[tuple[int, bytes], int], rounds: int, n_files: int, random: Random
 ) -> Iterator[dict[str, Any]]:
-    """Give each file a first state and up to five others, at rounds of its job drawn at random."""
+    """Return each file a first state and up to five others, at rounds of its job drawn at random."""
     for place, job_id in enumerate(job_ids, start=1):
         for number in range(n_files):
             folder_id = folder_ids[job_id, b"folder-%03d" % (number // _FILES_A_FOLDER)]
