@@ -52,7 +52,7 @@ def edit(
     from runner.jobs.validation import check_spec
     from runner.jobs.warnings import find_warnings
     from runner.model.errors import UsageError
-    from runner.schedules.parse import change_schedule
+    from runner.schedules.parse import update_schedule
 
     now = datetime.now(UTC)
     choices = Choices(
@@ -72,7 +72,7 @@ def edit(
     )
     with options.opened(db) as (database, _):
         known = get_job(database, job)
-        plan = change_schedule(
+        plan = update_schedule(
             known.spec.schedule, every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now
         )
         spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)

@@ -16,29 +16,29 @@ from itertools import islice, pairwise, takewhile
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import TICK, format_duration, parse_duration
 from runner.schedules.cron import Cron, load_cron
-from runner.schedules.notes import note_on
+from runner.schedules.notes import describe_clock_change
 from runner.schedules.zones import Stretch, load_zone, stretches
 
-# What comes later than this is treated as missed; a clock set back by less does not let what has fired fire again.
+# A firing later than this is missed; fire times repeated by a clock set back by less do not fire again.
 LATE = timedelta(seconds=60)
-# Steps of the clock below this are corrections of a clock that was wrong, in which what names its time does not fire
-# again, as in Debian's cron.
+# Smaller steps of the clock are corrections of a wrong clock: schedules that name clock times do not fire again, as
+# in Debian's cron.
 _CORRECTION = timedelta(hours=3)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Nothing fires from here on, which keeps every sum below within the years that Python can count.
+# No schedule fires after this, which keeps every sum below within the years that Python can count.
 _END = datetime(9800, 1, 1, tzinfo=UTC)
 _CALENDAR = timedelta(days=28 * 366)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FireTime:
-    """One coming fire time, as it is shown.
+    """A coming fire time, as it is displayed.
 
     Attributes:
         at: The instant; aware UTC.
         local: The same in the schedule's time zone.
-        note: What daylight saving does to it, in a few words; empty on ordinary days.
+        note: What daylight saving changes, in a few words; empty on ordinary days.
     """
 
     at: datetime
@@ -47,7 +47,7 @@ class FireTime:
 
 
 def next_fire_time(schedule: Schedule, key: int, after: datetime) -> datetime | None:
-    """Give the first fire time strictly after *after*.
+    """Return the first fire time strictly after *after*.
 
     Args:
         schedule: When the job fires.
@@ -55,18 +55,18 @@ def next_fire_time(schedule: Schedule, key: int, after: datetime) -> datetime | 
         after: Aware, in any zone.
 
     Returns:
-        Aware UTC; None when nothing fires any more.
+        Aware UTC; None if there is no later one.
     """
     return next(fire_times(schedule, key, after), None)
 
 
 def fire_times(schedule: Schedule, key: int, after: datetime) -> Iterator[datetime]:
-    """Give the fire times strictly after *after*, in order; arguments and results as for :func:`next_fire_time`."""
+    """Return the fire times strictly after *after*, in order; arguments and results as for :func:`next_fire_time`."""
     return (at for _, at in _times(schedule, key, after.astimezone(UTC)))
 
 
 def last_fire_time(schedule: Schedule, key: int, after: datetime, until: datetime) -> datetime | None:
-    """Give the last fire time with after < time <= until, without giving those before it; None if there is none."""
+    """Return the last fire time with after < time <= until, if any, in time independent of the length."""
     after, until = after.astimezone(UTC), until.astimezone(UTC)
     window, low = timedelta(minutes=1), until
     # Looking back twice as far each time, all that is found lies in the half of the window that is new.
@@ -96,7 +96,7 @@ def count_fire_times(schedule: Schedule, key: int, after: datetime, until: datet
 
 
 def fires_once(schedule: Schedule | None, set_back: timedelta) -> bool:
-    """Whether what has fired does not fire again when the clock, set back by so much, comes by a second time."""
+    """Return whether fire times that a clock set back by *set_back* shows a second time do not fire again."""
     if set_back <= LATE or schedule is None or schedule.kind is ScheduleKind.AT:
         return True
     names_times = schedule.kind is ScheduleKind.CRON and load_cron(schedule.expression).follows_clock
@@ -104,26 +104,26 @@ def fires_once(schedule: Schedule | None, set_back: timedelta) -> bool:
 
 
 def coming(schedule: Schedule, key: int, after: datetime, count: int) -> list[FireTime]:
-    """Give the first *count* fire times after *after*, each with what daylight saving does to it."""
+    """Return the first *count* fire times after *after*, each with a note on daylight saving."""
     after = previous = after.astimezone(UTC)
     zone = load_zone(schedule.timezone)
     shown = []
     for nominal, at in islice(_times(schedule, key, after), count):
-        note = note_on(schedule, nominal, previous=previous)
+        note = describe_clock_change(schedule, nominal, previous=previous)
         shown.append(FireTime(at=at, local=at.astimezone(zone), note=note))
         previous = nominal
     return shown
 
 
 def describe(schedule: Schedule) -> str:
-    """Write a schedule in a few words: ``cron */5 * * * * (Europe/Berlin), jitter 30s``."""
+    """Describe a schedule in a few words: ``cron */5 * * * * (Europe/Berlin), jitter 30s``."""
     zone = f" ({schedule.timezone})" if schedule.kind is ScheduleKind.CRON else ""
     jitter = f", jitter {format_duration(schedule.jitter_s)}" if schedule.jitter_s else ""
     return f"{schedule.kind} {schedule.expression}{zone}{jitter}"
 
 
 def smallest_gap(schedule: Schedule, after: datetime) -> timedelta:
-    """Give the shortest time between two fire times of a schedule, leaving its jitter aside.
+    """Return the shortest time between two fire times of a schedule, without its jitter.
 
     For cron it is taken over the 28 years after *after*, in which weekdays and leap days come in all their
     combinations, and includes what changes of clocks do. A schedule that fires once has the longest gap there is.
@@ -142,7 +142,7 @@ def smallest_gap(schedule: Schedule, after: datetime) -> timedelta:
 
 
 def largest_gap(schedule: Schedule, after: datetime) -> timedelta:
-    """Give what the longest time between two fire times of a schedule does not exceed, leaving its jitter aside.
+    """Return an upper bound of the time between two fire times of a schedule, without its jitter.
 
     It is taken over the same years as :func:`smallest_gap`; where clocks change, every gap is taken to be as long as a
     change can make it. A schedule that fires once has the longest gap there is.
@@ -158,14 +158,14 @@ def largest_gap(schedule: Schedule, after: datetime) -> timedelta:
     put_back = max(timedelta(), *(-moved for moved in moves)) if moves else timedelta()
     if cron.follows_clock or not moves:
         return gap + put_back
-    # What goes by elapsed time, and fires that often, does so in a repeated hour as in any other; what fires more
-    # seldom may fall into one that is left out.
+    # A frequent schedule by elapsed time fires in a repeated hour as in any other; a rarer one may fall into a
+    # skipped hour.
     as_ever = gap <= timedelta(hours=1) and not any(moved % timedelta(hours=1) for moved in moves)
     return gap if as_ever else 2 * gap + put_back
 
 
 def _times(schedule: Schedule, key: int, after: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Give each nominal time with the fire time it is delayed to, from the first fire time after *after* on."""
+    """Return each nominal time with the fire time it is delayed to, from the first fire time after *after* on."""
     jitter = timedelta(seconds=schedule.jitter_s)
     for nominal in _nominal_times(schedule, after - jitter):
         at = nominal + _delay(schedule, key, nominal)
@@ -176,7 +176,7 @@ def _times(schedule: Schedule, key: int, after: datetime) -> Iterator[tuple[date
 
 
 def _delay(schedule: Schedule, key: int, nominal: datetime) -> timedelta:
-    """Give the delay of a nominal time: 0 <= delay < jitter, whole microseconds, uniform over keys and times."""
+    """Return the delay of a nominal time: 0 <= delay < jitter, whole microseconds, uniform over keys and times."""
     if not schedule.jitter_s:
         return timedelta()
     text = f"{key} {(nominal - _EPOCH) // TICK}"
@@ -224,8 +224,8 @@ def _every_number(schedule: Schedule, instant: datetime) -> int:
     return max(0, (instant - schedule.anchor_at) // _interval(schedule))
 
 
-def reach_back(schedule: Schedule, instant: datetime) -> Schedule:
-    """Let intervals count, in phase, from an anchor that is not later than an instant."""
+def move_origin_back(schedule: Schedule, instant: datetime) -> Schedule:
+    """Return an interval schedule of the same phase whose origin is not later than an instant."""
     if schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= instant:
         return schedule
     interval = _interval(schedule)
@@ -246,7 +246,7 @@ def _interval(schedule: Schedule) -> timedelta:
 
 
 def _cron_times(cron: Cron, zone: str, after: datetime) -> Iterator[datetime]:
-    """Give the instants at which a cron expression fires in a zone, strictly after *after*.
+    """Return the instants at which a cron expression fires in a zone, strictly after *after*.
 
     Within a stretch of constant offset the matches of a plain calendar are the answer. CronSim's own walk through a
     zone is not used: begun in a repeated hour it can return an instant that is past, and with a star for minute or
@@ -254,9 +254,9 @@ def _cron_times(cron: Cron, zone: str, after: datetime) -> Iterator[datetime]:
     """
     low = after
     while (stretch := next(stretches(zone, low), None)) is not None:
-        owed, local = _opening(cron, stretch, after)
-        if owed is not None:
-            yield owed
+        deferred, local = _opening(cron, stretch, after)
+        if deferred is not None:
+            yield deferred
         for match in cron.matches_after(local):
             if match >= stretch.local_end:
                 break
@@ -271,27 +271,27 @@ def _cron_times(cron: Cron, zone: str, after: datetime) -> Iterator[datetime]:
 def _count_cron_times(cron: Cron, zone: str, after: datetime, until: datetime) -> int:
     total = 0
     for stretch in takewhile(lambda stretch: stretch.start <= until, stretches(zone, after)):
-        owed, local = _opening(cron, stretch, after)
+        deferred, local = _opening(cron, stretch, after)
         last = stretch.to_local(min(until, stretch.end - TICK))
-        total += (owed is not None) + cron.count_matches(local, last)
+        total += (deferred is not None) + cron.count_matches(local, last)
     return total
 
 
 def _opening(cron: Cron, stretch: Stretch, after: datetime) -> tuple[datetime | None, datetime]:
-    """Tell how a cron expression enters a stretch of constant offset: as Debian's cron handles a change of clocks.
+    """Return where matching begins in a stretch of constant offset, as Debian's cron handles a change of clocks.
 
     Returns:
-        The start of the stretch if a fire time skipped by clocks put forward is made good then, else None; and the
+        The start of the stretch if a fire time skipped by clocks put forward fires then, else None; and the
         local time, naive, strictly after which the stretch's own matches count.
     """
     if after >= stretch.start:
-        owed, local = None, stretch.to_local(after)
+        deferred, local = None, stretch.to_local(after)
     else:
-        owed, local = None, stretch.local_start - TICK
-        # A match at the start itself stands for the skipped ones too.
+        deferred, local = None, stretch.local_start - TICK
+        # A match at the start itself replaces the skipped ones.
         if cron.follows_clock and cron.count_matches(stretch.local_before - TICK, local):
-            owed, local = stretch.start, stretch.local_start
+            deferred, local = stretch.start, stretch.local_start
     if cron.follows_clock:
-        # Clock times that clocks put back repeat have had their turn.
+        # Local times repeated by clocks put back have fired already.
         local = max(local, stretch.local_before - TICK)
-    return owed, local
+    return deferred, local

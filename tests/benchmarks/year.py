@@ -23,7 +23,7 @@ from runner.history.runs import list_runs
 from runner.history.upgrade import open_database
 from runner.model.jobs import Catchup, Job, JobSpec, ScheduleKind
 from runner.model.runs import Status
-from runner.schedules.parse import change_schedule, parse_schedule
+from runner.schedules.parse import parse_schedule, update_schedule
 from tests.benchmarks.accounts import Account, Arming, balance
 from tests.benchmarks.almanac import Almanac
 from tests.benchmarks.progress import reporting
@@ -77,7 +77,7 @@ class Household:
     def change(self, job_id: int, **when: str) -> None:
         """Return a job another schedule."""
         job = self.jobs[job_id]
-        self._become(job, replace(job.spec, schedule=change_schedule(job.spec.schedule, **when, now=self._world.now)))
+        self._become(job, replace(job.spec, schedule=update_schedule(job.spec.schedule, **when, now=self._world.now)))
 
     def pause(self, job_id: int, *, paused: bool = True) -> None:
         """Pause or resume a job."""
