@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from runner.cli.settings import Settings
-    from runner.daemon.daemon import Choices
+    from runner.daemon.settings import DaemonSettings
     from runner.history.prune import Retention
 
 # How many of the newest runs the percentiles of lateness are taken from at most.
@@ -84,11 +84,11 @@ def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _choices(settings: "Settings") -> "Choices":
-    from runner.daemon.daemon import Choices
+def _choices(settings: "Settings") -> "DaemonSettings":
+    from runner.daemon.settings import DaemonSettings
     from runner.measure.environment import DEFAULT_START_METHOD
 
-    return Choices(
+    return DaemonSettings(
         start_method=settings.start_method or DEFAULT_START_METHOD,
         at_once=settings.runs_at_once,
         retention=_retention(settings),

@@ -25,8 +25,10 @@ import greenlet
 import time_machine
 from apscheduler.schedulers.base import BaseScheduler
 
+from runner.daemon import clock, firing_runner, heartbeat, lock, retry_queue, scheduler, shutdown, workers
 from runner.daemon import daemon as daemon_loop
-from runner.daemon import later, lock, scheduler, workers
+from runner.daemon.guard import guarded
+from runner.daemon.settings import DaemonSettings
 from runner.execution import locks, recovery
 from runner.history.database import Database
 from runner.history.recording import Ending, begin_run, finish_run
@@ -133,12 +135,13 @@ class World:
         clocks = SimpleNamespace(monotonic=self._monotonic, time=self._time, sleep=self._sleep)
         threads = SimpleNamespace(Thread=self._threads.make, Lock=threading.Lock)
         places: list[tuple[Any, str, Any]] = [
-            (daemon_loop, "time", clocks),
-            (later, "time", clocks),
+            *((module, "time", clocks) for module in (clock, daemon_loop, heartbeat, retry_queue, shutdown)),
             (daemon_loop, "queue", SimpleNamespace(SimpleQueue=lambda: _Inbox(world), Empty=queue.Empty)),
-            (daemon_loop, "hear", lambda *_: None),
-            (daemon_loop, "fire", self._fire),
-            (daemon_loop, "forget_daily", lambda *_: None),
+            (daemon_loop, "listen", lambda *_: None),
+            (daemon_loop, "prune_daily", lambda *_: None),
+            (daemon_loop, "guarded", self._guarded),
+            (heartbeat, "guarded", self._guarded),
+            (firing_runner, "fire", self._fire),
             (daemon_loop, "describe_process", lambda: self._owner),
             (scheduler, "time", clocks),
             (scheduler, "_Scheduler", Scheduler),
@@ -190,7 +193,7 @@ class World:
         began_at, ended_at = self.now, self.now
         daemon = daemon_loop.Daemon(
             self.database,
-            lambda: daemon_loop.Choices(start_method=_HERE.start_method, at_once=self.at_once),
+            lambda: DaemonSettings(start_method=_HERE.start_method, at_once=self.at_once),
             lambda *_: {},
         )
         self._daemon = daemon
@@ -268,8 +271,8 @@ class World:
         """Tell how many whole rounds pass without anything to do."""
         if not self.leaps or self._happened or next_us is None:
             return 0
-        later_s = self._daemon._later.next_s()  # for which the daemon's loop itself waits
-        until_us = min(next_us, round(later_s * _SECOND_US)) if later_s < math.inf else next_us
+        retry_s = self._daemon._retry_queue.next_s()  # for which the daemon's loop itself waits
+        until_us = min(next_us, round(retry_s * _SECOND_US)) if retry_s < math.inf else next_us
         return (max(until_us, deadline_us) - deadline_us) // _SECOND_US * _SECOND_US
 
     def _next_us(self) -> int | None:
@@ -308,9 +311,11 @@ class World:
     def _bury(self) -> None:
         """Let nothing more be written by a daemon that was killed."""
         self._dead = True
-        self._daemon._guarded = lambda _action: None
-        self._daemon._unwritten.write_down = lambda: None
         self._threads.end()
+
+    def _guarded(self, action: Callable[[], object], job: Job | None = None) -> None:
+        if not self._dead:
+            guarded(action, job)
 
     def _fire(
         self, database: Database, job: Job, *, cause: Cause, scheduled_at: datetime | None, attempt: int, at_once: int,

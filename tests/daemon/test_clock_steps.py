@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import daemon as daemon_loop
-from runner.daemon import unwritten
+from runner.daemon import clock, pending_writes
 from runner.history.database import Database
 from runner.history.jobs import change_job, find_job, list_jobs
 from runner.history.recording import record_not_run
@@ -73,8 +72,8 @@ def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         nonlocal refused
         refused = locked
 
-    monkeypatch.setattr(unwritten, "record_not_run", unless_locked(record_not_run))
-    monkeypatch.setattr(daemon_loop, "list_jobs", unless_locked(list_jobs))
+    monkeypatch.setattr(pending_writes, "record_not_run", unless_locked(record_not_run))
+    monkeypatch.setattr(clock, "list_jobs", unless_locked(list_jobs))
     return lock
 
 
@@ -243,7 +242,7 @@ def test_a_clock_set_back_is_followed_once(world: World, monkeypatch: pytest.Mon
         read_at.append(world.now)
         return list_jobs(database)
 
-    monkeypatch.setattr(daemon_loop, "list_jobs", list_and_tell)
+    monkeypatch.setattr(clock, "list_jobs", list_and_tell)
     set_at = TWO + 5 * MINUTE
     world.at(set_at, step(world, -4 * HOUR))
     world.live(130 * MINUTE)
@@ -343,7 +342,7 @@ def test_a_gap_is_recorded_once_though_that_was_not_confirmed(world: World, monk
         if next(unheard, None) is not None:
             raise HistoryError("the server has gone")
 
-    monkeypatch.setattr(unwritten, "record_not_run", record)
+    monkeypatch.setattr(pending_writes, "record_not_run", record)
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
     world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
     world.live(3 * HOUR)

@@ -118,9 +118,9 @@ def test_a_daemon_that_can_not_run_says_so_in_json_too(program: Program) -> None
 
 def test_a_thread_that_ends_by_a_defect_is_in_the_log(program: Program) -> None:
     defect = (
-        "import runner.daemon.retention as retention, runner.daemon.daemon as service\n"
+        "import runner.daemon.daemon as service\n"
         "def fail(*_): raise RuntimeError('password=hunter2')\n"
-        "service.forget_daily = fail"
+        "service.prune_daily = fail"
     )
     with broken_daemon(program, defect, "--log-format", "json") as daemon:
         (line,) = until(lambda: [line for line in lines(daemon) if line["traceback"]], "the traceback")

@@ -1,4 +1,4 @@
-"""What a real daemon hands over later, whatever comes between; clock and scans are simulated ones."""
+"""The retry queue of a real daemon, with simulated clock and scans."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import daemon as service
+from runner.daemon import firing_runner, retry_queue
+from runner.daemon.daemon import Daemon
+from runner.daemon.settings import DaemonSettings
 from runner.daemon.workers import Firing
 from runner.execution.retry import list_retries
 from runner.history.database import Database
@@ -27,7 +29,7 @@ ONE = START + HOUR
 
 @pytest.fixture
 def world(history: Database) -> Iterator[World]:
-    """Give a world in which what runs from one o'clock on for a minute fails."""
+    """Create a world in which runs fail from one o'clock on for a minute."""
     world = World(history, START)
     world.ends = lambda _job: Status.FAILED if ONE <= world.now < ONE + MINUTE else Status.SUCCEEDED
     with world.entered():
@@ -35,7 +37,7 @@ def world(history: Database) -> Iterator[World]:
 
 
 def register(world: World, *, every: str, delay_s: int, retries: int = 1) -> None:
-    """Register a job, whose number is 1, that is tried again."""
+    """Register a job with retries, whose number is 1."""
     household = Household(world, seed=0)
     household.register("docs", every=every, catchup=Catchup.NONE)
     job = household.jobs[1]
@@ -47,7 +49,7 @@ def rows(world: World, job_id: int = 1) -> list[Run]:
 
 
 def once(real: Callable[..., Any], error: BaseException, when: Callable[[], bool]) -> Callable[..., Any]:
-    """Let a function fail once, after it has done its work."""
+    """Wrap a function so that it fails once, after its work."""
     failed = False
 
     def failing(*arguments: Any, **options: Any) -> Any:
@@ -62,25 +64,26 @@ def once(real: Callable[..., Any], error: BaseException, when: Callable[[], bool
 
 
 @pytest.mark.parametrize("name", ["fire", "get_run"])
-def test_a_retry_is_made_though_an_error_came_between_it_and_the_run_that_failed(
+def test_a_retry_survives_an_error_after_the_failed_run(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     error = HistoryError("the database can't be reached")
-    monkeypatch.setattr(service, name, once(getattr(service, name), error, lambda: world.now >= ONE))
+    real = getattr(firing_runner, name)
+    monkeypatch.setattr(firing_runner, name, once(real, error, lambda: world.now >= ONE))
     register(world, every="1h", delay_s=120)
     world.live(HOUR + 10 * MINUTE)
     assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
 
 
-def test_a_retry_is_made_though_memory_is_wanting_when_it_is_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanting = once(list_retries, MemoryError(), lambda: world.now >= ONE + 2 * MINUTE)
-    monkeypatch.setattr(service, "list_retries", wanting)
+def test_a_retry_survives_a_memory_error_when_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = once(list_retries, MemoryError(), lambda: world.now >= ONE + 2 * MINUTE)
+    monkeypatch.setattr(retry_queue, "list_retries", failing)
     register(world, every="1h", delay_s=120)
     world.live(HOUR + 10 * MINUTE)
     assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
 
 
-def test_a_retry_that_came_due_while_the_machine_slept_is_made_when_it_wakes(world: World) -> None:
+def test_a_retry_due_during_sleep_runs_on_wakeup(world: World) -> None:
     register(world, every="1h", delay_s=600)
     world.at(ONE + MINUTE, lambda: world.set_clock(30 * MINUTE))
     world.live(HOUR + 20 * MINUTE)
@@ -90,7 +93,7 @@ def test_a_retry_that_came_due_while_the_machine_slept_is_made_when_it_wakes(wor
     assert retry.started_at < ONE + 32 * MINUTE
 
 
-def test_a_retry_that_waits_for_another_job_gives_way_to_its_own_jobs_firing(world: World) -> None:
+def test_a_waiting_retry_yields_to_its_jobs_next_firing(world: World) -> None:
     world.takes = lambda job: 30 * MINUTE if job.spec.name == "long" else SECOND
     register(world, every="20m", delay_s=120)
     Household(world, seed=0).register("long", at="2026-06-01T01:01:00Z", catchup=Catchup.NONE)
@@ -104,9 +107,7 @@ def test_a_retry_that_waits_for_another_job_gives_way_to_its_own_jobs_firing(wor
     ] == [(run.scheduled_at, run.attempt, run.status) for run in rows(world)]
 
 
-def test_a_retry_that_meets_a_run_by_hand_while_its_job_is_changed_is_made_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_postponed_while_its_job_changes_runs_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     real = world._fire
 
     def meet(database: Database, job: Job, **options: Any) -> int:
@@ -116,20 +117,20 @@ def test_a_retry_that_meets_a_run_by_hand_while_its_job_is_changed_is_made_once(
             raise Busy("run 9 of the job 'docs' is going on; wait until it has finished", job.job_id)
         return real(database, job, **options)
 
-    monkeypatch.setattr(service, "fire", meet)
+    monkeypatch.setattr(firing_runner, "fire", meet)
     register(world, every="1h", delay_s=120, retries=3)
     world.live(HOUR + 10 * MINUTE)
     assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
 
 
-def test_one_firing_waits_once(world: World) -> None:
+def test_a_firing_is_queued_once(world: World) -> None:
     register(world, every="1h", delay_s=120)
     world.live(HOUR + MINUTE)
     (failed,) = rows(world)
-    daemon = service.Daemon(world.database, lambda: service.Choices(start_method="fork"), lambda *_: {})
+    queue = Daemon(world.database, lambda: DaemonSettings(start_method="fork"), lambda *_: {})._retry_queue
     (job,) = list_jobs(world.database)
-    daemon._retry_later(job, world.now)
-    daemon._later.put(Firing(job, Cause.SCHEDULE, [ONE], failed, postponed=True), 0.5)
-    daemon._retry_later(job, world.now)
+    queue.schedule_retries(job, world.now)
+    queue.put(Firing(job, Cause.SCHEDULE, [ONE], failed, postponed=True))
+    queue.schedule_retries(job, world.now)
     world.set_clock(5 * MINUTE)
-    assert [(ONE, 2)] == [(firing.times[0], firing.attempt) for firing in daemon._later.list_due()]
+    assert [(ONE, 2)] == [(firing.times[0], firing.attempt) for firing in queue.list_due()]

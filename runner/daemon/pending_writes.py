@@ -1,4 +1,4 @@
-"""What could not be written into the history yet: kept in order until it can be."""
+"""Writes postponed while the database is locked or unreachable, kept in order."""
 
 import logging
 import threading
@@ -13,41 +13,43 @@ from runner.history.database import Database
 from runner.history.recording import record_not_run
 from runner.model.errors import HistoryError, reason_of
 from runner.model.jobs import Job
+from runner.model.runs import Status
 from runner.model.subject import log_context
+from runner.model.units import format_instant
 
 _log = logging.getLogger(__name__)
 
 
-class Unwritten:
-    """Writes into a history what must not be lost when that can't be written for a while, for any thread.
-
-    Args:
-        database: Where the history is.
-    """
+class PendingWrites:
+    """Writes that must not be lost; used by all threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # What is still to be written, in order, and the jobs' names.
         self._writes: deque[tuple[str, Callable[[], object]]] = deque()
-        self._writing = threading.Lock()
+        self._lock = threading.Lock()
 
     def is_empty(self) -> bool:
-        """Whether all there was has been written."""
+        """Return whether nothing is pending."""
         return not self._writes
 
     def record(self, job: Job, **row: Any) -> None:
-        """Write what did not happen, now or as soon as that can be written; see ``record_not_run``."""
+        """Record a missed or skipped firing, now or as soon as possible; see ``record_not_run``."""
         tries, clock = count(), partial(datetime.now, UTC)
-        self.keep(job, lambda: record_not_run(self._database, job, **row, again=next(tries) > 0, clock=clock))
-        self.write_down()
+        self.add(job, lambda: record_not_run(self._database, job, **row, again=next(tries) > 0, clock=clock))
+        self.write()
 
-    def keep(self, job: Job, write: Callable[[], object]) -> None:
-        """Keep what has just failed to be written about a job, and may be written twice."""
+    def record_skipped(self, job: Job, at: datetime, message: str) -> None:
+        """Record a skipped firing."""
+        self.record(job, status=Status.SKIPPED, scheduled_at=at, now=datetime.now(UTC), message=message)
+        _log.warning("the firing at %s was skipped: %s", format_instant(at), message)
+
+    def add(self, job: Job, write: Callable[[], object]) -> None:
+        """Add a write about a job, which may be executed twice."""
         self._writes.append((job.spec.name, write))
 
-    def write_down(self) -> None:
-        """Write what there is, as far as that is possible now; what keeps it from that is said once."""
-        with self._writing:
+    def write(self) -> None:
+        """Write what is pending until the database refuses; one error is logged."""
+        with self._lock:
             while self._writes:
                 name, write = self._writes[0]
                 try:
