@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from operator import add, mul, sub
+from operator import add, attrgetter, mul, sub
 from statistics import NormalDist, fmean, median
 
 from runner.trends.compare import Interval
-from runner.trends.explain import Explanation, explain
-from runner.trends.fit import Designs, Fit, fit
+from runner.trends.components import Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
 from runner.trends.noise import MODELS
-from runner.trends.shapes import Bend, Shape, Shift, Sway, Wave, sample
+from runner.trends.regression import Designs, Fit, Series
+from runner.trends.search import Explanation, explain
 
 # Shorter series are never judged.
 FEWEST = 12
@@ -115,24 +115,26 @@ class Course:
             return
         tamed, scales = _tame(values)
         self._found = explain(tamed, scales)
-        shapes = self._found.shapes
-        if shapes[1:]:
-            self._fits = _likely_fits(tamed, shapes)
-            self._reach = _student((1 + confidence) / 2, len(values) - len(self._fits[0].design.shapes))
+        components = self._found.components
+        if components[1:]:
+            self._fits = _likely_fits(tamed, components)
+            self._reach = _student((1 + confidence) / 2, len(values) - len(self._fits[0].design.components))
 
     def steps(self) -> list[Step]:
         """Give the steps in run order, at least 3 runs from each other and from the ends."""
         if self._found is None:
             return []
-        places = {shape.index: place for place, shape in enumerate(self._found.shapes) if isinstance(shape, Shift)}
+        components = self._fits[0].design.components if self._fits else self._found.components
+        places = {one.index: place for place, one in enumerate(components) if isinstance(one, LevelShift)}
         indices = sorted(places)
         middles = [median(self._values[start:end]) for start, end in pairwise([*indices, len(self._values)])]
+        contrasts = {index: [float(place == at) for place in range(len(components))] for index, at in places.items()}
         return [
             Step(
                 index=index,
                 before=before,
                 after=after,
-                ratio=self._ratio([float(place == places[index]) for place in range(len(self._fits[0].design.shapes))]),
+                ratio=self._ratio(contrasts[index]),
                 gain=self._found.gains[index],
             )
             for index, (before, after) in zip(indices[1:], pairwise(middles), strict=True)
@@ -145,23 +147,23 @@ class Course:
         best, n = self._fits[0], len(self._values)
         # A cycle that has not come round once is no cycle yet.
         lasting = [
-            (place, sample(shape, n))
-            for place, shape in enumerate(best.design.shapes)
-            if isinstance(shape, Shift | Bend) or (isinstance(shape, Wave) and shape.turn * n < math.tau)
+            (place, sample(one, n))
+            for place, one in enumerate(best.design.components)
+            if isinstance(one, LevelShift | SlopeChange) or (isinstance(one, Harmonic) and one.frequency * n < math.tau)
         ]
         if len(lasting) < 2:
             return None
-        levels = [math.fsum(best.factors[place] * values[run] for place, values in lasting) for run in range(n)]
+        levels = [math.fsum(best.coefficients[place] * values[run] for place, values in lasting) for run in range(n)]
         lowest = min(range(min(since, n - 1), n), key=levels.__getitem__)
-        contrast = [0.0] * len(best.design.shapes)
+        contrast = [0.0] * len(best.design.components)
         for place, values in lasting:
             contrast[place] = values[-1] - values[lowest]
         ups = [
             shape.index
-            for factor, shape in zip(best.factors, best.design.shapes, strict=True)
-            if isinstance(shape, Shift) and shape.index > lowest and factor > 0
+            for factor, shape in zip(best.coefficients, best.design.components, strict=True)
+            if isinstance(shape, LevelShift) and shape.index > lowest and factor > 0
         ]
-        latest = max(shape.index for shape in best.design.shapes if isinstance(shape, Shift))
+        latest = max(shape.index for shape in best.design.components if isinstance(shape, LevelShift))
         stepped = math.fsum(levels[index] - levels[index - 1] for index in ups)
         drifted = 2 * stepped < levels[-1] - levels[lowest]
         return Rise(
@@ -174,8 +176,8 @@ class Course:
 
     def _ratio(self, contrast: Sequence[float]) -> Interval:
         """Estimate a sum of factors, with Student's interval under every noise that is likely enough."""
-        sizes = [math.fsum(map(mul, contrast, one.factors)) for one in self._fits]
-        errors = [self._reach * one.error(contrast) for one in self._fits]
+        sizes = [math.fsum(map(mul, contrast, one.coefficients)) for one in self._fits]
+        errors = [self._reach * one.standard_error(contrast) for one in self._fits]
         return Interval(
             estimate=math.exp(sizes[0]),
             low=math.exp(min(map(sub, sizes, errors))),
@@ -188,19 +190,22 @@ def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
     return Course(values, confidence).steps()
 
 
-def _likely_fits(values: Sequence[float], shapes: tuple[Shape, ...]) -> list[Fit]:
-    """Fit under every noise that is likely enough, the likeliest first; a wave's frequency is uncertain too."""
-    designs = Designs(len(values))
-    fits = sorted((fit(values, designs.get(noise, shapes)) for noise in MODELS), key=lambda one: -one.likelihood)
-    factors = dict(zip(shapes, fits[0].factors, strict=True))
-    sways = tuple(
-        Sway(shape.turn, factors[shape], factors[Wave(shape.turn, 1)])
-        for shape in shapes
-        # The frequency of what has not come round once is no more certain than its shape.
-        if isinstance(shape, Wave) and shape.phase == 0 and shape.turn * len(values) > math.tau
+def _likely_fits(values: Sequence[float], components: tuple[Component, ...]) -> list[Fit]:
+    """Return the fits under every noise model that is likely enough, likeliest first.
+
+    The frequency of a cycle is uncertain too.
+    """
+    series = Series(values, Designs(len(values)))
+    fits = sorted((series.fit(components, noise) for noise in MODELS), key=attrgetter("likelihood"), reverse=True)
+    coefficients = dict(zip(components, fits[0].coefficients, strict=True))
+    errors = tuple(
+        FrequencyError(one.frequency, coefficients[one], coefficients[Harmonic(one.frequency, sine=True)])
+        for one in components
+        # The frequency of a cycle that has not come round once is no more certain than its shape.
+        if isinstance(one, Harmonic) and not one.sine and one.frequency * len(values) > math.tau
     )
     likely = [one.design.noise for one in fits if one.likelihood > fits[0].likelihood - _LIKELY]
-    return [fit(values, designs.get(noise, shapes + sways)) for noise in likely]
+    return [series.fit(components + errors, noise) for noise in likely]
 
 
 def _student(probability: float, freedom: int) -> float:
