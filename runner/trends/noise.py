@@ -62,7 +62,7 @@ def neighbours(noise: Noise) -> tuple[Noise, ...]:
     if noise == WHITE:
         return (noise, *(other for place, other in _GRID.items() if _is_nearly_white(*place)))
     at = next(place for place, other in _GRID.items() if other == noise)
-    close = [other for (row, column), other in _GRID.items() if max(abs(row - at[0]), abs(column - at[1])) <= 1]
+    close = [other for (row, column), other in _GRID.items() if abs(row - at[0]) + abs(column - at[1]) <= 1]
     return (*close, WHITE) if _is_nearly_white(*at) else tuple(close)
 
 
@@ -76,12 +76,14 @@ class Response:
 
     Attributes:
         step: The step, from its first run on.
+        decay: Powers of theta.
         slope: The slope change, whose first run lies one unit above the line.
         step_squares: Sums of squares of the first 1, 2, … n values of ``step``.
         slope_squares: Sums of squares of the first 1, 2, … n values of ``slope``.
     """
 
     step: list[float]
+    decay: list[float]
     slope: list[float]
     step_squares: list[float]
     slope_squares: list[float]
@@ -91,9 +93,11 @@ class Response:
 def response(noise: Noise, n: int) -> Response:
     """Compute the whitened step and slope change of n runs."""
     lasting = (1 - noise.phi) / (1 - noise.theta)
-    step = [lasting + (1 - lasting) * noise.theta**k for k in range(n)]
+    decay = [noise.theta**k for k in range(n)]
+    step = [lasting + (1 - lasting) * power for power in decay]
     slope = list(accumulate(step))
-    return Response(step, slope, list(accumulate(map(mul, step, step))), list(accumulate(map(mul, slope, slope))))
+    squares = (list(accumulate(map(mul, each, each))) for each in (step, slope))
+    return Response(step, decay, slope, *squares)
 
 
 def log_likelihood(squares: float, n: int, noise: Noise) -> float:

@@ -8,16 +8,18 @@ Source:
     Hamilton, Time Series Analysis (1994), sections 5.6 and 8.3.
 """
 
+import cmath
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate
-from operator import attrgetter, mul, sub
+from itertools import accumulate, islice, repeat
+from operator import add, attrgetter, mul, sub
 
-from runner.trends.components import LEVEL, Component, LevelShift, SlopeChange, sample
+from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle, sample
 from runner.trends.noise import (
     COARSE_MODELS,
+    WHITE,
     Noise,
     dot,
     log_likelihood,
@@ -43,6 +45,14 @@ class Column:
     def __init__(self, values: list[float], noise: Noise) -> None:
         self.values = values
         self.noise = noise
+        self._products: dict[Column, float] = {}
+
+    def product(self, other: "Column") -> float:
+        """Return the inner product with another column, computed once."""
+        product = self._products.get(other)
+        if product is None:
+            product = self._products[other] = dot(self.values, other.values)
+        return product
 
     @cached_property
     def steps(self) -> list[float]:
@@ -95,7 +105,7 @@ class Design:
         """Return how much of each orthonormalised component is in a column; shape (k,)."""
         parts: list[float] = []
         for own, row in zip(self.columns, self.rows, strict=True):
-            parts.append((dot(column.values, own.values) - dot(row, parts)) / row[-1])
+            parts.append((column.product(own) - dot(row, parts)) / row[-1])
         return parts
 
     @cached_property
@@ -135,7 +145,22 @@ def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
         return [0.0] * component.index + whole.step[: n - component.index]
     if isinstance(component, SlopeChange):
         return [0.0] * component.index + whole.slope[: n - component.index]
+    if isinstance(component, Harmonic) and noise != WHITE:
+        return _whiten_harmonic(component, n, noise)
     return whiten(sample(component, n), noise)
+
+
+def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
+    """Return the same as :func:`whiten`, in half the time: the filtered harmonic and a transient that decays."""
+    delay = cmath.exp(-1j * component.frequency)
+    factor = (1 - noise.phi * delay) / (1 - noise.theta * delay)
+    cosine, sine = (sample(one, n) for one in cycle(component.frequency))
+    own, other, sign = (sine, cosine, 1) if component.sine else (cosine, sine, -1)
+    steady = map(add, map(mul, repeat(factor.real), own), map(mul, repeat(sign * factor.imag), other))
+    first = own[0] - factor.real * own[0] - sign * factor.imag * other[0]
+    if noise.theta:
+        steady = map(add, steady, map(mul, repeat(first), response(noise, n).decay))
+    return [own[0] / noise.deviation, *islice(steady, 1, None)]
 
 
 @lru_cache(maxsize=128)
@@ -189,9 +214,13 @@ class Series:
 
     def best_fit(self, components: tuple[Component, ...]) -> "Fit":
         """Return the fit under the noise model that makes the series likeliest."""
-        coarse = max((self.fit(components, noise) for noise in COARSE_MODELS), key=attrgetter("likelihood"))
-        fine = (self.fit(components, noise) for noise in neighbours(coarse.design.noise))
-        return max((coarse, *fine), key=attrgetter("likelihood"))
+        models: Iterable[Noise] = COARSE_MODELS
+        best = self.fit(components, WHITE)
+        while True:
+            better = max((self.fit(components, noise) for noise in models), key=attrgetter("likelihood"))
+            if better.likelihood <= best.likelihood and models is not COARSE_MODELS:
+                return best
+            best, models = better, neighbours(better.design.noise)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,11 +35,19 @@ NEEDED_UNEVEN = 8.0
 # Noise of a shorter memory hides nothing.
 LONG_MEMORY = 1.5
 # With a component that gains less than this share of what it needs, no search for others beside it begins.
-PROMISING = 0.5
+PROMISING = 0.75
 # With fewer runs for each coefficient, almost anything can be explained.
 RUNS_PER_COMPONENT = 4
 # Noise with a memory seems to be full of steps; no series is explained by more.
 _MOST = 12
+_MANY = 4
+_MOST_CYCLES = 2
+# Steps that explain four times as much as a cycle does are not looked for again beside it.
+_HOPEFUL = 0.25
+# An explanation that surpasses what it needs by this much less than the best one is almost as good.
+_ALMOST = 8.0
+# A cycle that gains this much may be there; then the sizes of steps depend on it.
+_NUISANCE = 6.0
 _KINDS = (LevelShift, SlopeChange, Harmonic)
 # A cycle whose frequency was only read off the periodogram may gain so much more.
 _ROUGH = 10.0
@@ -85,24 +93,27 @@ class Explanation:
 
     def has(self, kind: type[Component]) -> bool:
         """Return whether there is a component of this kind."""
-        return any(isinstance(component, kind) for component in self.components)
+        return any(isinstance(component, kind) for component in self.components[1:])
+
+    def needed(self, more: Candidate) -> float:
+        """Return what one more component has to gain."""
+        return more.needed if len(self.components) == 1 else max(more.needed, NEEDED_AMONG_MANY)
 
     def extend(self, more: Candidate) -> "Explanation":
         """Return the explanation with one more component."""
         found = {one.index: more.gain for one in more.components if isinstance(one, LevelShift)}
-        needed = more.needed if len(self.components) == 1 else max(more.needed, NEEDED_AMONG_MANY)
         return Explanation(
             components=self.components + more.components,
             gains=self.gains | found,
             noise=more.noise,
-            surplus=self.surplus + more.gain - needed,
+            surplus=self.surplus + more.gain - self.needed(more),
         )
 
 
 NOTHING = Explanation(components=(LEVEL,), gains={}, noise=WHITE, surplus=0.0)
 
 
-def explain(values: Sequence[float], scales: Sequence[float]) -> Explanation:
+def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanation, list[Explanation]]:
     """Find the components that together gain most over what they need.
 
     Several searches compete, because a component may only show once what hides it is known: a step beside a cycle, the
@@ -111,11 +122,12 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> Explanation:
     Args:
         values: Natural logarithms of wall times in run order, free of spikes; shape (n,).
         scales: How much the runs around each scatter, in any unit; shape (n,).
+
+    Returns:
+        The best explanation, and others that are almost as good.
     """
     search = _Search(values, scales)
     plain = search.steps_in_white_noise(NEEDED_AMONG_MANY)
-    if plain is NOTHING:  # the ranks of a few runs hardly tell how far apart two levels lie
-        plain = search.steps_in_white_noise(NEEDED_UNRANKED, ranked=False)
     survey = search.survey(plain)
     even = min(scales) == max(scales)
     if (
@@ -124,17 +136,21 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> Explanation:
         and survey.best(_KINDS).surplus < 0
         and not search.may_be_cycles(plain)
     ):
-        return plain
-    found = [plain, search.one_by_one(_KINDS)]
-    with_cycle = NOTHING.extend(search.survey(NOTHING).cycle())
-    found += [with_cycle, NOTHING.extend(search.survey(NOTHING).step())]
-    if with_cycle.surplus > 0 and not found[1].has(Harmonic):
-        found.append(search.one_by_one(_KINDS, with_cycle))
-    if found[1].has(SlopeChange):
+        return plain, search.alternatives(plain, [])
+    with_step, with_slope, with_cycle = map(NOTHING.extend, search.survey(NOTHING).all())
+    with_both = with_step.extend(search.survey(with_step).cycle()) if with_step.surplus > 0 else with_cycle
+    one_by_one = search.one_by_one(_KINDS, plain)
+    found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
+    start = max(with_cycle, with_both, key=search.compare)
+    if search.judge(start) > max(0.0, _HOPEFUL * search.judge(plain)):
+        found.append(search.one_by_one(_KINDS, start))
+    if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
     # What half a cycle explains as well as a step is no step, even where it is no plain cycle either.
-    best = max(found, key=lambda one: search.judge(one, cheap_cycles=True))
-    return best if search.judge(best) > (0.0 if even else NEEDED_UNEVEN) else NOTHING
+    best = max(found, key=search.compare)
+    if search.judge(best) <= (0.0 if even else NEEDED_UNEVEN):
+        return NOTHING, []
+    return best, search.alternatives(best, found)
 
 
 class _Search:
@@ -159,18 +175,23 @@ class _Search:
             if more.gain < needed * len(more.components):
                 break
             found = found.extend(more)
-        if found is NOTHING:
-            return found
-        found = self._confirm(found, (WHITE,), needed, ranked=ranked)
+            if len(found.components) > _MANY and self.judge(found) <= 0:
+                return NOTHING
+        if found is NOTHING and ranked:  # the ranks of a few runs hardly tell how far apart two levels lie
+            return self.steps_in_white_noise(NEEDED_UNRANKED, ranked=False)
+        if found is NOTHING or self.judge(found) <= 0:
+            return NOTHING
+        if len(found.components) > 2:
+            found = self._confirm(found, (WHITE,), needed, ranked=ranked)
         found = replace(found, noise=self._best_fit(found.components).design.noise)
         return found if self.judge(found) > 0 else NOTHING
 
-    def judge(self, found: Explanation, *, cheap_cycles: bool = False) -> float:
+    def judge(self, found: Explanation, for_cycle: float | None = None) -> float:
         """Compute by how much the gain of all components together exceeds what they need.
 
         Args:
             found: The components.
-            cheap_cycles: Whether a cycle needs less than a step does, as where one is compared with the other.
+            for_cycle: What a cycle needs; by default what chance seldom gains.
         """
         n = len(self._values)
         best = self._best_fit(found.components)
@@ -178,8 +199,25 @@ class _Search:
         changes = kinds[LevelShift] + kinds[SlopeChange]
         alone = (needed_for_step if kinds[LevelShift] else needed_for_slope)(best.design.noise, n)
         needed = alone if len(found.components) == 2 else changes * max(alone, NEEDED_AMONG_MANY)
-        for_cycle = 0.7 * needed_for_step(best.design.noise, n) if cheap_cycles else needed_for_cycle(n)
-        return best.likelihood - self._best_fit((LEVEL,)).likelihood - needed - kinds[Harmonic] / 2 * for_cycle
+        needed += kinds[Harmonic] / 2 * (needed_for_cycle(n) if for_cycle is None else for_cycle)
+        return best.likelihood - self._best_fit((LEVEL,)).likelihood - needed
+
+    def compare(self, found: Explanation) -> float:
+        """Return the same, with a cycle that needs less than a step does."""
+        noise = self._best_fit(found.components).design.noise
+        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)))
+
+    def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:
+        """List explanations with steps that are almost as good as the best one."""
+        if not best.has(LevelShift):
+            return []
+        reached = self.compare(best)
+        others = [one for one in found if one is not best and self.compare(one) > reached - _ALMOST]
+        if not best.has(Harmonic):
+            more = self.survey(best).cycle()
+            if more.gain > _NUISANCE:
+                others.append(best.extend(more))
+        return others
 
     def survey(self, so_far: Explanation) -> "Survey":
         """Look for one more component, whatever the noise."""
@@ -218,10 +256,10 @@ class _Search:
             later = now.extend(more)
             if later.surplus > best.surplus:
                 best = later
-            elif now is not best or (more.gain < PROMISING * more.needed and survey.noise.memory < LONG_MEMORY):
+            elif now is not best or more.gain < PROMISING * now.needed(more):
                 break
             now = later
-        return self._confirm(best, neighbours(best.noise)) if len(best.components) > 2 else best
+        return self._confirm(best, (best.noise,)) if len(best.components) > 2 else best
 
     def _confirm(
         self, found: Explanation, models: tuple[Noise, ...], least: float = 0.0, *, ranked: bool = True
@@ -279,11 +317,8 @@ class Survey:
         self._best: list[tuple[float, int, Fit]] = []
         self._tried: set[Noise] = set()
         self._try(models or (COARSE_MODELS if len(components) == 1 else [WHITE, *neighbours(noise)]))
-        while not models:
-            before = len(self._tried)
+        if not models:
             self._try([one for _, _, found in self._best for one in neighbours(found.design.noise)])
-            if len(self._tried) == before or len(components) == 1:
-                break
         self._without, _, self._fit = self._best[0]
         self.noise = self._fit.design.noise
 
@@ -303,6 +338,10 @@ class Survey:
         finders = {LevelShift: self.step, SlopeChange: self.slope, Harmonic: self.cycle}
         return max((finders[kind]() for kind in kinds), key=attrgetter("surplus"))
 
+    def all(self) -> tuple[Candidate, Candidate, Candidate]:
+        """Return the best level shift, slope change and cycle."""
+        return self.step(), self.slope(), self.cycle()
+
     def step(self) -> Candidate:
         """Return the best level shift."""
         reached, index, found = self._best[1]
@@ -317,8 +356,10 @@ class Survey:
 
     def cycle(self) -> Candidate:
         """Return the best cycle."""
+        if self._cycle is None and sum(isinstance(one, Harmonic) for one in self._components) >= 2 * _MOST_CYCLES:
+            self._cycle = self._candidate(-math.inf, needed_for_cycle(self._n), (), self._fit)
         if self._cycle is None:
-            reached, found = best_cycle(self._series, self._fit, self._without + PROMISING * NEEDED_CYCLE)
+            reached, found = best_cycle(self._series, self._fit, self._without + _NUISANCE)
             components = found.design.components[-2:] if found else ()
             self._cycle = self._candidate(reached, needed_for_cycle(self._n), components, found or self._fit)
         return self._cycle

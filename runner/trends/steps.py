@@ -12,7 +12,7 @@ from runner.trends.compare import Interval
 from runner.trends.components import Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
 from runner.trends.noise import MODELS
 from runner.trends.regression import Designs, Fit, Series
-from runner.trends.search import Explanation, explain
+from runner.trends.search import SHORTEST_LEVEL, explain
 
 # Shorter series are never judged.
 FEWEST = 12
@@ -109,35 +109,26 @@ class Course:
         if not all(map(math.isfinite, values)):
             raise ValueError("only finite numbers can be searched for steps")
         self._values = values
-        self._found: Explanation | None = None
+        self._probability = (1 + confidence) / 2
+        self._gains: dict[int, float] = {}
         self._fits: list[Fit] = []
+        self._other_fits: list[Fit] = []
         if len(values) < FEWEST:
             return
         tamed, scales = _tame(values)
-        self._found = explain(tamed, scales)
-        components = self._found.components
-        if components[1:]:
-            self._fits = _likely_fits(tamed, components)
-            self._reach = _student((1 + confidence) / 2, len(values) - len(self._fits[0].design.components))
+        found, others = explain(tamed, scales)
+        self._gains = found.gains
+        if found.components[1:]:
+            self._fits = _likely_fits(tamed, found.components)
+            self._other_fits = [one for other in others for one in _likely_fits(tamed, other.components)]
 
     def steps(self) -> list[Step]:
-        """Give the steps in run order, at least 3 runs from each other and from the ends."""
-        if self._found is None:
-            return []
-        components = self._fits[0].design.components if self._fits else self._found.components
-        places = {one.index: place for place, one in enumerate(components) if isinstance(one, LevelShift)}
-        indices = sorted(places)
-        middles = [median(self._values[start:end]) for start, end in pairwise([*indices, len(self._values)])]
-        contrasts = {index: [float(place == at) for place in range(len(components))] for index, at in places.items()}
+        """Return the steps in run order, at least 3 runs from each other and from the ends."""
+        indices = [0, *sorted(self._gains), len(self._values)]
+        levels = [median(self._values[start:end]) for start, end in pairwise(indices)] if self._gains else []
         return [
-            Step(
-                index=index,
-                before=before,
-                after=after,
-                ratio=self._ratio(contrasts[index]),
-                gain=self._found.gains[index],
-            )
-            for index, (before, after) in zip(indices[1:], pairwise(middles), strict=True)
+            Step(index=index, before=before, after=after, ratio=self._step_ratio(index), gain=self._gains[index])
+            for index, (before, after) in zip(indices[1:-1], pairwise(levels), strict=True)
         ]
 
     def rise(self, since: int = 0) -> Rise | None:
@@ -170,14 +161,26 @@ class Course:
             index=lowest if drifted else latest,
             lowest=levels[lowest],
             latest=levels[-1],
-            ratio=self._ratio(contrast),
+            ratio=self._ratio([(one, contrast) for one in self._fits]),
             shape=Rising.DRIFT if drifted else Rising.STEP if len(ups) == 1 else Rising.STEPS,
         )
 
-    def _ratio(self, contrast: Sequence[float]) -> Interval:
-        """Estimate a sum of factors, with Student's interval under every noise that is likely enough."""
-        sizes = [math.fsum(map(mul, contrast, one.coefficients)) for one in self._fits]
-        errors = [self._reach * one.standard_error(contrast) for one in self._fits]
+    def _step_ratio(self, index: int) -> Interval:
+        contrasts = []
+        for one in (*self._fits, *self._other_fits):
+            indices = [each.index if isinstance(each, LevelShift) else 0 for each in one.design.components]
+            nearest = min(indices, key=lambda other: abs(other - index))
+            if abs(nearest - index) < SHORTEST_LEVEL:
+                contrasts.append((one, [float(other == nearest) for other in indices]))
+        return self._ratio(contrasts)
+
+    def _ratio(self, contrasts: Sequence[tuple[Fit, Sequence[float]]]) -> Interval:
+        """Estimate a sum of coefficients, with the span of Student's intervals under all fits that are likely enough."""
+        sizes = [math.fsum(map(mul, contrast, one.coefficients)) for one, contrast in contrasts]
+        errors = [
+            _student(self._probability, len(self._values) - len(contrast)) * one.standard_error(contrast)
+            for one, contrast in contrasts
+        ]
         return Interval(
             estimate=math.exp(sizes[0]),
             low=math.exp(min(map(sub, sizes, errors))),
