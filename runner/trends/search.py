@@ -42,8 +42,8 @@ RUNS_PER_COMPONENT = 4
 _MOST = 12
 _MANY = 4
 _MOST_CYCLES = 2
-# Steps that explain four times as much as a cycle does are not looked for again beside it.
-_HOPEFUL = 0.25
+# Steps that explain twice as much as a cycle does are not looked for again beside it.
+_HOPEFUL = 0.5
 # An explanation that surpasses what it needs by this much less than the best one is almost as good.
 _ALMOST = 8.0
 # A cycle that gains this much may be there; then the sizes of steps depend on it.
@@ -259,7 +259,7 @@ class _Search:
             elif now is not best or more.gain < PROMISING * now.needed(more):
                 break
             now = later
-        return self._confirm(best, (best.noise,)) if len(best.components) > 2 else best
+        return best if best is start or len(best.components) <= 2 else self._confirm(best, (best.noise,))
 
     def _confirm(
         self, found: Explanation, models: tuple[Noise, ...], least: float = 0.0, *, ranked: bool = True
@@ -316,7 +316,7 @@ class Survey:
         # Without one more component, with a step, with a slope: the likelihood, the first run, and the fit.
         self._best: list[tuple[float, int, Fit]] = []
         self._tried: set[Noise] = set()
-        self._try(models or (COARSE_MODELS if len(components) == 1 else [WHITE, *neighbours(noise)]))
+        self._try(models or (COARSE_MODELS if len(components) == 1 else (WHITE, *neighbours(noise))))
         if not models:
             self._try([one for _, _, found in self._best for one in neighbours(found.design.noise)])
         self._without, _, self._fit = self._best[0]

@@ -140,9 +140,9 @@ def test_one_slow_run_or_two_are_no_step() -> None:
 def test_a_spike_counts_as_its_neighbours_and_a_fresh_step_as_itself() -> None:
     values = noisy(np.random.default_rng(17), 60)
     values[30], values[58:] = 1.5, STEP
-    tamed, _ = steps._tame(values.tolist())
-    assert np.median(values[27:34]) == tamed[30]
-    assert values[58:].tolist() == tamed[58:]
+    cleaned, _ = steps._limit_outliers(values.tolist())
+    assert np.median(values[27:34]) == cleaned[30]
+    assert values[58:].tolist() == cleaned[58:]
 
 
 def test_the_unit_of_time_changes_nothing_and_the_direction_only_the_sign() -> None:
@@ -167,7 +167,7 @@ def test_a_perfect_step_is_found_where_it_is() -> None:
 
 def test_two_readings_of_a_coarse_clock_stay_apart() -> None:
     # Most runs lie on the median, which must not make spikes of all the others.
-    assert {0.0, 1.0} == set(steps._tame([0.0, 0.0, 0.0, 1.0] * 15)[0])
+    assert {0.0, 1.0} == set(steps._limit_outliers([0.0, 0.0, 0.0, 1.0] * 15)[0])
 
 
 def test_steps_keep_their_distance_from_the_ends() -> None:
