@@ -10,22 +10,22 @@ from runner.trends.steps import Course, Rise, Rising, Step
 
 __all__ = ["MOST_POINTS", "LongCourse", "Rise", "Rising", "Step"]
 
-# The search takes more than twice as long for twice as many points; up to 50 ms for these.
+# The search takes more than twice as long for twice as many points.
 MOST_POINTS = 200
-# A step that the whole series shows less than so many runs before one of the last runs is the same.
+# Two steps closer than this, one in the groups and one in the last runs, are the same.
 _SAME = MOST_POINTS
 
 
 class LongCourse:
-    """What a series does besides scattering, wandering and cycling; the last 200 runs are looked at one by one.
+    """The steps and rises of a series: the last 200 runs one by one, longer series also in groups of runs.
 
-    Longer series are also looked at as a whole, in groups of runs, each by its median.
+    A group is represented by its median.
 
     Args:
         values: Natural logarithms of wall times (or of wall times per entry) in run order; shape (n,).
 
     Attributes:
-        resolution: How many runs a group has, by which a step before the last 200 runs may be displaced.
+        resolution: The runs in a group; a step before the last 200 runs may be displaced by as many.
     """
 
     def __init__(self, values: Sequence[float]) -> None:
@@ -39,7 +39,7 @@ class LongCourse:
         self._whole = Course([median(values[start:end]) for start, end in groups]) if self._first else None
 
     def steps(self) -> list[Step]:
-        """Give the steps in run order."""
+        """Return the steps in run order."""
         recent = [replace(step, index=step.index + self._first) for step in self._recent.steps()]
         if self._whole is None:
             return recent
@@ -50,7 +50,7 @@ class LongCourse:
         return earlier + [step for step in recent if step.index >= seam]
 
     def rise(self, since: int = 0) -> Rise | None:
-        """Give how far the end lies above the lowest level from run *since* on; None where nothing lasting changed."""
+        """Return how far the end lies above the lowest level from run *since* on; None if no level changed."""
         recent = self._recent.rise(max(0, since - self._first))
         if recent is not None:
             recent = replace(recent, index=recent.index + self._first)
@@ -69,7 +69,7 @@ class LongCourse:
 
 
 def _join(whole: Rise, recent: Rise) -> Rise:
-    """Measure the end as the last runs have it against the lowest level of all."""
+    """Return the rise from the lowest level of all to the end of the last runs."""
     if recent.lowest <= whole.lowest:
         return recent
     size = recent.latest - whole.lowest

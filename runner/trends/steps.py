@@ -1,36 +1,35 @@
-"""Did it get slower, when, and by how much: the course of a series of timings without its noise and its cycles."""
+"""Steps and rises of a series of timings, apart from its noise and its cycles."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from operator import add, mul, sub
+from operator import add, attrgetter, mul, sub
 from statistics import NormalDist, fmean, median
 
 from runner.trends.compare import Interval
-from runner.trends.explain import Explanation, explain
-from runner.trends.fit import Designs, Fit, fit
+from runner.trends.components import Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
 from runner.trends.noise import MODELS
-from runner.trends.shapes import Bend, Shape, Shift, Sway, Wave, sample
+from runner.trends.regression import Designs, Fit, Series
+from runner.trends.search import SHORTEST_LEVEL, explain
 
 # Shorter series are never judged.
 FEWEST = 12
 
-# Runs farther from the median of the seven around them than 3.5 of their usual deviations are drawn in to it, so that a
-# fresh step of two or three is left alone; beyond 5 they are spikes and count as the median. 1.1 makes up for medians
-# that lie closer to the runs than the level does.
-_TAME = 3.5
+# Outliers are limited to 3.5 standard deviations from the median of the seven runs around them. Beyond 5 they count as
+# this median. A step of two or three runs is left alone.
+_LIMIT = 3.5
 _SPIKE = 5.0
-_AROUND = 7
-# The usual deviation is that of so many runs around: noise may grow.
-_SCALE = 31
-# Noise that nowhere is so many times as loud as elsewhere counts as even.
-_LOUDER = 3.0
-_USUAL = 1.1 / NormalDist().inv_cdf(0.75)
+_MEDIAN_RUNS = 7
+# The standard deviation is estimated from the runs around, as the noise may grow.
+_SCALE_RUNS = 31
+# Noise whose standard deviation differs by less than this factor counts as even.
+_UNEVEN = 3.0
+# From the median absolute deviation to the standard deviation; the running median lies 10 % closer than the level does.
+_TO_DEVIATION = 1.1 / NormalDist().inv_cdf(0.75)
 
-# An interval spans what every noise says whose log-likelihood, doubled, is at most this far from the best: in 200
-# simulations each that covered the truth in 93 to 97 %, the best alone in 92 to 94 %.
+# An interval spans the estimates under all noise models whose log-likelihood, doubled, is this close to the best.
 _LIKELY = 2.0
 
 
@@ -42,9 +41,9 @@ class Step:
         index: The first run at the new level, counted from 0.
         before: Median from the step before (or the start) up to this one, natural-log units.
         after: Median from this step up to the next one (or the end), natural-log units.
-        ratio: The new level over the old one and its bounds, dimensionless: 1.22 where runs take 22 % longer. Cycles,
-            slopes and a wandering background are allowed for, which the two medians do not.
-        gain: Twice the logarithm of how much likelier the series is with this step than without it.
+        ratio: The new level over the old one and its bounds, dimensionless: 1.22 where runs take 22 % longer. Unlike
+            the two medians it allows for cycles, slopes and noise with a memory.
+        gain: What the step gains in twice the log-likelihood.
     """
 
     index: int
@@ -55,7 +54,7 @@ class Step:
 
 
 class Rising(StrEnum):
-    """How a series came to lie above its lowest level."""
+    """How a series rose above its lowest level."""
 
     STEP = "one step"
     STEPS = "several steps"
@@ -67,11 +66,11 @@ class Rise:
     """The latest level of a series, at its end, above the lowest one before it.
 
     Attributes:
-        index: The run with which it began to last: the last step upwards, or where the drift began, counted from 0.
+        index: The first run of the latest level, or of the drift, counted from 0.
         lowest: The lowest earlier level, natural-log units.
         latest: The level at the end, natural-log units.
-        ratio: The latest level by the lowest one with its bounds, dimensionless.
-        shape: How it came about.
+        ratio: The latest level over the lowest one, with its bounds, dimensionless.
+        shape: How the series rose.
     """
 
     index: int
@@ -82,25 +81,23 @@ class Rise:
 
 
 class Course:
-    """What a series of up to a few hundred runs does besides scattering, wandering and cycling: its steps and slopes.
+    """The steps and slopes of a series of up to a few hundred runs.
 
-    Several explanations compete for every change: noise that wanders (see :mod:`runner.trends.noise`), a regular
-    cycle, a step and a slope that changes. One after the other, the one that makes the series likeliest is accepted, as
-    long as it gains enough over noise alone, whose kind and size are estimated anew with and without it. So neither
-    does a step pass for noise nor slow noise for steps. Single runs far off their neighbours count as their neighbours
-    do.
+    Steps, slope changes, regular cycles and noise with a memory (see :mod:`runner.trends.noise`) compete as
+    explanations of every change. The search adds the component that makes the series likeliest, as long as it gains
+    enough over noise alone; the noise is estimated anew with and without it. Outliers count as their neighbours do.
 
     Args:
-        values: Natural logarithms of wall times (or of wall times per entry) in run order; shape (n,). Series of less
-            than 12 runs have no steps that could be told from chance.
-        confidence: Probability that an interval is to cover the true ratio, dimensionless, 0 < confidence < 1.
+        values: Natural logarithms of wall times (or of wall times per entry) in run order; shape (n,). Series of
+            fewer than 12 runs have no steps.
+        confidence: Probability that an interval covers the true ratio, dimensionless, 0 < confidence < 1.
 
     Raises:
         ValueError: If the confidence is no probability or a number is not finite.
 
     Source:
-        Likelihood-ratio test with the alternative's noise re-estimated: Andrews, Econometrica 61 (1993) 821. The
-        thresholds are simulated.
+        Likelihood-ratio test for a change at an unknown place: Andrews, Econometrica 61 (1993) 821. The thresholds are
+        simulated.
     """
 
     def __init__(self, values: Sequence[float], confidence: float = 0.95) -> None:
@@ -109,73 +106,78 @@ class Course:
         if not all(map(math.isfinite, values)):
             raise ValueError("only finite numbers can be searched for steps")
         self._values = values
-        self._found: Explanation | None = None
+        self._probability = (1 + confidence) / 2
+        self._gains: dict[int, float] = {}
         self._fits: list[Fit] = []
+        self._other_fits: list[Fit] = []
         if len(values) < FEWEST:
             return
-        tamed, scales = _tame(values)
-        self._found = explain(tamed, scales)
-        shapes = self._found.shapes
-        if shapes[1:]:
-            self._fits = _likely_fits(tamed, shapes)
-            self._reach = _student((1 + confidence) / 2, len(values) - len(self._fits[0].design.shapes))
+        cleaned, scales = _limit_outliers(values)
+        found, others = explain(cleaned, scales)
+        self._gains = found.gains
+        if found.components[1:]:
+            self._fits = _likely_fits(cleaned, found.components)
+            self._other_fits = [one for other in others for one in _likely_fits(cleaned, other.components)]
 
     def steps(self) -> list[Step]:
-        """Give the steps in run order, at least 3 runs from each other and from the ends."""
-        if self._found is None:
-            return []
-        places = {shape.index: place for place, shape in enumerate(self._found.shapes) if isinstance(shape, Shift)}
-        indices = sorted(places)
-        middles = [median(self._values[start:end]) for start, end in pairwise([*indices, len(self._values)])]
+        """Return the steps in run order, at least 3 runs from each other and from the ends."""
+        indices = [0, *sorted(self._gains), len(self._values)]
+        levels = [median(self._values[start:end]) for start, end in pairwise(indices)] if self._gains else []
         return [
-            Step(
-                index=index,
-                before=before,
-                after=after,
-                ratio=self._ratio([float(place == places[index]) for place in range(len(self._fits[0].design.shapes))]),
-                gain=self._found.gains[index],
-            )
-            for index, (before, after) in zip(indices[1:], pairwise(middles), strict=True)
+            Step(index=index, before=before, after=after, ratio=self._step_ratio(index), gain=self._gains[index])
+            for index, (before, after) in zip(indices[1:-1], pairwise(levels), strict=True)
         ]
 
     def rise(self, since: int = 0) -> Rise | None:
-        """Give how far the end lies above the lowest level from run *since* on; None where nothing lasting changed."""
+        """Return how far the end lies above the lowest level from run *since* on; None if no level changed."""
         if not self._fits:
             return None
         best, n = self._fits[0], len(self._values)
-        # A cycle that has not come round once is no cycle yet.
+        # A cycle longer than the series counts as a change of level.
         lasting = [
-            (place, sample(shape, n))
-            for place, shape in enumerate(best.design.shapes)
-            if isinstance(shape, Shift | Bend) or (isinstance(shape, Wave) and shape.turn * n < math.tau)
+            (place, sample(one, n))
+            for place, one in enumerate(best.design.components)
+            if isinstance(one, LevelShift | SlopeChange) or (isinstance(one, Harmonic) and one.frequency * n < math.tau)
         ]
         if len(lasting) < 2:
             return None
-        levels = [math.fsum(best.factors[place] * values[run] for place, values in lasting) for run in range(n)]
+        levels = [math.fsum(best.coefficients[place] * values[run] for place, values in lasting) for run in range(n)]
         lowest = min(range(min(since, n - 1), n), key=levels.__getitem__)
-        contrast = [0.0] * len(best.design.shapes)
+        contrast = [0.0] * len(best.design.components)
         for place, values in lasting:
             contrast[place] = values[-1] - values[lowest]
         ups = [
             shape.index
-            for factor, shape in zip(best.factors, best.design.shapes, strict=True)
-            if isinstance(shape, Shift) and shape.index > lowest and factor > 0
+            for factor, shape in zip(best.coefficients, best.design.components, strict=True)
+            if isinstance(shape, LevelShift) and shape.index > lowest and factor > 0
         ]
-        latest = max(shape.index for shape in best.design.shapes if isinstance(shape, Shift))
+        latest = max(shape.index for shape in best.design.components if isinstance(shape, LevelShift))
         stepped = math.fsum(levels[index] - levels[index - 1] for index in ups)
         drifted = 2 * stepped < levels[-1] - levels[lowest]
         return Rise(
             index=lowest if drifted else latest,
             lowest=levels[lowest],
             latest=levels[-1],
-            ratio=self._ratio(contrast),
+            ratio=self._ratio([(one, contrast) for one in self._fits]),
             shape=Rising.DRIFT if drifted else Rising.STEP if len(ups) == 1 else Rising.STEPS,
         )
 
-    def _ratio(self, contrast: Sequence[float]) -> Interval:
-        """Estimate a sum of factors, with Student's interval under every noise that is likely enough."""
-        sizes = [math.fsum(map(mul, contrast, one.factors)) for one in self._fits]
-        errors = [self._reach * one.error(contrast) for one in self._fits]
+    def _step_ratio(self, index: int) -> Interval:
+        contrasts = []
+        for one in (*self._fits, *self._other_fits):
+            indices = [each.index if isinstance(each, LevelShift) else 0 for each in one.design.components]
+            nearest = min(indices, key=lambda other: abs(other - index))
+            if abs(nearest - index) < SHORTEST_LEVEL:
+                contrasts.append((one, [float(other == nearest) for other in indices]))
+        return self._ratio(contrasts)
+
+    def _ratio(self, contrasts: Sequence[tuple[Fit, Sequence[float]]]) -> Interval:
+        """Estimate a sum of coefficients, as the span of Student's intervals under all likely fits."""
+        sizes = [math.fsum(map(mul, contrast, one.coefficients)) for one, contrast in contrasts]
+        errors = [
+            _student(self._probability, len(self._values) - len(contrast)) * one.standard_error(contrast)
+            for one, contrast in contrasts
+        ]
         return Interval(
             estimate=math.exp(sizes[0]),
             low=math.exp(min(map(sub, sizes, errors))),
@@ -184,27 +186,30 @@ class Course:
 
 
 def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
-    """Find where the level of a series changed for good, or until the next step; see :class:`Course`."""
+    """Find the steps of a series; see :class:`Course`."""
     return Course(values, confidence).steps()
 
 
-def _likely_fits(values: Sequence[float], shapes: tuple[Shape, ...]) -> list[Fit]:
-    """Fit under every noise that is likely enough, the likeliest first; a wave's frequency is uncertain too."""
-    designs = Designs(len(values))
-    fits = sorted((fit(values, designs.get(noise, shapes)) for noise in MODELS), key=lambda one: -one.likelihood)
-    factors = dict(zip(shapes, fits[0].factors, strict=True))
-    sways = tuple(
-        Sway(shape.turn, factors[shape], factors[Wave(shape.turn, 1)])
-        for shape in shapes
-        # The frequency of what has not come round once is no more certain than its shape.
-        if isinstance(shape, Wave) and shape.phase == 0 and shape.turn * len(values) > math.tau
+def _likely_fits(values: Sequence[float], components: tuple[Component, ...]) -> list[Fit]:
+    """Return the fits under every noise model that is likely enough, likeliest first.
+
+    The frequency of a cycle is uncertain too.
+    """
+    series = Series(values, Designs(len(values)))
+    fits = sorted((series.fit(components, noise) for noise in MODELS), key=attrgetter("likelihood"), reverse=True)
+    coefficients = dict(zip(components, fits[0].coefficients, strict=True))
+    errors = tuple(
+        FrequencyError(one.frequency, coefficients[one], coefficients[Harmonic(one.frequency, sine=True)])
+        for one in components
+        # The frequency of a cycle longer than the series cannot be told from its shape.
+        if isinstance(one, Harmonic) and not one.sine and one.frequency * len(values) > math.tau
     )
     likely = [one.design.noise for one in fits if one.likelihood > fits[0].likelihood - _LIKELY]
-    return [fit(values, designs.get(noise, shapes + sways)) for noise in likely]
+    return [series.fit(components + errors, noise) for noise in likely]
 
 
 def _student(probability: float, freedom: int) -> float:
-    """Give the quantile of Student's distribution, to a thousandth from 8 degrees of freedom on.
+    """Return the quantile of Student's distribution, to a thousandth from 8 degrees of freedom on.
 
     Source:
         Abramowitz & Stegun, Handbook of Mathematical Functions (1964), 26.7.5.
@@ -216,34 +221,34 @@ def _student(probability: float, freedom: int) -> float:
     return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
-def _tame(values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Draw spikes in, so that one slow run among its neighbours is no evidence of a step.
+def _limit_outliers(values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Limit outliers, so that one slow run among its neighbours is no evidence of a step.
 
     Returns:
-        The values, and how much the runs around each scatter in units of what all do; each of shape (n,).
+        The values, and the standard deviation around each, relative to that of all; each of shape (n,).
     """
-    typical = [median(around) for around in _windows(values, _AROUND)]
+    typical = [median(around) for around in _windows(values, _MEDIAN_RUNS)]
     off = [value - level for value, level in zip(values, typical, strict=True)]
     sizes = list(map(abs, off))
     # Coarse clocks repeat values, and more than half of the deviations may be zero.
     overall = median(sizes) or fmean(sizes)
-    spreads = [median(around) / overall if overall else 1.0 for around in _windows(sizes, _SCALE)]
-    # The louder of what comes before and after, so that noise that begins to grow is not taken for steps.
-    half = _SCALE // 2
+    spreads = [median(around) / overall if overall else 1.0 for around in _windows(sizes, _SCALE_RUNS)]
+    # The larger one of before and after, so that noise that begins to grow is not taken for steps.
+    half = _SCALE_RUNS // 2
     padded = [spreads[0]] * half + spreads + [spreads[-1]] * half
     scales = list(map(max, padded, padded[2 * half :]))
-    if max(scales) < _LOUDER * min(scales) or not min(scales):
+    if max(scales) < _UNEVEN * min(scales) or not min(scales):
         scales = [1.0] * len(values)
-    tamed = []
+    cleaned = []
     for level, deviation, scale in zip(typical, off, scales, strict=True):
-        usual = _USUAL * overall * scale
-        tame = min(max(deviation, -_TAME * usual), _TAME * usual)
-        tamed.append(level if abs(deviation) > _SPIKE * usual else level + tame)
-    return tamed, scales
+        deviation_here = _TO_DEVIATION * overall * scale
+        limited = min(max(deviation, -_LIMIT * deviation_here), _LIMIT * deviation_here)
+        cleaned.append(level if abs(deviation) > _SPIKE * deviation_here else level + limited)
+    return cleaned, scales
 
 
 def _windows(values: Sequence[float], width: int) -> Iterator[Sequence[float]]:
-    """Give for each place so many values around it, shifted inwards at the ends."""
+    """Yield the values around each place, shifted inwards at the ends."""
     last = max(0, len(values) - width)
     return (
         values[start : start + width] for start in (min(max(0, at - width // 2), last) for at in range(len(values)))

@@ -12,41 +12,42 @@ from scipy.signal import lfilter
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from runner.trends import explain, steps, waves
+from runner.trends import search, steps
+from runner.trends.components import LEVEL, Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
 from runner.trends.course import MOST_POINTS, LongCourse
-from runner.trends.fit import Designs, Fit, fit
-from runner.trends.noise import MODELS, SCATTER, Noise, likelihood
-from runner.trends.shapes import LEVEL, Bend, Shape, Shift, Sway, Wave, sample
+from runner.trends.cycles import best_cycle
+from runner.trends.noise import MODELS, WHITE, Noise, log_likelihood
+from runner.trends.regression import Designs, Fit, Series
 from runner.trends.steps import Rising, find_steps
 
-Series = NDArray[np.float64]
+Values = NDArray[np.float64]
 STEP = math.log(1.22)
 
 
-def noisy(generator: Generator, n: int = 200, phi: float = 0.0) -> Series:
+def noisy(generator: Generator, n: int = 200, phi: float = 0.0) -> Values:
     """Make AR(1) noise with a standard deviation of 8 %, warmed up so that it starts anywhere."""
     fresh = generator.normal(0, 0.08 * math.sqrt(1 - phi**2), n + 100)
     return np.asarray(lfilter([1], [1, -phi], fresh)[100:])
 
 
-def with_spikes(generator: Generator) -> Series:
+def with_spikes(generator: Generator) -> Values:
     return noisy(generator) + (generator.random(200) < 0.03) * np.log(generator.uniform(1.5, 5, 200))
 
 
-def with_cycle(generator: Generator, period: int) -> Series:
+def with_cycle(generator: Generator, period: int) -> Values:
     return noisy(generator) + np.log1p(0.1 * np.sin(2 * np.pi * np.arange(200) / period + generator.uniform(0, 7)))
 
 
-def louder(generator: Generator) -> Series:
+def louder(generator: Generator) -> Values:
     """Make independent noise whose standard deviation grows to five times as much half-way."""
     return noisy(generator) * np.where(np.arange(200) < 100, 0.5, 2.5)
 
 
-def indices(values: Series) -> list[int]:
+def indices(values: Values) -> list[int]:
     return [step.index for step in find_steps(values.tolist())]
 
 
-QUIET: dict[str, Callable[[Generator], Series]] = {
+QUIET: dict[str, Callable[[Generator], Values]] = {
     "independent": noisy,
     "AR(1) 0.6": lambda generator: noisy(generator, phi=0.6),
     "AR(1) 0.9": lambda generator: noisy(generator, phi=0.9),
@@ -139,9 +140,9 @@ def test_one_slow_run_or_two_are_no_step() -> None:
 def test_a_spike_counts_as_its_neighbours_and_a_fresh_step_as_itself() -> None:
     values = noisy(np.random.default_rng(17), 60)
     values[30], values[58:] = 1.5, STEP
-    tamed, _ = steps._tame(values.tolist())
-    assert np.median(values[27:34]) == tamed[30]
-    assert values[58:].tolist() == tamed[58:]
+    cleaned, _ = steps._limit_outliers(values.tolist())
+    assert np.median(values[27:34]) == cleaned[30]
+    assert values[58:].tolist() == cleaned[58:]
 
 
 def test_the_unit_of_time_changes_nothing_and_the_direction_only_the_sign() -> None:
@@ -166,7 +167,7 @@ def test_a_perfect_step_is_found_where_it_is() -> None:
 
 def test_two_readings_of_a_coarse_clock_stay_apart() -> None:
     # Most runs lie on the median, which must not make spikes of all the others.
-    assert {0.0, 1.0} == set(steps._tame([0.0, 0.0, 0.0, 1.0] * 15)[0])
+    assert {0.0, 1.0} == set(steps._limit_outliers([0.0, 0.0, 0.0, 1.0] * 15)[0])
 
 
 def test_steps_keep_their_distance_from_the_ends() -> None:
@@ -180,80 +181,93 @@ def test_what_can_not_be_searched_is_a_defect(value: float, confidence: float) -
         find_steps([value] * 20, confidence)
 
 
-def explained(values: Series, shapes: tuple[Shape, ...], noise: Noise) -> Fit:
-    return fit(values.tolist(), Designs(len(values)).get(noise, shapes))
+def fit(values: Values, components: tuple[Component, ...], noise: Noise) -> Fit:
+    return Series(values.tolist(), Designs(len(values))).fit(components, noise)
 
 
 @pytest.mark.parametrize("noise", MODELS)
-def test_the_gain_of_every_step_and_bend_is_what_fitting_it_gains(noise: Noise) -> None:
+def test_the_gain_of_every_step_and_slope_is_what_fitting_it_gains(noise: Noise) -> None:
     values = noisy(np.random.default_rng(13), 30, 0.5)
-    shapes: tuple[Shape, ...] = (LEVEL, Shift(12), Bend(5), Wave(0.3, 1))
-    before = explained(values, shapes, noise)
-    for gains, kind in zip(before.gains(), (Shift, Bend), strict=True):
+    components: tuple[Component, ...] = (LEVEL, LevelShift(12), SlopeChange(5), Harmonic(0.3, sine=True))
+    before = fit(values, components, noise)
+    for gains, kind in zip(before.gains(), (LevelShift, SlopeChange), strict=True):
         for start in range(1, 29):
             expected = 0.0
-            one_more = Shift(start) if kind is Shift else Bend(start)
-            if one_more not in shapes:
-                expected = before.squares - explained(values, (*shapes, one_more), noise).squares
+            one_more = LevelShift(start) if kind is LevelShift else SlopeChange(start)
+            if one_more not in components:
+                expected = before.squares - fit(values, (*components, one_more), noise).squares
             assert pytest.approx(expected, rel=1e-6, abs=1e-9) == gains[30 - start - 1]
 
 
-@pytest.mark.parametrize("shape", [LEVEL, Shift(4), Bend(7), Wave(0.7, 0), Wave(0.7, 1), Sway(0.7, 1.0, 2.0)])
+@pytest.mark.parametrize(
+    "component",
+    [
+        LEVEL,
+        LevelShift(4),
+        SlopeChange(7),
+        Harmonic(0.7, sine=False),
+        Harmonic(0.7, sine=True),
+        FrequencyError(0.7, 1.0, 2.0),
+    ],
+)
 # Others are whitened as if their innovations before the first run were nothing, which is exact for none.
 @pytest.mark.parametrize("noise", [noise for noise in MODELS if noise.theta == 0])
-def test_a_fit_is_generalised_least_squares(shape: Shape, noise: Noise) -> None:
+def test_a_fit_is_generalised_least_squares(component: Component, noise: Noise) -> None:
     values = np.random.default_rng(14).normal(size=25)
-    shapes = (LEVEL,) if shape == LEVEL else (LEVEL, shape)
+    components = (LEVEL,) if component == LEVEL else (LEVEL, component)
     covariance = toeplitz(noise.phi ** np.arange(25)) / (1 - noise.phi**2)
-    design = np.column_stack([sample(each, 25) for each in shapes])
+    design = np.column_stack([sample(each, 25) for each in components])
     inverse = np.linalg.inv(covariance)
     spread = np.linalg.inv(design.T @ inverse @ design)
     factors = spread @ design.T @ inverse @ values
     left = values - design @ factors
     squares = float(left @ inverse @ left)
-    found = explained(values, shapes, noise)
-    assert found.factors == pytest.approx(factors.tolist())
-    assert found.left_over(values.tolist()) == pytest.approx(left.tolist())
-    contrast = np.arange(1.0, len(shapes) + 1)
-    error = math.sqrt(squares / (25 - len(shapes)) * float(contrast @ spread @ contrast))
-    assert found.error(contrast.tolist()) == pytest.approx(error)
+    found = fit(values, components, noise)
+    assert found.coefficients == pytest.approx(factors.tolist())
+    assert found.residuals(values.tolist()) == pytest.approx(left.tolist())
+    contrast = np.arange(1.0, len(components) + 1)
+    error = math.sqrt(squares / (25 - len(components)) * float(contrast @ spread @ contrast))
+    assert found.standard_error(contrast.tolist()) == pytest.approx(error)
     expected = -25 * math.log(squares / 25) - np.linalg.slogdet(covariance)[1]
     assert found.likelihood == pytest.approx(expected)
-    assert likelihood(squares, 25, noise) == pytest.approx(expected)
+    assert log_likelihood(squares, 25, noise) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("noise", MODELS)
 def test_memory_is_the_variance_over_long_times_over_that_of_one_run(noise: Noise) -> None:
     response = lfilter([1.0, -noise.theta], [1.0, -noise.phi], [1.0, *[0.0] * 5000])
-    assert pytest.approx(np.square(response).sum()) == noise.start**2
+    assert pytest.approx(np.square(response).sum()) == noise.deviation**2
     assert pytest.approx(response.sum() ** 2 / np.square(response).sum()) == noise.memory
 
 
 @pytest.mark.parametrize("period", [8.7, 24, 131])
-def test_the_best_wave_has_the_period_that_is_there(period: float) -> None:
+def test_the_best_cycle_has_the_period_that_is_there(period: float) -> None:
     values = noisy(np.random.default_rng(15)) + 0.1 * np.sin(2 * np.pi * np.arange(200) / period + 1)
-    designs = Designs(200)
-    known = fit(values.tolist(), designs.get(SCATTER, (LEVEL,)))
-    found = waves.best_wave(values.tolist(), designs, known, known.likelihood)
-    assert abs(2 * math.pi / found.turn - period) < 0.05 * period
-    assert found.reached > known.likelihood + explain.NEEDED_WAVE
+    series = Series(values.tolist(), Designs(200))
+    known = series.fit((LEVEL,), WHITE)
+    reached, found = best_cycle(series, known, known.likelihood)
+    assert found is not None
+    cosine = found.design.components[-1]
+    assert isinstance(cosine, Harmonic)
+    assert abs(2 * math.pi / cosine.frequency - period) < 0.05 * period
+    assert reached > known.likelihood + search.NEEDED_CYCLE
 
 
 def test_scores_are_those_of_normal_noise_and_equal_values_share_theirs() -> None:
     values = np.random.default_rng(16).exponential(size=40)
     expected = norm.ppf((rankdata(values) - 0.375) / 40.25)
-    assert explain.score(values.tolist()) == pytest.approx(expected.tolist())
-    low, *middle, high = explain.score([1.0, 2.0, 2.0, 3.0])
+    assert search.normal_scores(values.tolist()) == pytest.approx(expected.tolist())
+    low, *middle, high = search.normal_scores([1.0, 2.0, 2.0, 3.0])
     assert middle == pytest.approx([0.0, 0.0])
     assert low == -high < 0
 
 
-def levels(runs: int, count: int, rise: float) -> Series:
+def levels(runs: int, count: int, rise: float) -> Values:
     """Make a staircase of so many equal levels, each higher than the last by a share."""
     return np.asarray(math.log1p(rise) * (np.arange(runs) * count // runs))
 
 
-GRADUAL: dict[str, tuple[Series, float, float, Rising | None]] = {
+GRADUAL: dict[str, tuple[Values, float, float, Rising | None]] = {
     "ten levels of 4 %": (levels(400, 10, 0.04), 0.005, 1.04**9, Rising.STEPS),
     "forty levels of 2 %": (levels(400, 40, 0.02), 0.005, 1.02**39, Rising.DRIFT),
     "five levels of 10 %": (levels(400, 5, 0.1), 0.02, 1.1**4, Rising.STEPS),

@@ -1,0 +1,299 @@
+"""Generalised least squares: a series as a sum of components under one noise model.
+
+All quantities come from inner products of whitened columns. A level shift that begins m runs before the end is whitened
+to the first m values of one and the same response, and a slope change is the sum of the level shifts from its first run
+on. So one pass over a column yields its inner products with all of them.
+
+Source:
+    Hamilton, Time Series Analysis (1994), sections 5.6 and 8.3.
+"""
+
+import cmath
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate, islice, repeat
+from operator import add, attrgetter, mul, sub
+
+from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle, sample
+from runner.trends.noise import (
+    COARSE_MODELS,
+    WHITE,
+    Noise,
+    dot,
+    log_likelihood,
+    neighbours,
+    response,
+    step_products,
+    subtract,
+    whiten,
+)
+
+# A column of which the others leave less than this share is taken as a sum of them.
+_DEPENDENT = 1e-9
+
+
+class Column:
+    """Whitened values and their inner products with every level shift and slope change.
+
+    Attributes:
+        values: The whitened values; shape (n,).
+        noise: The noise model.
+    """
+
+    def __init__(self, values: list[float], noise: Noise) -> None:
+        self.values = values
+        self.noise = noise
+        self._products: dict[Column, float] = {}
+
+    def product(self, other: "Column") -> float:
+        """Return the inner product with another column, computed once."""
+        product = self._products.get(other)
+        if product is None:
+            product = self._products[other] = dot(self.values, other.values)
+        return product
+
+    @cached_property
+    def steps(self) -> list[float]:
+        """Inner products with level shifts that begin 1, 2, … n runs before the end."""
+        return step_products(self.values, self.noise)
+
+    @cached_property
+    def slopes(self) -> list[float]:
+        """Inner products with slope changes that begin 1, 2, … n runs before the end."""
+        return list(accumulate(self.steps))
+
+    @cached_property
+    def squares(self) -> float:
+        """Sum of squares."""
+        return dot(self.values, self.values)
+
+
+class Design:
+    """Components under one noise model, with the Cholesky factor of their normal equations.
+
+    Attributes:
+        noise: The noise model.
+        n: The number of runs.
+        components: The k components.
+        columns: Their whitened columns.
+        rows: The lower triangle of the Cholesky factor, row by row.
+    """
+
+    def __init__(self, noise: Noise, n: int, before: "Design | None" = None) -> None:
+        self.noise = noise
+        self.n = n
+        self._before = before
+        self.components: tuple[Component, ...] = before.components if before else ()
+        self.columns: tuple[Column, ...] = before.columns if before else ()
+        self.rows: tuple[list[float], ...] = before.rows if before else ()
+
+    def extend(self, component: Component, column: Column) -> "Design":
+        """Return the design with one more component."""
+        row = self.solve(column)
+        rest = column.squares - dot(row, row)
+        # A component that is a sum of the others explains nothing more.
+        row.append(math.sqrt(rest) if rest > _DEPENDENT * column.squares else math.inf)
+        design = Design(self.noise, self.n, self)
+        design.components += (component,)
+        design.columns += (column,)
+        design.rows += (row,)
+        return design
+
+    def solve(self, column: Column) -> list[float]:
+        """Return how much of each orthonormalised component is in a column; shape (k,)."""
+        parts: list[float] = []
+        for own, row in zip(self.columns, self.rows, strict=True):
+            parts.append((column.product(own) - dot(row, parts)) / row[-1])
+        return parts
+
+    @cached_property
+    def steps(self) -> list[list[float]]:
+        """Inner products of each orthonormalised component with all level shifts; shape (k, n)."""
+        if self._before is None:
+            return []
+        earlier = self._before.steps
+        last = self.columns[-1].steps
+        for factor, steps in zip(self.rows[-1], earlier, strict=False):
+            last = subtract(last, factor, steps)
+        length = self.rows[-1][-1]
+        return [*earlier, [product / length for product in last]]
+
+    @cached_property
+    def slopes(self) -> list[list[float]]:
+        """Inner products of each orthonormalised component with all slope changes; shape (k, n)."""
+        return [*self._before.slopes, list(accumulate(self.steps[-1]))] if self._before else []
+
+    @cached_property
+    def unexplained(self) -> tuple[list[float], list[float]]:
+        """Squared lengths of what the components leave of each level shift and of each slope change."""
+        if self._before is None:
+            whole = response(self.noise, self.n)
+            return whole.step_squares, whole.slope_squares
+        step, slope = self._before.unexplained
+        steps, slopes = self.steps[-1], self.slopes[-1]
+        return list(map(sub, step, map(mul, steps, steps))), list(map(sub, slope, map(mul, slopes, slopes)))
+
+
+def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
+    """Return the whitened column of a component."""
+    whole = response(noise, n)
+    if component == LEVEL:
+        return [1 / noise.deviation, *whole.step[1:]]
+    if isinstance(component, LevelShift):
+        return [0.0] * component.index + whole.step[: n - component.index]
+    if isinstance(component, SlopeChange):
+        return [0.0] * component.index + whole.slope[: n - component.index]
+    if isinstance(component, Harmonic) and noise != WHITE:
+        return _whiten_harmonic(component, n, noise)
+    return whiten(sample(component, n), noise)
+
+
+def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
+    """Return the same as :func:`whiten`, in half the time: the filtered harmonic and a transient that decays."""
+    delay = cmath.exp(-1j * component.frequency)
+    factor = (1 - noise.phi * delay) / (1 - noise.theta * delay)
+    cosine, sine = (sample(one, n) for one in cycle(component.frequency))
+    own, other, sign = (sine, cosine, 1) if component.sine else (cosine, sine, -1)
+    steady = map(add, map(mul, repeat(factor.real), own), map(mul, repeat(sign * factor.imag), other))
+    first = own[0] - factor.real * own[0] - sign * factor.imag * other[0]
+    if noise.theta:
+        steady = map(add, steady, map(mul, repeat(first), response(noise, n).decay))
+    return [own[0] / noise.deviation, *islice(steady, 1, None)]
+
+
+@lru_cache(maxsize=128)
+def _level_design(noise: Noise, n: int) -> Design:
+    return Design(noise, n).extend(LEVEL, Column(whiten_component(LEVEL, n, noise), noise))
+
+
+class Designs:
+    """The designs of n runs, each computed once."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._columns: dict[tuple[Noise, Component], Column] = {}
+        self._designs: dict[tuple[Noise, tuple[Component, ...]], Design] = {}
+
+    def get(self, noise: Noise, components: tuple[Component, ...]) -> Design:
+        """Return the design of these components, the first of which is the level."""
+        if components == (LEVEL,):
+            return _level_design(noise, self._n)
+        design = self._designs.get((noise, components))
+        if design is None:
+            before = self.get(noise, components[:-1])
+            design = self._designs[noise, components] = before.extend(
+                components[-1], self._column(noise, components[-1])
+            )
+        return design
+
+    def _column(self, noise: Noise, component: Component) -> Column:
+        column = self._columns.get((noise, component))
+        if column is None:
+            column = Column(whiten_component(component, self._n, noise), noise)
+            self._columns[noise, component] = column
+        return column
+
+
+class Series:
+    """The values of n runs, whitened once for each noise model."""
+
+    def __init__(self, values: Sequence[float], designs: Designs) -> None:
+        self.values = values
+        self._designs = designs
+        self._columns: dict[Noise, Column] = {}
+
+    def fit(self, components: tuple[Component, ...], noise: Noise) -> "Fit":
+        """Fit the components under one noise model, whose size is estimated."""
+        column = self._columns.get(noise)
+        if column is None:
+            column = self._columns[noise] = Column(whiten(self.values, noise), noise)
+        design = self._designs.get(noise, components)
+        return Fit(design=design, column=column, parts=design.solve(column))
+
+    def best_fit(self, components: tuple[Component, ...]) -> "Fit":
+        """Return the fit under the noise model that makes the series likeliest."""
+        models: Iterable[Noise] = COARSE_MODELS
+        best = self.fit(components, WHITE)
+        while True:
+            better = max((self.fit(components, noise) for noise in models), key=attrgetter("likelihood"))
+            if better.likelihood <= best.likelihood and models is not COARSE_MODELS:
+                return best
+            best, models = better, neighbours(better.design.noise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A series of n runs explained by k components.
+
+    Attributes:
+        design: The components and the noise model.
+        column: The whitened series.
+        parts: How much of each orthonormalised component is in the series; shape (k,).
+    """
+
+    design: Design
+    column: Column
+    parts: list[float]
+
+    @cached_property
+    def squares(self) -> float:
+        """Sum of squared innovations."""
+        return self.column.squares - dot(self.parts, self.parts)
+
+    @cached_property
+    def likelihood(self) -> float:
+        """Twice the log-likelihood, up to a constant of n alone."""
+        return log_likelihood(self.squares, self.design.n, self.design.noise)
+
+    @cached_property
+    def coefficients(self) -> list[float]:
+        """How much of each component is in the series, in the unit of the values; shape (k,)."""
+        rows = self.design.rows
+        coefficients = [0.0] * len(rows)
+        for place in reversed(range(len(rows))):
+            known = sum(rows[later][place] * coefficients[later] for later in range(place + 1, len(rows)))
+            coefficients[place] = (self.parts[place] - known) / rows[place][place]
+        return coefficients
+
+    def standard_error(self, contrast: Sequence[float]) -> float:
+        """Return the standard error of the sum of coefficients, each times its number in *contrast*."""
+        solved: list[float] = []
+        for row, wanted in zip(self.design.rows, contrast, strict=True):
+            solved.append((wanted - dot(row, solved)) / row[-1])
+        return math.sqrt(max(0.0, self.squares) / (self.design.n - len(solved)) * dot(solved, solved))
+
+    def innovations(self) -> list[float]:
+        """Return the whitened residuals."""
+        left = self.column.values
+        for factor, column in zip(self.coefficients, self.design.columns, strict=True):
+            left = subtract(left, factor, column.values)
+        return left
+
+    def residuals(self, values: Sequence[float]) -> Sequence[float]:
+        """Return the values less what the components explain, not whitened."""
+        for factor, component in zip(self.coefficients, self.design.components, strict=True):
+            values = subtract(values, factor, sample(component, len(values)))
+        return values
+
+    def gains(self) -> tuple[list[float], list[float]]:
+        """Compute by how much one more component would reduce the sum of squares, for each place it could begin.
+
+        Returns:
+            The gains of level shifts, and of slope changes, that begin 1, 2, … n runs before the end; zero where the
+            components already explain it.
+        """
+        whole = response(self.design.noise, self.design.n)
+        products = self.column.steps
+        for part, steps in zip(self.parts, self.design.steps, strict=True):
+            products = subtract(products, part, steps)
+        step, slope = self.design.unexplained
+        return _ratios(products, step, whole.step_squares), _ratios(accumulate(products), slope, whole.slope_squares)
+
+
+def _ratios(products: Iterable[float], unexplained: Sequence[float], whole: Sequence[float]) -> list[float]:
+    return [
+        product * product / rest if rest > 1e-6 * most else 0.0
+        for product, rest, most in zip(products, unexplained, whole, strict=True)
+    ]
