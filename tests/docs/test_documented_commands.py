@@ -23,7 +23,17 @@ _TESTED_ELSEWHERE = {"demo": "test_demo_and_lesson.py", "lesson": "test_demo_and
 # Programs that change the machine, need the network or another program's server. Their lines are only parsed.
 _NOT_RUN = {
     *("apt", "brew", "createdb", "journalctl", "launchctl", "loginctl", "pip", "pipx", "python3", "source", "sudo"),
-    *("psql", "pg_dump", "systemctl", "uv", ".venv/bin/pip", ".venv/bin/pytest", "export", "promtool", "systemd-analyze"),
+    *(
+        "psql",
+        "pg_dump",
+        "systemctl",
+        "uv",
+        ".venv/bin/pip",
+        ".venv/bin/pytest",
+        "export",
+        "promtool",
+        "systemd-analyze",
+    ),
 }
 _LANGUAGES = {"sh", "text", "toml", "python", "sql", "json", "promql"}
 _STARTS_EMPTY = {"README.md", "install.md"}
@@ -140,5 +150,7 @@ def test_the_examples_of_the_reference_are_valid() -> None:
 
 def test_the_installation_commands_are_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    assert "\n    python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[dev]' && .venv/bin/pytest\n" in text
+    assert (
+        "\n    python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[dev]' && .venv/bin/pytest\n" in text
+    )
     assert len(text.splitlines()) <= 250
