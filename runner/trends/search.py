@@ -46,6 +46,8 @@ _MOST_CYCLES = 2
 _HOPEFUL = 0.5
 # An explanation that surpasses what it needs by this much less than the best one is almost as good.
 _ALMOST = 8.0
+# Explanations closer than this are equally good.
+_TIE = 4.0
 # A cycle that gains this much may be there; then the sizes of steps depend on it.
 _NUISANCE = 6.0
 _KINDS = (LevelShift, SlopeChange, Harmonic)
@@ -147,8 +149,10 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
     # What half a cycle explains as well as a step is no step, even where it is no plain cycle either.
-    best = max(found, key=search.compare)
-    if search.judge(best) <= (0.0 if even else NEEDED_UNEVEN):
+    reached = max(map(search.compare, found)) - _TIE
+    good = [one for one in found if search.judge(one) > (0.0 if even else NEEDED_UNEVEN)]
+    best = max(good, key=search.compare, default=NOTHING)
+    if best is NOTHING or search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)
 
