@@ -109,7 +109,7 @@ def ratio_interval(baseline_s: Sequence[float], other_s: Sequence[float], confid
 
 
 def judge(ratio: Interval, band: float = 0.05) -> Verdict:
-    """Turn the interval of a ratio into a verdict.
+    """Return the verdict on the interval of a ratio.
 
     A difference counts only when it is both sure and large enough to matter. The band reaches from 1 / (1 + band) to
     1 + band, so that exchanging the two strategies exchanges faster and slower and nothing else.
@@ -131,7 +131,7 @@ def judge(ratio: Interval, band: float = 0.05) -> Verdict:
 
 
 def further_runs(ratio: Interval, runs: int, band: float = 0.05) -> int | None:
-    """Project how many more runs an undecided comparison needs until its verdict is one of the others.
+    """Estimate how many more runs an undecided comparison needs until its verdict is one of the others.
 
     As the runs grow in number the interval shrinks with their square root, and the estimate is taken to stay where it
     is. It will not quite, so the number is of an order rather than exact.
@@ -193,7 +193,7 @@ def _rank_sum_counts(m: int, n: int) -> list[int]:
 
 
 def _kth_difference(lower: Sequence[float], upper: Sequence[float], k: int) -> float:
-    """Give the k-th smallest (from 1) of all ``u - l``, from sorted samples, without building the m * n differences.
+    """Return the k-th smallest (from 1) of all ``u - l``, from sorted samples, without building the m * n differences.
 
     The bracket (low, high] always holds it; it is halved until the differences inside are few enough to sort.
     """

@@ -1,4 +1,4 @@
-"""Is it creeping: the slope of daily medians, which no single bad day can tilt."""
+"""Drift: the slope of daily medians, which no single bad day changes much."""
 
 import math
 from collections import defaultdict
@@ -17,7 +17,7 @@ EXACT_UP_TO = 120
 
 
 def daily_slope(days: Sequence[float], values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Estimate by how much runs take longer from day to day, from the median of each day.
+    """Estimate how much longer runs take from day to day, from the median of each day.
 
     The estimate is the median of the slopes between all pairs of days. The bounds are slopes too: those at which
     Kendall's test would just let what remains of the medians be in random order. Where the coverage asked for lies
@@ -62,7 +62,7 @@ def daily_slope(days: Sequence[float], values: Sequence[float], confidence: floa
 
 
 def _bound_rank(n: int, confidence: float) -> tuple[int, float]:
-    """Tell which slope, counted from the outside, is the bound for n days, and how far on to the next one it lies.
+    """Return which slope, counted from the outside, is the bound for n days, and its distance to the next one.
 
     The rank is the largest k with 2 P(at most k - 1 pairs of days are out of order) <= 1 - confidence; 0 if none.
     """

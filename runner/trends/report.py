@@ -1,4 +1,4 @@
-"""What a job's timings say: whether the pool is worth it, when it got slower, and whether it is creeping."""
+"""Comparisons, steps, regressions and drift of a job's timings."""
 
 import math
 from collections import Counter
@@ -120,7 +120,7 @@ class Creep:
 
 
 def newest_series(timings: Sequence[Timing]) -> list[Timing]:
-    """Give the timings that were made in the environment of the last one."""
+    """Return the timings from the environment of the last one."""
     return [timing for timing in timings if timing.environment == timings[-1].environment] if timings else []
 
 
@@ -181,9 +181,9 @@ def _compare(
 
 
 def logs(timings: Sequence[Timing], metric: Metric) -> list[float]:
-    """Give natural logarithms of a metric, what the position in a run does to it taken out.
+    """Return the natural logarithms of a metric, without the effect of the position in a run.
 
-    Whoever goes second finds the cache warm; a series in which positions alternate would jump to and fro.
+    The second execution finds a warm cache; without this, a series with alternating positions would jump to and fro.
     """
     values = [math.log(max(VALUES[metric](timing), 1e-12)) for timing in timings]
     positions = {timing.position for timing in timings}
@@ -220,14 +220,14 @@ def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list
 
 
 def since_last_step(timings: Sequence[Timing], events: Sequence[Event]) -> list[Timing]:
-    """Give the timings since the last step of any strategy: those before it were of another tree or machine."""
+    """Return the timings since the last step of any strategy: earlier ones belong to another tree or machine."""
     last = max((event.run for event in events), default=0)
     return [timing for timing in timings if timing.run >= last]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regression:
-    """A strategy whose latest level lies above the best one before it.
+    """A strategy whose latest level is above its best earlier one.
 
     Attributes:
         strategy: Whose.
@@ -286,7 +286,7 @@ def find_regressions(
 
 
 def find_creeps(timings: Sequence[Timing], events: Sequence[Event], metric: Metric = Metric.WALL) -> list[Creep]:
-    """Tell for each strategy of one series how fast its timings drift since its last step."""
+    """Estimate for each strategy of one series how fast its timings drift since its last step."""
     creeps = []
     last_step = {event.strategy: event.run for event in events}
     for strategy, series in by_strategy(timings).items():

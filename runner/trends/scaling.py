@@ -49,7 +49,7 @@ def speed_up(sequential_s: Sequence[float], other_s: Sequence[float]) -> Interva
 
 
 def serial_fraction(speed_up: float, workers: int) -> float | None:
-    """Tell what part of the work was as if done by one worker, from what was measured.
+    """Estimate the serial fraction of the work from a measured speed-up.
 
     Args:
         speed_up: Times as fast as sequential, dimensionless.
@@ -110,7 +110,7 @@ def break_even(rungs: Sequence[Rung], seed: int = 0) -> Interval:
 
 
 def _crossing(sizes: Sequence[int], differences: Sequence[float]) -> float:
-    """Give the size at which a line through points falls below zero for good; 0 if it never lies above, else inf."""
+    """Return the size at which a line through points falls below zero for good; 0 if it never lies above, else inf."""
     if differences[-1] >= 0:
         return math.inf
     for number in reversed(range(len(sizes) - 1)):

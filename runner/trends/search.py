@@ -4,34 +4,29 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import accumulate, groupby
-from operator import attrgetter, itemgetter, truediv
-from statistics import NormalDist
+from operator import truediv
 
 from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange
 from runner.trends.cycles import best_cycle
-from runner.trends.noise import COARSE_MODELS, RESOLUTION, WHITE, Noise, log_likelihood, neighbours
+from runner.trends.noise import WHITE, Noise
 from runner.trends.regression import Designs, Fit, Series
+from runner.trends.survey import (
+    NEEDED_CYCLE,
+    WORTH_A_LOOK,
+    Candidate,
+    Survey,
+    needed_for_cycle,
+    needed_for_slope,
+    needed_for_step,
+    normal_scores,
+)
 
-# A level needs this many runs: one or two could be spikes. A slope needs more: a few runs on a slope are a step.
-SHORTEST_LEVEL = 3
-SHORTEST_SLOPE = 12
-
-# What a component has to gain, in twice the log-likelihood. Simulated, so that at most 2 % of the series without a step
-# have one; see tests/benchmarks/steps.py.
-NEEDED_STEP = 10.0
-NEEDED_SLOPE = 11.0
-NEEDED_CYCLE = 18.0
-NEEDED_PER_LOG_MEMORY = 2.5
-NEEDED_WHEN_SHORT = 50.0
 # Beside others, each component has many more places to choose from.
 NEEDED_AMONG_MANY = 14.0
 # Noise that is not normal easily gains more where values count instead of ranks.
 NEEDED_UNRANKED = 30.0
 # Where the noise is not equally strong everywhere, its strength has been estimated as well.
 NEEDED_UNEVEN = 8.0
-
 # Noise of a shorter memory hides nothing.
 LONG_MEMORY = 1.5
 # With a component that gains less than this share of what it needs, no search for others beside it begins.
@@ -41,38 +36,15 @@ RUNS_PER_COMPONENT = 4
 # Noise with a memory seems to be full of steps; no series is explained by more.
 _MOST = 12
 _MANY = 4
-_MOST_CYCLES = 2
 # Steps that explain twice as much as a cycle does are not looked for again beside it.
 _HOPEFUL = 0.5
 # An explanation that surpasses what it needs by this much less than the best one is almost as good.
 _ALMOST = 8.0
-# A cycle that gains this much may be there; then the sizes of steps depend on it.
-_NUISANCE = 6.0
-_KINDS = (LevelShift, SlopeChange, Harmonic)
+# Explanations closer than this are equally good.
+_TIE = 4.0
 # A cycle whose frequency was only read off the periodogram may gain so much more.
 _ROUGH = 10.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
-    """A component that could be added.
-
-    Attributes:
-        gain: What it gains in twice the log-likelihood; the noise model is estimated anew with and without it.
-        needed: What chance seldom gains.
-        components: The component; two for a cycle.
-        noise: The noise model that suits the series best with it.
-    """
-
-    gain: float
-    needed: float
-    components: tuple[Component, ...]
-    noise: Noise
-
-    @property
-    def surplus(self) -> float:
-        """Gain minus what is needed."""
-        return self.gain - self.needed
+_KINDS = (LevelShift, SlopeChange, Harmonic)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +119,10 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
     # What half a cycle explains as well as a step is no step, even where it is no plain cycle either.
-    best = max(found, key=search.compare)
-    if search.judge(best) <= (0.0 if even else NEEDED_UNEVEN):
+    reached = max(map(search.compare, found)) - _TIE
+    good = [one for one in found if search.judge(one) > (0.0 if even else NEEDED_UNEVEN)]
+    best = max(good, key=search.compare, default=NOTHING)
+    if best is NOTHING or search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)
 
@@ -215,7 +189,7 @@ class _Search:
         others = [one for one in found if one is not best and self.compare(one) > reached - _ALMOST]
         if not best.has(Harmonic):
             more = self.survey(best).cycle()
-            if more.gain > _NUISANCE:
+            if more.gain > WORTH_A_LOOK:
                 others.append(best.extend(more))
         return others
 
@@ -277,154 +251,3 @@ class _Search:
                 replace(rest.extend(again), surplus=found.surplus) if again.surplus > 0 and again.gain > least else rest
             )
         return found
-
-
-def needed_for_step(noise: Noise, n: int) -> float:
-    """Return twice the log-likelihood that a step has to gain."""
-    return NEEDED_STEP + NEEDED_PER_LOG_MEMORY * math.log(noise.memory) + NEEDED_WHEN_SHORT / n
-
-
-def needed_for_slope(noise: Noise, n: int) -> float:
-    """Return twice the log-likelihood that a slope change has to gain."""
-    return NEEDED_SLOPE + NEEDED_PER_LOG_MEMORY * math.log(noise.memory) + NEEDED_WHEN_SHORT / n
-
-
-def needed_for_cycle(n: int) -> float:
-    """Return twice the log-likelihood that a cycle has to gain."""
-    return NEEDED_CYCLE + NEEDED_WHEN_SHORT / n
-
-
-class Survey:
-    """The best candidate of each kind to add to the components of a series.
-
-    Args:
-        series: Normal scores of the residuals, so that noise of any distribution has the weight of normal noise.
-        components: The components so far.
-        noise: The noise model so far.
-        models: The only noise models to try; all by default.
-    """
-
-    def __init__(
-        self, series: Series, components: tuple[Component, ...], noise: Noise, models: tuple[Noise, ...] = ()
-    ) -> None:
-        self._series = series
-        self._n = n = len(series.values)
-        self._components = components
-        self._no_steps = _blocked(n, (one.index for one in components if isinstance(one, LevelShift)), SHORTEST_LEVEL)
-        self._no_slopes = _blocked(n, (one.index for one in components if isinstance(one, SlopeChange)), SHORTEST_SLOPE)
-        self._cycle: Candidate | None = None
-        # Without one more component, with a step, with a slope: the likelihood, the first run, and the fit.
-        self._best: list[tuple[float, int, Fit]] = []
-        self._tried: set[Noise] = set()
-        self._try(models or (COARSE_MODELS if len(components) == 1 else (WHITE, *neighbours(noise))))
-        if not models:
-            self._try([one for _, _, found in self._best for one in neighbours(found.design.noise)])
-        self._without, _, self._fit = self._best[0]
-        self.noise = self._fit.design.noise
-
-    def _try(self, models: Iterable[Noise]) -> None:
-        for noise in models:
-            if noise in self._tried:
-                continue
-            self._tried.add(noise)
-            found = self._series.fit(self._components, noise)
-            step_gains, slope_gains = found.gains()
-            tries = ((0.0, 0), _highest(step_gains, self._no_steps), _highest(slope_gains, self._no_slopes))
-            here = [(log_likelihood(found.squares - gain, self._n, noise), index, found) for gain, index in tries]
-            self._best = [max(pair, key=itemgetter(0)) for pair in zip(self._best or here, here, strict=True)]
-
-    def best(self, kinds: Collection[type[Component]]) -> Candidate:
-        """Return the best candidate of these kinds."""
-        finders = {LevelShift: self.step, SlopeChange: self.slope, Harmonic: self.cycle}
-        return max((finders[kind]() for kind in kinds), key=attrgetter("surplus"))
-
-    def all(self) -> tuple[Candidate, Candidate, Candidate]:
-        """Return the best level shift, slope change and cycle."""
-        return self.step(), self.slope(), self.cycle()
-
-    def step(self) -> Candidate:
-        """Return the best level shift."""
-        reached, index, found = self._best[1]
-        needed = needed_for_step(found.design.noise, self._n)
-        return self._candidate(reached, needed, (LevelShift(index),), found)
-
-    def slope(self) -> Candidate:
-        """Return the best slope change."""
-        reached, index, found = self._best[2]
-        needed = needed_for_slope(found.design.noise, self._n)
-        return self._candidate(reached, needed, (SlopeChange(index),), found)
-
-    def cycle(self) -> Candidate:
-        """Return the best cycle."""
-        if self._cycle is None and sum(isinstance(one, Harmonic) for one in self._components) >= 2 * _MOST_CYCLES:
-            self._cycle = self._candidate(-math.inf, needed_for_cycle(self._n), (), self._fit)
-        if self._cycle is None:
-            reached, found = best_cycle(self._series, self._fit, self._without + _NUISANCE)
-            components = found.design.components[-2:] if found else ()
-            self._cycle = self._candidate(reached, needed_for_cycle(self._n), components, found or self._fit)
-        return self._cycle
-
-    def _candidate(self, reached: float, needed: float, components: tuple[Component, ...], found: Fit) -> Candidate:
-        noise = found.design.noise
-        return Candidate(gain=reached - self._without, needed=needed, components=components, noise=noise)
-
-    def interlude(self) -> Candidate:
-        """Return the best pair of steps between which the level is another one, roughly and in white noise."""
-        n, stride = self._n, max(1, self._n // 64)
-        sums = [0.0, *accumulate(self._fit.innovations())][SHORTEST_LEVEL:-SHORTEST_LEVEL:stride]
-        gain, first, second = 0.0, 0, 0
-        for apart in range(math.ceil(SHORTEST_LEVEL / stride), len(sums)):
-            runs = apart * stride
-            size, start = max(
-                (abs(after - before), start)
-                for start, (before, after) in enumerate(zip(sums, sums[apart:], strict=False))
-            )
-            here = size**2 / (runs * (1 - runs / n))
-            if here > gain:
-                gain, first, second = here, start, start + apart
-        indices = (SHORTEST_LEVEL + place * stride for place in (first, second))
-        reached = log_likelihood(self._fit.squares - gain, n, WHITE)
-        return self._candidate(reached, 2 * needed_for_step(WHITE, n), tuple(map(LevelShift, indices)), self._fit)
-
-
-def _blocked(n: int, indices: Iterable[int], shortest: int) -> list[int]:
-    """List the places, counted from the end, that are too close to the end or to known changes."""
-    bars = [0, *(n - index for index in indices)]
-    places = {bar + apart - 1 for bar in bars for apart in range(1 - shortest, shortest)}
-    return [n - 1, *(place for place in places if 0 <= place < n)]
-
-
-def _highest(gains: list[float], blocked: Iterable[int]) -> tuple[float, int]:
-    """Return the highest gain, and the run with which its component begins."""
-    for place in blocked:
-        gains[place] = 0.0
-    best = max(gains)
-    return best, len(gains) - 1 - gains.index(best) if best else len(gains) // 2
-
-
-@lru_cache(maxsize=8)
-def _expected_scores(n: int) -> tuple[float, ...]:
-    normal = NormalDist()
-    return tuple(normal.inv_cdf((rank - 0.375) / (n + 0.25)) for rank in range(1, n + 1))
-
-
-def normal_scores(values: Sequence[float]) -> list[float]:
-    """Replace each value by the expected value of a normal one of its rank; equal values share the mean.
-
-    Source:
-        Blom, Statistical Estimates and Transformed Beta-Variables (1958).
-    """
-    n = len(values)
-    expected = _expected_scores(n)
-    rounded = [round(value / RESOLUTION) for value in values]
-    order = sorted(range(n), key=rounded.__getitem__)
-    scores = [0.0] * n
-    for place, score in zip(order, expected, strict=True):
-        scores[place] = score
-    if len(set(rounded)) < n:
-        for _, group in groupby(order, rounded.__getitem__):
-            tied = list(group)
-            mean = sum(scores[place] for place in tied) / len(tied)
-            for place in tied:
-                scores[place] = mean
-    return scores

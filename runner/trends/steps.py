@@ -12,7 +12,8 @@ from runner.trends.compare import Interval
 from runner.trends.components import Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
 from runner.trends.noise import MODELS
 from runner.trends.regression import Designs, Fit, Series
-from runner.trends.search import SHORTEST_LEVEL, explain
+from runner.trends.search import explain
+from runner.trends.survey import SHORTEST_LEVEL
 
 # Shorter series are never judged.
 FEWEST = 12

@@ -117,7 +117,7 @@ DETECTORS: dict[str, Detector] = {
 
 
 def louder(generator: np.random.Generator, n: int) -> Series:
-    """Make noise whose standard deviation grows from 4 % to 20 % half-way."""
+    """Create noise whose standard deviation grows from 4 % to 20 % half-way."""
     return generator.normal(0, 0.04, n) * np.where(np.arange(n) < n // 2, 1, 5)
 
 
@@ -125,7 +125,7 @@ QUIET = {**TIMERS, "noise five times as loud half-way": louder}
 
 
 def alarms(timer: str, count: int, seed: int) -> list[float]:
-    """Give for each detector the share of series without a step in which it reports one."""
+    """Compute for each detector the share of series without a step in which it reports one."""
     generator = np.random.default_rng(seed)
     found = dict.fromkeys(DETECTORS, 0)
     for _ in followed(range(count), f"false alarms, {timer}", count):
@@ -136,7 +136,7 @@ def alarms(timer: str, count: int, seed: int) -> list[float]:
 
 
 def detections(timer: str, count: int, seed: int) -> tuple[list[float], list[float]]:
-    """Give for each detector the share of series with a step in which it finds it at all, and in time."""
+    """Compute for each detector the share of series with a step in which it finds it at all, and in time."""
     generator = np.random.default_rng(seed + 1)
     whole, in_time = dict.fromkeys(DETECTORS, 0), dict.fromkeys(DETECTORS, 0)
     for _ in followed(range(count), f"detections, {timer}", count):
@@ -150,7 +150,7 @@ def detections(timer: str, count: int, seed: int) -> tuple[list[float], list[flo
 
 
 def four_changes(count: int, seed: int) -> list[float]:
-    """Give for each detector the share of changes that it finds where a series of 300 runs has four."""
+    """Compute for each detector the share of changes that it finds where a series of 300 runs has four."""
     generator = np.random.default_rng(seed + 2)
     found = dict.fromkeys(DETECTORS, 0)
     for _ in followed(range(count), "four changes", count):
@@ -162,7 +162,7 @@ def four_changes(count: int, seed: int) -> list[float]:
 
 
 def with_four_changes(generator: np.random.Generator) -> tuple[Series, list[int]]:
-    """Make 300 runs with four changes, and tell where they are."""
+    """Create 300 runs with four changes, and return their places."""
     values: Series = generator.normal(0, 0.04, 300)
     while True:
         places = sorted(generator.integers(20, 280, 4).tolist())
@@ -174,7 +174,7 @@ def with_four_changes(generator: np.random.Generator) -> tuple[Series, list[int]
 
 
 def gradual(count: int, seed: int) -> list[float]:
-    """Give for each detector the share of slow rises of 20 % in which it finds anything; for runner, over 10 %."""
+    """Compute for each detector the share of slow rises of 20 % in which it finds anything; for runner, over 10 %."""
     generator = np.random.default_rng(seed + 3)
     found = dict.fromkeys(DETECTORS, 0)
     for _ in followed(range(count), "+20 % in 30 days", count):
@@ -189,7 +189,7 @@ def gradual(count: int, seed: int) -> list[float]:
 
 
 def times(count: int, seed: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Give the median and the longest time that each detector takes for one series, milliseconds of CPU time."""
+    """Measure the median and the longest time that each detector takes for one series, milliseconds of CPU time."""
     generator = np.random.default_rng(seed + 4)
     kinds: dict[str, Callable[[], Series]] = {
         f"{name}, {n} runs": partial(QUIET[name], generator, n)
@@ -211,12 +211,12 @@ def times(count: int, seed: int) -> dict[str, tuple[list[float], list[float]]]:
 
 
 def found_near(detector: Detector, values: Series, start: int) -> bool:
-    """Tell whether a step is reported within 5 runs of its place."""
+    """Return whether a step is reported within 5 runs of its place."""
     return any(abs(index - start) <= NEAR for index in detector(values))
 
 
 def found_in_time(detector: Detector, values: Series, start: int) -> bool:
-    """Tell whether the step is found before more than 5 runs have felt it; the longest series first: it tells most."""
+    """Return whether the step is found within its first 5 runs."""
     return any(found_near(detector, values[: start + felt], start) for felt in range(NEAR, 0, -1))
 
 

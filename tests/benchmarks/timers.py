@@ -13,7 +13,7 @@ SPREAD = 0.08
 
 
 def wandering(phi: float) -> Timer:
-    """Make AR(1) noise whose standard deviation over all times is 8 %; phi = 0 is independent noise."""
+    """Create AR(1) noise whose standard deviation over all times is 8 %; phi = 0 is independent noise."""
 
     def series(generator: Generator, n: int) -> Series:
         values = generator.normal(0, SPREAD, n)
@@ -26,13 +26,13 @@ def wandering(phi: float) -> Timer:
 
 
 def with_spikes(generator: Generator, n: int) -> Series:
-    """Make independent noise in which three runs of a hundred take 1.5 to 5 times as long."""
+    """Create independent noise in which three runs of a hundred take 1.5 to 5 times as long."""
     spiked = generator.random(n) < 0.03
     return wandering(0)(generator, n) + spiked * np.log(generator.uniform(1.5, 5, n))
 
 
 def with_cycle(period: int) -> Timer:
-    """Make independent noise on a sine wave of ±10 % that starts anywhere and comes back after *period* runs."""
+    """Create independent noise on a sine wave of ±10 % that starts anywhere and comes back after *period* runs."""
 
     def series(generator: Generator, n: int) -> Series:
         start = generator.uniform(0, 2 * np.pi)
@@ -43,12 +43,12 @@ def with_cycle(period: int) -> Timer:
 
 
 def skewed(generator: Generator, n: int) -> Series:
-    """Make independent noise with a sharp lower edge and a long tail of slow runs."""
+    """Create independent noise with a sharp lower edge and a long tail of slow runs."""
     return generator.exponential(SPREAD, n)
 
 
 def heavy_tailed(generator: Generator, n: int) -> Series:
-    """Make independent noise of Student's distribution with three degrees of freedom."""
+    """Create independent noise of Student's distribution with three degrees of freedom."""
     return generator.standard_t(3, n) * SPREAD / 3**0.5
 
 

@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from runner.trends import search, steps
+from runner.trends import steps, survey
 from runner.trends.components import LEVEL, Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
 from runner.trends.course import MOST_POINTS, LongCourse
 from runner.trends.cycles import best_cycle
@@ -250,14 +250,14 @@ def test_the_best_cycle_has_the_period_that_is_there(period: float) -> None:
     cosine = found.design.components[-1]
     assert isinstance(cosine, Harmonic)
     assert abs(2 * math.pi / cosine.frequency - period) < 0.05 * period
-    assert reached > known.likelihood + search.NEEDED_CYCLE
+    assert reached > known.likelihood + survey.NEEDED_CYCLE
 
 
 def test_scores_are_those_of_normal_noise_and_equal_values_share_theirs() -> None:
     values = np.random.default_rng(16).exponential(size=40)
     expected = norm.ppf((rankdata(values) - 0.375) / 40.25)
-    assert search.normal_scores(values.tolist()) == pytest.approx(expected.tolist())
-    low, *middle, high = search.normal_scores([1.0, 2.0, 2.0, 3.0])
+    assert survey.normal_scores(values.tolist()) == pytest.approx(expected.tolist())
+    low, *middle, high = survey.normal_scores([1.0, 2.0, 2.0, 3.0])
     assert middle == pytest.approx([0.0, 0.0])
     assert low == -high < 0
 
