@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
 
     # Everything that has to be the same for a cache to be of use.
     Key: TypeAlias = tuple[int, bytes, tuple[str, ...], tuple[str, ...], bool, str, bool, tuple[int, ...]]
@@ -64,7 +64,7 @@ class Cache:
         settled: For each folder 1 if its stamps will tell any later change of its list, else 0.
         part: The encoded part that is the whole tree.
         counts: Folders read, entries listed and files found.
-        digest: That of all findings; see :func:`~runner.scan.found.digest_findings`.
+        digest: That of all findings; see :func:`~runner.scan.snapshot.digest_findings`.
     """
 
     __slots__ = ("ahead_ns", "boot", "counts", "digest", "full_at_ns", "key", "part", "settled")

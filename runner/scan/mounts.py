@@ -6,15 +6,15 @@ import errno
 import os
 
 from runner.scan.filesystems import read_mount_table
-from runner.scan.found import lies_in
 from runner.scan.match import Matcher
+from runner.scan.snapshot import lies_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from runner.scan.found import Found
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
+    from runner.scan.snapshot import Snapshot
 
 _VANISHED = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
 _KIND, _DIRECTORY = 0o170000, 0o040000
@@ -52,7 +52,7 @@ def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()
 
 
 def check_mounts(
-    found: Found, root: bytes, selection: Selecting, known: Collection[bytes], before: frozenset[bytes] | None
+    found: Snapshot, root: bytes, selection: Selecting, known: Collection[bytes], before: frozenset[bytes] | None
 ) -> None:
     """Note a problem for each mount of the last saved run that is a plain directory now, and leave out what is in it.
 

@@ -16,7 +16,7 @@ import sys
 from operator import attrgetter
 
 from runner.scan.filesystems import devices_stamping_changes
-from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part
+from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

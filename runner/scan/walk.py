@@ -16,17 +16,17 @@ from operator import attrgetter, not_
 from runner.model.errors import ScanError, ran_short, reason_of
 from runner.scan.filesystems import devices_counting_subfolders
 from runner.scan.match import Matcher
-from runner.scan.part import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp, pack_stats
 from runner.scan.pending import OPEN, Waiting
 from runner.scan.root import open_root, root_error
+from runner.scan.snapshot import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp, pack_stats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeAlias
 
+    from runner.scan.match import Selecting
     from runner.scan.pending import Folder
-    from runner.scan.query import Selecting
 
     # Takes the folders read, entries listed and files found since the last report.
     Report: TypeAlias = Callable[[int, int, int], None]
@@ -56,7 +56,7 @@ class Walker:
         root: Absolute path of the root; a link there is followed, since it was named by a person.
         selection: What to find.
         settle: Whether stamps are kept, for which each folder is looked at again once it was read; where they have
-            moved, its modification time becomes :data:`~runner.scan.part.UNKNOWN`.
+            moved, its modification time becomes :data:`~runner.scan.snapshot.UNKNOWN`.
 
     Attributes:
         fd: The open root.
@@ -149,7 +149,7 @@ class Walker:
             identity: Device and inode of the folder.
 
         Returns:
-            Their sizes and times as in :class:`~runner.scan.part.Part`; None if the folder has to be read after all.
+            Their packed stats; None if the directory has to be read.
         """
         part = Part()
         try:

@@ -13,8 +13,8 @@ import os
 import time
 
 from runner.model.errors import ScanError
-from runner.scan.found import Found, whole
 from runner.scan.pending import Waiting
+from runner.scan.snapshot import Snapshot
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
 from runner.strategies.exchange import Channel, Exchange
@@ -24,8 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runner.scan.part import Part, Trouble
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
+    from runner.scan.snapshot import Part, Trouble
     from runner.scan.walk import Report
 
 # How long a worker reads until it tells what it has found, if that is not much: progress is told then.
@@ -57,7 +57,7 @@ class Pool:
                 top, starts = _read_top(walker, report)
                 if not starts:
                     walker.check_root()
-                    return Scan(whole(top))
+                    return Scan(Snapshot.from_part(top))
                 tally.add(top)
             crew, channel = _hire(request, walker)
             first_at = _read_rest(crew, channel, starts, tally, report)
@@ -140,9 +140,9 @@ class _Tally:
         """Flatten it, to be told."""
         return marshal.dumps((self.parts, self.problems, self.directories, self.entries, self.files))
 
-    def found(self) -> Found:
+    def found(self) -> Snapshot:
         """Give it all."""
-        return Found(
+        return Snapshot(
             list(self.parts.values()),
             directories=self.directories,
             entries=self.entries,

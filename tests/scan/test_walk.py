@@ -18,8 +18,8 @@ from trees import find, folders, found, in_child, read, scratch, write_comb, wri
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan import pending, walk
-from runner.scan.part import STAMPS, Part, decode, unpack_stats
 from runner.scan.pending import Waiting
+from runner.scan.snapshot import STAMPS, Part, decode, unpack_stats
 from runner.scan.walk import Walker
 
 NAMES_ONLY = Selection(track=Track.NAMES)

@@ -13,7 +13,7 @@ import pytest
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.scan import pending, walk
-from runner.scan.part import decode
+from runner.scan.snapshot import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
 from runner.strategies.exchange import Channel, Exchange
