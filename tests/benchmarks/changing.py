@@ -143,7 +143,7 @@ def counted_listings() -> Iterator[list[int]]:
         return listing
 
     with ExitStack() as patches:
-        for name in ("_list_names", "_tell_apart"):
+        for name in ("_list_names", "_list_kinds"):
             patches.enter_context(patch.object(walk, name, counting(getattr(walk, name))))
         yield counts
 
