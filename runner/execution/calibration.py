@@ -20,8 +20,7 @@ from runner.model.calibration import Calibration, Condition, Measurement, Questi
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Environment, Status
-from runner.scan.found import Found
-from runner.scan.part import PLACE, decode
+from runner.scan.snapshot import PLACE, Snapshot, decode
 from runner.strategies.base import ScanRequest
 
 # The sizes of subtrees aimed at: each a quarter of the one above, down to this many entries.
@@ -29,7 +28,7 @@ _RUNG = 4
 _SMALLEST = 50
 
 
-def choose_conditions(found: Found, *, cpus: int, start_method: str) -> list[Condition]:
+def choose_conditions(found: Snapshot, *, cpus: int, start_method: str) -> list[Condition]:
     """Choose what is measured in each round.
 
     Args:
@@ -53,7 +52,7 @@ def choose_conditions(found: Found, *, cpus: int, start_method: str) -> list[Con
     return conditions
 
 
-def choose_subtrees(found: Found) -> list[bytes]:
+def choose_subtrees(found: Snapshot) -> list[bytes]:
     """Choose subtrees whose sizes come closest to a ladder of sizes, largest first, without the whole tree."""
     [pieces] = found.parts
     part = decode(pieces)
@@ -195,7 +194,7 @@ def _measure(
     *,
     round_: int = 0,
     position: int = 0,
-) -> tuple[Found, Measurement]:
+) -> tuple[Snapshot, Measurement]:
     request = ScanRequest(
         root=os.path.join(root, condition.path) if condition.path else root,
         selection=selection,
@@ -214,7 +213,7 @@ def _measure(
         if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
             raise Stopped("the calibration was stopped")
         raise ScanError(f"the {condition.strategy} execution failed: {outcome.message}")
-    found: Found = outcome.result
+    found: Snapshot = outcome.result
     return found, Measurement(
         condition=condition,
         round=round_,

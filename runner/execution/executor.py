@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
 
 from runner.execution.locks import holding, stop_when_lock_lost, wait_for_slot
 from runner.execution.order import choose_order
@@ -35,9 +34,6 @@ from runner.model.units import format_count
 from runner.scan.snapshot import Snapshot, differing_paths
 from runner.strategies import load_strategy
 from runner.strategies.base import ScanRequest
-
-if TYPE_CHECKING:
-    from runner.scan.found import Found
 
 _log = logging.getLogger(__name__)
 
@@ -266,13 +262,12 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
     figures = outcome.figures
     if figures is None:
         return _Executed(execution=execution, snapshot=None)
-    found: Found = outcome.result
-    snapshot = Snapshot(found)
+    snapshot: Snapshot = outcome.result
     measured = replace(
         execution,
         # What a strategy that is found to be wrong has read anew is right, and is saved.
-        status=Status.FAILED if found.defect else Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
-        message=found.defect or "; ".join(found.messages) or None,
+        status=Status.FAILED if snapshot.defect else Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
+        message=snapshot.defect or "; ".join(snapshot.messages) or None,
         wall_s=figures.wall_s,
         startup_s=figures.startup_s,
         user_s=figures.user_s,

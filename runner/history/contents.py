@@ -15,8 +15,7 @@ from runner.history.rows import STAT_COLUMNS, read_stat
 from runner.history.tables import directories, files, problems, runs
 from runner.model.contents import FolderCount, Version
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
-from runner.scan.found import lies_in
-from runner.scan.snapshot import join_path
+from runner.scan.snapshot import join_path, lies_in
 
 _CHUNK = 10_000
 # The byte behind the slash: with it instead, a folder's path is the first that lies behind everything below it.

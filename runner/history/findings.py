@@ -11,9 +11,7 @@ from runner.history.database import Backend
 from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
 from runner.history.tables import directories, files, jobs, problems
 from runner.model.runs import Problem
-from runner.scan.found import lies_in
-from runner.scan.part import unpack_stats
-from runner.scan.snapshot import Listing, Snapshot, found_names
+from runner.scan.snapshot import Listing, Snapshot, found_names, lies_in, unpack_stats
 
 # More folders than this at once are looked up by reading all of the job's files.
 _FEW = 500
@@ -59,7 +57,8 @@ def record_findings(location: Backend, connection: Connection, job_id: int, run_
         return Tally()
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(findings_digest=whole))
     changed, new = _compare_folders(_load_folders(connection, job_id), snapshot)
-    _record_problems(connection, job_id, run_id, snapshot.problems)
+    current = {Problem(path=path, errno=number, text=text) for path, number, text in snapshot.problems}
+    _record_problems(connection, job_id, run_id, current)
     tally = Tally()
     inserted: list[tuple[Any, ...]] = []
     if new:
@@ -121,7 +120,7 @@ def _compare_folders(
             new.append((listing, digest))
         elif digest != folder.digest:
             changed.append((folder, digest, dict(zip(found_names(listing.names), _stats(listing), strict=True))))
-    unreadable = {problem.path for problem in snapshot.problems}
+    unreadable = {path for path, _, _ in snapshot.problems}
     for path, folder in known.items():
         if path not in found_in and folder.digest and not lies_in(path, unreadable):
             changed.append((folder, b"", {}))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Label, Row, Table, insert, select
 from runner.history.tables import environments, files, selections
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Environment, Owner
-from runner.scan.part import clamp
+from runner.scan.snapshot import clamp
 
 
 def selection_columns() -> list[Label[Any]]:

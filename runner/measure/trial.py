@@ -93,7 +93,7 @@ class Measured:
 
 
 class ScanTask:
-    """One strategy on one tree; its result is a :class:`~runner.scan.found.Found`.
+    """One strategy on one tree; its result is a :class:`~runner.scan.snapshot.Snapshot`.
 
     Args:
         strategy: Its name.

@@ -1,8 +1,7 @@
-"""What an incremental scan remembers from one time to the next: a file that can be rebuilt, no history.
+"""The cache file of an incremental scan, which can be rebuilt at any time.
 
-It says of each folder how it was listed and which stamps it had then, and of how many of them that can be relied on.
-Losing it costs a full scan and nothing else, so it is written whole and renamed, but not forced to the disk; a checksum
-tells a torn one.
+It stores for each directory how it was listed, its stamps then, and whether they can be relied on. Losing it costs one
+full scan, so it is written whole and renamed, but not flushed to disk; a checksum detects a torn file.
 """
 
 from __future__ import annotations
@@ -20,24 +19,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
 
-    # Everything that has to be the same for a cache to be of use.
+    # Everything that must be equal for a cache to be usable.
     Key: TypeAlias = tuple[int, bytes, tuple[str, ...], tuple[str, ...], bool, str, bool, tuple[int, ...]]
 
 NOTHING = "there is no earlier incremental scan of this tree"
 _DAMAGED = "what was remembered of it is damaged"
 _VERSION = 1
+# Order of the values in the file.
+_STORED = ("key", "boot", "ahead_ns", "full_at_ns", "settled", "part", "counts", "digest")
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Clock:
-    """The clock as a scan finds it at its start.
+    """The clock at the start of a scan.
 
     Attributes:
-        boot: Names the boot of this machine; empty where nothing does.
+        boot: Identifier of this boot; empty if unknown.
         now_ns: Nanoseconds since the epoch, by the clock that stamps files.
-        ahead_ns: How far that clock is ahead of the one that nobody can set; less than before after a backward step.
+        ahead_ns: Lead of that clock over the one that nobody can set; a backward step decreases it.
     """
 
     __slots__ = ("ahead_ns", "boot", "now_ns")
@@ -49,22 +50,22 @@ class Clock:
         except FileNotFoundError:
             self.boot = ""
         self.now_ns = time.time_ns()
-        # Goes on during suspension, as the clock that stamps files does.
+        # Continues during suspension, like the clock that stamps files.
         self.ahead_ns = self.now_ns - time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Cache:
-    """What an earlier scan left.
+    """What an earlier scan stored.
 
     Args:
         key: See :func:`key_of`.
         boot: The boot in which it was made.
-        ahead_ns: The most by which the clock has been ahead since the last full scan; see :class:`Clock`.
-        full_at_ns: When the last full scan began, nanoseconds since the epoch.
-        settled: For each folder 1 if its stamps will tell any later change of its list, else 0.
-        part: The encoded part that is the whole tree.
-        counts: Folders read, entries listed and files found.
-        digest: That of all findings; see :func:`~runner.scan.found.digest_findings`.
+        ahead_ns: Maximum lead of the clock since the last full scan; see :class:`Clock`.
+        full_at_ns: Start of the last full scan, nanoseconds since the epoch.
+        settled: For each directory 1 if any later change of its list must change its stamps, else 0.
+        part: The encoded part that covers the tree.
+        counts: Directories read, entries listed and files found.
+        digest: Of all findings; see :func:`~runner.scan.snapshot.digest_findings`.
     """
 
     __slots__ = ("ahead_ns", "boot", "counts", "digest", "full_at_ns", "key", "part", "settled")
@@ -92,7 +93,7 @@ class Cache:
 
 
 def key_of(root: bytes, selection: Selecting) -> Key:
-    """Give everything that has to be the same for a cache to be of use; who asks decides what can be read."""
+    """Return what must be equal for a cache to be usable; the user and groups decide what can be read."""
     return (
         _VERSION,
         root,
@@ -106,7 +107,7 @@ def key_of(root: bytes, selection: Selecting) -> Key:
 
 
 def load(path: bytes) -> Cache | str:
-    """Load what an earlier scan left, or say why there is nothing that can be relied on."""
+    """Load a cache, or return why there is no reliable one."""
     try:
         with open_parent(path) as (directory, name), os.fdopen(open_own_file(directory, name), "rb") as file:
             content = file.read()
@@ -117,41 +118,21 @@ def load(path: bytes) -> Cache | str:
     if crc32(content[4:]).to_bytes(4, "big") != content[:4]:
         return _DAMAGED
     try:
-        key, boot, ahead_ns, full_at_ns, settled, part, counts, digest = marshal.loads(memoryview(content)[4:])  # noqa: S302
+        values = dict(zip(_STORED, marshal.loads(memoryview(content)[4:]), strict=True))  # noqa: S302  checked above
     except (EOFError, TypeError, ValueError):  # of another version
         return _DAMAGED
-    return Cache(
-        key=key,
-        boot=boot,
-        ahead_ns=ahead_ns,
-        full_at_ns=full_at_ns,
-        settled=settled,
-        part=part,
-        counts=counts,
-        digest=digest,
-    )
+    return Cache(**values)
 
 
 def store(path: bytes, cache: Cache) -> None:
-    """Leave something for the next scan.
+    """Store a cache for the next scan.
 
     Raises:
-        OSError: If it can't be written; what was there before stays.
+        OSError: If it can't be written; the earlier one remains.
     """
-    content = marshal.dumps(
-        (
-            cache.key,
-            cache.boot,
-            cache.ahead_ns,
-            cache.full_at_ns,
-            cache.settled,
-            cache.part,
-            cache.counts,
-            cache.digest,
-        )
-    )
+    content = marshal.dumps(tuple(getattr(cache, name) for name in _STORED))
     with open_parent(path, create=True) as (directory, name):
-        partial = name + b".partial"  # always the same, so that one that a killed scan left is removed
+        partial = name + b".partial"  # always the same name, so that one left by a killed scan is removed
         with suppress(FileNotFoundError):
             os.unlink(partial, dir_fd=directory)
         try:

@@ -15,10 +15,10 @@ def translate(pattern: str, *, path: bool = False) -> str:
     r"""Return a regular expression with the meaning that ``find -name`` gives to a shell pattern.
 
     The time of a match is polynomial: what follows a star is matched at the first place where it fits, within an
-    atomic group, because a later place can't help what comes after it. Only the last star tries several places.
+    atomic group, since a later place can't help what comes after it. Only the last star tries several places.
 
     Args:
-        pattern: ``*``, ``?``, ``[a-z]``, ``[!a-z]`` or ``[^a-z]``, and ``\`` before a character taken literally.
+        pattern: ``*``, ``?``, ``[a-z]``, ``[!a-z]`` or ``[^a-z]``, and ``\`` before a literal character.
         path: Whether the pattern is for relative paths: ``*`` and ``?`` then stop at a slash and ``**`` does not.
             ``**/`` at the beginning of a component is any number of directories, or none.
 
@@ -36,7 +36,7 @@ def translate(pattern: str, *, path: bool = False) -> str:
             blocks.append(_Block(crossing=part))
         else:
             blocks[-1].parts.append(part)
-    # A block before another one has to end as early as it can, or its last star would take what the next one needs.
+    # A block before another one must end as early as possible, or its last star would take what the next one needs.
     expressions = [_join_at_stars(block.parts, (_IN_PATHS[0],) * 2) for block in blocks[:-1]]
     expressions.append(_join_at_stars(blocks[-1].parts, _IN_PATHS))
     crossings = [_CROSSING.get(block.crossing, ("", "")) for block in blocks]
@@ -48,7 +48,7 @@ def translate(pattern: str, *, path: bool = False) -> str:
 
 
 _STAR = "*"
-# With so few stars a short name takes quadratic time at worst, and trying all places is faster than an atomic group.
+# Up to this number of stars, trying all places is faster than an atomic group and at worst quadratic.
 _FEW_STARS = 2
 # How a star that stops at slashes, or where there are none, is matched before another star, and as the last one.
 _IN_NAMES = (".*?", ".*")
@@ -58,11 +58,7 @@ _CROSSING = {"**": (".*?", ".*"), "**/": ("(?:.*?/)??", "(?:.*/)?")}
 
 
 class _Block:
-    """What stands between two stars that cross slashes.
-
-    Args:
-        crossing: The star before it; empty for the beginning of the pattern.
-    """
+    """The parts between two stars that cross slashes; *crossing* is the star before it, empty at the beginning."""
 
     def __init__(self, crossing: str) -> None:
         self.crossing = crossing
@@ -70,7 +66,7 @@ class _Block:
 
 
 def _join_at_stars(parts: list[str], stars: tuple[str, str]) -> str:
-    """Return the expression of parts of which some are stars, all of one kind."""
+    """Return the expression of parts whose stars are all of one kind."""
     lazy, greedy = stars
     first, *others = _chunks(parts)
     if not others:
@@ -126,7 +122,7 @@ def _split(pattern: str, *, path: bool) -> list[str]:
 
 
 def _translate_bracket(pattern: str, start: int) -> tuple[str, int]:
-    """Translate the bracket at *start*; returns its expression and the index of its last character."""
+    """Return the expression of the bracket at *start*, and the index of its last character."""
     i = start + 1
     negated = pattern[i : i + 1] in {"!", "^"}
     i += negated
@@ -153,14 +149,14 @@ def _translate_bracket(pattern: str, start: int) -> tuple[str, int]:
 
 
 def _bracket_member(pattern: str, i: int) -> tuple[str, int]:
-    """Read one character inside a bracket, escaped or not; returns it and the index after it."""
+    """Return one character inside a bracket, escaped or not, and the index after it."""
     if pattern[i] == "\\" and i + 1 < len(pattern):
         return pattern[i + 1], i + 2
     return pattern[i], i + 1
 
 
 def has_unbalanced_bracket(pattern: str) -> bool:
-    """Return whether a bracket in a pattern is never closed, or never opened, and so stands for itself."""
+    """Return whether a bracket in a pattern is literal because it is never closed or never opened."""
     i = 0
     while i < len(pattern):
         if pattern[i] == "\\":
@@ -177,7 +173,7 @@ def has_unbalanced_bracket(pattern: str) -> bool:
 
 
 def compile_any(sources: Iterable[str], *, ignore_case: bool) -> Callable[[str], bool]:
-    """Make one test of several translated patterns."""
+    """Compile translated patterns into one test."""
     expression = re.compile("|".join(sources), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
     fullmatch = expression.fullmatch
     return lambda text: fullmatch(text) is not None

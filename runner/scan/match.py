@@ -1,4 +1,4 @@
-"""Shell patterns on names and relative paths, compiled to the cheapest test that decides them."""
+"""What to find: a selection of names and paths by shell patterns, compiled to the cheapest test that decides them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,58 @@ from runner.model.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Protocol
 
-    from runner.scan.query import Selecting
+    class Selecting(Protocol):
+        """A selection such as :class:`~runner.model.jobs.Selection`, which documents the values."""
+
+        @property
+        def patterns(self) -> tuple[str, ...]:
+            """Shell patterns on names."""
+
+        @property
+        def excludes(self) -> tuple[str, ...]:
+            """Shell patterns of excluded names and paths."""
+
+        @property
+        def ignore_case(self) -> bool:
+            """Whether case is ignored."""
+
+        @property
+        def track(self) -> str:
+            """``names`` or ``stat``."""
+
+        @property
+        def one_file_system(self) -> bool:
+            """Whether other file systems are excluded."""
+
+
+class PlainSelection:
+    """A copy of a selection that a trial process can unpickle without importing dataclasses and enums."""
+
+    __slots__ = ("excludes", "ignore_case", "one_file_system", "patterns", "track")
+
+    def __init__(self, selection: Selecting) -> None:
+        self.patterns = tuple(selection.patterns)
+        self.excludes = tuple(selection.excludes)
+        self.ignore_case = bool(selection.ignore_case)
+        self.track = "".join(selection.track)  # text, not a member of an enum
+        self.one_file_system = bool(selection.one_file_system)
+
 
 _SPECIAL = frozenset("*?[\\")
 
 
 class Matcher:
-    """A selection's patterns and excludes, ready to be asked about every entry of a tree.
+    """The compiled patterns and excludes of a selection.
 
-    Patterns are text, and names are compared as the operating system decodes them, undecodable bytes as surrogate
-    escapes; where every pattern is a plain ``*suffix``, bytes decide.
+    Patterns are text; names are compared as the operating system decodes them, undecodable bytes as surrogate escapes.
+    If every pattern is a plain ``*suffix``, bytes are compared.
 
     Attributes:
-        pick: Gives those of a folder's names that are looked for, in any order.
-        excludes: Whether an entry is pruned, from its name, its folder's path relative to the root with a slash
-            behind it, and whether it is a folder; None when nothing is excluded.
+        pick: Returns the matching names of a directory, in any order.
+        excludes: Returns whether an entry is excluded, from its name, the path of its directory relative to the root
+            with a trailing slash, and whether it is a directory; None if nothing is excluded.
 
     Raises:
         UsageError: If a pattern is empty or can never match.
@@ -52,7 +88,7 @@ def _check_pattern(pattern: str) -> None:
 
 
 def _plain_suffixes(patterns: Iterable[str]) -> list[bytes] | None:
-    """Give the suffixes that decide, without those that another one covers; None where a pattern is more than one."""
+    """List the suffixes that decide, without those covered by another one; None if a pattern is not a plain suffix."""
     if not all(pattern[0] == "*" and not _SPECIAL & set(pattern[1:]) for pattern in patterns):
         return None
     suffixes = {os.fsencode(pattern[1:]) for pattern in patterns}
@@ -60,10 +96,10 @@ def _plain_suffixes(patterns: Iterable[str]) -> list[bytes] | None:
 
 
 def _pick_by_suffix(suffixes: list[bytes]) -> Callable[[list[bytes]], list[bytes]]:
-    """Make a picker that asks no name by itself, which would cost more than listing it.
+    """Return a picker without a test per name, which would cost more than listing the name.
 
-    The names are joined by NUL, which none of them holds, and split where a suffix ends a name: the end of each piece
-    but the last is the rest of a name with that suffix.
+    It joins the names by NUL and splits them where a suffix ends a name: the end of each piece but the last is the rest
+    of a name with that suffix.
     """
     if suffixes == [b""]:
         return list
@@ -88,32 +124,29 @@ def _pick_by_pattern(selection: Selecting) -> Callable[[list[bytes]], list[bytes
 
 
 def _compile_excludes(selection: Selecting) -> Callable[[bytes, bytes, bool], bool]:
-    """Build the test for pruning; a trailing slash asks for folders, another slash for a path from the root."""
+    """Compile the excludes: a trailing slash restricts one to directories, another slash makes it a relative path."""
     from runner.scan.globs import compile_any, translate
 
     names, paths = {False: [], True: []}, {False: [], True: []}  # type: dict[bool, list[str]], dict[bool, list[str]]
     for exclude in selection.excludes:
-        folders_only = exclude.endswith("/")
+        directories_only = exclude.endswith("/")
         pattern = exclude.removesuffix("/")
         is_path = "/" in pattern
         pattern = pattern.removeprefix("./").removeprefix("/")
         if pattern in {"", "."} or "\0" in pattern:
             raise UsageError(f"the exclude {exclude!r} names nothing; give a name or a path below the root")
-        (paths if is_path else names)[folders_only].append(translate(pattern, path=is_path))
-    ignore_case = selection.ignore_case
-    any_name = compile_any(names[False], ignore_case=ignore_case) if names[False] else _never
-    any_path = compile_any(paths[False], ignore_case=ignore_case) if paths[False] else _never
-    folder_name = compile_any([*names[False], *names[True]], ignore_case=ignore_case) if names[True] else any_name
-    folder_path = compile_any([*paths[False], *paths[True]], ignore_case=ignore_case) if paths[True] else any_path
+        (paths if is_path else names)[directories_only].append(translate(pattern, path=is_path))
 
-    def excludes(name: bytes, prefix: bytes, is_folder: bool) -> bool:  # noqa: FBT001  called for every entry
+    def compiled(sources: list[str]) -> Callable[[str], bool]:
+        return compile_any(sources, ignore_case=selection.ignore_case) if sources else lambda _text: False
+
+    any_name, any_path = compiled(names[False]), compiled(paths[False])
+    directory_name, directory_path = compiled(names[False] + names[True]), compiled(paths[False] + paths[True])
+
+    def excludes(name: bytes, prefix: bytes, is_directory: bool) -> bool:  # noqa: FBT001  called for every entry
         text, path = os.fsdecode(name), os.fsdecode(prefix + name)
-        if is_folder:
-            return folder_name(text) or folder_path(path)
+        if is_directory:
+            return directory_name(text) or directory_path(path)
         return any_name(text) or any_path(path)
 
     return excludes
-
-
-def _never(_text: str) -> bool:
-    return False

@@ -1,4 +1,4 @@
-"""Mount points at and below a root, and what becomes of those that the last saved run had and that are gone."""
+"""Mount points at and below a root, and the check of those that the last saved run had."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import errno
 import os
 
 from runner.scan.filesystems import read_mount_table
-from runner.scan.found import lies_in
 from runner.scan.match import Matcher
+from runner.scan.snapshot import lies_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from runner.scan.found import Found
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
+    from runner.scan.snapshot import Snapshot
 
 _VANISHED = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
 _KIND, _DIRECTORY = 0o170000, 0o040000
 
 
 def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()) -> frozenset[bytes] | None:
-    """List the mount points at and below a root that a scan reads.
+    """Return the mount points at and below a root that a scan reads.
 
     Args:
         root: Absolute path of the directory.
         selection: What is looked for.
-        known: Paths relative to the root that are entered first, so that an automounter mounts what it unmounted.
+        known: Paths relative to the root that are entered first, so that an automounter mounts them again.
 
     Returns:
-        Their paths relative to the root, empty for the root itself; None if they can't be told.
+        Their paths relative to the root, empty for the root itself; None if unknown.
     """
     for path in known:
         os.path.exists(os.path.join(root, path, b"."))  # noqa: PTH110  as light as it gets
     table = read_mount_table()
     try:
         device = os.stat(root).st_dev
-    except OSError:  # the scan tells why
+    except OSError:  # the scan reports why
         return None
     if not table:
         return None
@@ -52,24 +52,23 @@ def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()
 
 
 def check_mounts(
-    found: Found, root: bytes, selection: Selecting, known: Collection[bytes], before: frozenset[bytes] | None
+    snapshot: Snapshot, root: bytes, selection: Selecting, known: Collection[bytes], before: frozenset[bytes] | None
 ) -> None:
-    """Note a problem for each mount of the last saved run that is a plain directory now, and leave out what is in it.
+    """Record a problem for each mount of the last saved run that is a plain directory now, and leave out its contents.
 
     Args:
-        found: What a scan found; takes the problems, and the mounts to be known by the next run.
+        snapshot: Receives the problems, and the mounts that the next run has to compare.
         root: Absolute path of the root.
         selection: What was looked for; mounts that it excludes are not compared.
         known: The mounts of the last saved run, relative to the root.
-        before: Those that :func:`list_mounts` found before the scan. One that was unmounted during the scan is in one
-            list only.
+        before: The result of :func:`list_mounts` before the scan; one that was unmounted during the scan is only there.
     """
     after = list_mounts(root, selection, known)
     if before is None or after is None:
-        found.mounts = tuple(known)
+        snapshot.mounts = tuple(known)
         return
     mounted = before & after
-    unknown = {path for path, _, _ in found.problems}
+    unknown = {path for path, _, _ in snapshot.problems}
     vanished, kept = [], set()
     for path in sorted(_select(selection, set(known) - mounted)):
         mode: int | None
@@ -82,16 +81,16 @@ def check_mounts(
         elif mode & _KIND == _DIRECTORY:
             vanished.append(path)
             unknown.add(path)
-    found.mounts = tuple(sorted(mounted.union(kept, vanished)))
+    snapshot.mounts = tuple(sorted(mounted.union(kept, vanished)))
     if vanished:
-        found.leave_out(vanished, [(path, errno.ENODEV, _VANISHED) for path in vanished])
+        snapshot.leave_out(vanished, [(path, errno.ENODEV, _VANISHED) for path in vanished])
 
 
 def _select(selection: Selecting, paths: Collection[bytes]) -> Iterator[bytes]:
-    """Yield the directories that no exclude prunes, neither themselves nor one above them."""
+    """Yield the directories that are not excluded, nor below an excluded one."""
     excludes = Matcher(selection).excludes
     for path in paths:
         names = path.split(b"/") if path else []
         above = [b"".join(name + b"/" for name in names[:number]) for number in range(len(names))]
-        if not excludes or not any(excludes(*place, True) for place in zip(names, above, strict=True)):  # noqa: FBT003
+        if not excludes or not any(excludes(*entry, True) for entry in zip(names, above, strict=True)):  # noqa: FBT003
             yield path

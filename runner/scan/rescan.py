@@ -1,11 +1,12 @@
-"""A scan that reads only the folders that may have changed since the last one.
+"""A scan that reads only the directories that may have changed since the last one.
 
-For every folder still reachable: it is looked at without following links, and its last listing is used again only if
-path, device, inode, modification and change time all equal those stored. Otherwise it is opened, never through a link,
-and its stamps are relied on the next time only if they did not move while it was read and lie clearly before the scan's
-start: a change made afterwards then has another stamp, whatever the granularity of the clock.
+Every directory still reachable is looked at without following links. Its last listing is used again only if path,
+device, inode, modification time and change time equal those stored. Otherwise it is read, and its stamps are relied on
+the next time only if they did not change while it was read and lie clearly before the scan's start: a later change then
+has another stamp, whatever the granularity of the clock.
 
-Git's index tells changed files in the same way, its "racy" entries included (Documentation/technical/racy-git.txt).
+Source:
+    Git's index finds changed files in the same way, see Documentation/technical/racy-git.txt.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from operator import attrgetter
 
 from runner.scan.filesystems import devices_stamping_changes
-from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part
+from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 
     Stamps: TypeAlias = tuple[int, int, int, int]
 
-# How long before the scan's start the latest stamp must lie: FAT keeps every other second, and this is a little more.
+# Minimum age of the latest stamp at the scan's start: FAT stores every other second, and this is a little more.
 SETTLED_AFTER_NS = 2_100_000_000
 
-# The longest path that the kernel takes, its end included, on all systems; <linux/limits.h>, <sys/syslimits.h>.
+# Longest path for the kernel, including the final NUL; <linux/limits.h>, <sys/syslimits.h>.
 _PATH_MAX = 1024 if sys.platform == "darwin" else 4096
 
 _stamps_of = attrgetter("st_dev", "st_ino", "st_mtime_ns", "st_ctime_ns")
-# Stand for the stamps of a folder that is not there, and of one that can't be looked at.
+# Stamps of a directory that is not there, and of one that can't be looked at.
 _GONE: Stamps = (0, 0, UNKNOWN, 0)
 _UNSEEN: Stamps = (0, 0, UNKNOWN, 1)
 
 
 def list_paths(part: Part) -> list[bytes]:
-    """List the path of every folder of a part that is the whole tree."""
+    """Return the path of each directory of a part that covers the tree."""
     paths: list[bytes] = []
     prefixes: list[bytes] = []
     for name, (parent, _) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
@@ -50,7 +51,7 @@ def list_paths(part: Part) -> list[bytes]:
 
 
 def look_reaches(part: Part) -> bool:
-    """Whether every folder of a part that is the whole tree can be looked at by its path from the root."""
+    """Return whether each directory of a part that covers the tree can be looked at by its path from the root."""
     lengths: list[int] = []
     for name, (parent, _) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
         lengths.append(lengths[parent] + 1 + len(name) if parent >= 0 else len(name))
@@ -58,7 +59,7 @@ def look_reaches(part: Part) -> bool:
 
 
 def look(paths: list[bytes]) -> list[Stamps]:
-    """Look at folders without following links; paths are relative to the current folder, which is the root."""
+    """Return the stamps of directories without following links; the root must be the current directory."""
     try:
         return list(map(_stamps_of, map(os.lstat, [path or b"." for path in paths])))
     except OSError:
@@ -74,15 +75,15 @@ def _look_at(path: bytes) -> Stamps:
 
 
 class Rescan:
-    """A tree as it was, and as far as it can be told without reading folders again, as it is.
+    """An earlier tree, compared with the present one as far as possible without reading directories.
 
-    The root has to be the current folder.
+    The root must be the current directory.
 
     Args:
-        walker: Reads what has to be read; has to settle.
-        old: The whole tree as it was.
-        settled: Of each folder whether its stamps tell any later change.
-        stats: Whether sizes and times of found files are kept.
+        walker: Reads changed directories; must settle.
+        old: The earlier tree.
+        settled: For each directory whether any later change must have changed its stamps.
+        stats: Whether sizes and times of found files are stored.
     """
 
     def __init__(self, walker: Walker, old: Part, settled: bytes, *, stats: bool) -> None:
@@ -99,7 +100,7 @@ class Rescan:
             self._stat_again()
 
     def _find_changed(self, settled: bytes) -> frozenset[int]:
-        """Find the folders that have to be read."""
+        """Return the rows of the directories that have to be read."""
         changed = set()
         for number, (seen, stamps, (parent, _)) in enumerate(
             zip(self._looks, self._stamps, PLACE.iter_unpack(self._old.places), strict=True)
@@ -108,13 +109,13 @@ class Rescan:
                 if seen != stamps or not settled[number]:
                     changed.add(number)
             elif parent >= 0 and self._looks[parent] != _GONE:
-                # Either its parent has changed, or a folder further up was away for a moment: then the parent's stamps
-                # tell nothing, and it has to say itself what lies in it.
+                # Either its parent has changed, or a directory above was away for a moment: then the parent's stamps
+                # prove nothing, and it has to be read.
                 changed.add(parent)
         return frozenset(changed)
 
     def _stat_again(self) -> None:
-        """Look at the found files of every folder that need not be read."""
+        """Update the stats of the found files in unchanged directories."""
         self._stats = list(self._stats)
         changed = set(self._changed)
         for number, (found, stamps) in enumerate(zip(self._old.found, self._stamps, strict=True)):
@@ -128,28 +129,28 @@ class Rescan:
 
     @property
     def unchanged(self) -> bool:
-        """Whether everything is as it was."""
+        """Whether nothing has changed."""
         return not self._changed and self._stats == self._old.stats
 
     def read(self, report: Report) -> Part:
-        """Read what has to be read; returns the whole tree.
+        """Read the changed directories; return the whole tree.
 
         Raises:
             ScanError: As :meth:`~runner.scan.walk.Walker.read` does.
         """
-        if 2 * len(self._changed) > len(self._paths):  # then putting the rest together costs more than reading it
+        if 2 * len(self._changed) > len(self._paths):  # reusing the rest costs more than reading it
             return self._walker.read([b""], report)
         again = self._walker.read(
-            # The deepest first: what is held open on the way down then serves the way back up.
+            # The deepest first: directories opened on the way down then serve the way back up.
             [self._paths[number] for number in sorted(self._changed)],
             report,
             descend=False,
         )
         below: dict[bytes, set[bytes]] = {}
         for path in again.rest:
-            folder, _, name = path.rpartition(b"/")
-            below.setdefault(folder, set()).add(name)
-        if self._same_folders(again, below):
+            directory, _, name = path.rpartition(b"/")
+            below.setdefault(directory, set()).add(name)
+        if self._same_directories(again, below):
             return self._patch(again, report)
         whole = Part()
         rows = self._assemble(whole, again, below, report)
@@ -158,8 +159,8 @@ class Rescan:
             _append(whole, self._walker.read(added, report), rows)
         return whole
 
-    def _same_folders(self, again: Part, below: dict[bytes, set[bytes]]) -> bool:
-        """Whether the tree has the folders that it had, all of which could be read."""
+    def _same_directories(self, again: Part, below: dict[bytes, set[bytes]]) -> bool:
+        """Return whether the tree has the same directories as before, all readable."""
         if len(again.names) < len(self._changed) or again.problems or self._old.problems or self._old.unread:
             return False
         if _GONE in self._looks:
@@ -171,7 +172,7 @@ class Rescan:
         return all(below.get(self._paths[number], set()) == names for number, names in known.items())
 
     def _patch(self, again: Part, report: Report) -> Part:
-        """Put what was read again in the place of what was there before; the cost is that of what has changed."""
+        """Replace the rows that were read again; the cost is that of the changes."""
         old, whole = self._old, Part()
         whole.names, whole.found, whole.stats = old.names, list(old.found), list(self._stats)
         whole.places, whole.stamps = bytearray(old.places), bytearray(old.stamps)
@@ -189,20 +190,20 @@ class Rescan:
         return whole
 
     def _assemble(self, whole: Part, again: Part, below: dict[bytes, set[bytes]], report: Report) -> dict[bytes, int]:
-        """Put together what is still reachable of the folders known, from what they were and what was read again.
+        """Copy the known directories that are still reachable, from before or as read again.
 
         Args:
-            whole: Takes the rows.
-            again: The folders that were read again.
-            below: The subfolders of each of those, by its path; those that are known are taken out.
-            report: Told how much did not have to be read.
+            whole: Receives the rows.
+            again: The directories that were read again.
+            below: The subdirectories of each of those, by path; known ones are removed here.
+            report: Called with what was reused.
 
         Returns:
-            The rows, in *whole*, of the folders that were read again, by their paths.
+            The rows, in *whole*, of the directories that were read again, by path.
         """
         old, rows, reused = self._old, dict[bytes, int](), [0, 0, 0]
         read_again = {path: number for number, path in enumerate(again.names)}
-        # Of problems and the like only those count that are, or lie in, folders still reachable.
+        # Only problems in directories that are still reachable count.
         tried: set[bytes] = set()
         place_of = [-1] * len(old.names)
         for number, (parent, _) in enumerate(PLACE.iter_unpack(old.places)):
@@ -237,13 +238,13 @@ class Rescan:
 
 
 def _counts(part: Part, number: int) -> tuple[int, int, int]:
-    """Count a folder, its entries and the files found in it."""
+    """Count a directory, its entries and its found files."""
     found = part.found[number]
     return 1, PLACE.unpack_from(part.places, number * PLACE.size)[1], found.count(b"\0") + 1 if found else 0
 
 
 def _copy(whole: Part, part: Part, number: int, place: int, stats: bytes, name: bytes | None = None) -> None:
-    """Append a row of another part below a parent of this one."""
+    """Append a row of another part."""
     whole.names.append(part.names[number] if name is None else name)
     whole.found.append(part.found[number])
     whole.stats.append(stats)
@@ -252,13 +253,13 @@ def _copy(whole: Part, part: Part, number: int, place: int, stats: bytes, name: 
 
 
 def _append(whole: Part, part: Part, rows: dict[bytes, int]) -> None:
-    """Append subtrees whose parents are rows of the whole, by their paths."""
+    """Append subtrees below rows of the whole."""
     base = len(whole.names)
     for name, (parent, entries) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
         if parent < 0:
-            folder, _, last = name.rpartition(b"/")
+            directory, _, last = name.rpartition(b"/")
             whole.names.append(last)
-            whole.places += PLACE.pack(rows[folder], entries)
+            whole.places += PLACE.pack(rows[directory], entries)
         else:
             whole.names.append(name)
             whole.places += PLACE.pack(base + parent, entries)
@@ -270,14 +271,14 @@ def _append(whole: Part, part: Part, rows: dict[bytes, int]) -> None:
 
 
 def differing(old: Part, settled: bytes, full: Part) -> list[bytes]:
-    """Find the folders whose lists have changed although their stamps have not, which never happens.
+    """Find the directories whose lists changed although their stamps did not, which should never happen.
 
-    The root has to be the current folder.
+    The root must be the current directory.
 
     Args:
-        old: The whole tree as it was.
-        settled: Of each folder whether its stamps should tell any later change.
-        full: The whole tree, read anew.
+        old: The earlier tree.
+        settled: For each directory whether any later change must have changed its stamps.
+        full: The tree from a full scan.
 
     Returns:
         Their paths.
@@ -288,18 +289,18 @@ def differing(old: Part, settled: bytes, full: Part) -> list[bytes]:
         for (path, listed), sure in zip(before.items(), settled, strict=True)
         if sure and path in now and now[path][0] == listed[0] and now[path][1:] != listed[1:]
     ]
-    # A folder below that was added or removed in mid-scan makes two lists differ; then the stamps have moved by now.
+    # A subdirectory added or removed during the scan makes two lists differ; then the stamps have changed since.
     return [path for path, seen in zip(suspects, look(suspects), strict=True) if seen == before[path][0]]
 
 
 def _by_path(part: Part) -> dict[bytes, tuple[Stamps, bytes, set[bytes]]]:
-    """Give stamps, found names and subfolders, read or not, of each folder, in the order of rows."""
+    """Return stamps, found names and subdirectories, read or not, of each directory, in the order of rows."""
     paths = list_paths(part)
     below: dict[bytes, set[bytes]] = {path: set() for path in paths}
     for path in (*paths[1:], *(problem[0] for problem in part.problems), *part.unread):
-        folder, _, name = path.rpartition(b"/")
-        if folder in below:
-            below[folder].add(name)
+        directory, _, name = path.rpartition(b"/")
+        if directory in below:
+            below[directory].add(name)
     stamps: list[Stamps] = list(STAMPS.iter_unpack(part.stamps))
     return {
         path: (stamp, part.sorted_names(number), below[path])
@@ -308,16 +309,16 @@ def _by_path(part: Part) -> dict[bytes, tuple[Stamps, bytes, set[bytes]]]:
 
 
 def settle(part: Part, root: bytes, before_ns: int) -> tuple[bytearray, int]:
-    """Tell of each folder of a part that is the whole tree whether its stamps will tell any later change.
+    """Compute for each directory of a tree whether any later change must change its stamps.
 
     Args:
-        part: The tree, as a walker that settles has read it.
+        part: The tree, read by a walker that settles.
         root: Absolute path of its root.
-        before_ns: The latest stamp that is early enough, nanoseconds since the epoch.
+        before_ns: Upper limit of settled stamps, nanoseconds since the epoch.
 
     Returns:
-        1 or 0 for each folder, and how many of them lie where stamps can't be relied on. A folder in which something
-        could not be read is not settled, so that it is tried again.
+        1 or 0 for each directory, and the number of those on file systems with unreliable stamps. A directory with
+        unreadable entries is not settled, so that it is read again.
     """
     stamps = list(STAMPS.iter_unpack(part.stamps))
     devices: dict[int, bytes] = {}

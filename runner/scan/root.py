@@ -1,4 +1,4 @@
-"""The folder that a scan starts from."""
+"""The root directory of a scan."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from runner.model.errors import ScanError, reason_of
 
 
 def open_root(root: bytes) -> int:
-    """Open the folder that a scan starts from.
+    """Open the root of a scan.
 
     Raises:
-        ScanError: If it is missing, not a folder or unreadable.
+        ScanError: If it is missing, not a directory or unreadable.
     """
     try:
         return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -21,7 +21,7 @@ def open_root(root: bytes) -> int:
 
 
 def root_error(root: bytes, error: OSError) -> ScanError:
-    """Say in one line why a root can't be scanned."""
+    """Return in one line why a root can't be scanned."""
     name = os.fsdecode(root)
     match error.errno:
         case errno.ENOENT:

@@ -1,115 +1,285 @@
-"""What a scan brings back: for each folder its found names, packed so that a million of them stay small."""
+"""What a scan found: rows of directories while they are read, and the snapshot of a whole tree.
+
+A trial process imports this, but no dataclasses, enums, regular expressions or typing: together they take four times
+as long to import as the interpreter to start. So its modules use plain classes and marshal.
+"""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+import marshal
+from _blake2 import blake2b
+from array import array
+from struct import Struct
 
-from runner.model.runs import Problem
-from runner.scan.found import digest_findings
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
-    from runner.scan.found import Found
+    # Path that could not be read, error number and text.
+    Trouble: TypeAlias = tuple[bytes, int, str]
+
+TYPE_CODE = "q"  # array: signed 64-bit
+
+# A size or time that could not be read or is unreliable; no file has either value.
+UNKNOWN = -(2**63)
+
+# Row number of the parent, -1 for none, and number of entries.
+PLACE = Struct("=qq")
+# Device, inode, modification time and change time.
+STAMPS = Struct("=QQqq")
+
+# Begins packed stats if a time exceeds 64 bits; size, seconds and nanoseconds of each name follow.
+_WIDE = (UNKNOWN, 0)
+_SECOND_NS = 10**9
 
 
-class Listing(NamedTuple):
-    """One folder in which something was found.
+class Part:
+    """The directories read by one process, a row each; a parent's row precedes those of its subdirectories.
+
+    A part may be read in several pieces with consecutive rows. All but the first can only be encoded and counted, until
+    :func:`decode` joins them. A row contains a name instead of a path, which would take far more memory in a deep tree.
 
     Attributes:
-        path: Relative to the root, bytes; empty for the root.
-        names: The found names, sorted, joined by NUL.
-        stats: Size in bytes and modification time in nanoseconds of each name in turn, packed; empty when only names
-            are tracked.
+        names: Name of each directory; for a row without a parent its path relative to the root.
+        found: The found names of each directory, joined by NUL, in the order of their stats; without stats unsorted.
+        stats: The :func:`pack_stats` of the found names; empty if only names are tracked.
+        places: :data:`PLACE` of each directory, concatenated.
+        stamps: :data:`STAMPS` of each directory, concatenated; empty if not requested.
+        problems: What could not be read.
+        unread: Paths of listed directories that were not read without being a problem: vanished, or on another file
+            system.
+        rest: Paths of subdirectories left unread on request.
     """
 
-    path: bytes
-    names: bytes
-    stats: bytes
+    __slots__ = ("found", "names", "places", "problems", "rest", "stamps", "stats", "unread")
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+        self.found: list[bytes] = []
+        self.stats: list[bytes] = []
+        self.places = bytearray()
+        self.stamps = bytearray()
+        self.problems: list[Trouble] = []
+        self.unread: list[bytes] = []
+        self.rest: list[bytes] = []
+
+    def path(self, row: int) -> bytes:
+        """Return a directory's path relative to the root; empty for the root."""
+        names = []
+        while row >= 0:
+            names.append(self.names[row])
+            row = PLACE.unpack_from(self.places, row * PLACE.size)[0]
+        return b"/".join(reversed(names)).lstrip(b"/")  # the root's own name is empty
+
+    def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yield path, found names and stats of each directory in which something was found."""
+        for row, found in enumerate(self.found):
+            if found:
+                yield self.path(row), self.sorted_names(row), self.stats[row]
+
+    def sorted_names(self, row: int) -> bytes:
+        """Return a directory's found names, sorted and joined by NUL."""
+        found = self.found[row]
+        return found if self.stats[row] or b"\0" not in found else b"\0".join(sorted(found.split(b"\0")))
+
+    def count(self) -> tuple[int, int, int]:
+        """Count directories read, entries listed and files found."""
+        entries = sum(place[1] for place in PLACE.iter_unpack(self.places))
+        return len(self.names), entries, sum(found.count(b"\0") + 1 for found in self.found if found)
+
+    def encode(self) -> bytes:
+        """Encode everything except the rest."""
+        pieces = (self.names, self.found, self.stats, bytes(self.places), bytes(self.stamps), self.problems)
+        return marshal.dumps((*pieces, self.unread))
+
+
+def decode(pieces: Iterable[bytes]) -> Part:
+    """Build a part from its encoded pieces."""
+    part = Part()
+    for piece in pieces:
+        names, found, stats, places, stamps, problems, unread = marshal.loads(piece)  # noqa: S302  by runner itself
+        part.names += names
+        part.found += found
+        part.stats += stats
+        part.places += places
+        part.stamps += stamps
+        part.problems += problems
+        part.unread += unread
+    return part
+
+
+class Listing:
+    """One directory in which something was found.
+
+    Attributes:
+        path: Path relative to the root; empty for the root.
+        names: The found names, sorted, joined by NUL.
+        stats: As in :class:`Part`.
+    """
+
+    __slots__ = ("names", "path", "stats")
+
+    def __init__(self, path: bytes, names: bytes, stats: bytes) -> None:
+        self.path = path
+        self.names = names
+        self.stats = stats
 
 
 class Snapshot:
-    """Everything one execution found; unpacked only when it is looked at, which an unchanged run never does.
+    """Everything one execution found; decoded on demand, which an unchanged run never needs.
 
-    Args:
-        found: What the trial sent.
+    Attributes:
+        parts: Parts that together are the whole tree, in any order; each in encoded pieces, in reading order.
+        directories: Number of directories read.
+        entries: Number of entries in them.
+        files: Number of entries found.
+        problems: What could not be read.
+        messages: Remarks about how it was found.
+        defect: Why earlier snapshots may be wrong; None without such evidence.
+        mounts: Mount points at and below the root that the next scan has to compare.
     """
 
-    def __init__(self, found: Found) -> None:
-        self._found = found
+    def __init__(
+        self,
+        parts: Sequence[Sequence[bytes]],
+        *,
+        directories: int,
+        entries: int,
+        files: int,
+        problems: Sequence[Trouble],
+        digest: bytes | None = None,
+    ) -> None:
+        self.parts = parts
+        self.directories = directories
+        self.entries = entries
+        self.files = files
+        self.problems = problems
+        self.messages: list[str] = []
+        self.defect: str | None = None
+        self.mounts: tuple[bytes, ...] = ()
+        self._digest = digest
+        self._left_out: frozenset[bytes] = frozenset()
+        self._findings: list[tuple[bytes, bytes, bytes]] | None = None
+
+    @classmethod
+    def from_part(cls, part: Part) -> Snapshot:
+        """Build the snapshot of a tree that one part covers."""
+        directories, entries, files = part.count()
+        return cls([[part.encode()]], directories=directories, entries=entries, files=files, problems=part.problems)
 
     @property
-    def directories(self) -> int:
-        """How many folders were read."""
-        return self._found.directories
-
-    @property
-    def entries(self) -> int:
-        """How many entries were listed, found or not."""
-        return self._found.entries
-
-    @property
-    def files(self) -> int:
-        """How many entries were found."""
-        return self._found.files
-
-    @cached_property
-    def listings(self) -> list[Listing]:
-        """The folders in which something was found, in any order."""
-        return list(map(Listing._make, self._found.findings()))
-
-    @cached_property
-    def problems(self) -> tuple[Problem, ...]:
-        """The paths that could not be read."""
-        return tuple(Problem(path=path, errno=number, text=text) for path, number, text in self._found.problems)
-
-    @property
-    def mounts(self) -> tuple[bytes, ...]:
-        """The mount points that the next run has to compare; see :mod:`runner.scan.mounts`."""
-        return self._found.mounts
-
-    @cached_property
     def digest(self) -> bytes:
-        """A digest of all that was found and could not be read; see :func:`~runner.scan.found.digest_findings`."""
-        return self._found.digest or digest_findings(self.listings, self._found.problems)
+        """A digest of everything found and unreadable; see :func:`digest_findings`."""
+        if self._digest is None:
+            self._digest = digest_findings(self.findings(), self.problems)
+        return self._digest
+
+    @digest.setter
+    def digest(self, digest: bytes) -> None:
+        self._digest = digest
+
+    def findings(self) -> list[tuple[bytes, bytes, bytes]]:
+        """List path, found names and stats of each directory in which something was found, in any order."""
+        if self._findings is None:
+            found = (finding for pieces in self.parts for finding in decode(pieces).findings())
+            left_out = self._left_out
+            self._findings = [one for one in found if not lies_in(one[0], left_out)] if left_out else list(found)
+        return self._findings
+
+    @property
+    def listings(self) -> list[Listing]:
+        """The findings as records."""
+        return [Listing(*finding) for finding in self.findings()]
+
+    def leave_out(self, paths: Collection[bytes], problems: Sequence[Trouble]) -> None:
+        """Remove what was found in and below some directories, and add problems for them."""
+        self._left_out = frozenset(paths)
+        self.files = sum(names.count(b"\0") + 1 for _, names, _ in self.findings())
+        self.problems = [*self.problems, *problems]
+        self._digest = self._findings = None  # a trial process does not send them
 
 
-def join_path(folder: bytes, name: bytes) -> bytes:
-    """Put a folder's relative path and a name together; the root's path is empty."""
-    return folder + b"/" + name if folder else name
-
-
-def found_names(names: bytes) -> list[bytes]:
-    """Unpack a folder's found names, sorted."""
-    return names.split(b"\0") if names else []
+def digest_findings(findings: Iterable[tuple[bytes, bytes, bytes]], problems: Iterable[Trouble]) -> bytes:
+    """Compute 128 bits of BLAKE2b over findings and problems, independent of their order."""
+    digest = blake2b(digest_size=16)
+    for path, names, stats in sorted(findings):
+        # The lengths separate the pieces unambiguously.
+        digest.update(b"%d %d %d " % (len(path), len(names), len(stats)))
+        digest.update(path + names + stats)
+    for path, number, text in sorted(problems):
+        digest.update(b"%d %d " % (len(path), number) + path + text.encode())
+    return digest.digest()
 
 
 def differing_paths(snapshots: Mapping[str, Snapshot]) -> dict[bytes, tuple[str, ...]]:
     """Find the paths that not every strategy found.
 
     Args:
-        snapshots: What each strategy found, by its name.
+        snapshots: The snapshot of each strategy, by its name.
 
     Returns:
-        For each path on which they disagree, relative to the root, the names of the strategies that found it.
+        For each such path, relative to the root, the names of the strategies that found it.
     """
-    by_folder = {
-        strategy: {listing.path: listing.names for listing in snapshot.listings}
-        for strategy, snapshot in snapshots.items()
+    listed = {
+        strategy: {path: names for path, names, _ in snapshot.findings()} for strategy, snapshot in snapshots.items()
     }
-    folders: set[bytes] = set().union(*by_folder.values())
     differing: dict[bytes, tuple[str, ...]] = {}
-    for folder in folders:
-        names = {strategy: listed.get(folder, b"") for strategy, listed in by_folder.items()}
-        if len(set(names.values())) > 1:
-            differing.update(_differing_names(folder, names))
+    for directory in set().union(*listed.values()):
+        if len({names.get(directory) for names in listed.values()}) == 1:
+            continue
+        found = {strategy: set(found_names(names.get(directory, b""))) for strategy, names in listed.items()}
+        for name in sorted(set().union(*found.values())):
+            found_by = tuple(strategy for strategy, names in found.items() if name in names)
+            if len(found_by) < len(found):
+                differing[join_path(directory, name)] = found_by
     return differing
 
 
-def _differing_names(folder: bytes, names: Mapping[str, bytes]) -> Iterable[tuple[bytes, tuple[str, ...]]]:
-    found = {strategy: set(found_names(joined)) for strategy, joined in names.items()}
-    for name in sorted(set().union(*found.values())):
-        found_by = tuple(strategy for strategy, present in found.items() if name in present)
-        if len(found_by) < len(found):
-            yield join_path(folder, name), found_by
+def join_path(directory: bytes, name: bytes) -> bytes:
+    """Join a directory's relative path, empty for the root, and a name."""
+    return directory + b"/" + name if directory else name
+
+
+def found_names(names: bytes) -> list[bytes]:
+    """Return the found names of a directory as a list."""
+    return names.split(b"\0") if names else []
+
+
+def lies_in(path: bytes, directories: Container[bytes]) -> bool:
+    """Return whether a path is one of some directories or lies below one."""
+    while path not in directories:
+        if not path:
+            return False
+        path = path.rpartition(b"/")[0]
+    return True
+
+
+def pack_stats(stats: Iterable[tuple[int, int] | None]) -> bytes:
+    """Pack sizes in bytes and modification times in nanoseconds, None for unreadable ones."""
+    pairs = [(UNKNOWN, UNKNOWN) if stat is None else stat for stat in stats]
+    if all(pair[0] == UNKNOWN or clamp(pair[1]) == pair[1] for pair in pairs):
+        return array(TYPE_CODE, [number for pair in pairs for number in pair]).tobytes()
+    numbers = array(TYPE_CODE, _WIDE)
+    for size, mtime_ns in pairs:
+        numbers.extend((size, *divmod(mtime_ns, _SECOND_NS)))
+    return numbers.tobytes()
+
+
+def unpack_stats(stats: bytes) -> Iterator[tuple[int | None, int | None]]:
+    """Yield size and modification time of each found name; None for unreadable ones."""
+    numbers = array(TYPE_CODE)
+    numbers.frombytes(stats)
+    if tuple(numbers[:2]) == _WIDE:
+        triples = iter(numbers[2:])
+        for size, seconds, rest_ns in zip(triples, triples, triples, strict=True):
+            yield (None, None) if size == UNKNOWN else (size, seconds * _SECOND_NS + rest_ns)
+        return
+    pairs = iter(numbers)
+    for size, mtime_ns in zip(pairs, pairs, strict=True):
+        yield (None if size == UNKNOWN else size), (None if mtime_ns == UNKNOWN else mtime_ns)
+
+
+def clamp(time_ns: int) -> int:
+    """Return the nearest time within 64 bits of nanoseconds; file systems store years beyond that."""
+    return time_ns if UNKNOWN < time_ns < -UNKNOWN else UNKNOWN + 1 if time_ns < 0 else -UNKNOWN - 1

@@ -1,7 +1,7 @@
-"""The walk: iterative, on open folders, with bounded descriptors, and problems instead of exceptions.
+"""The walk: iterative, on open directories, with bounded descriptors, and problems instead of exceptions.
 
-A folder is always opened by one name relative to its open parent and never through a link, so that neither depth
-nor PATH_MAX nor a folder swapped for a link in mid-scan can stop the walk or lead it outside the root.
+A directory is opened by one name relative to its open parent and never through a link, so that neither depth nor
+PATH_MAX nor a directory replaced by a link during the scan can stop the walk or lead it outside the root.
 """
 
 from __future__ import annotations
@@ -14,65 +14,64 @@ from itertools import chain, compress
 from operator import attrgetter, not_
 
 from runner.model.errors import ScanError, ran_short, reason_of
-from runner.scan.filesystems import devices_counting_subfolders
+from runner.scan.filesystems import devices_counting_subdirectories
 from runner.scan.match import Matcher
-from runner.scan.part import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp, pack_stats
-from runner.scan.pending import OPEN, Waiting
+from runner.scan.pending import OPEN, Pending
 from runner.scan.root import open_root, root_error
+from runner.scan.snapshot import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp, pack_stats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeAlias
 
-    from runner.scan.pending import Folder
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
+    from runner.scan.pending import Directory
 
-    # Takes the folders read, entries listed and files found since the last report.
+    # Receives the directories read, entries listed and files found since the last report.
     Report: TypeAlias = Callable[[int, int, int], None]
     Until: TypeAlias = Callable[[int], bool]
 
-# What reading a folder, or the stat of a file, costs beside listing one entry; measured on a warm ext4.
-_FOLDER_COST, _STAT_COST = 50, 8
-# How many folders are read between two reports of progress.
+# Cost of reading a directory, and of the stat of a file, in listed entries; measured on a warm ext4.
+_DIRECTORY_COST, _STAT_COST = 50, 8
+# Directories read between two reports of progress.
 _REPORT_EVERY = 64
 
 _size_and_time = attrgetter("st_size", "st_mtime_ns")
 _name = attrgetter("name")
-# Of a file's mode; the module that names them takes as long to import as a hundred files to stat.
-_KIND, _FOLDER = 0o170000, 0o040000
+# Of a file's mode; importing the module stat takes as long as the stat of a hundred files.
+_KIND, _DIRECTORY = 0o170000, 0o040000
 
-# What the process lacks, not what the tree has: no folder is to blame, so the scan as a whole fails.
+# Shortages of the process, not problems of the tree: the whole scan fails.
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Walker:
-    """Reads folders below one root, as many at a time as it is asked for.
+    """Reads directories below one root.
 
-    It makes each folder the process's current one while it reads it: names are then listed as bytes, which costs a
-    sixth less than text. The current folder is left wherever the walk ended, so a walk belongs in a process of its own.
+    It makes each directory the current one while reading it: names are then listed as bytes, a sixth faster than text.
+    The current directory stays where the walk ended, so a walk needs its own process.
 
     Args:
-        root: Absolute path of the root; a link there is followed, since it was named by a person.
+        root: Absolute path of the root; a link there is followed, since the user named it.
         selection: What to find.
-        settle: Whether stamps are kept, for which each folder is looked at again once it was read; where they have
-            moved, its modification time becomes :data:`~runner.scan.part.UNKNOWN`.
+        settle: Whether to keep stamps, which takes a second look at each directory after reading it; if they changed,
+            its modification time becomes :data:`~runner.scan.snapshot.UNKNOWN`.
 
     Attributes:
         fd: The open root.
         identity: Its device and inode.
-        branches: Whether it has more than one subfolder, which is known before it is read; False where links are not
-            counted.
+        branches: Whether it is known to have more than one subdirectory; False where links are not counted.
 
     Raises:
-        ScanError: If the root is missing, not a folder or unreadable.
+        ScanError: If the root is missing, not a directory or unreadable.
     """
 
     def __init__(self, root: bytes, selection: Selecting, *, settle: bool = False) -> None:
         self._matcher = Matcher(selection)
         self._stats = selection.track == "stat"
         self._settle = settle
-        self._counting = devices_counting_subfolders()
+        self._counting = devices_counting_subdirectories()
         self._path = root
         self.fd = open_root(root)
         root_stat = os.fstat(self.fd)
@@ -86,10 +85,10 @@ class Walker:
         os.close(self.fd)
 
     def check_root(self) -> None:
-        """Make sure that the root is still the folder that was opened.
+        """Check that the root is still the directory that was opened.
 
         Raises:
-            ScanError: If it has vanished or been replaced, so that what was read says nothing about it.
+            ScanError: If it vanished or was replaced, so that what was read is not about it.
         """
         try:
             now = os.stat(self._path)
@@ -99,57 +98,53 @@ class Walker:
             raise ScanError(f"the root {os.fsdecode(self._path)!r} was replaced while it was scanned; run it again")
 
     def read(self, starts: Iterable[bytes], report: Report, *, descend: bool = True) -> Part:
-        """Read folders and everything below them.
+        """Read directories and everything below them.
 
         Args:
-            starts: Paths of folders relative to the root; empty for the root itself.
-            report: Told of progress every few folders.
-            descend: Whether subfolders are read as well, or left.
-
-        Returns:
-            What was read, and which folders are left.
+            starts: Paths relative to the root; empty for the root itself.
+            report: Called with the progress every few directories.
+            descend: Whether to read subdirectories as well, or to list them in the part's rest.
 
         Raises:
             ScanError: If the process runs out of descriptors or memory.
         """
-        waiting = Waiting(self.fd)
+        pending = Pending(self.fd)
         try:
-            waiting.add_starts(starts)
-            return self.go_on(waiting, report, descend=descend)
+            pending.add_starts(starts)
+            return self.read_pending(pending, report, descend=descend)
         finally:
-            waiting.close()
+            pending.close()
 
-    def go_on(self, waiting: Waiting, report: Report, *, until: Until | None = None, descend: bool = True) -> Part:
-        """Read folders that wait and everything below them, as :meth:`read` does; those that are left go on waiting.
+    def read_pending(
+        self, pending: Pending, report: Report, *, until: Until | None = None, descend: bool = True
+    ) -> Part:
+        """Read pending directories and everything below them, like :meth:`read`.
 
         Args:
-            waiting: The folders.
-            report: Told of progress every few folders.
-            until: Asked after each folder whether that is enough, given the work done so far, about one per entry
-                listed; it may take out some of those that wait. None for all there are.
-            descend: Whether subfolders are read as well, or left.
+            pending: The directories; those that are not read stay there.
+            report: Called with the progress every few directories.
+            until: Called after each directory with the work done so far, about one per listed entry; returns whether to
+                stop, and may take some pending directories. None to read all.
+            descend: As for :meth:`read`.
 
         Returns:
-            What was read, another piece of the same part each time: its rows go on from those before.
+            The next piece of a part: its rows continue those read before from *pending*.
 
         Raises:
             ScanError: If the process runs out of descriptors or memory.
         """
         try:
-            return self._read(waiting, report, until, descend=descend)
+            return self._read(pending, report, until, descend=descend)
         except OSError as error:
             raise ran_short(error) from error
 
     def stat_again(self, path: bytes, names: list[bytes], identity: tuple[int, int]) -> bytes | None:
-        """Look again at the files found earlier in a folder whose list has not changed since.
+        """Return the packed stats of earlier found names; None if the directory has to be read.
 
         Args:
-            path: The folder, relative to the root.
+            path: A directory whose list has not changed since, relative to the root.
             names: The found names.
-            identity: Device and inode of the folder.
-
-        Returns:
-            Their sizes and times as in :class:`~runner.scan.part.Part`; None if the folder has to be read after all.
+            identity: Device and inode of the directory.
         """
         part = Part()
         try:
@@ -165,47 +160,47 @@ class Walker:
             os.close(fd)
         return stats if kept == names and not part.problems else None
 
-    def _read(self, waiting: Waiting, report: Report, until: Until | None, *, descend: bool) -> Part:
+    def _read(self, pending: Pending, report: Report, until: Until | None, *, descend: bool) -> Part:
         part = Part()
-        folders, before = waiting.folders, waiting.rows
+        directories, before = pending.directories, pending.rows
         reported = entries = files = spent = 0
-        while folders:
-            # The newest first, which holds few folders open.
-            parent, name = folders.pop()
+        while directories:
+            # The newest first, which keeps few directories open.
+            parent, name = directories.pop()
             try:
-                fd = waiting.open(parent, name)
+                fd = pending.open(parent, name)
             except OSError as error:
-                self._note_folder(part, parent, name, error)
+                self._note_directory(part, parent, name, error)
                 continue
             keep = False
             try:
-                listed, found, subfolders = self._list(fd, parent, name, part)
+                listed, found, subdirectories = self._list(fd, parent, name, part)
                 if not descend:
-                    prefix = _below(parent, name)
-                    part.rest += [prefix + each for each in subfolders]
-                elif subfolders:
-                    waiting.add_subfolders(parent, name, fd, before + len(part.names) - 1, subfolders)
+                    prefix = _prefix(parent, name)
+                    part.rest += [prefix + each for each in subdirectories]
+                elif subdirectories:
+                    pending.add_subdirectories(parent, name, fd, before + len(part.names) - 1, subdirectories)
                     keep = True
             except OSError as error:
-                self._note_folder(part, parent, name, error)
+                self._note_directory(part, parent, name, error)
                 continue
             finally:
                 if not keep:
                     os.close(fd)
             entries += listed
             files += found
-            spent += listed + _FOLDER_COST + (found * _STAT_COST if self._stats else 0)
+            spent += listed + _DIRECTORY_COST + (found * _STAT_COST if self._stats else 0)
             if len(part.names) - reported >= _REPORT_EVERY:
                 report(len(part.names) - reported, entries, files)
                 reported, entries, files = len(part.names), 0, 0
-            if until is not None and folders and until(spent):
+            if until is not None and directories and until(spent):
                 break
         report(len(part.names) - reported, entries, files)
-        waiting.rows += len(part.names)
+        pending.rows += len(part.names)
         return part
 
-    def _note_folder(self, part: Part, parent: Folder, name: bytes, error: OSError) -> None:
-        """Record a folder that could not be read; one that is gone by now was simply removed a moment earlier."""
+    def _note_directory(self, part: Part, parent: Directory, name: bytes, error: OSError) -> None:
+        """Record a directory that could not be read; one that vanished is no problem."""
         if not name and error.errno not in _SHORTAGES:
             raise root_error(self._path, error) from error
         if error.errno == errno.ENOENT:
@@ -213,37 +208,37 @@ class Walker:
         else:
             _note(part, parent.prefix() + name, error)
 
-    def _list(self, fd: int, parent: Folder, name: bytes, part: Part) -> tuple[int, int, list[bytes]]:
-        """Read one open folder into *part*; returns entries listed, files found and the subfolders to read."""
+    def _list(self, fd: int, parent: Directory, name: bytes, part: Part) -> tuple[int, int, list[bytes]]:
+        """Read one open directory into *part*; returns entries listed, files found and the subdirectories to read."""
         before = os.fstat(fd)
         if self._only_device is not None and before.st_dev != self._only_device:
             part.unread.append(parent.prefix() + name)
             return 0, 0, []
-        subfolders: list[bytes] = []
+        subdirectories: list[bytes] = []
         names: list[bytes] = []
         found: list[bytes] = []
         leaf = before.st_nlink == 2 and before.st_dev in self._counting
         if leaf:
             names = _list_names(fd)
             found = self._matcher.pick(names)
-            # A folder made in the meantime would be taken for a file. The second look costs a hundredth, so it is left
-            # out where nothing was found or the files are looked at anyway.
+            # A directory created in between would be taken for a file. The second look costs a hundredth, and is not
+            # needed if nothing was found or the files are looked at anyway.
             if found and not self._stats:
                 after = os.fstat(fd)
                 leaf = (after.st_nlink, after.st_mtime_ns) == (2, before.st_mtime_ns)
         if not leaf:
-            names, subfolders = _tell_apart(fd)
+            names, subdirectories = _list_kinds(fd)
             found = self._matcher.pick(names)
-        listed = len(names) + len(subfolders)
+        listed = len(names) + len(subdirectories)
         excludes = self._matcher.excludes
         if excludes is not None:
-            prefix = _below(parent, name)
+            prefix = _prefix(parent, name)
             found = [each for each in found if not excludes(each, prefix, False)]  # noqa: FBT003
-            subfolders = [each for each in subfolders if not excludes(each, prefix, True)]  # noqa: FBT003
+            subdirectories = [each for each in subdirectories if not excludes(each, prefix, True)]  # noqa: FBT003
         stats = b""
         if self._stats and found:
             found.sort()
-            found, stats = _stat_files(fd, found, part, partial(_below, parent, name))
+            found, stats = _stat_files(fd, found, part, partial(_prefix, parent, name))
         part.names.append(name if parent.row >= 0 else parent.prefix() + name)
         part.found.append(b"\0".join(found))
         part.stats.append(stats)
@@ -253,11 +248,11 @@ class Walker:
             moved = (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns)
             mtime_ns = UNKNOWN if moved else clamp(before.st_mtime_ns)
             part.stamps += STAMPS.pack(before.st_dev, before.st_ino, mtime_ns, clamp(before.st_ctime_ns))
-        return listed, len(found), subfolders
+        return listed, len(found), subdirectories
 
 
 def _list_names(fd: int) -> list[bytes]:
-    """List an open folder."""
+    """List the names in an open directory."""
     try:
         os.fchdir(fd)
     except PermissionError:  # it may be read but not entered
@@ -265,8 +260,8 @@ def _list_names(fd: int) -> list[bytes]:
     return os.listdir(b".")
 
 
-def _tell_apart(fd: int) -> tuple[list[bytes], list[bytes]]:
-    """List an open folder: what is no folder, and what is."""
+def _list_kinds(fd: int) -> tuple[list[bytes], list[bytes]]:
+    """List an open directory: the names of other entries, and those of subdirectories."""
     try:
         os.fchdir(fd)
     except PermissionError:
@@ -277,12 +272,12 @@ def _tell_apart(fd: int) -> tuple[list[bytes], list[bytes]]:
         with os.scandir(b".") as listed:
             entries = list(listed)
         names = list(map(_name, entries))
-    are_folders = [entry.is_dir(follow_symlinks=False) for entry in entries]
-    return list(compress(names, map(not_, are_folders))), list(compress(names, are_folders))
+    are_directories = [entry.is_dir(follow_symlinks=False) for entry in entries]
+    return list(compress(names, map(not_, are_directories))), list(compress(names, are_directories))
 
 
-def _below(parent: Folder, name: bytes) -> bytes:
-    """Give the path of a folder with a slash behind it; empty for the root."""
+def _prefix(parent: Directory, name: bytes) -> bytes:
+    """Return the path of a directory with a trailing slash; empty for the root."""
     return parent.prefix() + name + b"/" if name else b""
 
 
@@ -293,16 +288,16 @@ def _note(part: Part, path: bytes, error: OSError) -> None:
 
 
 def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
-    """Stat found names without following links; drops those that are gone or turned into folders.
+    """Stat found names without following links; drop those that vanished or became directories.
 
     Args:
-        fd: Their open folder.
+        fd: Their open directory.
         found: The names.
-        part: Takes a problem for each that can't be looked at.
-        prefix: Gives the folder's path with a slash behind it.
+        part: Receives a problem for each unreadable one.
+        prefix: Returns the directory's path with a trailing slash.
 
     Returns:
-        The names left, and size in bytes and modification time in nanoseconds of each, packed.
+        The remaining names and their packed stats.
     """
     try:
         os.fchdir(fd)
@@ -310,7 +305,7 @@ def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], by
         numbers = array(TYPE_CODE, chain.from_iterable(map(_size_and_time, entries)))
     except (OSError, OverflowError):
         return _stat_one_by_one(fd, found, part, prefix)
-    if UNKNOWN in numbers or any(entry.st_mode & _KIND == _FOLDER for entry in entries):
+    if UNKNOWN in numbers or any(entry.st_mode & _KIND == _DIRECTORY for entry in entries):
         return _stat_one_by_one(fd, found, part, prefix)
     return found, numbers.tobytes()
 
@@ -327,7 +322,7 @@ def _stat_one_by_one(fd: int, found: list[bytes], part: Part, prefix: Callable[[
             _note(part, prefix() + name, error)
             stats.append(None)
         else:
-            if entry.st_mode & _KIND == _FOLDER:
+            if entry.st_mode & _KIND == _DIRECTORY:
                 continue
             stats.append((entry.st_size, entry.st_mtime_ns))
         kept.append(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.scan.query import Query
+from runner.scan.match import PlainSelection
 
 # How often an incremental strategy verifies itself, unless it is told otherwise.
 FULL_EVERY_S = 24 * 60 * 60
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from runner.scan.found import Found
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
+    from runner.scan.snapshot import Snapshot
     from runner.scan.walk import Report
 
     class Strategy(Protocol):
@@ -65,7 +65,7 @@ class ScanRequest:
         mounts: tuple[bytes, ...] = (),
     ) -> None:
         self.root = root
-        self.selection: Selecting = Query(selection)
+        self.selection: Selecting = PlainSelection(selection)
         self.workers = workers
         self.start_method = start_method
         self.cache = cache
@@ -88,7 +88,7 @@ class Scan:
 
     __slots__ = ("end", "found", "startup_s")
 
-    def __init__(self, found: Found, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end) -> None:
+    def __init__(self, found: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end) -> None:
         self.found = found
         self.startup_s = startup_s
         self.end = end

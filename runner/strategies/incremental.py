@@ -8,15 +8,14 @@ from functools import partial
 
 from runner.model.errors import ScanError, reason_of
 from runner.scan.cache import NOTHING, Cache, Clock, key_of, load, store
-from runner.scan.found import Found, digest_findings, whole
-from runner.scan.part import decode
 from runner.scan.rescan import SETTLED_AFTER_NS, Rescan, differing, look_reaches, settle
+from runner.scan.snapshot import Snapshot, decode, digest_findings
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.scan.part import Part
+    from runner.scan.snapshot import Part
     from runner.scan.walk import Report
     from runner.strategies.base import ScanRequest
 
@@ -81,7 +80,7 @@ def _scan_full(
     walker: Walker, cache: Cache | None, why: str, request: ScanRequest, clock: Clock, report: Report
 ) -> Scan:
     part = walker.read([b""], report)
-    found = whole(part)
+    found = Snapshot.from_part(part)
     found.messages.append(f"every folder was read: {why}")
     if cache is not None and why == _DUE:
         wrong = differing(decode([cache.part]), cache.settled, part) if _enter(walker) else []
@@ -101,7 +100,7 @@ def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock
         directories, entries, files = cache.counts
         report(directories, entries, files)
         return Scan(
-            Found(
+            Snapshot(
                 [[cache.part]],
                 directories=directories,
                 entries=entries,
@@ -111,11 +110,11 @@ def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock
             )
         )
     part = rescan.read(report)
-    found = whole(part)
+    found = Snapshot.from_part(part)
     return Scan(found, end=partial(_remember, request, clock, cache, part, found))
 
 
-def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: Part, found: Found) -> None:
+def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: Part, found: Snapshot) -> None:
     """Keep what was found for the next scan; done when the clock has stopped.
 
     Args:

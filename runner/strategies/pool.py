@@ -1,9 +1,9 @@
-"""A ``multiprocessing.Pool`` whose workers read subtrees.
+"""The pool strategy: workers of a ``multiprocessing.Pool`` read subtrees.
 
-The tree is cut as it is discovered. The first worker begins with the root; one that has nothing to do says so, and one
-that reads gives it half of the folders it has not come to, or as many as are cheap to give. So lopsided trees balance
-without knowing their sizes beforehand, and even ones are cut only a few times. The workers give to one another
-directly: by way of the parent each would wait for two more processes to wake.
+The tree is divided while it is discovered. One worker begins with the root; an idle one requests work, and a busy one
+sends it half of its pending directories, or as many as are cheap to send. So lopsided trees balance without known
+sizes, and even ones are divided only a few times. Workers send to one another directly: through the parent, each
+request would wait for two more processes to wake.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import os
 import time
 
 from runner.model.errors import ScanError
-from runner.scan.found import Found, whole
-from runner.scan.pending import Waiting
+from runner.scan.pending import Pending
+from runner.scan.snapshot import Snapshot
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
 from runner.strategies.exchange import Channel, Exchange
-from runner.strategies.watched_pool import Crew, starting, trial_context
+from runner.strategies.watched_pool import WatchedPool, starting, trial_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runner.scan.part import Part, Trouble
-    from runner.scan.query import Selecting
+    from runner.scan.match import Selecting
+    from runner.scan.snapshot import Part, Trouble
     from runner.scan.walk import Report
 
-# How long a worker reads until it tells what it has found, if that is not much: progress is told then.
-_TELL_AFTER_S = 0.5
-# How many bytes of it are much; they are told while others still read.
-_MUCH = 1 << 17
-# The work, about 20 ms, after which what was found is made ready to be told.
+# Interval of a worker's messages, which are the progress, unless they grow large.
+_SEND_AFTER_S = 0.5
+# Bytes of a large message, which is sent while other workers still read.
+_LARGE = 1 << 17
+# Work, about 20 ms, after which findings are encoded.
 _PIECE_WORK = 40_000
-# The least work, about 1 ms, after which a worker gives away half of what is left; doing so costs a tenth of that.
+# Minimum work, about 1 ms, before a worker sends away half of its directories, which costs a tenth of that.
 _LEAST_WORK = 2_000
-# The work, about 0.2 ms, after which it looks again whether that is wanted; looking costs as much as listing ten names.
-_LOOK_AFTER = 400
+# Work, about 0.2 ms, between two checks for requests; a check costs as much as listing ten names.
+_POLL_WORK = 400
 
 
 class Pool:
@@ -52,67 +52,66 @@ class Pool:
         tally, starts = _Tally(), b""
         try:
             if not walker.branches:
-                # Down to where the tree branches it is read before there is a pool: there is nothing to share yet, and
-                # with threads beside it a process lists a sixth more slowly.
+                # The tree is read without a pool down to where it branches: there is nothing to share yet, and a
+                # process with several threads lists a sixth more slowly.
                 top, starts = _read_top(walker, report)
                 if not starts:
                     walker.check_root()
-                    return Scan(whole(top))
+                    return Scan(Snapshot.from_part(top))
                 tally.add(top)
-            crew, channel = _hire(request, walker)
-            first_at = _read_rest(crew, channel, starts, tally, report)
+            pool, channel = _start_workers(request, walker)
+            first_at = _collect(pool, channel, starts, tally, report)
             walker.check_root()
         finally:
             walker.close()
-        return Scan(tally.found(), startup_s=max(0.0, first_at - began), end=crew.end)
+        return Scan(tally.snapshot(), startup_s=max(0.0, first_at - began), end=pool.end)
 
 
 def _read_top(walker: Walker, report: Report) -> tuple[Part, bytes]:
-    """Read the root, and what lies below it until the rest can be shared out; gives the paths of that as well."""
-    waiting = Waiting(walker.fd)
+    """Read from the root down until the rest can be shared; return what was read and the paths of the rest."""
+    pending = Pending(walker.fd)
     try:
-        waiting.add_starts([b""])
-        top = walker.go_on(waiting, report, until=lambda _spent: waiting.can_be_shared())
-        return top, b"\0".join(waiting.paths())
+        pending.add_starts([b""])
+        top = walker.read_pending(pending, report, until=lambda _spent: pending.can_be_shared())
+        return top, b"\0".join(pending.paths())
     finally:
-        waiting.close()
+        pending.close()
 
 
-def _hire(request: ScanRequest, walker: Walker) -> tuple[Crew, Channel]:
-    """Start the workers; they tell through the channel."""
+def _start_workers(request: ScanRequest, walker: Walker) -> tuple[WatchedPool, Channel]:
     context = trial_context(request.start_method)
     with starting(request.workers):
         exchange, channel = Exchange(request.workers, context, from_root=walker.branches), Channel(context)
-    # What is started by other methods than fork gets these through a pipe, before anyone watches it: no starts, then.
+    # Other methods than fork pass these through a pipe before the worker is watched; so no starts here.
     initargs = (request.root, request.selection, walker.identity, exchange, channel)
-    return Crew(request.workers, request.start_method, initializer=_begin, initargs=initargs), channel
+    return WatchedPool(request.workers, request.start_method, initializer=_begin, initargs=initargs), channel
 
 
-def _read_rest(crew: Crew, channel: Channel, starts: bytes, tally: _Tally, report: Report) -> float:
-    """Let the workers read what is left; tells when the first of them began, by ``time.perf_counter``."""
+def _collect(pool: WatchedPool, channel: Channel, starts: bytes, tally: _Tally, report: Report) -> float:
+    """Collect what the workers read; return when the first of them began, by ``time.perf_counter``."""
 
     def receive() -> None:
         for message in channel.receive():
             report(*tally.merge(message))
 
-    for each in (starts, *(b"" for _ in crew.workers[1:])):
-        crew.submit(_read, each)
-    began_at: list[float] = [crew.result(channel.reader, receive) for _ in crew.workers]
-    receive()  # what they told last
+    for each in (starts, *(b"" for _ in pool.workers[1:])):
+        pool.submit(_read, each)
+    began_at: list[float] = [pool.result(channel.reader, receive) for _ in pool.workers]
+    receive()  # the last messages
     return min(began_at)
 
 
 class _Tally:
-    """What has been read so far: the pieces of each process's part, what could not be read, and how much it was.
+    """The encoded pieces of each process's part, the problems, and the counts.
 
-    The parent adds up everything; a worker, what it has not told yet.
+    The parent collects everything; a worker, what it has not sent yet.
     """
 
     def __init__(self) -> None:
         self.parts: dict[int, list[bytes]] = {}
         self.problems: list[Trouble] = []
         self.directories = self.entries = self.files = 0
-        self.size = 0  # of the pieces that were added here, in bytes
+        self.size = 0  # bytes of the pieces added by this process
 
     def add(self, part: Part) -> None:
         """Add what this process has read."""
@@ -121,7 +120,7 @@ class _Tally:
         self._add({os.getpid(): [piece]}, part.problems, *part.count())
 
     def merge(self, message: bytes) -> tuple[int, int, int]:
-        """Add what another process tells; returns how many folders, entries and files that are."""
+        """Add the message of another process; return its counts of directories, entries and files."""
         parts, problems, *counts = marshal.loads(message)  # noqa: S302  by runner itself
         self._add(parts, problems, *counts)
         return counts[0], counts[1], counts[2]
@@ -137,12 +136,12 @@ class _Tally:
         self.files += files
 
     def encode(self) -> bytes:
-        """Flatten it, to be told."""
+        """Encode it as a message."""
         return marshal.dumps((self.parts, self.problems, self.directories, self.entries, self.files))
 
-    def found(self) -> Found:
-        """Give it all."""
-        return Found(
+    def snapshot(self) -> Snapshot:
+        """Build the snapshot of the tree."""
+        return Snapshot(
             list(self.parts.values()),
             directories=self.directories,
             entries=self.entries,
@@ -152,7 +151,7 @@ class _Tally:
 
 
 class _Reader:
-    """What a worker reads with; raises ScanError if the root is another one by now."""
+    """The state of a worker; raises ScanError if the root was replaced."""
 
     def __init__(
         self, root: bytes, selection: Selecting, identity: tuple[int, int], exchange: Exchange, channel: Channel
@@ -161,97 +160,97 @@ class _Reader:
         self._walker = Walker(root, selection)
         if self._walker.identity != identity:
             raise ScanError(f"the root {os.fsdecode(root)!r} was replaced while it was scanned; run it again")
-        self._waiting = Waiting(self._walker.fd)
+        self._pending = Pending(self._walker.fd)
         self._exchange = exchange
         self._channel = channel
         self._ended = False
         self._tally = _Tally()
-        self._due = self._began_at + _TELL_AFTER_S
-        self._look_at = 0
+        self._send_at = self._began_at + _SEND_AFTER_S
+        self._poll_at = 0
 
     def begin(self) -> None:
-        """Read before there is a task: from the root on, or what another worker gives.
+        """Read before there is a task: from the root, or what another worker sends.
 
-        Asks for that but once. Whoever has something left to read or to tell does not ask again without a task, and
-        nobody ends until all others have asked; so there is still a task for each of those, whoever takes the others.
+        This requests only once. A worker with something left to read or send makes no further request without a task,
+        and no worker ends before all others have requested; so a task remains for each of those.
         """
         if self._exchange.take_root():
             self._add_starts(b"")
-        elif self._exchange.ask():
-            self._get()
+        elif self._exchange.request():
+            self._receive()
         self._read_all()
 
     def read(self, starts: bytes) -> float:
-        """Read these, what is left and what other workers give, until nobody has any; tells when this one began."""
+        """Read these, the rest and what other workers send, until nothing is left; return when this worker began."""
         if starts:
             self._add_starts(starts)
         while not self._ended:
             self._read_all()
-            is_asked = self._exchange.ask()
-            self._tell()
-            if is_asked:
-                self._get()
+            requested = self._exchange.request()
+            self._send()
+            if requested:
+                self._receive()
             else:
                 self._exchange.end()
                 self._ended = True
         return self._began_at
 
-    def _get(self) -> None:
-        if share := self._exchange.get():
+    def _receive(self) -> None:
+        if share := self._exchange.receive():
             self._add_starts(share)
         else:
             self._ended = True
 
     def _add_starts(self, starts: bytes) -> None:
-        self._waiting.add_starts(starts.split(b"\0"))
-        self._look_at = _LEAST_WORK
+        self._pending.add_starts(starts.split(b"\0"))
+        self._poll_at = _LEAST_WORK
 
     def _read_all(self) -> None:
-        while self._waiting.folders:
-            self._tally.add(self._walker.go_on(self._waiting, _no_report, until=self._is_enough))
-            self._look_at = _LOOK_AFTER
-            if self._tally.size >= _MUCH or time.perf_counter() >= self._due:
-                self._tell()
+        while self._pending.directories:
+            self._tally.add(self._walker.read_pending(self._pending, _no_report, until=self._is_enough))
+            self._poll_at = _POLL_WORK
+            if self._tally.size >= _LARGE or time.perf_counter() >= self._send_at:
+                self._send()
 
-    def _tell(self) -> None:
+    def _send(self) -> None:
         if self._tally.parts:
             self._channel.send(self._tally.encode())
             self._tally = _Tally()
-        self._due = time.perf_counter() + _TELL_AFTER_S
+        self._send_at = time.perf_counter() + _SEND_AFTER_S
 
     def _is_enough(self, spent: int) -> bool:
-        """Give away what is wanted, and tell whether what was read makes a piece."""
-        if spent < self._look_at:
-            return time.perf_counter() >= self._due
-        self._look_at = spent + _LOOK_AFTER
-        if self._waiting.can_part() and self._exchange.is_wanted():
-            self._exchange.give(b"\0".join(self._waiting.take_half()))
-            self._look_at = spent + _LEAST_WORK
-        return spent >= _PIECE_WORK or time.perf_counter() >= self._due
+        """Answer a request, and return whether to encode what was read."""
+        if spent < self._poll_at:
+            return time.perf_counter() >= self._send_at
+        self._poll_at = spent + _POLL_WORK
+        if self._pending.can_split() and self._exchange.accept_request():
+            self._exchange.send(b"\0".join(self._pending.take_half()))
+            self._poll_at = spent + _LEAST_WORK
+        return spent >= _PIECE_WORK or time.perf_counter() >= self._send_at
 
 
-# What a worker reads with, or why it can't.
+# The state of this worker, or why there is none.
 _reader: _Reader | None = None
 _error: Exception | None = None
 
 
 def _begin(*assignment: Any) -> None:
-    """Begin to read, in a worker; what goes wrong is raised by its first task, from where it reaches the parent."""
+    """Begin to read, in a worker; an error is raised by its first task, from which it reaches the parent."""
     global _reader, _error  # noqa: PLW0603  a pool gives its workers no other place
     try:
         _reader = _Reader(*assignment)
         _reader.begin()
-    except Exception as error:  # noqa: BLE001  whatever it is
+    except Exception as error:  # noqa: BLE001  raised by _read
         _error = error
 
 
 def _read(starts: bytes) -> float:
-    """Read on, in a worker; tells when it began."""
+    """Read the rest, in a worker; return when it began."""
     if _error is not None:
         raise _error
     assert _reader is not None  # noqa: S101  the initializer ran first
     return _reader.read(starts)
 
 
-def _no_report(_folders: int, _entries: int, _files: int) -> None:
-    """Progress is reported by the parent, which is told of everything."""
+def _no_report(_directories: int, _entries: int, _files: int) -> None:
+    """Report nothing; the parent reports what the messages contain."""

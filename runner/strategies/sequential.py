@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.scan.found import whole
+from runner.scan.snapshot import Snapshot
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan
 
@@ -25,4 +25,4 @@ class Sequential:
             walker.check_root()
         finally:
             walker.close()
-        return Scan(whole(part))
+        return Scan(Snapshot.from_part(part))

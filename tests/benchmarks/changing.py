@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from runner.model.jobs import Selection, Track
 from runner.scan import walk
-from runner.scan.found import Found
+from runner.scan.snapshot import Snapshot
 from runner.strategies import incremental
 from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental
@@ -125,7 +125,7 @@ class ChangingTree:
             path.mkdir()
 
 
-def findings(found: Found) -> list[tuple[bytes, bytes, bytes]]:
+def findings(found: Snapshot) -> list[tuple[bytes, bytes, bytes]]:
     """Return path, names and stats of each folder in which something was found, in order."""
     return sorted(found.findings())
 
@@ -143,7 +143,7 @@ def counted_listings() -> Iterator[list[int]]:
         return listing
 
     with ExitStack() as patches:
-        for name in ("_list_names", "_tell_apart"):
+        for name in ("_list_names", "_list_kinds"):
             patches.enter_context(patch.object(walk, name, counting(getattr(walk, name))))
         yield counts
 

@@ -33,9 +33,7 @@ from runner.measure.environment import describe_environment, describe_process
 from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind, Selection
 from runner.model.runs import Cache, Cause, Execution, Status
-from runner.scan.found import whole
-from runner.scan.part import PLACE, STAMPS, Part
-from runner.scan.snapshot import Snapshot
+from runner.scan.snapshot import PLACE, STAMPS, Part, Snapshot
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as PipeConnection
@@ -219,7 +217,7 @@ def _snapshot(found: dict[bytes, tuple[int, int]]) -> Snapshot:
     part.stats.append(array("q", chain(*(found[name] for name in sorted(found)))).tobytes())
     part.places += PLACE.pack(-1, len(found))
     part.stamps += STAMPS.pack(1, 2, 3, 4)
-    return Snapshot(whole(part))
+    return Snapshot.from_part(part)
 
 
 def calibrate(database: Database, numbers: random.Random) -> None:

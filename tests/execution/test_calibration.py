@@ -24,7 +24,7 @@ from runner.model.calibration import Calibration, Question
 from runner.model.errors import ScanError
 from runner.model.jobs import JobSpec, Selection, Track
 from runner.model.runs import Cause, Owner, Status
-from runner.scan.found import whole
+from runner.scan.snapshot import Snapshot
 from runner.scan.walk import Walker
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -61,7 +61,7 @@ def test_over_each_two_rounds_everything_comes_at_the_same_mean_position(count: 
 
 def test_subtrees_are_chosen_down_a_ladder_of_sizes(root: Path) -> None:
     walker = Walker(os.fsencode(root), NAMES)
-    found = whole(walker.read([b""], lambda *_: None))
+    found = Snapshot.from_part(walker.read([b""], lambda *_: None))
     walker.close()
     # A quarter of the whole is 421 entries, of which middle has 323; a quarter of that is 105, small has 81.
     assert [b"middle", b"small"] == choose_subtrees(found)

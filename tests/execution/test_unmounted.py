@@ -19,8 +19,8 @@ from runner.history.runs import get_run
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.model.runs import Cause, Run, Status
 from runner.scan import filesystems
+from runner.scan.match import PlainSelection
 from runner.scan.mounts import check_mounts, list_mounts
-from runner.scan.query import Query
 from runner.strategies.base import ScanRequest
 from runner.strategies.sequential import Sequential
 
@@ -245,7 +245,7 @@ def test_mounts_left_out_by_one_file_system_are_no_problem(
 
 def test_a_mount_seen_only_before_or_after_a_scan_is_a_problem(root: Path, tmpfs: Mount) -> None:
     tmpfs(root / "data/mnt")
-    place, selection = os.fsencode(root), Query(Selection())
+    place, selection = os.fsencode(root), PlainSelection(Selection())
     there = list_mounts(place, selection)
     assert frozenset({b"data/mnt"}) == there
     for before, mounted in ((there, False), (frozenset[bytes](), True), (frozenset[bytes](), False)):
@@ -261,7 +261,7 @@ def test_a_mount_seen_only_before_or_after_a_scan_is_a_problem(root: Path, tmpfs
 
 def test_without_a_mount_table_nothing_is_compared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "_MOUNT_TABLE", root / "missing")
-    place, selection = os.fsencode(root), Query(Selection())
+    place, selection = os.fsencode(root), PlainSelection(Selection())
     found = Sequential().scan(ScanRequest(root=place, selection=selection, workers=1, start_method="fork"), ignore)
     check_mounts(found.found, place, selection, [b"data/mnt"], list_mounts(place, selection))
     assert ([], (b"data/mnt",)) == (found.found.problems, found.found.mounts)

@@ -21,9 +21,7 @@ from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection, Track
 from runner.model.notifications import Notification
 from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Owner, Status
-from runner.scan.found import whole
-from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part
-from runner.scan.snapshot import Listing, Snapshot, found_names
+from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Listing, Part, Snapshot, found_names
 
 START = datetime(2026, 3, 20, 0, 0, tzinfo=UTC)
 HERE = Environment(
@@ -91,7 +89,7 @@ def _snapshot(tree: Tree, unreadable: Sequence[bytes] = (), *, stat: bool = True
         part.stats.append(listing.stats)
         part.places += PLACE.pack(-1, len(found_names(listing.names)))
         part.stamps += STAMPS.pack(1, 2, 3, 4)
-    return Snapshot(whole(part))
+    return Snapshot.from_part(part)
 
 
 def _begin(

@@ -17,9 +17,7 @@ from runner.history.runs import get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
 from runner.model.runs import Cause, Environment, Owner, Run, Status
-from runner.scan.found import whole
-from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part
-from runner.scan.snapshot import Listing, Snapshot, found_names
+from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Listing, Part, Snapshot, found_names
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
 ENVIRONMENT = Environment(
@@ -71,7 +69,7 @@ def snapshot(*listings: Listing, unreadable: Sequence[bytes] = ()) -> Snapshot:
         part.stats.append(each.stats)
         part.places += PLACE.pack(-1, len(found_names(each.names)))
         part.stamps += STAMPS.pack(1, 2, 3, 4)
-    return Snapshot(whole(part))
+    return Snapshot.from_part(part)
 
 
 def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) -> int:

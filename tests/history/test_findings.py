@@ -89,7 +89,7 @@ def look(tree: Tree, step: Step) -> Snapshot:
 
 def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
     """Say what a run changes in what is known, place by place."""
-    unreadable = frozenset(problem.path for problem in found.problems)
+    unreadable = frozenset(path for path, _, _ in found.problems)
     seen = {one.path: one.names.split(b"\0") if one.names else [] for one in found.listings}
     changes = []
     for folder, name in PLACES:

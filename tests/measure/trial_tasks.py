@@ -1,6 +1,6 @@
 """Tasks for trials under test: what a trial is at the moment when something happens to it is decided here.
 
-A trial has only the standard library and runner on its path, so a task comes with the folder of this module.
+A trial has only the standard library and runner on its path, so a task comes with the directory of this module.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
-from runner.strategies import watched_pool as crews
+from runner.strategies import watched_pool
 from runner.strategies.exchange import Channel
-from runner.strategies.watched_pool import Crew, starting, trial_context
+from runner.strategies.watched_pool import WatchedPool, starting, trial_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +38,9 @@ class Remote:
         self.call = (function, args)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        folder = str(Path(__file__).parent)
+        directory = str(Path(__file__).parent)
         return eval, (
-            f"__import__('sys').path.append({folder!r}) or __import__('trial_tasks').Remote(*{self._flat()!r})",
+            f"__import__('sys').path.append({directory!r}) or __import__('trial_tasks').Remote(*{self._flat()!r})",
         )
 
     def _flat(self) -> tuple[Any, ...]:
@@ -68,22 +68,22 @@ def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
         time.sleep(0.002)
 
 
-def note(folder: str, name: str, value: object) -> None:
+def note(directory: str, name: str, value: object) -> None:
     """Leave a value for the test, complete as soon as it can be seen."""
-    path = Path(folder, name)
+    path = Path(directory, name)
     part = path.with_suffix(f".{os.getpid()}")  # two workers may note the same at once
     part.write_text(str(value), encoding="ascii")
     part.rename(path)
 
 
-def note_crew(folder: str, crew: Crew) -> None:
+def note_pool(directory: str, watched: WatchedPool) -> None:
     """Leave the numbers of the workers and the names that the pool's locks have outside, if any."""
-    pool: Any = crew._pool
+    pool: Any = watched._pool
     queues = [pool._inqueue, pool._outqueue, pool._change_notifier]
     locks = [lock for queue in queues for lock in (queue._rlock, queue._wlock)]
     names = [lock._semlock.name for lock in locks]
-    note(folder, "locks", " ".join("sem." + name.removeprefix("/") for name in names if name))
-    note(folder, "workers", " ".join(str(worker.pid) for worker in crew.workers))
+    note(directory, "locks", " ".join("sem." + name.removeprefix("/") for name in names if name))
+    note(directory, "workers", " ".join(str(worker.pid) for worker in watched.workers))
 
 
 # Functions that pool workers carry out.
@@ -93,14 +93,14 @@ def say(text: str) -> str:
     return text
 
 
-def die(folder: str, number: int = signal.SIGKILL) -> None:
-    note(folder, "victim", os.getpid())
+def die(directory: str, number: int = signal.SIGKILL) -> None:
+    note(directory, "victim", os.getpid())
     os.kill(os.getpid(), number)
     signal.pause()
 
 
-def leave(folder: str) -> None:
-    note(folder, "victim", os.getpid())
+def leave(directory: str) -> None:
+    note(directory, "victim", os.getpid())
     os._exit(7)
 
 
@@ -108,10 +108,10 @@ def pause() -> None:
     signal.pause()
 
 
-def die_sending(folder: str) -> bytes:
+def die_sending(directory: str) -> bytes:
     """Give a large result; a helper stops the receiver, and kills this worker once the pipe is full."""
     worker, trial = os.getpid(), os.getppid()
-    note(folder, "victim", worker)
+    note(directory, "victim", worker)
     os.kill(trial, signal.SIGSTOP)
     if os.fork() == 0:
         wait_until(lambda: "pipe_write" in Path(f"/proc/{worker}/wchan").read_text(encoding="ascii"), 20)
@@ -121,11 +121,11 @@ def die_sending(folder: str) -> bytes:
     return bytes(LARGE)
 
 
-def die_telling(folder: str, channel: Channel) -> None:
+def die_telling(directory: str, channel: Channel) -> None:
     """Die in the middle of a message, which its parent has begun to read."""
     os.write(channel._writer.fileno(), bytes([100, *bytes(50)]))
     time.sleep(0.2)
-    die(folder)
+    die(directory)
 
 
 def doze() -> str:
@@ -164,18 +164,18 @@ def describe_trial(_report: Report) -> Any:
     return described, nothing
 
 
-def wait_for_ever(_report: Report, folder: str, start_method: str = "fork") -> Any:
+def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -> Any:
     """Hold two workers, one at work and one idle, until killed."""
-    crew = Crew(2, start_method)
-    crew.submit(say, "ready")
-    crew.result()
-    crew.submit(pause)
-    note_crew(folder, crew)
-    note(folder, "trial", os.getpid())
+    watched = WatchedPool(2, start_method)
+    watched.submit(say, "ready")
+    watched.result()
+    watched.submit(pause)
+    note_pool(directory, watched)
+    note(directory, "trial", os.getpid())
     signal.pause()
 
 
-def be_held(_report: Report, folder: str) -> Any:
+def be_held(_report: Report, directory: str) -> Any:
     """Be traced by a process that does not look at it, so that it can't be collected even when it was killed."""
     trial = os.getpid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -184,76 +184,76 @@ def be_held(_report: Report, folder: str) -> Any:
     if os.fork() == 0:
         os.setsid()
         seized = libc.ptrace(0x4206, trial, None, None) == 0  # PTRACE_SEIZE
-        note(folder, "holder", f"{os.getpid()} {trial if seized else 0}")
-        wait_until(Path(folder, "let go").exists, 60)
+        note(directory, "holder", f"{os.getpid()} {trial if seized else 0}")
+        wait_until(Path(directory, "let go").exists, 60)
         os._exit(0)
     signal.pause()
 
 
-def hold_worker(_report: Report, folder: str) -> Any:
+def hold_worker(_report: Report, directory: str) -> Any:
     """Have a worker that begins to end when it is killed, but which a process that traces it does not let end."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     if (worker := os.fork()) == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
-        note(folder, "ready", worker)
+        note(directory, "ready", worker)
         while True:
             signal.pause()
-    wait_until(Path(folder, "ready").exists)
+    wait_until(Path(directory, "ready").exists)
     if os.fork() == 0:
         os.setsid()
         seized = libc.ptrace(0x4206, worker, None, 0x40) == 0  # PTRACE_SEIZE, PTRACE_O_TRACEEXIT
-        note(folder, "holder", f"{os.getpid()} {worker if seized else 0}")
-        wait_until(Path(folder, "let go").exists, 60)
+        note(directory, "holder", f"{os.getpid()} {worker if seized else 0}")
+        wait_until(Path(directory, "let go").exists, 60)
         os._exit(0)
     signal.pause()
 
 
-def lose_worker(_report: Report, folder: str, moment: str, start_method: str = "fork") -> Any:
+def lose_worker(_report: Report, directory: str, moment: str, start_method: str = "fork") -> Any:
     """Lose a worker at a given moment, by SIGKILL."""
-    note(folder, "trial", os.getpid())
+    note(directory, "trial", os.getpid())
     if moment == "starting":
-        crew = Crew(2, start_method, die, (folder,))
-        crew.submit(say, "anything")
-        crew.result()
+        watched = WatchedPool(2, start_method, die, (directory,))
+        watched.submit(say, "anything")
+        watched.result()
     if moment == "telling":
         channel = Channel(multiprocessing.get_context("fork"))
-        crew = Crew(2, "fork", partial(die_telling, folder), (channel,))
-        crew.submit(pause)
-        crew.result(channel.reader, lambda: note(folder, "told", channel.receive()))
-    crew = Crew(2, start_method)
-    note_crew(folder, crew)
+        watched = WatchedPool(2, "fork", partial(die_telling, directory), (channel,))
+        watched.submit(pause)
+        watched.result(channel.reader, lambda: note(directory, "told", channel.receive()))
+    watched = WatchedPool(2, start_method)
+    note_pool(directory, watched)
     if moment == "busy":
-        crew.submit(pause)
-        crew.submit(die, folder)
-        crew.result()
+        watched.submit(pause)
+        watched.submit(die, directory)
+        watched.result()
     if moment == "leaving":
-        crew.submit(leave, folder)
-        crew.result()
+        watched.submit(leave, directory)
+        watched.result()
     if moment == "sending":
-        crew.submit(die_sending, folder)
-        crew.result()
+        watched.submit(die_sending, directory)
+        watched.result()
     for text in "ab":
-        crew.submit(say, text)
+        watched.submit(say, text)
     for _ in range(2):
-        crew.result()
+        watched.result()
     kind, number = moment.split()
-    victim = crew.workers[int(number)].pid
+    victim = watched.workers[int(number)].pid
     assert victim is not None
-    note(folder, "victim", victim)
+    note(directory, "victim", victim)
 
     def lose_it_and_end() -> None:
         os.kill(victim, signal.SIGKILL)
-        crew.end()
+        watched.end()
 
     if kind == "ending":
         return None, lose_it_and_end
     os.kill(victim, signal.SIGKILL)
-    return crew.result(), nothing
+    return watched.result(), nothing
 
 
-def lose_worker_before_it_is_watched(_report: Report, folder: str) -> Any:
+def lose_worker_before_it_is_watched(_report: Report, directory: str) -> Any:
     """Lose a worker while the pool is still being made; the others are then waited for in vain."""
     fork = os.fork
 
@@ -261,51 +261,51 @@ def lose_worker_before_it_is_watched(_report: Report, folder: str) -> Any:
         pid = fork()
         if pid:
             os.fork = fork
-            note(folder, "trial", os.getpid())
-            note(folder, "victim", pid)
+            note(directory, "trial", os.getpid())
+            note(directory, "victim", pid)
             os.kill(pid, signal.SIGKILL)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         return pid
 
     os.fork = fork_and_lose
-    crew = Crew(2, "fork")
-    crew.submit(pause)
-    return crew.result(), nothing
+    watched = WatchedPool(2, "fork")
+    watched.submit(pause)
+    return watched.result(), nothing
 
 
-def stop_worker(_report: Report, folder: str, looks: int, then: str, start_method: str = "fork") -> Any:
+def stop_worker(_report: Report, directory: str, looks: int, then: str, start_method: str = "fork") -> Any:
     """Wait for a worker that was stopped."""
-    note(folder, "trial", os.getpid())
-    crews._LOOK_S, crews._MOST_STOPPED, crews._END_S = 0.1, looks, 0.2
-    crew = Crew(2, start_method)
-    crew.submit(say, "first")
-    crew.result()
+    note(directory, "trial", os.getpid())
+    watched_pool._POLL_S, watched_pool._MOST_STOPPED, watched_pool._END_S = 0.1, looks, 0.2
+    watched = WatchedPool(2, start_method)
+    watched.submit(say, "first")
+    watched.result()
     if then.startswith("ending, "):
 
         def stop_one_and_end() -> None:
-            victim = crew.workers[0].pid
+            victim = watched.workers[0].pid
             assert victim is not None
-            note(folder, "victim", victim)
+            note(directory, "victim", victim)
             os.kill(victim, signal.SIGSTOP)
             if then == "ending, continued" and os.fork() == 0:
                 time.sleep(0.5)
                 os.kill(victim, signal.SIGCONT)
                 os._exit(0)
-            crew.end()
+            watched.end()
 
         return "awake", stop_one_and_end
     if then == "continued":
-        crew.submit(doze)
+        watched.submit(doze)
     else:
-        crew.submit(die, folder, signal.SIGSTOP)
-    return crew.result(), crew.end
+        watched.submit(die, directory, signal.SIGSTOP)
+    return watched.result(), watched.end
 
 
 def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
-    crew = Crew(2, start_method)
+    watched = WatchedPool(2, start_method)
     for _ in range(2):
-        crew.submit(burn, seconds)
-    return [crew.result() for _ in range(2)], crew.end
+        watched.submit(burn, seconds)
+    return [watched.result() for _ in range(2)], watched.end
 
 
 def give_bytes(_report: Report, count: int) -> Any:
@@ -316,10 +316,10 @@ def count_bytes(_report: Report, given: str) -> Any:
     return len(given), nothing
 
 
-def wait_for(_report: Report, folder: str) -> Any:
+def wait_for(_report: Report, directory: str) -> Any:
     """Tell its number, and wait for the word to end."""
-    note(folder, "trial", os.getpid())
-    wait_until(Path(folder, "go").exists, 30)
+    note(directory, "trial", os.getpid())
+    wait_until(Path(directory, "go").exists, 30)
     return None, nothing
 
 
@@ -346,15 +346,15 @@ def print_something(_report: Report) -> Any:
     return "kept", nothing
 
 
-def use_crew(start_method: str) -> tuple[Any, Callable[[], None]]:
+def use_pool(start_method: str) -> tuple[Any, Callable[[], None]]:
     """Let two workers do something."""
     with starting(2):
         channel = Channel(trial_context(start_method))
-    crew = Crew(2, start_method)
+    watched = WatchedPool(2, start_method)
     for text in "ab":
-        crew.submit(say, text)
-    results = sorted(crew.result(channel.reader, nothing) for _ in range(2))
-    return results, crew.end
+        watched.submit(say, text)
+    results = sorted(watched.result(channel.reader, nothing) for _ in range(2))
+    return results, watched.end
 
 
 def lose_fork_server(_report: Report) -> Any:
@@ -366,12 +366,12 @@ def lose_fork_server(_report: Report) -> Any:
         time.sleep(0.3)
         os.kill(server, signal.SIGKILL)
         os._exit(0)
-    return use_crew("forkserver")
+    return use_pool("forkserver")
 
 
 def use_few_descriptors(_report: Report, most: int, start_method: str) -> Any:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return use_crew(start_method)
+    return use_pool(start_method)
 
 
 def use_little_memory(_report: Report, more: int, start_method: str) -> Any:
@@ -379,4 +379,4 @@ def use_little_memory(_report: Report, more: int, start_method: str) -> Any:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    return use_crew(start_method)
+    return use_pool(start_method)

@@ -29,9 +29,7 @@ from runner.model.runs import Cause, Execution, Run, Status
 from runner.operations import hook_command, notifications
 from runner.operations.notifications import Notifier
 from runner.output.records import show_record
-from runner.scan.found import whole
-from runner.scan.part import Part
-from runner.scan.snapshot import Snapshot
+from runner.scan.snapshot import Part, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,7 +175,7 @@ def finish(
         status=status,
         finished_at=NOW + timedelta(hours=hour, seconds=attempt),
         executions=[execution] if wall_s else [],
-        snapshot=Snapshot(whole(Part())) if wall_s else None,
+        snapshot=Snapshot.from_part(Part()) if wall_s else None,
     )
     assert finish_run(world.database, run_id, ending)
     if tell:

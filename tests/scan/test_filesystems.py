@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.scan import filesystems
-from runner.scan.filesystems import devices_counting_subfolders, find_filesystem, read_mount_table
+from runner.scan.filesystems import devices_counting_subdirectories, find_filesystem, read_mount_table
 
 TABLE = b"""22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
 23 22 0:20 / /mnt/with\\040space\\011tab\\012line\\134back rw - btrfs /dev/sdb rw
@@ -23,12 +23,12 @@ def test_a_mount_point_of_any_name_is_read(tmp_path: Path, monkeypatch: pytest.M
         (os.makedev(0, 21), b"/mnt/carriage\rreturn", "tmpfs"),
         (os.makedev(0, 22), b"/mnt", "nfs4"),
     ] == read_mount_table()
-    assert frozenset({os.makedev(8, 1), os.makedev(0, 21)}) == devices_counting_subfolders()
+    assert frozenset({os.makedev(8, 1), os.makedev(0, 21)}) == devices_counting_subdirectories()
 
 
 def test_without_a_mount_table_nothing_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "_MOUNT_TABLE", tmp_path / "none")
-    assert ([], frozenset(), "") == (read_mount_table(), devices_counting_subfolders(), find_filesystem(b"/"))
+    assert ([], frozenset(), "") == (read_mount_table(), devices_counting_subdirectories(), find_filesystem(b"/"))
 
 
 @pytest.mark.parametrize("path", ["/proc", "/dev/shm", "/"])  # noqa: S108  a mount of its own

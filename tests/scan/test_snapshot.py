@@ -4,9 +4,18 @@ from collections.abc import Sequence
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.scan.found import whole
-from runner.scan.part import PLACE, STAMPS, UNKNOWN, Part, clamp, pack_stats, unpack_stats
-from runner.scan.snapshot import Snapshot, differing_paths, found_names
+from runner.scan.snapshot import (
+    PLACE,
+    STAMPS,
+    UNKNOWN,
+    Part,
+    Snapshot,
+    clamp,
+    differing_paths,
+    found_names,
+    pack_stats,
+    unpack_stats,
+)
 
 # A folder's path, the names found in it, and how many entries it has.
 Folder = tuple[bytes, list[bytes], int]
@@ -25,7 +34,7 @@ def snapshot(*folders: Folder, problems: Sequence[tuple[bytes, int, str]] = ()) 
         part.stats.append(b"")
         part.places += PLACE.pack(-1, entries)
         part.stamps += STAMPS.pack(1, 1, 0, 0)
-    return Snapshot(whole(part))
+    return Snapshot.from_part(part)
 
 
 def test_a_snapshot_counts_what_was_found_and_what_was_listed() -> None:

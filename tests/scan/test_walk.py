@@ -18,8 +18,8 @@ from trees import find, folders, found, in_child, read, scratch, write_comb, wri
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan import pending, walk
-from runner.scan.part import STAMPS, Part, decode, unpack_stats
-from runner.scan.pending import Waiting
+from runner.scan.pending import Pending
+from runner.scan.snapshot import STAMPS, Part, decode, unpack_stats
 from runner.scan.walk import Walker
 
 NAMES_ONLY = Selection(track=Track.NAMES)
@@ -104,10 +104,10 @@ def test_the_walk_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     read(tmp_path)
     walker = Walker(os.fsencode(tmp_path), Selection())
-    waiting = Waiting(walker.fd)
+    waiting = Pending(walker.fd)
     waiting.add_starts([b""])
-    walker.go_on(waiting, lambda *_: None, until=partial(is_spent, 100))
-    assert waiting.folders
+    walker.read_pending(waiting, lambda *_: None, until=partial(is_spent, 100))
+    assert waiting.directories
     waiting.close()
     walker.close()
     assert before == os.listdir("/proc/self/fd")
@@ -215,7 +215,7 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
     monkeypatch.setattr(pending, "MAX_OPEN", 1)
 
     closed: list[bytes] = []
-    plain_evict = pending.Waiting._evict
+    plain_evict = pending.Pending._evict
 
     def evict(self: Any, folder: Any) -> None:
         plain_evict(self, folder)
@@ -227,7 +227,7 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
             else:
                 outside.rename(root / os.fsdecode(folder.name))
 
-    monkeypatch.setattr(pending.Waiting, "_evict", evict)
+    monkeypatch.setattr(pending.Pending, "_evict", evict)
     part = read(root)
 
     # The swapped one was closed when the first of its subfolders was entered, which is the only one that was read.
@@ -285,7 +285,7 @@ def test_link_counts_are_used_only_where_they_are_trusted(
     with scratch(where) as root:
         write_tree(root, {"a/x.md": 0, "a/empty/": 0, "b/c/d/y.md": 0, "b/c/d.md/z.md": 0})
         monkeypatch.setattr(
-            walk, "devices_counting_subfolders", lambda: frozenset({root.stat().st_dev} if trusted else ())
+            walk, "devices_counting_subdirectories", lambda: frozenset({root.stat().st_dev} if trusted else ())
         )
         monkeypatch.setattr(os, "listdir", listdir)
         part = read(root)
@@ -370,9 +370,9 @@ def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget
         rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
         walker = Walker(os.fsencode(root), Selection())
         while rest:
-            waiting = Waiting(walker.fd)
+            waiting = Pending(walker.fd)
             waiting.add_starts(rest)
-            part = walker.go_on(waiting, lambda *_: None, until=partial(is_spent, budget))
+            part = walker.read_pending(waiting, lambda *_: None, until=partial(is_spent, budget))
             rest = waiting.paths()
             waiting.close()
             assert part.names
@@ -396,17 +396,17 @@ def test_two_that_read_in_pieces_and_take_from_each_other_lose_and_double_nothin
         root = Path(folder)
         write_nested(root, tree)
         walkers = [Walker(os.fsencode(root), Selection()) for _ in range(2)]
-        all_waiting, pieces = [Waiting(walker.fd) for walker in walkers], [list[bytes](), list[bytes]()]
-        all_waiting[0].add_starts([b""])
+        all_pending, pieces = [Pending(walker.fd) for walker in walkers], [list[bytes](), list[bytes]()]
+        all_pending[0].add_starts([b""])
         turns = cycle(budgets)
-        while any(waiting.folders for waiting in all_waiting):
+        while any(waiting.directories for waiting in all_pending):
             for number in (0, 1):
-                waiting, other, budget = all_waiting[number], all_waiting[1 - number], next(turns)
-                part = walkers[number].go_on(waiting, lambda *_: None, until=partial(is_spent, budget))
+                waiting, other, budget = all_pending[number], all_pending[1 - number], next(turns)
+                part = walkers[number].read_pending(waiting, lambda *_: None, until=partial(is_spent, budget))
                 pieces[number].append(part.encode())
-                if waiting.can_part() and data.draw(st.booleans()):
+                if waiting.can_split() and data.draw(st.booleans()):
                     other.add_starts(waiting.take_half())
-        assert [[], []] == [list(waiting._open) for waiting in all_waiting]
+        assert [[], []] == [list(waiting._open) for waiting in all_pending]
         for walker in walkers:
             walker.close()
         there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
@@ -420,15 +420,15 @@ def test_two_that_read_in_pieces_and_take_from_each_other_lose_and_double_nothin
 def test_a_folder_is_let_go_when_the_last_below_it_is_taken(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"above/{number}/": 0 for number in range(3)})
     walker = Walker(os.fsencode(tmp_path), Selection())
-    waiting = Waiting(walker.fd)
+    waiting = Pending(walker.fd)
     waiting.add_starts([b"above"])
-    walker.go_on(waiting, lambda *_: None, until=lambda *_: True)
+    walker.read_pending(waiting, lambda *_: None, until=lambda *_: True)
 
     held_open, left = [], []
     for _ in range(2):
         held_open.append(len(waiting._open))
         waiting.take_half()
-        left.append(len(waiting.folders))
+        left.append(len(waiting.directories))
     walker.close()
 
     assert [1, 0] == left
@@ -438,7 +438,7 @@ def test_a_folder_is_let_go_when_the_last_below_it_is_taken(tmp_path: Path) -> N
 def test_what_lies_deep_or_is_too_much_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "_LONGEST", 8)
     monkeypatch.setattr(pending, "_MOST_TAKEN", 10)
-    waiting = Waiting(-1)
+    waiting = Pending(-1)
     waiting.add_starts(b"near/%d" % number for number in range(8))
     waiting.add_starts(b"far/away/%d" % number for number in range(8))
 
@@ -447,7 +447,7 @@ def test_what_lies_deep_or_is_too_much_is_not_taken(monkeypatch: pytest.MonkeyPa
     assert [b"near/3", b"near/6"] == waiting.take_half()
     assert [b"near/5"] == waiting.take_half()
     assert [b"near/7"] == waiting.take_half()
-    assert not waiting.can_part()
+    assert not waiting.can_split()
     assert [b"far/away/%d" % number for number in range(8)] == waiting.paths()
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.jobs import Selection
-from runner.scan.part import Part
-from runner.scan.snapshot import found_names, join_path
+from runner.scan.snapshot import Part, found_names, join_path
 from runner.scan.walk import Walker
 
 NOBODY = 65534

@@ -14,9 +14,7 @@ import pytest
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan.cache import Clock, load, store
-from runner.scan.found import Found
-from runner.scan.part import decode, unpack_stats
-from runner.scan.snapshot import join_path
+from runner.scan.snapshot import Snapshot, decode, join_path, unpack_stats
 from runner.strategies import incremental
 from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental
@@ -52,7 +50,7 @@ def rest() -> None:
     time.sleep(2 * two_ticks_ns() / 1e9)
 
 
-def scan(root: Path, track: Track = Track.STAT, full_every_s: int = 3600, **selection: Any) -> tuple[Found, int]:
+def scan(root: Path, track: Track = Track.STAT, full_every_s: int = 3600, **selection: Any) -> tuple[Snapshot, int]:
     """Scan incrementally; gives what was found and how many folders were read."""
     request = ScanRequest(
         root=os.fsencode(root),
@@ -76,7 +74,7 @@ def known(root: Path, **selection: Any) -> None:
     scan(root, **selection)
 
 
-def names(found: Found) -> list[bytes]:
+def names(found: Snapshot) -> list[bytes]:
     return sorted(join_path(path, name) for path, joined, _ in found.findings() for name in joined.split(b"\0"))
 
 

@@ -13,7 +13,7 @@ import pytest
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.scan import pending, walk
-from runner.scan.part import decode
+from runner.scan.snapshot import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
 from runner.strategies.exchange import Channel, Exchange
@@ -51,11 +51,11 @@ def test_every_folder_is_read_once_however_often_workers_share(
             (tmp_path / path).mkdir()
             expected.append(path.encode())
     # A forked worker has what is set here.
-    for name in ("_LEAST_WORK", "_LOOK_AFTER", "_PIECE_WORK"):
+    for name in ("_LEAST_WORK", "_POLL_WORK", "_PIECE_WORK"):
         monkeypatch.setattr(pool, name, least_work)
-    monkeypatch.setattr(pool, "_MUCH", much)
+    monkeypatch.setattr(pool, "_LARGE", much)
     if not is_counting:
-        monkeypatch.setattr(walk, "devices_counting_subfolders", frozenset)
+        monkeypatch.setattr(walk, "devices_counting_subdirectories", frozenset)
     told = []
 
     scan = Pool().scan(
@@ -75,13 +75,13 @@ def test_no_worker_is_started_with_more_than_fits_into_a_pipe(tmp_path: Path, mo
         (tmp_path / "one" / f"{number:020}").mkdir(parents=True)
     kept: list[Any] = []
 
-    def hire(_workers: int, _start_method: str, *, initargs: tuple[Any, ...], **_choices: Any) -> None:
+    def start(_workers: int, _start_method: str, *, initargs: tuple[Any, ...], **_choices: Any) -> None:
         kept.extend(initargs)
-        raise ScanError("hired")
+        raise ScanError("started")
 
-    monkeypatch.setattr(pool, "Crew", hire)
+    monkeypatch.setattr(pool, "WatchedPool", start)
     request = ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork")
-    with pytest.raises(ScanError, match="hired"):
+    with pytest.raises(ScanError, match="started"):
         Pool().scan(request, lambda *_: None)
 
     assert request.root in kept
@@ -93,7 +93,7 @@ def test_progress_is_told_as_often_as_it_is_to_be_and_not_at_every_folder(
 ) -> None:
     for number in range(20_000):
         (tmp_path / str(number)).mkdir()
-    monkeypatch.setattr(pool, "_TELL_AFTER_S", 0.005)
+    monkeypatch.setattr(pool, "_SEND_AFTER_S", 0.005)
     told = []
 
     Pool().scan(
@@ -112,16 +112,16 @@ def test_what_could_not_be_read_is_told_by_a_worker_that_read_nothing_else(
 ) -> None:
     for number in range(2_000):
         (tmp_path / str(number)).mkdir()
-    read, began_at_root = pending.Waiting.open, []
+    read, began_at_root = pending.Pending.open, []
 
-    def deny_the_second(self: pending.Waiting, parent: pending.Folder, name: bytes) -> int:
+    def deny_the_second(self: pending.Pending, parent: pending.Directory, name: bytes) -> int:
         if not name:
             began_at_root.append(True)
         if not began_at_root:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return read(self, parent, name)
 
-    monkeypatch.setattr(pending.Waiting, "open", deny_the_second)
+    monkeypatch.setattr(pending.Pending, "open", deny_the_second)
 
     scan = Pool().scan(
         ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
@@ -180,7 +180,7 @@ def test_what_a_worker_read_before_its_task_is_told_however_late_it_takes_one(
     def begin_and_dawdle(self: pool._Reader) -> None:
         begin(self)
         readers.put(self._tally.directories)
-        if self._waiting.rows < 1_500:  # by now the one that began at the root waits for the other
+        if self._pending.rows < 1_500:  # by now the one that began at the root waits for the other
             time.sleep(0.3)
 
     monkeypatch.setattr(pool._Reader, "begin", begin_and_dawdle)
@@ -199,9 +199,9 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
     context = multiprocessing.get_context("fork")
     exchange, done = Exchange(workers, context, from_root=False), context.SimpleQueue()
 
-    def get() -> bytes:
-        if exchange.ask():
-            return exchange.get()
+    def get_share() -> bytes:
+        if exchange.request():
+            return exchange.receive()
         exchange.end()
         return b""
 
@@ -209,14 +209,14 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
         """Do what was got one by one, giving half of the rest whenever somebody wants it."""
         chance = random.Random(seed)  # noqa: S311  chance, not secrets
         left = list(range(seed * 1000, seed * 1000 + 300)) if seed < 2 else []
-        while left or (share := get()):
+        while left or (share := get_share()):
             left = left or [int(each) for each in share.split(b"\0")]
             while left:
                 done.put(left.pop())
                 if chance.random() < 0.1:
                     time.sleep(0.0005)
-                if len(left) > 1 and exchange.is_wanted():
-                    exchange.give(b"\0".join(b"%d" % each for each in left[::2]))
+                if len(left) > 1 and exchange.accept_request():
+                    exchange.send(b"\0".join(b"%d" % each for each in left[::2]))
                     left = left[1::2]
 
     processes = [context.Process(target=work, args=(seed,)) for seed in range(workers)]
@@ -234,11 +234,11 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
 def test_a_share_larger_than_a_pipe_reaches_who_waits_for_it() -> None:
     context = multiprocessing.get_context("fork")
     exchange, got = Exchange(2, context, from_root=False), context.SimpleQueue()
-    assert exchange.ask()
-    taker = context.Process(target=lambda: got.put(len(exchange.get())))
+    assert exchange.request()
+    taker = context.Process(target=lambda: got.put(len(exchange.receive())))
     taker.start()
 
-    exchange.give(_LARGE)
+    exchange.send(_LARGE)
 
     assert len(_LARGE) == receive(got)
     taker.join(10)

@@ -18,8 +18,7 @@ from runner.measure.trials import Outcome, Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Status
-from runner.scan.part import Part, decode, unpack_stats
-from runner.scan.snapshot import found_names, join_path
+from runner.scan.snapshot import Part, decode, found_names, join_path, unpack_stats
 from runner.strategies import STRATEGIES, load_strategy
 from runner.strategies.base import ScanRequest
 
