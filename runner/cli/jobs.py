@@ -124,7 +124,6 @@ def apply(
     else:
         write_records(map(outcome_record, outcomes), fmt, columns=OUTCOME_KEYS)
     for outcome in outcomes:
-        for doubt in outcome.doubts:
-            typer.echo(f"warning: {outcome.name}: {doubt}", err=True)
+        options.echo_warnings(f"{outcome.name}: {warning}" for warning in outcome.warnings)
     if dry_run:
         typer.echo("nothing was changed: this was a dry run", err=True)
