@@ -63,12 +63,14 @@ def calibrate(
     runner calibrate /srv/docs --last --format json
     """
     from runner.cli.logs import warn_on_stderr
+    from runner.cli.output import emit
     from runner.jobs.options import apply_options
     from runner.jobs.selection_warnings import find_selection_warnings
     from runner.jobs.validation import check_root, check_selection, to_root
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import UsageError
     from runner.model.jobs import JobSpec, Selection
+    from runner.output.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
 
     if last and any(choice is not None for choice in (rounds, workers, *given.values())):
         raise UsageError("--last shows the last calibration; leave out the options that say how to measure")
@@ -83,7 +85,13 @@ def calibrate(
             calibration = _get_last(database, root, directory)
         else:
             calibration = _measure(database, root, selection, rounds, workers, settings.start_method, timeout_s)
-    _write(calibration, fmt)
+    emit(
+        fmt,
+        lambda: [calibration_view(calibration)],
+        (measurement_record(calibration, one) for one in calibration.measurements),
+        columns=MEASUREMENT_KEYS,
+        document=lambda: calibration_record(calibration),
+    )
     options.echo_warnings(find_selection_warnings(selection, root, Selection()))
 
 
@@ -128,16 +136,3 @@ def _measure(
     except Stopped as stopped:
         typer.echo(f"{stopped}", err=True)
         raise KeyboardInterrupt from None
-
-
-def _write(calibration: "Calibration", fmt: options.FormatName) -> None:
-    from runner.cli.output import write_document, write_records, write_table
-    from runner.output.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
-
-    if fmt == "table":
-        write_table(calibration_view(calibration))
-    elif fmt == "json":
-        write_document(calibration_record(calibration), fmt)
-    else:
-        records = (measurement_record(calibration, one) for one in calibration.measurements)
-        write_records(records, fmt, columns=MEASUREMENT_KEYS)
