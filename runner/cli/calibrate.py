@@ -1,6 +1,6 @@
 """``runner calibrate``: an interleaved experiment on one tree."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=options.ASKING)(calibrate)
 
 
+@options.job_options("patterns", "excludes", "ignore_case", "track", "one_file_system", "timeout")
 def calibrate(
     directory: options.Directory,
     rounds: Annotated[
@@ -39,17 +40,12 @@ def calibrate(
             "--workers", "-w", min=1, max=64, help="CPUs to reckon with; else those usable.", show_default=False
         ),
     ] = None,
-    pattern: options.Pattern = None,
-    exclude: options.Exclude = None,
-    ignore_case: options.IgnoreCase = None,
-    track: options.TrackOption = None,
-    one_file_system: options.OneFileSystem = None,
-    timeout: options.Timeout = None,
     last: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--last", help="Show the last calibration of DIR; measure nothing.")
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
+    **given: Any,
 ) -> None:
     """Measure what scans DIR fastest: how many workers, started how, and from which size on a pool pays.
 
@@ -66,27 +62,20 @@ def calibrate(
 
     runner calibrate /srv/docs --last --format json
     """
-    from runner.cli.choices import choose_selection, parse_timeout
     from runner.cli.logs import warn_on_stderr
+    from runner.cli.output import emit
+    from runner.jobs.options import apply_options
     from runner.jobs.selection_warnings import find_selection_warnings
     from runner.jobs.validation import check_root, check_selection, to_root
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import UsageError
-    from runner.model.jobs import Selection
+    from runner.model.jobs import JobSpec, Selection
+    from runner.output.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
 
-    choices = (rounds, workers, pattern, exclude, ignore_case, track, one_file_system, timeout)
-    if last and any(choice is not None for choice in choices):
-        raise UsageError("--last shows what was measured; leave out what says how to measure")
-    chosen = choose_selection(
-        Selection(),
-        pattern=pattern,
-        exclude=exclude,
-        ignore_case=ignore_case,
-        track=track,
-        one_file_system=one_file_system,
-    )
-    selection = check_selection(chosen)
-    timeout_s = parse_timeout(timeout or "none")
+    if last and any(choice is not None for choice in (rounds, workers, *given.values())):
+        raise UsageError("--last shows the last calibration; leave out the options that say how to measure")
+    spec = apply_options(JobSpec(name="", root=b""), given)
+    selection, timeout_s = check_selection(spec.selection), spec.timeout_s
     warn_on_stderr()
     root = to_root(directory) if last else check_root(directory, timeout_s)
     if not last:
@@ -96,9 +85,14 @@ def calibrate(
             calibration = _get_last(database, root, directory)
         else:
             calibration = _measure(database, root, selection, rounds, workers, settings.start_method, timeout_s)
-    _write(calibration, fmt)
-    for text in find_selection_warnings(selection, root, Selection()):
-        typer.echo(f"warning: {text}", err=True)
+    emit(
+        fmt,
+        lambda: [calibration_view(calibration)],
+        (measurement_record(calibration, one) for one in calibration.measurements),
+        columns=MEASUREMENT_KEYS,
+        document=lambda: calibration_record(calibration),
+    )
+    options.echo_warnings(find_selection_warnings(selection, root, Selection()))
 
 
 def _get_last(database: "Database", root: bytes, directory: str) -> "Calibration":
@@ -142,16 +136,3 @@ def _measure(
     except Stopped as stopped:
         typer.echo(f"{stopped}", err=True)
         raise KeyboardInterrupt from None
-
-
-def _write(calibration: "Calibration", fmt: options.FormatName) -> None:
-    from runner.cli.output import write_document, write_records, write_table
-    from runner.output.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
-
-    if fmt == "table":
-        write_table(calibration_view(calibration))
-    elif fmt == "json":
-        write_document(calibration_record(calibration), fmt)
-    else:
-        records = (measurement_record(calibration, one) for one in calibration.measurements)
-        write_records(records, fmt, columns=MEASUREMENT_KEYS)

@@ -10,6 +10,8 @@ from runner.cli import options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rich.console import RenderableType
+
     from runner.history.database import Reader
     from runner.history.time_range import Span
     from runner.model.jobs import Job
@@ -69,10 +71,12 @@ def files(
     """
     from datetime import UTC, datetime
 
+    from runner.cli.output import emit
     from runner.history.contents import list_files
     from runner.history.jobs import get_job
     from runner.history.time_range import find_folder, find_state, later_failure, unread
     from runner.model.errors import UsageError
+    from runner.output.records import FILE_KEYS, file_record
 
     if null and (fmt != "table" or by_folder or history):
         raise UsageError("-0 lists paths alone; leave out --format, --by-folder and --history")
@@ -100,16 +104,14 @@ def files(
             root = known.spec.root.rstrip(b"/")
             for file in found:
                 sys.stdout.buffer.write(root + b"/" + file.path + b"\0")
-        elif fmt == "table":
-            from runner.cli.output import write_table
+            return
+
+        def render() -> "Iterable[RenderableType]":
             from runner.output.tables import files_table
 
-            write_table(*files_table(found, doubtful=bool(state.problems)))
-        else:
-            from runner.cli.output import write_records
-            from runner.output.records import FILE_KEYS, file_record
+            return files_table(found, doubtful=bool(state.problems))
 
-            write_records(map(file_record, found), fmt, columns=FILE_KEYS)
+        emit(fmt, render, map(file_record, found), columns=FILE_KEYS)
 
 
 def _tell(notes: "Iterable[str]") -> None:
@@ -118,7 +120,7 @@ def _tell(notes: "Iterable[str]") -> None:
 
 
 def _write_life(database: "Reader", job: "Job", path: str, fmt: options.FormatName) -> None:
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.history.contents import list_versions
     from runner.history.time_range import relative_path
     from runner.model.errors import UsageError
@@ -130,25 +132,19 @@ def _write_life(database: "Reader", job: "Job", path: str, fmt: options.FormatNa
         versions = list_versions(database, job.job_id, relative_path(job, unprinted(path)))
     if not versions:
         raise UsageError(f"no file {path!r} was ever found by {job.spec.name!r}; see `runner files {job.job_id}`")
-    if fmt == "table":
-        write_table(versions_table(versions))
-    else:
-        write_records(map(version_record, versions), fmt, columns=VERSION_KEYS)
+    emit(fmt, lambda: [versions_table(versions)], map(version_record, versions), columns=VERSION_KEYS)
 
 
 def _write_counts(
     database: "Reader", job: "Job", position: int, under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.history.contents import count_folders
     from runner.history.rollup import roll_up
     from runner.output.contents import COUNT_KEYS, count_record, counts_table
 
     counts = roll_up(count_folders(database, job.job_id, position, under), _depth_below(under, depth))
-    if fmt == "table":
-        write_table(counts_table(counts))
-    else:
-        write_records(map(count_record, counts), fmt, columns=COUNT_KEYS)
+    emit(fmt, lambda: [counts_table(counts)], map(count_record, counts), columns=COUNT_KEYS)
 
 
 def _depth_below(under: bytes, depth: int | None) -> int:
@@ -198,7 +194,7 @@ def changes(
     """
     from datetime import UTC, datetime
 
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.history.contents import list_changes
     from runner.history.jobs import get_job
     from runner.history.time_range import find_folder, find_span
@@ -216,16 +212,17 @@ def changes(
             _write_moves(view, known, span, folder, depth, fmt)
             return
         changed = list_changes(view, known.job_id, *span.positions, folder)
-    if fmt == "table":
-        write_table(*((*changes_table(changed), change_counts(changed)) if changed else (nothing_changed(),)))
-    else:
-        write_records(map(change_record, changed), fmt, columns=CHANGE_KEYS)
+
+    def render() -> "Iterable[RenderableType]":
+        return (*changes_table(changed), change_counts(changed)) if changed else (nothing_changed(),)
+
+    emit(fmt, render, map(change_record, changed), columns=CHANGE_KEYS)
 
 
 def _write_moves(
     database: "Reader", job: "Job", span: "Span", under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.history.contents import count_folders, list_changes
     from runner.history.rollup import compare_folders
     from runner.output.contents import MOVE_KEYS, change_counts, move_record, moves_table
@@ -233,7 +230,5 @@ def _write_moves(
     before, after = (count_folders(database, job.job_id, position, under) for position in span.positions)
     changed = list_changes(database, job.job_id, *span.positions, under)
     moves = compare_folders(before, after, changed, _depth_below(under, depth))
-    if fmt == "table":
-        write_table(moves_table(moves), *([change_counts(changed)] if changed else []))
-    else:
-        write_records(map(move_record, moves), fmt, columns=MOVE_KEYS)
+    views = [moves_table(moves), *([change_counts(changed)] if changed else [])]
+    emit(fmt, lambda: views, map(move_record, moves), columns=MOVE_KEYS)

@@ -125,7 +125,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     """
     from datetime import UTC, datetime, timedelta
 
-    from runner.cli.output import write_document, write_table
+    from runner.cli.output import emit
     from runner.cli.upcoming import next_firing
     from runner.history.calibrations import list_calibrated_now
     from runner.history.care import find_blocker
@@ -157,9 +157,6 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
         coming=min(coming, default=None),
         lateness_s=lateness_s,
     )
-    if fmt == "table":
-        write_table(status_view(situation, now=now))
-    else:
-        write_document(status_record(situation), fmt)
+    emit(fmt, lambda: [status_view(situation, now=now)], document=lambda: status_record(situation))
     if not situation.alive:
         raise typer.Exit(1)

@@ -33,7 +33,7 @@ def demo(
 
     runner demo
     """
-    from runner.cli.output import write_table
+    from runner.cli.output import write_views
     from runner.history.database import locate
     from runner.history.runs import list_runs
     from runner.history.upgrade import open_database
@@ -62,7 +62,7 @@ def demo(
         changed = [run for run in runs if run.modified]
         if changed:
             _call(environment, scratch, "show", str(changed[0].run_id))
-        write_table(verdict_view(runs))
+        write_views([verdict_view(runs)])
 
 
 def _call(environment: dict[str, str], folder: str, *arguments: str) -> None:

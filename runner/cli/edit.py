@@ -1,5 +1,7 @@
 """``runner edit``, ``pause``, ``resume`` and ``remove``: change a job; a running daemon follows."""
 
+from typing import Any
+
 import typer
 
 from runner.cli import options
@@ -11,30 +13,9 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel=options.JOBS)(command)
 
 
-def edit(
-    job: options.JobArgument,
-    every: options.Every = None,
-    cron: options.Cron = None,
-    at: options.At = None,
-    timezone: options.Timezone = None,
-    jitter: options.Jitter = None,
-    catchup: options.CatchupOption = None,
-    name: options.Name = None,
-    pattern: options.Pattern = None,
-    exclude: options.Exclude = None,
-    ignore_case: options.IgnoreCase = None,
-    track: options.TrackOption = None,
-    one_file_system: options.OneFileSystem = None,
-    strategy: options.StrategyOption = None,
-    workers: options.Workers = None,
-    timeout: options.Timeout = None,
-    full_every: options.FullEvery = None,
-    retries: options.Retries = None,
-    retry_delay: options.RetryDelay = None,
-    notify: options.NotifyOption = None,
-    db: options.Db = None,
-) -> None:
-    """Change a job; what is not named stays as it is. Patterns, excludes and strategies are replaced as a whole.
+@options.job_options()
+def edit(job: options.JobArgument, name: options.Name = None, db: options.Db = None, **given: Any) -> None:
+    """Change a job. Options that are not given stay; patterns, excludes and strategies are replaced as a whole.
 
     [bold]Examples[/bold]
 
@@ -44,54 +25,39 @@ def edit(
 
     runner edit docs --exclude '' --workers auto --timeout none
     """
-    from dataclasses import astuple, replace
+    from dataclasses import replace
     from datetime import UTC, datetime
 
-    from runner.cli.choices import Choices
     from runner.history.jobs import change_job, get_job
+    from runner.jobs.options import SCHEDULE_OPTIONS, apply_options
     from runner.jobs.validation import check_spec
     from runner.jobs.warnings import find_warnings
     from runner.model.errors import UsageError
     from runner.schedules.parse import update_schedule
 
     now = datetime.now(UTC)
-    choices = Choices(
-        pattern=pattern,
-        exclude=exclude,
-        ignore_case=ignore_case,
-        track=track,
-        one_file_system=one_file_system,
-        strategy=strategy,
-        workers=workers,
-        timeout=timeout,
-        full_every=full_every,
-        retries=retries,
-        retry_delay=retry_delay,
-        notify=notify,
-        catchup=catchup,
-    )
+    if given["excludes"] == [""]:
+        given["excludes"] = []  # an empty exclude alone removes all
     with options.opened(db) as (database, _):
         known = get_job(database, job)
-        plan = update_schedule(
-            known.spec.schedule, every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now
-        )
+        parts = {option.key: given[option.key] for option in SCHEDULE_OPTIONS}
+        plan = update_schedule(known.spec.schedule, **parts, now=now)
         spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)
-        spec = check_spec(choices.apply(spec, clearing=True), known.spec)
+        spec = check_spec(apply_options(spec, given), known.spec)
         if spec == known.spec:
-            if all(value is None for value in (every, cron, at, timezone, jitter, name, *astuple(choices))):
+            if all(value is None for value in (name, *given.values())):
                 raise UsageError("nothing says what to change; give --every 2h, --pattern '*.txt' or the like")
-            raise UsageError(f"nothing is changed: the job {known.spec.name!r} is so already; see `runner edit --help`")
-        doubts = find_warnings(spec, known.spec)
+            raise UsageError(f"the job {known.spec.name!r} has these options already; see `runner edit --help`")
+        warnings = find_warnings(spec, known.spec)
         change_job(database, known, spec, now)
     if plan is not None:
-        options.warn_of_clocks(at, plan.timezone)
+        options.warn_of_clocks(given["at"], plan.timezone)
     typer.echo(f"changed job {known.job_id} {spec.name!r}", err=True)
-    for doubt in doubts:
-        typer.echo(f"warning: {doubt}", err=True)
+    options.echo_warnings(warnings)
 
 
 def pause(job: options.JobArgument, db: options.Db = None) -> None:
-    """Hold a job's schedule until it is resumed.
+    """Pause a job: its schedule does not fire until it is resumed.
 
     [bold]Example[/bold]
 
@@ -101,7 +67,7 @@ def pause(job: options.JobArgument, db: options.Db = None) -> None:
 
 
 def resume(job: options.JobArgument, db: options.Db = None) -> None:
-    """Let a paused job fire again; what passed meanwhile is not made up for.
+    """Resume a paused job. Fire times that passed during the pause are not caught up.
 
     [bold]Example[/bold]
 
@@ -111,7 +77,7 @@ def resume(job: options.JobArgument, db: options.Db = None) -> None:
 
 
 def remove(job: options.JobArgument, db: options.Db = None) -> None:
-    """Remove a job; its history stays, and its name is free again.
+    """Remove a job. Its history stays, and its name can be used again.
 
     [bold]Example[/bold]
 
@@ -120,12 +86,12 @@ def remove(job: options.JobArgument, db: options.Db = None) -> None:
     from datetime import UTC, datetime
 
     from runner.history.jobs import get_job, remove_job
-    from runner.jobs.caches import forget
+    from runner.jobs.caches import remove_cache
 
     with options.opened(db) as (database, _):
         known = get_job(database, job)
         remove_job(database, known, datetime.now(UTC))
-        forget(database, known)
+        remove_cache(database, known)
     typer.echo(
         f"removed job {known.job_id} {known.spec.name!r}; its runs stay: runner history {known.job_id}", err=True
     )
@@ -141,9 +107,8 @@ def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
     with options.opened(db) as (database, _):
         known = get_job(database, job)
         spec = replace(known.spec, paused=paused)
-        doubts = find_warnings(spec, known.spec)
+        warnings = find_warnings(spec, known.spec)
         if spec != known.spec:
             change_job(database, known, spec, datetime.now(UTC))
     typer.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}", err=True)
-    for doubt in doubts:
-        typer.echo(f"warning: {doubt}", err=True)
+    options.echo_warnings(warnings)

@@ -9,6 +9,8 @@ from runner.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
+
     from runner.history.database import Reader
     from runner.model.runs import Run, Status
 
@@ -49,7 +51,7 @@ def history(
     """
     from datetime import UTC, datetime
 
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.execution.retry import find_attempts
     from runner.history.jobs import get_job
     from runner.history.runs import list_runs
@@ -64,13 +66,14 @@ def history(
         known = get_job(view, job, removed=True) if job is not None else None
         runs = list_runs(view, job=known, statuses=statuses, since=start, until=end, limit=shown)
         attempts = find_attempts(view, runs, now)
-    if fmt != "table":
-        write_records((run_record(run, attempts.again_at.get(run.run_id)) for run in runs), fmt, columns=RUN_KEYS)
-        return
-    from runner.output.tables import runs_table
+    more = fmt == "table" and limit is None and len(runs) > _TABLE_ROWS
 
-    more = limit is None and len(runs) > _TABLE_ROWS
-    write_table(runs_table(runs[:_TABLE_ROWS] if more else runs, now=now, attempts=attempts))
+    def render() -> "list[RenderableType]":
+        from runner.output.tables import runs_table
+
+        return [runs_table(runs[:_TABLE_ROWS] if more else runs, now=now, attempts=attempts)]
+
+    emit(fmt, render, (run_record(run, attempts.again_at.get(run.run_id)) for run in runs), columns=RUN_KEYS)
     if more:
         typer.echo(f"older runs are not shown; runner history --limit {10 * _TABLE_ROWS} shows more", err=True)
 
@@ -93,44 +96,34 @@ def show(
 
 
 def show_run(database: "Reader", run: "Run", fmt: options.FormatName, *, summary: bool = False) -> None:
-    """Write one run whole, or with *summary* a table of a few lines."""
+    """Write one run with all its details, or with *summary* a table of a few lines."""
     from datetime import UTC, datetime
 
-    from runner.cli.output import write_document, write_table
+    from runner.cli.output import emit
     from runner.execution.retry import find_attempts
     from runner.history.contents import list_changes, list_problems
     from runner.history.notifications import list_notifications
     from runner.history.runs import list_differences
     from runner.output.records import show_record
 
-    if summary and fmt == "table":
-        from runner.output.run_summary import run_summary
-
-        problems, differences = list_problems(database, run), list_differences(database, run)
-        write_table(run_summary(run, problems=problems, differences=differences))
-        return
     now = datetime.now(UTC)
     attempts = find_attempts(database, [run], now)
     changes = list_changes(database, run.job_id, run.run_id - 1, run.run_id)
     problems = list_problems(database, run)
     differences = list_differences(database, run)
-    told = list_notifications(database, run)
-    if fmt != "table":
-        retry_at = attempts.again_at.get(run.run_id)
-        write_document(show_record(run, changes, problems, differences, told, retry_at), fmt)
-        return
-    from runner.output.show import run_view
+    notifications = list_notifications(database, run)
 
-    view = run_view(
-        run,
-        now=now,
-        attempts=attempts,
-        changes=changes,
-        problems=problems,
-        differences=differences,
-        notifications=told,
-    )
-    write_table(view)
+    def render() -> "list[RenderableType]":
+        from runner.output.run_summary import run_summary
+        from runner.output.show import run_view
+
+        if summary:
+            return [run_summary(run, problems=problems, differences=differences)]
+        lists = changes, problems, differences, notifications
+        return [run_view(run, *lists, now=now, attempts=attempts)]
+
+    retry_at = attempts.again_at.get(run.run_id)
+    emit(fmt, render, document=lambda: show_record(run, changes, problems, differences, notifications, retry_at))
 
 
 def _parse_statuses(texts: "Sequence[str]") -> "list[Status]":

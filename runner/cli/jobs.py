@@ -3,11 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _app = typer.Typer(name="jobs", invoke_without_command=True)
 
@@ -42,7 +45,7 @@ def jobs(context: typer.Context, fmt: options.FormatOption = "table", db: option
 def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
     from datetime import UTC, datetime
 
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.cli.upcoming import next_firing
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_last_runs
@@ -53,12 +56,13 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
         last = list_last_runs(view)
         jobs = list_jobs(view)
     rows = [(job, next_firing(job, now), last.get(job.job_id)) for job in jobs]
-    if fmt == "table":
+
+    def render() -> "list[RenderableType]":
         from runner.output.tables import jobs_table
 
-        write_table(jobs_table(rows, now=now))
-    else:
-        write_records((job_record(*row) for row in rows), fmt, columns=JOB_KEYS)
+        return [jobs_table(rows, now=now)]
+
+    emit(fmt, render, (job_record(*row) for row in rows), columns=JOB_KEYS)
 
 
 def export(db: options.Db = None) -> None:
@@ -106,7 +110,7 @@ def apply(
     """
     from datetime import UTC, datetime
 
-    from runner.cli.output import write_lines, write_records
+    from runner.cli.output import emit
     from runner.jobs.apply import apply_jobs
     from runner.jobs.file import load_jobs, read_jobs
     from runner.model.toml import read_bounded
@@ -119,12 +123,8 @@ def apply(
         wanted = load_jobs(file, now)
     with options.opened(db, creating=not dry_run) as (database, _):
         outcomes = apply_jobs(database, wanted, prune=prune, dry_run=dry_run, now=now)
-    if fmt == "table":
-        write_lines(outcome_lines(outcomes))
-    else:
-        write_records(map(outcome_record, outcomes), fmt, columns=OUTCOME_KEYS)
+    emit(fmt, lambda: outcome_lines(outcomes), map(outcome_record, outcomes), columns=OUTCOME_KEYS)
     for outcome in outcomes:
-        for doubt in outcome.doubts:
-            typer.echo(f"warning: {outcome.name}: {doubt}", err=True)
+        options.echo_warnings(f"{outcome.name}: {warning}" for warning in outcome.warnings)
     if dry_run:
         typer.echo("nothing was changed: this was a dry run", err=True)

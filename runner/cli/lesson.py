@@ -41,7 +41,7 @@ def lesson(
 
     from rich.progress import Progress
 
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.execution.lesson import carry_out_lesson
     from runner.jobs.validation import check_root
     from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
@@ -66,7 +66,4 @@ def lesson(
             rounds=rounds,
             on_trial=lambda: bars.advance(task),
         )
-    if fmt == "table":
-        write_table(lesson_table(measurements))
-    else:
-        write_records(map(lesson_record, measurements), fmt, columns=LESSON_KEYS)
+    emit(fmt, lambda: [lesson_table(measurements)], map(lesson_record, measurements), columns=LESSON_KEYS)

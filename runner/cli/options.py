@@ -1,13 +1,14 @@
 """Options and arguments that several commands share, and how a command opens its database."""
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from runner.cli.settings import Settings, default_database, load_settings
-from runner.model.jobs import Catchup, Track
+from runner.jobs.options import OPTIONS, SCHEDULE_OPTIONS
 
 if TYPE_CHECKING:
     from runner.history.database import Database, View
@@ -45,10 +46,6 @@ OptionalJob = Annotated[
 ]
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="The folder to scan.", show_default=False)]
 
-_WHEN = "When it fires"
-_WHAT = "What it finds"
-_HOW = "How it runs"
-
 
 def warn_of_clocks(text: str | None, zone: str | None = None) -> None:
     """Write a warning to stderr if an instant is a local time that occurs twice or not at all."""
@@ -56,6 +53,12 @@ def warn_of_clocks(text: str | None, zone: str | None = None) -> None:
 
     warning = find_clock_warning(text, zone) if text is not None else None
     if warning is not None:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def echo_warnings(warnings: Iterable[str]) -> None:
+    """Write warnings to stderr, a line for each."""
+    for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
 
 
@@ -69,108 +72,40 @@ def when(help: str) -> Any:  # noqa: A002  as Typer names it
     return typer.Option(metavar="WHEN", help=help, show_default=False, callback=_check_clocks)
 
 
-Every = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="At this interval: 90s, 15m, 1h30m, 2d.", rich_help_panel=_WHEN)
-]
-Cron = Annotated[
-    str | None,
-    typer.Option(metavar="EXPR", help="By five cron fields, as '*/5 * * * *', or @hourly.", rich_help_panel=_WHEN),
-]
-At = Annotated[str | None, typer.Option(metavar="WHEN", help="Once, at this ISO 8601 instant.", rich_help_panel=_WHEN)]
-Timezone = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ZONE",
-        help="Zone of cron fields and instants: Europe/Berlin, or POSIX notation.",
-        rich_help_panel=_WHEN,
-    ),
-]
-Jitter = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DURATION|none", help="Delay each firing by a fixed random part of this.", rich_help_panel=_WHEN
-    ),
-]
-CatchupOption = Annotated[
-    Catchup | None,
-    typer.Option("--catchup", help="What to do about fire times missed while no daemon ran.", rich_help_panel=_WHEN),
-]
-Name = Annotated[str | None, typer.Option(metavar="NAME", help="The job's name.")]
-Pattern = Annotated[
-    list[str] | None,
-    typer.Option("--pattern", "-p", metavar="GLOB", help="Names to find; repeatable.", rich_help_panel=_WHAT),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude",
-        "-x",
-        metavar="GLOB",
-        help="Names or relative paths to leave out; repeatable.",
-        rich_help_panel=_WHAT,
-    ),
-]
-IgnoreCase = Annotated[
-    bool | None,
-    typer.Option("--ignore-case/--match-case", metavar="", help="Whether patterns ignore case.", rich_help_panel=_WHAT),
-]
-TrackOption = Annotated[
-    Track | None,
-    typer.Option(
-        "--track",
-        metavar="names|stat",
-        help="Keep only names, or sizes and modification times too (stat): what modified compares.",
-        rich_help_panel=_WHAT,
-    ),
-]
-OneFileSystem = Annotated[
-    bool | None,
-    typer.Option(
-        "--one-file-system/--all-file-systems",
-        metavar="",
-        help="Whether to stay on the root's file system.",
-        rich_help_panel=_WHAT,
-    ),
-]
-StrategyOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--strategy",
-        "-s",
-        metavar="NAME",
-        help="sequential, pool, incremental; repeatable.",
-        rich_help_panel=_HOW,
-    ),
-]
-Workers = Annotated[
-    str | None, typer.Option(metavar="N|auto", help="Pool workers; auto is one per CPU.", rich_help_panel=_HOW)
-]
-Timeout = Annotated[
-    str | None,
-    typer.Option(metavar="DURATION|none", help="End an execution that takes longer.", rich_help_panel=_HOW),
-]
-FullEvery = Annotated[
-    str | None,
-    typer.Option(metavar="DURATION", help="Let incremental scans read everything this often.", rich_help_panel=_HOW),
-]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="The name of the job.")]
+Command = TypeVar("Command", bound=Callable[..., None])
 
-Retries = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Try a failed run again, at most so often.", rich_help_panel=_HOW),
-]
-RetryDelay = Annotated[
-    str | None,
-    typer.Option(metavar="DURATION", help="Wait so long before each retry.", rich_help_panel=_HOW),
-]
-NotifyOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--notify",
-        metavar="EVENT=COMMAND",
-        help="Let a command be told of failure, recovery, change or slow; repeatable.",
-        rich_help_panel=_HOW,
-    ),
-]
+
+def job_options(*keys: str) -> Callable[[Command], Command]:
+    """Replace the ``**given`` of a command by the declared job options with these keys; without keys by all."""
+
+    def declare(command: Command) -> Command:
+        arguments: list[inspect.Parameter] = []
+        others: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                required = parameter.default is inspect.Parameter.empty
+                (arguments if required else others).append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        chosen = [
+            inspect.Parameter(
+                option.key,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[
+                    option.kind.given | None,
+                    typer.Option(*option.flags, metavar=option.metavar, help=option.help, rich_help_panel=option.panel),
+                ],
+            )
+            for option in (*SCHEDULE_OPTIONS, *OPTIONS)
+            if option.flags and (not keys or option.key in keys)
+        ]
+        parameters = [*arguments, *chosen, *others]
+        # Typer reads both.
+        command.__dict__["__signature__"] = inspect.Signature(parameters)
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return declare
 
 
 @contextmanager

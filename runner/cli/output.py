@@ -1,49 +1,54 @@
-"""Writing what was rendered: results to stdout, whole or line by line."""
+"""Writes the answer of a command to stdout in the chosen format."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from runner.cli.options import FormatName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.text import Text
 
     from runner.output.records import Record
 
 
-def write_table(*tables: "RenderableType") -> None:
-    """Write tables for people."""
-    from runner.output.console import make_console
+def emit(
+    fmt: FormatName,
+    view: Callable[[], Iterable["RenderableType"]],
+    records: Iterable["Record"] = (),
+    *,
+    columns: Sequence[str] = (),
+    document: "Callable[[], Record] | None" = None,
+) -> None:
+    """Write an answer; only this function depends on the format.
 
-    console = make_console()
-    for table in tables:
-        console.print(table, soft_wrap=False)
+    Args:
+        fmt: The format.
+        view: Renders the tables; called only for the format table, since it loads Rich.
+        records: The records of a listing, written one by one.
+        columns: Their keys, for the header of an empty CSV.
+        document: Returns the one record of an answer that is not a listing, for JSON; the other formats write
+            *records* if they have columns, else this record.
+    """
+    from runner.output.formats import Format, listing, to_json
 
-
-def write_lines(lines: Iterable["Text"]) -> None:
-    """Write lines for people, each whole: a terminal folds what is too long for it."""
-    from runner.output.console import make_console
-
-    console = make_console()
-    for line in lines:
-        console.print(line, soft_wrap=True)
-
-
-def write_records(records: Iterable["Record"], fmt: FormatName, *, columns: Sequence[str]) -> None:
-    """Write records in one of the stable formats, as they come."""
-    from runner.output.formats import Format, listing
-
-    for line in listing(records, Format(fmt), columns=columns):
-        sys.stdout.write(line + "\n")
-
-
-def write_document(record: "Record", fmt: FormatName) -> None:
-    """Write one record in one of the stable formats."""
-    from runner.output.formats import to_json
-
-    if fmt == "json":
-        sys.stdout.write(to_json(record))
+    if fmt == "table":
+        write_views(view())
+    elif fmt == "json" and document is not None:
+        sys.stdout.write(to_json(document()))
     else:
-        write_records([record], fmt, columns=())
+        if document is not None and not columns:
+            records = [document()]
+        for line in listing(records, Format(fmt), columns=columns):
+            sys.stdout.write(line + "\n")
+
+
+def write_views(views: Iterable["RenderableType"]) -> None:
+    """Write tables and lines; the terminal wraps lines, and tables fit its width."""
+    from rich.text import Text
+
+    from runner.output.console import make_console
+
+    console = make_console()
+    for view in views:
+        console.print(view, soft_wrap=isinstance(view, Text))

@@ -1,6 +1,6 @@
 """``runner run``: one run now, in the foreground."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=options.RUNNING)(run)
 
 
+@options.job_options("timeout")
 def run(
     target: Annotated[
         str,
@@ -33,9 +34,9 @@ def run(
         bool,
         typer.Option("--accept-unmounted", help="Take directories that were mount points for plain directories."),
     ] = False,
-    timeout: options.Timeout = None,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
+    **given: Any,
 ) -> None:
     """Run a job once, now. A folder that no job names becomes a job without a schedule.
 
@@ -51,13 +52,13 @@ def run(
     from dataclasses import replace
     from datetime import UTC, datetime
 
-    from runner.cli.choices import parse_timeout
     from runner.cli.history import show_run
     from runner.cli.progress import shown_progress
     from runner.execution.executor import fire
     from runner.execution.locks import Stopped
     from runner.history.recording import Busy
     from runner.history.runs import get_run, list_runs
+    from runner.jobs.options import parse_timeout
     from runner.jobs.validation import find_or_add, names_folder
     from runner.measure.environment import DEFAULT_START_METHOD
     from runner.measure.leftovers import remove_leftovers
@@ -68,11 +69,11 @@ def run(
     from runner.output.records import show_record
 
     def note(job: "Job") -> None:
-        name = job.spec.name
-        told = f"{name} is registered as job {job.job_id}, without a schedule"
-        typer.echo(f"note: {told}; `runner remove {name}` removes it", err=True)
+        created = f"{job.spec.name} is created as job {job.job_id}, without a schedule"
+        typer.echo(f"note: {created}; `runner remove {job.spec.name}` removes it", err=True)
 
     remove_leftovers()  # first: a process that is left may hold locks
+    timeout = given["timeout"]
     timeout_s = parse_timeout(timeout or "none")
     with options.opened(db, creating=lambda: names_folder(target, timeout_s)) as (database, settings):
         job = find_or_add(database, target, datetime.now(UTC), note, timeout_s)

@@ -84,7 +84,7 @@ def _with_folder(path: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from runner.model.toml import Document, NumberedTable, read_bounded
+    from runner.model.toml import Table, parse_toml, read_bounded
 
     try:
         with path.open("rb") as file:
@@ -96,14 +96,14 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
         raise kind(f"the settings file {path} can't be read: {reason_of(error)}; check its path") from error
-    document = Document(f"the settings file {path}", data)
-    table = NumberedTable(document, (), document.entries)
+    entries = parse_toml(f"the settings file {path}", data)
+    table = Table(f"the settings file {path}: ", entries)
     for key, (expected, fits) in _KEYS.items():
         value = table.take(key)
         if value is not None and not fits(value):
             raise table.wrong(key, expected, value)
     table.finish()
-    return document.entries
+    return entries
 
 
 def _is_whole(least: int, most: int = 2**63 - 1) -> Callable[[object], bool]:

@@ -48,13 +48,13 @@ def trends(
     """
     from datetime import UTC, datetime
 
-    from runner.cli.output import write_document, write_records, write_table
+    from runner.cli.output import emit
     from runner.history.jobs import get_job
     from runner.history.time_range import parse_span
     from runner.history.timings import list_counts, list_timings
     from runner.model.units import format_count
     from runner.output.console import make_console
-    from runner.output.trends import trends_record, trends_view
+    from runner.output.trends import SERIES_KEYS, series_records, trends_record, trends_view
     from runner.trends.report import (
         Metric,
         compare,
@@ -93,14 +93,13 @@ def trends(
         )
     if not timings and since is not None:
         typer.echo("note: there may be timings outside the time asked for", err=True)
-    if fmt == "table":
-        write_table(trends_view(*said, width=make_console().width))
-        return
-    record = trends_record(*said)
-    if fmt == "json":
-        write_document(record, fmt)
-    else:
-        write_records(record["series"], fmt, columns=("run", "started_at", "strategy", "position", "value"))
+    emit(
+        fmt,
+        lambda: [trends_view(*said, width=make_console().width)],
+        series_records(series, followed),
+        columns=SERIES_KEYS,
+        document=lambda: trends_record(*said),
+    )
 
 
 def regressions(
@@ -130,7 +129,7 @@ def regressions(
     """
     from datetime import UTC, datetime
 
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.history.jobs import get_job, list_jobs
     from runner.history.time_range import parse_span
     from runner.history.timings import acknowledge as accept
@@ -161,11 +160,8 @@ def regressions(
                 accept(database, each.job_id, last.environment, followed.value, names, last.run, now)
             if slower:
                 found[each.spec.name] = slower
-    if fmt == "table":
-        write_table(regressions_table(found))
-    else:
-        records = ({"job": name, **rise_record(one)} for name, slower in found.items() for one in slower)
-        write_records(records, fmt, columns=REGRESSION_KEYS)
+    records = ({"job": name, **rise_record(one)} for name, slower in found.items() for one in slower)
+    emit(fmt, lambda: [regressions_table(found)], records, columns=REGRESSION_KEYS)
     if found and acknowledge:
         typer.echo("acknowledged; what is slower still will be found again", err=True)
     elif found:

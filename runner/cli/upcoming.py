@@ -9,6 +9,8 @@ from runner.cli import options
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from rich.console import RenderableType
+
     from runner.model.jobs import Job
     from runner.schedules.fire_times import FireTime
 
@@ -38,7 +40,7 @@ def upcoming(
     from heapq import merge
     from itertools import islice
 
-    from runner.cli.output import write_records, write_table
+    from runner.cli.output import emit
     from runner.history.jobs import get_job, list_jobs
     from runner.model.units import format_instant
     from runner.schedules.fire_times import coming
@@ -56,24 +58,17 @@ def upcoming(
         if one.spec.schedule is not None and (job is not None or next_firing(one, now) is not None)
     ]
     rows = list(islice(merge(*lists, key=lambda row: row[:2]), count))
-    if fmt == "table":
+
+    def render() -> "list[RenderableType]":
         from runner.output.tables import next_table
 
-        write_table(next_table([time for _, _, time in rows], now=now, jobs=[name for _, name, _ in rows]))
-    else:
-        columns = ("job", "at", "local", "note")
-        write_records(
-            (
-                dict(
-                    zip(
-                        columns, (name, format_instant(time.at), time.local.isoformat(), time.note or None), strict=True
-                    )
-                )
-                for _, name, time in rows
-            ),
-            fmt,
-            columns=columns,
-        )
+        return [next_table([time for _, _, time in rows], now=now, jobs=[name for _, name, _ in rows])]
+
+    records = (
+        {"job": name, "at": format_instant(at), "local": time.local.isoformat(), "note": time.note or None}
+        for at, name, time in rows
+    )
+    emit(fmt, render, records, columns=("job", "at", "local", "note"))
 
 
 def next_firing(job: "Job", now: "datetime") -> "datetime | None":

@@ -1,6 +1,6 @@
-"""Where incremental scans remember their trees: in the platform's user cache folder, a file for each job.
+"""The files in which incremental scans remember their trees: one for each job, in the user's cache directory.
 
-What is there can be rebuilt and is no history: losing it costs one full scan.
+A lost file costs one full scan.
 """
 
 from contextlib import suppress
@@ -14,13 +14,13 @@ from runner.model.jobs import Job
 
 
 def cache_file(database: Database, job: Job) -> Path:
-    """Tell where a job's incremental scans remember its tree."""
-    # Jobs have numbers in their database alone.
-    where = blake2b(str(database.location).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    return platformdirs.user_cache_path("runner") / where / f"job-{job.job_id}"
+    """Return the file in which a job's incremental scans remember its tree."""
+    # A job's number is unique only within its database.
+    digest = blake2b(str(database.location).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return platformdirs.user_cache_path("runner") / digest / f"job-{job.job_id}"
 
 
-def forget(database: Database, job: Job) -> None:
-    """Remove what a job's incremental scans remember; the next one reads everything."""
-    with suppress(OSError):  # it may never have been, and can be overwritten
+def remove_cache(database: Database, job: Job) -> None:
+    """Remove the file of a job; its next incremental scan reads every directory."""
+    with suppress(OSError):  # it may not exist, and can be overwritten
         cache_file(database, job).unlink()

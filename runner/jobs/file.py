@@ -1,7 +1,7 @@
-"""Jobs as a file: a TOML table ``[jobs.NAME]`` for each; its keys are the long options of ``runner schedule``.
+"""The job file: a TOML table ``[jobs.NAME]`` for each job, with the options of ``runner schedule`` as keys.
 
-A key that is left out means its default, whatever the job was before, so that one file always makes the same jobs. Only
-an interval's phase is no such choice: without an ``anchor``, a present job keeps its own.
+An absent key means its default, whatever the job had before, so that one file always makes the same jobs. The only
+exception is the origin of an interval: without ``anchor``, an existing job keeps its own.
 """
 
 import os
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from runner.jobs.options import DURATION, FIELDS, entries_of
+from runner.jobs.options import OPTIONS, SCHEDULE_OPTIONS, job_entries
 from runner.jobs.validation import absolute_root, check_spec
 from runner.model.errors import UsageError, reason_of
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
-from runner.model.toml import Document, NumberedTable, read_bounded, read_text, write_comment, write_key, write_value
+from runner.model.toml import Table, is_utf8, parse_toml, read_bounded, read_text, write_comment, write_key, write_value
 from runner.schedules.instants import find_clock_warning
 from runner.schedules.parse import parse_kept_schedule
 from runner.schedules.zones import find_zone
 
 _HEADER = """\
-# The jobs of runner, as `runner jobs export` writes them and `runner jobs apply` makes them so.
-# What a job does not say is as `runner schedule` has it without that option; anchor is where every counts from.
+# The jobs of runner, written by `runner jobs export` and applied by `runner jobs apply`.
+# An absent key has the default of `runner schedule`; an interval (every) is counted from its anchor.
 """
 # Room is left on both sides for a century's interval and a fire time.
 _FIRST_ANCHOR, _LAST_ANCHOR = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -29,11 +29,11 @@ _FIRST_ANCHOR, _LAST_ANCHOR = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A job as a file wants it.
+    """A job of a file.
 
     Attributes:
-        spec: What it chooses.
-        anchored: Whether it says from when its interval counts; else the schedule's anchor is only for a new one.
+        spec: Its options.
+        anchored: Whether the file names the anchor; otherwise the anchor in *spec* is for a new job only.
         warnings: How a local time that occurs twice or not at all is read.
     """
 
@@ -44,52 +44,44 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobsFile:
-    """A file that was read.
+    """A job file that has been read.
 
     Attributes:
-        document: The file itself.
-        jobs: In its order.
+        name: The name of the file in messages.
+        jobs: In the order of the file.
+        has_table: Whether it has a table of jobs, perhaps an empty one.
     """
 
-    document: Document
+    name: str
     jobs: tuple[Wanted, ...]
-
-    def place(self, *path: str) -> str:
-        """Tell where something stands, as an error message begins."""
-        return self.document.place(("jobs", *path))
-
-    @property
-    def is_about_jobs(self) -> bool:
-        """Whether it speaks of jobs, if only to say that there are none."""
-        return "jobs" in self.document.entries
+    has_table: bool
 
 
 def write_jobs(specs: Iterable[JobSpec]) -> str:
-    """Write a file, the jobs in the order of their names, so that the same jobs always make the same file.
+    """Write a job file, ordered by name, so that the same jobs always make the same file.
 
-    Defaults are left out. A time zone is not, since it would be another machine's own, and neither is an anchor, by
-    which an interval fires at the same instants from whatever database.
+    Defaults are left out, but not a time zone, which depends on the machine, nor an anchor, which keeps the fire times
+    of an interval in another database.
     """
     blocks = [_HEADER]
     for spec in sorted(specs, key=lambda spec: spec.name):
-        defaults = entries_of(JobSpec(name=spec.name, root=b""))
+        defaults = job_entries(JobSpec(name=spec.name, root=b""))
         lines = [f"[jobs.{write_key(spec.name)}]"]
-        for key, value in entries_of(spec).items():
+        for key, value in job_entries(spec).items():
             if value != defaults[key]:
-                lines.append(f"{key} = {write_value(value)}")
-                if key == "root" and not _is_utf8(spec.root):
-                    lines[-1] += f"  {write_comment(value)}"
+                comment = f"  {write_comment(value)}" if key == "root" and not is_utf8(value) else ""
+                lines.append(f"{key} = {write_value(value)}{comment}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks if len(blocks) > 1 else [_HEADER, "[jobs]\n"])
 
 
 def load_jobs(file: str, now: datetime) -> JobsFile:
-    """Read a file; relative roots are relative to its folder.
+    """Load a job file; relative roots are relative to its directory.
 
     Raises:
-        UsageError: If it can't be read, and as :func:`read_jobs` does.
+        UsageError: If it can't be read, and like :func:`read_jobs`.
     """
-    if not file:  # which would mean the current folder
+    if not file:  # abspath would make it the working directory
         raise UsageError("the file's name is empty; name a file, or write - for standard input")
     path = os.path.abspath(os.fsencode(file))  # noqa: PTH100
     try:
@@ -100,103 +92,95 @@ def load_jobs(file: str, now: datetime) -> JobsFile:
     return read_jobs(file, data, os.path.dirname(path), now)  # noqa: PTH120
 
 
-def read_jobs(name: str, data: bytes, folder: bytes, now: datetime) -> JobsFile:
-    """Read what a file wants, without a look at the roots.
+def read_jobs(name: str, data: bytes, directory: bytes, now: datetime) -> JobsFile:
+    """Read a job file; roots are not accessed.
 
     Args:
-        name: How messages name the file.
-        data: What is in it.
-        folder: What relative roots are relative to.
+        name: The name of the file in messages.
+        data: Its content.
+        directory: What relative roots are relative to.
         now: The instant from which new schedules count; aware.
 
     Raises:
-        UsageError: If something in it can't be; begins with the name and the line.
+        UsageError: If it is invalid; begins with the name and the key path.
     """
-    document = Document(name, data)
-    table = NumberedTable(document, (), document.entries)
+    where = f"{name}: "
+    table = Table(where, parse_toml(name, data))
+    has_table = "jobs" in table.entries
     jobs = table.take("jobs", {})
     table.finish()
     if not isinstance(jobs, dict):
-        raise UsageError(f"{document.place(('jobs',))}jobs are tables; write [jobs.NAME] above the keys of each")
-    wanted = tuple(_read_job(document, name, entries, folder, now) for name, entries in jobs.items())
-    return JobsFile(document=document, jobs=wanted)
+        raise table.error("jobs are tables; write [jobs.NAME] above the keys of each")
+    wanted = tuple(_read_job(where, job, entries, directory, now) for job, entries in jobs.items())
+    return JobsFile(name=name, jobs=wanted, has_table=has_table)
 
 
-def _read_job(document: Document, name: str, entries: object, folder: bytes, now: datetime) -> Wanted:
+def _read_job(where: str, name: str, entries: object, directory: bytes, now: datetime) -> Wanted:
+    table = Table(where, entries if isinstance(entries, Mapping) else {}, ("jobs", name))
     if not isinstance(entries, Mapping):
-        place = document.place(("jobs", name))
-        raise UsageError(f"{place}{name!r} is not a job; write [jobs.NAME] above the keys of each")
-    table = NumberedTable(document, ("jobs", name), entries)
-    with _told(table):
+        raise table.error("a job is a table; write [jobs.NAME] above its keys")
+    with _named(table):
         spec = check_spec(JobSpec(name=name, root=b"/"))
-    spec = replace(spec, root=_read_root(table, folder))
-    anchored = "anchor" in entries
-    spec = replace(spec, schedule=_read_schedule(table, now))
-    for field in FIELDS:
-        value = table.take(field.key)
-        if value is not None:
+    spec = replace(spec, root=_read_root(table, directory), schedule=_read_schedule(table, now))
+    for option in OPTIONS:
+        value = table.take(option.key)
+        if value is None:
+            continue
+        with _named(table, option.key):
             try:
-                chosen = field.form.read(value)
+                chosen = option.kind.read(value)
             except (TypeError, ValueError):
-                raise table.wrong(field.key, field.form.expected, value) from None
-            except UsageError as error:
-                raise UsageError(f"{table.place(field.key)}{error}") from None
-            # What was chosen before has been checked, so whatever is wrong now is this.
-            with _told(table, field.key):
-                spec = check_spec(field.put(spec, chosen))
+                raise table.wrong(option.key, option.kind.expected, value) from None
+            # The options before have been checked, so that an error is about this one.
+            spec = check_spec(option.set(spec, chosen))
     table.finish()
     at = entries.get("at")
     written = at.isoformat() if isinstance(at, date) else at
     warning = find_clock_warning(written, spec.schedule.timezone) if written and spec.schedule is not None else None
-    return Wanted(spec=spec, anchored=anchored, warnings=(warning,) if warning is not None else ())
+    return Wanted(spec=spec, anchored="anchor" in entries, warnings=(warning,) if warning is not None else ())
 
 
-def _read_root(table: NumberedTable, folder: bytes) -> bytes:
+def _read_root(table: Table, directory: bytes) -> bytes:
     value = table.need("root")
     try:
         text = read_text(value)
     except (TypeError, ValueError):
-        raise table.wrong("root", "the path of a folder", value) from None
+        raise table.wrong("root", "the path of a directory", value) from None
     if not text or "\0" in text:
-        raise table.wrong("root", "the path of a folder, . for the file's own", value)
+        raise table.wrong("root", "the path of a directory, . for the file's own", value)
     path = os.path.expanduser(text.encode("utf-8", "surrogateescape"))  # noqa: PTH111
-    return absolute_root(os.path.join(folder, path))
+    return absolute_root(os.path.join(directory, path))
 
 
-def _read_schedule(table: NumberedTable, now: datetime) -> Schedule | None:
+def _read_schedule(table: Table, now: datetime) -> Schedule | None:
     kinds = [key for key in table.entries if key in set(ScheduleKind)]
     if len(kinds) > 1:
-        raise UsageError(f"{table.place(kinds[1])}{' and '.join(kinds)} exclude each other; keep one of them")
-    texts = {kind.value: _take_line(table, kind.value) for kind in ScheduleKind}
-    zone, jitter, anchor = _take_line(table, "timezone"), _take_line(table, "jitter"), _take_anchor(table)
-    for key, value in {"timezone": zone, "jitter": jitter, "anchor": anchor}.items():
+        raise table.error(f"{' and '.join(kinds)} exclude each other; keep one of them")
+    texts = {}
+    for option in SCHEDULE_OPTIONS:
+        value = table.take(option.key)
+        if option.key == "at" and isinstance(value, date):  # a datetime is one as well
+            value = value.isoformat()
+        if value is not None and not isinstance(value, str):
+            raise table.wrong(option.key, option.kind.expected, value)
+        texts[option.key] = value
+    anchor = _take_anchor(table)
+    for key, value in {"timezone": texts["timezone"], "jitter": texts["jitter"], "anchor": anchor}.items():
         if value is not None and (not kinds or (key == "anchor" and kinds != ["every"])):
             needed = "every" if key == "anchor" else "every, cron or at"
-            raise UsageError(f"{table.place(key)}{key} means nothing without {needed}; remove it, or add that")
+            raise table.error(f"{key} has no effect without {needed}; remove it, or add that", key)
     if not kinds:
         return None
-    if zone is not None:
-        with _told(table, "timezone"):
-            find_zone(zone)
-    with _told(table, kinds[0]):
-        schedule = parse_kept_schedule(**texts, timezone=zone, now=anchor or now)
-    if jitter is not None:
-        with _told(table, "jitter"):
-            schedule = parse_kept_schedule(**texts, timezone=zone, jitter=jitter, now=anchor or now)
-    return schedule
+    if texts["timezone"] is not None:
+        with _named(table, "timezone"):
+            find_zone(texts["timezone"])
+    with _named(table, kinds[0]):  # without the jitter, so that an error is about the kind
+        parse_kept_schedule(**texts | {"jitter": None}, now=anchor or now)
+    with _named(table, "jitter"):
+        return parse_kept_schedule(**texts, now=anchor or now)
 
 
-def _take_line(table: NumberedTable, key: str) -> str | None:
-    value = table.take(key)
-    if key == "at" and isinstance(value, date):  # a datetime is one as well
-        return value.isoformat()
-    if value is not None and not isinstance(value, str):
-        expected = {"cron": "five cron fields in quotes", "at": "an instant", "timezone": "the name of a time zone"}
-        raise table.wrong(key, expected.get(key, DURATION.expected), value)
-    return value
-
-
-def _take_anchor(table: NumberedTable) -> datetime | None:
+def _take_anchor(table: Table) -> datetime | None:
     value = table.take("anchor")
     if value is None:
         return None
@@ -211,17 +195,9 @@ def _take_anchor(table: NumberedTable) -> datetime | None:
 
 
 @contextmanager
-def _told(table: NumberedTable, key: str | None = None) -> Iterator[None]:
-    """Say of an error where it stands in the file."""
+def _named(table: Table, *keys: str) -> Iterator[None]:
+    """Add the file and the path of a key to an error."""
     try:
         yield
     except UsageError as error:
-        raise UsageError(f"{table.place(key)}{error}") from None
-
-
-def _is_utf8(path: bytes) -> bool:
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        raise error if str(error).startswith(table.where) else table.error(error, *keys) from None

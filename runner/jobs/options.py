@@ -1,63 +1,85 @@
-"""What a job has in a file of jobs: its keys, and how the value of each stands there."""
+"""The options of a job, each declared once.
 
-from collections.abc import Callable
+The command lines of ``schedule`` and ``edit``, the job file, ``jobs export`` and the JSON of ``jobs`` derive from these
+declarations. A new option is a field of :class:`~runner.model.jobs.JobSpec`, a line here, and a migration.
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from operator import attrgetter
 from typing import Any
 
+from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, Event, JobSpec, Notify, ScheduleKind, Track
 from runner.model.toml import read_text
 from runner.model.units import format_duration, parse_duration
 
-# The databases keep a job's whole numbers in 32 bits.
-_MOST = 2**31
+_MOST = 2**31  # a job's whole numbers have 32 bits in the databases
+_WHEN, _WHAT, _HOW = "When it fires", "What it finds", "How it runs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
-    """How a choice stands in the file.
+class Kind:
+    """How the values of an option are written.
 
     Attributes:
-        expected: What its value must be, in words.
-        read: Makes the choice of a value of TOML; raises TypeError or ValueError where it is not what is expected, and
-            UsageError where more is to be said.
-        write: Makes a value of TOML of the choice.
+        given: The type that the command line passes.
+        expected: A description for errors in a job file.
+        parse: Converts from the command line; raises UsageError.
+        read: Converts from TOML; raises TypeError or ValueError if the value is not what is expected.
+        write: Converts to TOML.
     """
 
+    given: Any
     expected: str
+    parse: Callable[[Any], Any]
     read: Callable[[Any], Any]
     write: Callable[[Any], Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Field:
-    """One key of a job.
+class JobOption:
+    """One option of a job.
 
     Attributes:
-        key: Its name in the file.
-        form: How its value stands there.
-        choice: The attribute of a :class:`JobSpec` that it chooses; with a dot, one of its selection's.
+        key: Its name in the job file.
+        kind: How its values are written.
+        field: The attribute of a JobSpec, with a dot for one of its selection; None for a part of the schedule.
+        flags: Its names on the command line; none if it is only in the job file.
+        help: Its help text.
+        metavar: The placeholder of its value.
+        panel: The panel of the help in which it stands.
     """
 
     key: str
-    form: Form
-    choice: str
+    kind: Kind
+    field: str | None = None
+    flags: tuple[str, ...] = ()
+    help: str = ""
+    metavar: str | None = None
+    panel: str | None = None
+
+    @property
+    def attribute(self) -> str:
+        """The name of the attribute, the column and the JSON key."""
+        return (self.field or self.key).rpartition(".")[2]
 
     def get(self, spec: JobSpec) -> Any:
-        """Give what a job chooses."""
-        return attrgetter(self.choice)(spec)
+        """Return the value that a job has."""
+        return attrgetter(self.field or self.key)(spec)
 
-    def put(self, spec: JobSpec, chosen: Any) -> JobSpec:
-        """Choose something else for a job."""
-        part, _, name = self.choice.rpartition(".")
+    def set(self, spec: JobSpec, value: Any) -> JobSpec:
+        """Return the job with another value."""
+        part, _, name = (self.field or self.key).rpartition(".")
         if not part:
-            return replace(spec, **{name: chosen})
-        return replace(spec, **{part: replace(getattr(spec, part), **{name: chosen})})
+            return replace(spec, **{name: value})
+        return replace(spec, **{part: replace(getattr(spec, part), **{name: value})})
 
 
-def _read_exactly(kind: type) -> Callable[[Any], Any]:
+def _exactly(kind: type) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if type(value) is not kind or (isinstance(value, int) and not 0 <= value < _MOST):  # a bool is an int as well
             raise TypeError
@@ -66,77 +88,202 @@ def _read_exactly(kind: type) -> Callable[[Any], Any]:
     return read
 
 
-def _read_duration(value: Any) -> int:
-    return parse_duration(_read_exactly(str)(value))
+def _same(value: Any) -> Any:
+    return value
 
 
 def _read_texts(value: Any) -> tuple[str, ...]:
-    return tuple(map(read_text, _read_exactly(list)(value)))
+    return tuple(map(read_text, _exactly(list)(value)))
 
 
 def _read_notify(value: Any) -> tuple[Notify, ...]:
-    told = []
-    for entry in _read_exactly(list)(value):
+    notify = []
+    for entry in _exactly(list)(value):
         match entry:
             case {"on": str(event), "run": [_, *_] as command, **others} if not others:
-                told.append(Notify(Event(event), _read_texts(command)))
+                notify.append(Notify(Event(event), _read_texts(command)))
             case _:
                 raise TypeError
-    return tuple(told)
+    return tuple(notify)
 
 
-def _write_notify(chosen: tuple[Notify, ...]) -> list[Any]:
-    return [{"on": notify.event.value, "run": list(notify.command)} for notify in chosen]
+def _parse_notify(texts: Iterable[str]) -> tuple[Notify, ...]:
+    return tuple(parse_notify(text) for text in texts if text)
 
 
-def _one_of(kind: type[Enum]) -> Form:
-    return Form(
-        expected=f"one of {', '.join(repr(str(one.value)) for one in kind)}", read=kind, write=attrgetter("value")
+def parse_notify(text: str) -> Notify:
+    """Parse an event and a command, as in ``failure=mail -s 'a scan failed' ops``; quoted as for a shell.
+
+    Raises:
+        UsageError: If there is no such event, no command, or its program depends on the working directory.
+    """
+    event, equals, command = text.partition("=")
+    if event not in set(Event) or not equals:
+        raise UsageError(f"{text!r} does not begin with an event; write {'|'.join(Event)}, = and a command")
+    try:
+        arguments = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"the command {command!r} can't be read: {error}; check the quotes") from None
+    if not arguments:
+        raise UsageError(f"{text!r} names no command; write one after the =")
+    program = arguments[0]
+    if not program or ("/" in program and not program.startswith("/")):
+        raise UsageError(f"the program {program!r} would be looked for in the root directory; write its whole path")
+    return Notify(Event(event), arguments)
+
+
+def _parse_workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageError(f"{text!r} is not a number of workers; give a whole number, or auto for one per CPU")
+    return int(text)
+
+
+def _one_of(kind: type[StrEnum]) -> Kind:
+    expected = f"one of {', '.join(repr(one.value) for one in kind)}"
+    return Kind(given=kind, expected=expected, parse=_same, read=kind, write=attrgetter("value"))
+
+
+def _or(word: str, kind: Kind, parse: Callable[[str], Any]) -> Kind:
+    """Return a kind in which a word stands for None."""
+    return Kind(
+        given=str,
+        expected=f"{kind.expected} or {word!r}",
+        parse=parse,
+        read=lambda value: None if value == word else kind.read(value),
+        write=lambda value: word if value is None else kind.write(value),
     )
 
 
-def _or(word: str, form: Form) -> Form:
-    """Let a word stand for None."""
-    return Form(
-        expected=f"{form.expected} or {word!r}",
-        read=lambda value: None if value == word else form.read(value),
-        write=lambda chosen: word if chosen is None else form.write(chosen),
-    )
+def parse_timeout(text: str) -> int | None:
+    """Parse a timeout in seconds; None for ``none``."""
+    return None if text == "none" else parse_duration(text)
 
 
-FLAG = Form(expected="true or false", read=_read_exactly(bool), write=bool)
-WHOLE = Form(expected="a whole number from 0 on", read=_read_exactly(int), write=int)
-DURATION = Form(expected="a duration such as '1h30m'", read=_read_duration, write=format_duration)
-TEXTS = Form(expected="a list of texts such as ['*.md']", read=_read_texts, write=list)
-NOTIFY = Form(
+_FLAG = Kind(given=bool, expected="true or false", parse=_same, read=_exactly(bool), write=bool)
+_WHOLE = Kind(given=int, expected="a whole number from 0 on", parse=_same, read=_exactly(int), write=int)
+_DURATION = Kind(
+    given=str,
+    expected="a duration such as '1h30m'",
+    parse=parse_duration,
+    read=lambda value: parse_duration(_exactly(str)(value)),
+    write=format_duration,
+)
+_NAMES = Kind(given=list[str], expected="a list of texts such as ['*.md']", parse=tuple, read=_read_texts, write=list)
+_GLOBS = replace(_NAMES, parse=lambda texts: tuple(dict.fromkeys(texts)))
+_NOTIFY = Kind(
+    given=list[str],
     expected=f"a list of {{on = EVENT, run = [PROGRAM, …]}}, the events being {', '.join(Event)}",
+    parse=_parse_notify,
     read=_read_notify,
-    write=_write_notify,
+    write=lambda notify: [{"on": one.event.value, "run": list(one.command)} for one in notify],
 )
-
-# In the order in which they are written. One line more is all that a new choice takes.
-FIELDS = (
-    Field(key="catchup", form=_one_of(Catchup), choice="catchup"),
-    Field(key="paused", form=FLAG, choice="paused"),
-    Field(key="patterns", form=TEXTS, choice="selection.patterns"),
-    Field(key="excludes", form=TEXTS, choice="selection.excludes"),
-    Field(key="ignore_case", form=FLAG, choice="selection.ignore_case"),
-    Field(key="track", form=_one_of(Track), choice="selection.track"),
-    Field(key="one_file_system", form=FLAG, choice="selection.one_file_system"),
-    Field(key="strategies", form=TEXTS, choice="strategies"),
-    Field(key="workers", form=_or("auto", WHOLE), choice="workers"),
-    Field(key="timeout", form=_or("none", DURATION), choice="timeout_s"),
-    Field(key="full_every", form=DURATION, choice="full_every_s"),
-    Field(key="retries", form=WHOLE, choice="retries"),
-    Field(key="retry_delay", form=DURATION, choice="retry_delay_s"),
-    Field(key="notify", form=NOTIFY, choice="notify"),
-)
+_TEXT = Kind(given=str, expected="", parse=_same, read=_exactly(str), write=str)
 
 
-def entries_of(spec: JobSpec) -> dict[str, Any]:
-    """Give all that a file can say about a job, defaults included, in the order in which it is written.
+def _text(expected: str) -> Kind:
+    return replace(_TEXT, expected=expected)
 
-    None stands where there is nothing to say; a root that is not UTF-8 has surrogates.
+
+# In the order of the job file. The parts of the schedule are parsed together, by runner.schedules.
+SCHEDULE_OPTIONS = (
+    JobOption(
+        key="every", kind=_text(_DURATION.expected), flags=("--every",), metavar="DURATION", panel=_WHEN,
+        help="Fire at this interval: 90s, 15m, 1h30m, 2d.",
+    ),
+    JobOption(
+        key="cron", kind=_text("five cron fields in quotes"), flags=("--cron",), metavar="EXPR", panel=_WHEN,
+        help="Fire by five cron fields, such as '*/5 * * * *', or @hourly.",
+    ),
+    JobOption(
+        key="at", kind=_text("an instant"), flags=("--at",), metavar="WHEN", panel=_WHEN,
+        help="Fire once, at this ISO 8601 instant.",
+    ),
+    JobOption(
+        key="timezone", kind=_text("the name of a time zone"), flags=("--timezone",), metavar="ZONE", panel=_WHEN,
+        help="Time zone of cron fields and instants: Europe/Berlin, or POSIX notation.",
+    ),
+    JobOption(
+        key="jitter", kind=_text(_DURATION.expected), flags=("--jitter",), metavar="DURATION|none", panel=_WHEN,
+        help="Delay each fire time by a fixed random part of this duration.",
+    ),
+)  # fmt: skip
+OPTIONS = (
+    JobOption(
+        key="catchup", kind=_one_of(Catchup), field="catchup", flags=("--catchup",), panel=_WHEN,
+        help="Fire times missed without a daemon: run once for all, never, or for each.",
+    ),
+    JobOption(key="paused", kind=_FLAG, field="paused"),
+    JobOption(
+        key="patterns", kind=_GLOBS, field="selection.patterns", flags=("--pattern", "-p"), metavar="GLOB", panel=_WHAT,
+        help="Find files whose names match, such as '*.md'. Repeatable.",
+    ),
+    JobOption(
+        key="excludes", kind=_GLOBS, field="selection.excludes", flags=("--exclude", "-x"), metavar="GLOB", panel=_WHAT,
+        help="Leave out names or relative paths that match, such as .git. Repeatable.",
+    ),
+    JobOption(
+        key="ignore_case", kind=_FLAG, field="selection.ignore_case", flags=("--ignore-case/--match-case",), metavar="",
+        panel=_WHAT, help="Ignore or match the case of letters in patterns.",
+    ),
+    JobOption(
+        key="track", kind=_one_of(Track), field="selection.track", flags=("--track",), metavar="names|stat",
+        panel=_WHAT, help="Keep only names, or also sizes and modification times (stat).",
+    ),
+    JobOption(
+        key="one_file_system", kind=_FLAG, field="selection.one_file_system", metavar="",
+        flags=("--one-file-system/--all-file-systems",), panel=_WHAT,
+        help="Stay on the file system of the root, or enter others.",
+    ),
+    JobOption(
+        key="strategies", kind=_NAMES, field="strategies", flags=("--strategy", "-s"), metavar="NAME", panel=_HOW,
+        help="Scan with sequential, pool or incremental. Repeatable.",
+    ),
+    JobOption(
+        key="workers", kind=_or("auto", _WHOLE, _parse_workers), field="workers", flags=("--workers",),
+        metavar="N|auto", panel=_HOW, help="Number of pool workers; auto is one per CPU.",
+    ),
+    JobOption(
+        key="timeout", kind=_or("none", _DURATION, parse_timeout), field="timeout_s", flags=("--timeout",),
+        metavar="DURATION|none", panel=_HOW, help="Stop an execution that takes longer.",
+    ),
+    JobOption(
+        key="full_every", kind=_DURATION, field="full_every_s", flags=("--full-every",), metavar="DURATION", panel=_HOW,
+        help="Read every directory in an incremental scan this often.",
+    ),
+    JobOption(
+        key="retries", kind=_WHOLE, field="retries", flags=("--retries",), metavar="N", panel=_HOW,
+        help="Retry a failed run up to N times.",
+    ),
+    JobOption(
+        key="retry_delay", kind=_DURATION, field="retry_delay_s", flags=("--retry-delay",), metavar="DURATION",
+        panel=_HOW, help="Wait this long before each retry.",
+    ),
+    JobOption(
+        key="notify", kind=_NOTIFY, field="notify", flags=("--notify",), metavar="EVENT=COMMAND", panel=_HOW,
+        help="Run a command on an event: failure, recovery, change, slow. Repeatable.",
+    ),
+)  # fmt: skip
+
+
+def apply_options(spec: JobSpec, given: Mapping[str, Any]) -> JobSpec:
+    """Return a job with the options that a command line gives; None stands for an option that is not given.
+
+    Raises:
+        UsageError: If a value can't be parsed.
+    """
+    for option in OPTIONS:
+        value = given.get(option.key)
+        if value is not None:
+            spec = option.set(spec, option.kind.parse(value))
+    return spec
+
+
+def job_entries(spec: JobSpec) -> dict[str, Any]:
+    """Return all keys of a job in the job file, defaults included, in the order of the file.
+
+    None stands for a key that is absent; a root that is not UTF-8 has surrogates.
     """
     schedule = spec.schedule
     entries: dict[str, Any] = {"root": spec.root.decode("utf-8", "surrogateescape")}
@@ -144,8 +291,7 @@ def entries_of(spec: JobSpec) -> dict[str, Any]:
         entries[kind.value] = schedule.expression if schedule and schedule.kind is kind else None
     if entries["at"]:
         entries["at"] = datetime.fromisoformat(entries["at"])
-    every = schedule is not None and schedule.kind is ScheduleKind.EVERY
-    entries["anchor"] = schedule.anchor_at if schedule and every else None
+    entries["anchor"] = schedule.anchor_at if schedule and entries["every"] else None
     entries["timezone"] = schedule.timezone if schedule else None
     entries["jitter"] = format_duration(schedule.jitter_s) if schedule and schedule.jitter_s else None
-    return entries | {field.key: field.form.write(field.get(spec)) for field in FIELDS}
+    return entries | {option.key: option.kind.write(option.get(spec)) for option in OPTIONS}

@@ -25,8 +25,8 @@ _STYLES = {
 def outcome_lines(outcomes: Iterable[Outcome]) -> Iterator[Text]:
     """Give a line for each job: ``changed docs: every 1h → 2h``."""
     for outcome in outcomes:
-        line = Text(f"{outcome.fate} {printable(outcome.name)}", style=_STYLES[outcome.fate])
-        parts = [f"{part.key} {_shown(part.old)} → {_shown(part.new)}" for part in outcome.rewritten]
+        line = Text(f"{outcome.action} {printable(outcome.name)}", style=_STYLES[outcome.action])
+        parts = [f"{part.key} {_shown(part.old)} → {_shown(part.new)}" for part in outcome.changes]
         line.append(f": {', '.join(parts)}" if parts else "", style="default")
         line.append(_remark(outcome), style="default")
         yield line
@@ -37,19 +37,19 @@ def outcome_record(outcome: Outcome) -> Record:
     return {
         "job": outcome.name,
         "number": outcome.job_id,
-        "fate": outcome.fate.value,
-        "changes": [{"key": part.key, "old": _plain(part.old), "new": _plain(part.new)} for part in outcome.rewritten],
+        "fate": outcome.action.value,
+        "changes": [{"key": part.key, "old": _plain(part.old), "new": _plain(part.new)} for part in outcome.changes],
         "never_fires": outcome.never_fires,
     }
 
 
 def _remark(outcome: Outcome) -> str:
-    if outcome.fate is Action.REMOVED:
+    if outcome.action is Action.REMOVED:
         return f"; its runs stay: runner history {outcome.job_id}"
-    if outcome.fate is Action.LEFT:
+    if outcome.action is Action.LEFT:
         return " alone: the file does not name it; --prune removes it"
-    if outcome.never_fires and outcome.by_hand:
-        return f"; it has no schedule{' any more' if outcome.fate is Action.CHANGED else ''} and runs by hand only"
+    if outcome.never_fires and outcome.without_schedule:
+        return f"; it has no schedule{' any more' if outcome.action is Action.CHANGED else ''} and runs by hand only"
     return "; it will not fire, as that instant is past" if outcome.never_fires else ""
 
 

@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from statistics import median
 from typing import Any
 
@@ -11,9 +12,9 @@ from rich.text import Text
 
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.runs import Cache
-from runner.model.units import format_count, format_instant, format_seconds
+from runner.model.units import format_count, format_seconds
 from runner.output.grid import Cell, Column, Grid
-from runner.output.records import Record, exact
+from runner.output.records import Record, encode, exact, plain
 from runner.output.tables import NOTHING
 from runner.output.text import printable
 from runner.trends.compare import Interval, NotEnoughRuns, ratio_interval
@@ -26,29 +27,10 @@ MEASUREMENT_KEYS = (
 
 
 def measurement_record(calibration: Calibration, one: Measurement) -> Record:
-    """Give one measurement as it is listed."""
-    condition = one.condition
-    path, path_base64 = exact(condition.path)
-    return {
-        "calibration": calibration.calibration_id,
-        "round": one.round,
-        "position": one.position,
-        "question": condition.question.value,
-        "strategy": condition.strategy,
-        "workers": condition.workers,
-        "start_method": condition.start_method,
-        "path": path,
-        "wall_s": one.wall_s,
-        "startup_s": one.startup_s,
-        "user_s": one.user_s,
-        "system_s": one.system_s,
-        "max_rss_bytes": one.max_rss_bytes,
-        "cache": one.cache.value,
-        "files": one.files,
-        "directories": one.directories,
-        "entries": one.entries,
-        "path_base64": path_base64,
-    }
+    """Return one measurement as it is listed."""
+    condition = {field.name: getattr(one.condition, field.name) for field in fields(one.condition)}
+    values = {**condition, "path_base64": exact(one.condition.path)[1]}
+    return encode(one, MEASUREMENT_KEYS, calibration=calibration.calibration_id, **values)
 
 
 def calibration_record(calibration: Calibration) -> Record:
@@ -65,8 +47,8 @@ def calibration_record(calibration: Calibration) -> Record:
     return {
         "calibration": calibration.calibration_id,
         "root": root,
-        "started_at": format_instant(calibration.started_at),
-        "finished_at": None if calibration.finished_at is None else format_instant(calibration.finished_at),
+        "started_at": plain(calibration.started_at),
+        "finished_at": plain(calibration.finished_at),
         "rounds": last.round if last else 0,
         "files": size and size.files,
         "directories": size and size.directories,

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from runner.model.contents import FolderChange, FolderCount, Version
 from runner.model.runs import Change, ChangeKind
-from runner.model.units import format_bytes, format_instant
+from runner.model.units import format_bytes
 from runner.output.grid import Cell, Column, Grid
-from runner.output.records import Record, exact, modified_at
+from runner.output.records import Record, encode, modified_at
 from runner.output.tables import CHANGE_MARKS, clock, count_cell, size_cell
 from runner.output.text import printable
 
@@ -24,17 +24,8 @@ MOVE_KEYS = (
 
 
 def version_record(version: Version) -> Record:
-    """Give one state of a file; ``gone_run`` is the run that no longer saw it so, null while it is so."""
-    instant = modified_at(version.mtime_ns)
-    return {
-        "first_run": version.first_run,
-        "seen_at": None if version.seen_at is None else format_instant(version.seen_at),
-        "gone_run": version.gone_run,
-        "gone_at": None if version.gone_at is None else format_instant(version.gone_at),
-        "size_bytes": version.size_bytes,
-        "modified_at": None if instant is None else format_instant(instant),
-        "mtime_ns": version.mtime_ns,
-    }
+    """Return one version of a file; ``gone_run`` is null while the file is so."""
+    return encode(version, VERSION_KEYS, modified_at=modified_at(version.mtime_ns))
 
 
 def versions_table(versions: Sequence[Version]) -> RenderableType:
@@ -74,9 +65,8 @@ def _removal(version: Version) -> list[tuple[ChangeKind, int, datetime | None, V
 
 
 def count_record(count: FolderCount) -> Record:
-    """Give how much lies in a folder; the root itself is the empty path."""
-    path, path_base64 = exact(count.path)
-    return {"path": path, "files": count.files, "size_bytes": count.size_bytes, "path_base64": path_base64}
+    """Return the number and size of the files in a directory; the root itself is the empty path."""
+    return encode(count, COUNT_KEYS)
 
 
 def counts_table(counts: Sequence[FolderCount]) -> RenderableType:
@@ -107,19 +97,8 @@ def nothing_changed() -> RenderableType:
 
 
 def move_record(move: FolderChange) -> Record:
-    """Give how a folder moved; the root itself is the empty path."""
-    path, path_base64 = exact(move.path)
-    return {
-        "path": path,
-        "old_files": move.old_files,
-        "new_files": move.new_files,
-        "old_size_bytes": move.old_size_bytes,
-        "new_size_bytes": move.new_size_bytes,
-        "added": move.added,
-        "removed": move.removed,
-        "modified": move.modified,
-        "path_base64": path_base64,
-    }
+    """Return the changes in a directory; the root itself is the empty path."""
+    return encode(move, MOVE_KEYS)
 
 
 def change_counts(changes: Sequence[Change]) -> RenderableType:

@@ -1,7 +1,6 @@
 """The lesson's table, and what it says."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -10,7 +9,7 @@ from runner.execution.lesson import Measurement
 from runner.measure.lesson import Experiment
 from runner.model.units import format_seconds
 from runner.output.grid import Cell, Column, Grid
-from runner.output.records import Record
+from runner.output.records import Record, encode
 
 LESSON_KEYS = (
     "experiment", "way", "result", "wall_s", "startup_s",
@@ -30,8 +29,8 @@ _TOLD = {Experiment.SQUARES: "the squares of 0…99", Experiment.MARKDOWN: "the 
 
 
 def lesson_record(measurement: Measurement) -> Record:
-    """Make the record of one measurement."""
-    return {key: str(value) if key == "experiment" else value for key, value in asdict(measurement).items()}
+    """Return one measurement as it is listed."""
+    return encode(measurement, LESSON_KEYS)
 
 
 def lesson_table(measurements: Sequence[Measurement]) -> RenderableType:

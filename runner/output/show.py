@@ -33,13 +33,13 @@ from runner.output.text import printable
 
 def run_view(
     run: Run,
-    *,
-    now: datetime,
-    attempts: Attempts = NO_ATTEMPTS,
     changes: Sequence[Change] = (),
     problems: Sequence[Problem] = (),
     differences: Sequence[Difference] = (),
     notifications: Sequence[Notification] = (),
+    *,
+    now: datetime,
+    attempts: Attempts = NO_ATTEMPTS,
     zone: tzinfo | None = None,
     limit: int = 20,
 ) -> RenderableType:

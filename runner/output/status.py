@@ -9,9 +9,9 @@ from rich.console import RenderableType
 
 from runner.history.daemons import DaemonRecord, DaemonState
 from runner.model.runs import Run
-from runner.model.units import format_count, format_instant, format_seconds
+from runner.model.units import format_count, format_seconds
 from runner.output.grid import Cell
-from runner.output.records import Record, exact
+from runner.output.records import Record, plain
 from runner.output.tables import key_values, relative
 from runner.output.text import printable
 
@@ -57,15 +57,15 @@ def status_record(situation: Situation) -> Record:
         "database": situation.database,
         "host": daemon.owner.host if daemon else None,
         "pid": daemon.owner.pid if daemon else None,
-        "started_at": format_instant(daemon.started_at) if daemon else None,
-        "heartbeat_at": format_instant(daemon.heartbeat_at) if daemon else None,
-        "stopped_at": format_instant(daemon.stopped_at) if daemon and daemon.stopped_at else None,
+        "started_at": plain(daemon and daemon.started_at),
+        "heartbeat_at": plain(daemon and daemon.heartbeat_at),
+        "stopped_at": plain(daemon and daemon.stopped_at),
         "running": [run.run_id for run in situation.running],
         "next_job": coming[1] if coming else None,
-        "next_at": format_instant(coming[0]) if coming else None,
+        "next_at": plain(coming and coming[0]),
         "lateness_s": _percentiles(situation.lateness_s),
         "waiting_for": situation.blocker,
-        "calibrated": [exact(root)[0] for root in situation.calibrated],
+        "calibrated": plain(situation.calibrated),
     }
 
 

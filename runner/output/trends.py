@@ -8,15 +8,23 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.timings import Counts, Timing
-from runner.model.units import format_bytes, format_count, format_instant, format_seconds
+from runner.model.units import format_bytes, format_count, format_seconds
 from runner.output.grid import Cell, Column, Grid
-from runner.output.records import Record
+from runner.output.records import Record, encode, plain
 from runner.output.tables import MINUS, NOTHING, clock
 from runner.trends.compare import Interval, Verdict
 from runner.trends.course import Rising
 from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression, by_strategy
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
+
+SERIES_KEYS = ("run", "started_at", "strategy", "position", "value")
+_COUNT_KEYS = ("run", "started_at", "files", "added", "removed", "modified")
+_DRIFT_KEYS = ("strategy", "per_day", "interval", "message")
+_COMPARISON_KEYS = (
+    *("baseline", "strategy", "place", "runs", "ratio", "interval", "verdict", "further_runs", "speed_up"),
+    *("efficiency", "cpu_inflation", "message"),
+)
 
 _VERDICTS = {
     Verdict.FASTER: "faster",
@@ -57,23 +65,16 @@ def trends_record(
         "metric": metric.value,
         "environment": timings[-1].environment if timings else None,
         "runs": len({timing.run for timing in timings}),
-        "since": format_instant(timings[0].started_at) if timings else None,
-        "until": format_instant(timings[-1].started_at) if timings else None,
+        "since": plain(timings[0].started_at) if timings else None,
+        "until": plain(timings[-1].started_at) if timings else None,
         "comparisons": [
-            {
-                "baseline": one.baseline,
-                "strategy": one.other,
-                "place": one.place.value,
-                "runs": one.runs,
-                "ratio": one.ratio and one.ratio.estimate,
-                "interval": _bounds(one.ratio),
-                "verdict": one.verdict and one.verdict.value,
-                "further_runs": one.further_runs,
-                "speed_up": one.speed_up,
-                "efficiency": one.efficiency,
-                "cpu_inflation": one.cpu_inflation,
-                "message": one.message,
-            }
+            encode(
+                one,
+                _COMPARISON_KEYS,
+                strategy=one.other,
+                ratio=one.ratio and one.ratio.estimate,
+                interval=_bounds(one.ratio),
+            )
             for one in comparisons
         ],
         "steps": [
@@ -90,36 +91,19 @@ def trends_record(
         ],
         "rises": [rise_record(one) for one in rises],
         "drift": [
-            {
-                "strategy": creep.strategy,
-                "per_day": creep.per_day and creep.per_day.estimate,
-                "interval": _bounds(creep.per_day),
-                "message": creep.message,
-            }
+            encode(
+                creep, _DRIFT_KEYS, per_day=creep.per_day and creep.per_day.estimate, interval=_bounds(creep.per_day)
+            )
             for creep in creeps
         ],
-        "series": [
-            {
-                "run": timing.run,
-                "started_at": format_instant(timing.started_at),
-                "strategy": timing.strategy,
-                "position": timing.position,
-                "value": VALUES[metric](timing),
-            }
-            for timing in timings
-        ],
-        "files": [
-            {
-                "run": one.run,
-                "started_at": format_instant(one.started_at),
-                "files": one.files,
-                "added": one.added,
-                "removed": one.removed,
-                "modified": one.modified,
-            }
-            for one in counts
-        ],
+        "series": series_records(timings, metric),
+        "files": [encode(one, _COUNT_KEYS) for one in counts],
     }
+
+
+def series_records(timings: Sequence[Timing], metric: Metric) -> list[Record]:
+    """Return the values of a metric, in the order of the timings."""
+    return [encode(timing, SERIES_KEYS, value=VALUES[metric](timing)) for timing in timings]
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:
@@ -351,17 +335,8 @@ def _shown(value: float, metric: Metric) -> str:
 
 
 def rise_record(rise: Regression) -> Record:
-    """Give how far the latest level lies above the lowest; levels are in the metric's unit, 0.2 is 20 % more."""
-    return {
-        "strategy": rise.strategy,
-        "metric": rise.metric.value,
-        "since_run": rise.since_run,
-        "best": rise.best,
-        "latest": rise.latest,
-        "rise": rise.rise,
-        "interval": [rise.ratio.low - 1, rise.ratio.high - 1],
-        "shape": rise.shape.value,
-    }
+    """Return how far the latest level lies above the lowest; levels are in the metric's unit, 0.2 is 20 % more."""
+    return encode(rise, REGRESSION_KEYS[1:], interval=[rise.ratio.low - 1, rise.ratio.high - 1])
 
 
 def regressions_table(found: Mapping[str, Sequence[Regression]]) -> RenderableType:

@@ -61,7 +61,7 @@ def test_from_schedule_to_history(program: Program, tree: Path) -> None:
 
 
 def test_a_folder_without_a_job_gets_one_and_keeps_it(program: Program, tree: Path) -> None:
-    said = b"note: docs is registered as job 1, without a schedule; `runner remove docs` removes it\n"
+    said = b"note: docs is created as job 1, without a schedule; `runner remove docs` removes it\n"
     assert [said, b""] == [program.quick("run", tree, "--format", "jsonl").stderr for _ in range(2)]
     (job,) = program.json("jobs")
     assert ["docs", None] == [job["name"], job["schedule"]]

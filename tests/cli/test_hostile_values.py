@@ -1,4 +1,7 @@
-"""Hostile values for every number, path, instant and text of every command, found in the tree of commands."""
+"""Hostile values for every number, path, instant and text of every command, found in the tree of commands.
+
+Each parameter gets the next few values of its kind: all values and all parameters are tried, but not each pair.
+"""
 
 import json
 import os
@@ -6,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +77,8 @@ KINDS = {
 NEEDED = {"DIR": "docs", "DIR|JOB": "docs", "JOB": "docs", "RUN": "1", "FILE": "jobs.toml"}
 # These do not end, take long, or create much where a value is accepted.
 EXPENSIVE = {"calibrate", "lesson", "demo", "sample"}
+EACH = 4
+MANY = {"WHEN", "DURATION", "PATH|URL", "N", "JOB", "[JOB]"}  # kinds of many parameters
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -97,53 +103,70 @@ def kind_of(parameter: Any) -> str:
 
 
 def values_for(name: str, parameter: Any) -> list[str]:
-    values = KINDS.get(kind_of(parameter), TEXTS)
-    if name in EXPENSIVE and kind_of(parameter) == "N":
-        return [HUGE, f"-{HUGE}", LONG_DIGITS, "-1", "", "²", str(parameter.type.max + 1)]
-    if parameter.metavar == "PATH|URL" and name != "jobs":  # the same option everywhere
+    kind = kind_of(parameter)
+    if name in EXPENSIVE:  # only values that are refused
+        refused = {
+            "N": [HUGE, f"-{HUGE}", LONG_DIGITS, "-1", "", "²"],
+            "PATH|URL": ["", "/", "loop", "/dev/full"],
+            "GLOB": [""],
+        }
+        return refused.get(kind, [LONG, "x" * 256, "/" + "x/" * 3000, "file/x", "loop", "", "/dev/null", "/dev/full"])
+    if kind == "PATH|URL" and name != "jobs":  # the same option everywhere
         return ["", "/", "x" * 250, LONG, "loop", "/dev/full", "\udcff"]
-    if parameter.metavar == "DIR|JOB":
-        return [value for value in values if value not in {"/", "..", "."}]  # these would be scanned
-    if name in EXPENSIVE and parameter.metavar == "GLOB":
-        return ["", "a/b"]
-    if name in EXPENSIVE:
-        return [LONG, "x" * 256, "/" + "x/" * 3000, "file/x", "loop", "", "/dev/null", "/dev/full"]
-    return values
+    scanned = {"/", "..", "."} if kind == "DIR|JOB" else set()
+    return [value for value in KINDS.get(kind, TEXTS) if value not in scanned]
 
 
-def lines_for(name: str) -> Iterator[list[str]]:
+def lines_for(name: str, taken: Counter[str]) -> Iterator[list[str]]:
     command = COMMANDS[name]
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     needed = {one.name: NEEDED[one.metavar] for one in arguments if one.required}
     for parameter in command.params:
         if getattr(parameter, "is_flag", False) or hasattr(parameter.type, "choices"):
             continue
-        for value in values_for(name, parameter):
+        kind, values = kind_of(parameter), values_for(name, parameter)
+        for number in range(taken[kind], taken[kind] + min(EACH, len(values))):
+            value = values[number % len(values)]
             given = dict(needed)
             options = ["--every=1h"] if name == "schedule" else ["--keep=1"] if name == "prune" else []
             if parameter.param_type_name == "argument":
                 given[parameter.name] = value
             else:
-                kind = parameter.opts[0] in {"--every", "--cron", "--at"}
-                options = [*([] if kind else options), f"{parameter.opts[0]}={value}"]
-                if parameter.opts[0] == "--path":
-                    options.append("--history")
-                if parameter.opts[0] == "--depth":
-                    options.append("--by-folder")
+                own = parameter.opts[0] in {"--every", "--cron", "--at"}
+                options = [*([] if own else options), f"{parameter.opts[0]}={value}"]
+                options += {"--path": ["--history"], "--depth": ["--by-folder"]}.get(parameter.opts[0], [])
             yield [*name.split(), *options, "--", *given.values()]
+        taken[kind] += EACH
+
+
+TAKEN: Counter[str] = Counter()
+LINES = {name: list(lines_for(name, TAKEN)) for name in COMMANDS if name != "daemon"}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """Return a program with a job that has a run, and files that are not databases."""
+    folder = tmp_path_factory.mktemp("hostile")
+    environment = {**os.environ, "RUNNER_DB": str(folder / "runner.db"), "COLUMNS": "100"}
+    program = Program(folder=folder, environment=environment)
+    (folder / "docs").mkdir()
+    (folder / "docs" / "a.md").write_text("a\n")
+    (folder / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
+    (folder / "loop").symlink_to("loop")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "jobs.toml").write_text(f"[jobs.third]\nroot = '{folder}/docs'\n")
+    program.out("schedule", folder / "docs", "--every", "1h", "--strategy", "sequential")
+    program.out("run", "docs")
+    program.out("db", "backup", folder / "copy.db")
+    return program
 
 
 @pytest.fixture
-def hostile(program: Program, tree: Path) -> Program:
-    """Return a program with a job that has a run, and things that are no database."""
-    program.environment["COLUMNS"] = "100"
-    (program.folder / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
-    (program.folder / "loop").symlink_to("loop")
-    (program.folder / "dangling").symlink_to("nowhere")
-    (program.folder / "jobs.toml").write_text(f"[jobs.third]\nroot = '{tree}'\n")
-    program.out("schedule", tree, "--every", "1h", "--strategy", "sequential")
-    program.out("run", "docs")
-    return program
+def hostile(template: Program, tmp_path: Path) -> Program:
+    """Return a copy of the template; its job still scans the template's directory."""
+    shutil.copytree(template.folder, tmp_path / "here", symlinks=True)
+    environment = {**template.environment, "RUNNER_DB": str(tmp_path / "here" / "runner.db")}
+    return Program(folder=tmp_path / "here", environment=environment)
 
 
 def check(done: subprocess.CompletedProcess[bytes], line: list[str]) -> None:
@@ -156,19 +179,22 @@ def check(done: subprocess.CompletedProcess[bytes], line: list[str]) -> None:
         assert 1 == sum(not part.startswith((b"note:", b"warning:")) for part in done.stderr.splitlines()), done.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "daemon"])
+def test_every_value_is_tried() -> None:
+    assert all(count >= len(KINDS.get(kind, TEXTS)) for kind, count in TAKEN.items() if kind in MANY)
+    assert {*COMMANDS} - {"daemon", "service uninstall"} == {name for name, lines in LINES.items() if lines}
+
+
+@pytest.mark.parametrize("name", LINES)
 def test_hostile_values_are_answered_or_refused(hostile: Program, name: str) -> None:
     if name.startswith("service"):
         hostile.environment["PATH"] = str(hostile.folder)  # no service manager
-    copy = hostile.folder / "copy.db"
-    hostile.out("db", "backup", copy)
-    for line in lines_for(name):
+    for line in LINES[name]:
         began = time.monotonic()
         done = hostile.quick(*map(os.fsencode, line))
         check(done, line)
         assert time.monotonic() - began < 10, line
         if name in {"remove", "edit", "prune", "pause", "jobs apply"}:
-            shutil.copy(copy, hostile.database)
+            shutil.copy(hostile.folder / "copy.db", hostile.database)
 
 
 @pytest.mark.parametrize("option", ["--metrics-file", "--db"])
@@ -234,52 +260,51 @@ def test_a_deleted_working_directory_is_reported(hostile: Program, named: str) -
             assert (2, True) == (code, "the working directory has been deleted" in text), (line, text)
 
 
-@pytest.mark.parametrize("value", ["999999999", HUGE, LONG_DIGITS, "0", "-1", "²", "1", "", "x"])
-def test_the_width_of_the_terminal_is_bounded(hostile: Program, value: str) -> None:
-    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
-        hostile.environment[name] = value
-    for line in ("trends docs", "history", "show 1", "--help", "schedule --help", "jobs"):
-        start = hostile.call if line == "--help" else hostile.quick  # Typer reads one of them when it is imported
-        done = start(*line.split())
-        assert 0 == done.returncode, done.stderr[-1000:]
-        assert len(done.stdout) < 1_000_000
+def test_the_width_of_the_terminal_is_bounded(hostile: Program) -> None:
+    for value in ("999999999", HUGE, LONG_DIGITS, "0", "-1", "²", "1", "", "x"):
+        for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+            hostile.environment[name] = value
+        for line in ("trends docs", "history", "show 1", "schedule --help", "jobs"):
+            done = hostile.quick(*line.split())
+            assert 0 == done.returncode, done.stderr[-1000:]
+            assert len(done.stdout) < 1_000_000
 
 
-@pytest.mark.parametrize(
-    "entries",
-    [
-        *(f"every = '1h'\nanchor = {at}" for at in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00")),
-        *(f"at = {at}" for at in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "9999-12-31", "10:00:00")),
-        *(f"at = {at}" for at in ("0001-01-01", "9999-12-31T23:59:59", "'9999-12-31T23:59:59-14:00'", "1", "nan")),
-        *(f"every = '1h'\nanchor = {at}" for at in ("1969-12-31T23:59:59Z", "2026-01-01", "nan", "inf", HUGE, "''")),
-        *(
-            f"{key} = {value}"
-            for key in ("workers", "retries")
-            for value in (HUGE, "-1", "nan", "1e400", "'1'", "true")
-        ),
-        f"workers = {LONG_DIGITS}",
-        f"retries = 0x{'f' * 5000}",
-        *(f"{key} = '{HUGE}d'" for key in ("every", "timeout", "full_every", "retry_delay")),
-        *(f"every = '1h'\njitter = {value}" for value in (f"'{HUGE}s'", "1", "inf", "''")),
-        *(f"every = '1h'\ntimezone = {value}" for value in (f"'{LONG}'", "'/'", "'~'", "1", "''", "'JST-99'")),
-        *(f"cron = {value}" for value in (f"'{LONG_DIGITS} * * * *'", f"'*/{HUGE} * * * *'", "''", "[]", "1")),
-        *(f"patterns = {value}" for value in (f"['{LONG}']", "[1]", "['']", "[[]]", "'*'", "[{base64 = '!'}]")),
-        "excludes = " + "[" * 5000 + "]" * 5000,
-    ],
-)
-def test_hostile_job_files_are_refused(hostile: Program, entries: str) -> None:
-    file = hostile.folder / "hostile.toml"
-    file.write_text(f"[jobs.bad]\nroot = 'docs'\n{entries}\n")
-    for line in (["jobs", "apply", "hostile.toml", "--dry-run"], ["jobs", "apply", "hostile.toml"]):
-        check(hostile.quick(*line), line)
+@pytest.mark.parametrize("value", ["999999999", "²", "1"])
+def test_the_width_of_help_is_bounded(hostile: Program, value: str) -> None:
+    done = hostile.call("--help", env={**hostile.environment, "COLUMNS": value, "TERMINAL_WIDTH": value})
+    assert 0 == done.returncode, done.stderr[-1000:]
+    assert len(done.stdout) < 1_000_000
 
 
-@pytest.mark.parametrize("root", [*PATHS, "a\\u0000b"])
-def test_hostile_roots_in_job_files_are_refused(hostile: Program, root: str) -> None:
-    file = hostile.folder / "hostile.toml"
-    text = root.replace("\n", "\\n").replace("\udcff", "\\ud")
-    file.write_text(f'[jobs.bad]\nroot = "{text}"\n', errors="replace")
-    check(hostile.quick("jobs", "apply", "hostile.toml", "--dry-run"), ["jobs", "apply"])
+ENTRIES = [
+    *(f"every = '1h'\nanchor = {at}" for at in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00")),
+    *(f"at = {at}" for at in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "9999-12-31", "10:00:00")),
+    *(f"at = {at}" for at in ("0001-01-01", "9999-12-31T23:59:59", "'9999-12-31T23:59:59-14:00'", "1", "nan")),
+    *(f"every = '1h'\nanchor = {at}" for at in ("1969-12-31T23:59:59Z", "2026-01-01", "nan", "inf", HUGE, "''")),
+    *(f"{key} = {value}" for key in ("workers", "retries") for value in (HUGE, "-1", "nan", "1e400", "'1'", "true")),
+    f"workers = {LONG_DIGITS}",
+    f"retries = 0x{'f' * 5000}",
+    *(f"{key} = '{HUGE}d'" for key in ("every", "timeout", "full_every", "retry_delay")),
+    *(f"every = '1h'\njitter = {value}" for value in (f"'{HUGE}s'", "1", "inf", "''")),
+    *(f"every = '1h'\ntimezone = {value}" for value in (f"'{LONG}'", "'/'", "'~'", "1", "''", "'JST-99'")),
+    *(f"cron = {value}" for value in (f"'{LONG_DIGITS} * * * *'", f"'*/{HUGE} * * * *'", "''", "[]", "1")),
+    *(f"patterns = {value}" for value in (f"['{LONG}']", "[1]", "['']", "[[]]", "'*'", "[{base64 = '!'}]")),
+    "excludes = " + "[" * 5000 + "]" * 5000,
+]
+
+
+def test_hostile_job_files_are_refused(hostile: Program) -> None:
+    for number, entries in enumerate(ENTRIES):
+        (hostile.folder / "hostile.toml").write_text(f"[jobs.bad]\nroot = 'docs'\n{entries}\n")
+        check(hostile.quick("jobs", "apply", "hostile.toml", *(["--dry-run"] if number % 2 else [])), [entries])
+
+
+def test_hostile_roots_in_job_files_are_refused(hostile: Program) -> None:
+    for root in (*PATHS, "a\\u0000b"):
+        text = root.replace("\n", "\\n").replace("\udcff", "\\ud")
+        (hostile.folder / "hostile.toml").write_text(f'[jobs.bad]\nroot = "{text}"\n', errors="replace")
+        check(hostile.quick("jobs", "apply", "hostile.toml", "--dry-run"), [root])
 
 
 @pytest.mark.parametrize("key", ["db", "metrics_file", "retain_for", "retain_runs", "runs_at_once", "start_method"])

@@ -118,7 +118,7 @@ def test_a_file_comes_from_standard_input_too(program: Program, file: Path) -> N
     with file.open("rb") as opened:
         done = program.call("jobs", "apply", "-", stdin=opened)
     assert (2, b"") == (done.returncode, done.stdout)
-    assert done.stderr.startswith(b"runner: stdin:4: '1x' is not a duration")
+    assert done.stderr.startswith(b"runner: stdin: jobs.docs.every: '1x' is not a duration")
 
 
 def test_what_is_exported_makes_the_same_jobs_elsewhere(program: Program, file: Path) -> None:
@@ -148,14 +148,14 @@ def test_what_is_wrong_is_told_by_file_and_line_and_changes_nothing(program: Pro
     file.write_text(file.read_text() + 'timout = "1m"\n')
     done = program.quick("jobs", "apply", "jobs.toml", "--prune")
     assert (2, b"") == (done.returncode, done.stdout)
-    assert b"runner: jobs.toml:9: unknown key 'timout'; did you mean 'timeout'?\n" == done.stderr
+    assert b"runner: jobs.toml: jobs.notes: unknown key 'timout'; did you mean 'timeout'?\n" == done.stderr
     assert before == (program.out("jobs", "export"), revision(program))
 
 
 def test_a_wrong_file_creates_no_database(program: Program) -> None:
     (program.folder / "jobs.toml").write_text("[jobs.docs]")
     done = program.quick("jobs", "apply", "jobs.toml")
-    assert (2, b"runner: jobs.toml:1: the key root is missing; add it\n") == (done.returncode, done.stderr)
+    assert (2, b"runner: jobs.toml: jobs.docs: the key root is missing; add it\n") == (done.returncode, done.stderr)
     assert not program.database.exists()
 
 

@@ -60,7 +60,7 @@ def test_an_interrupt_while_the_program_is_being_imported_is_one_line(program: P
 
 def test_a_pipe_sees_no_progress(program: Program, tree: Path) -> None:
     done = program.call("run", tree, "--format", "json")
-    note = b"note: docs is registered as job 1, without a schedule; `runner remove docs` removes it\n"
+    note = b"note: docs is created as job 1, without a schedule; `runner remove docs` removes it\n"
     assert (0, note) == (done.returncode, done.stderr)
 
 

@@ -21,7 +21,7 @@ def test_first_runs_at_once_register_one_job(place: str, tmp_path: Path, tree: P
     assert ["docs"] == [job.spec.name for job in jobs]
     assert os.fsencode(tree) == jobs[0].spec.root
     assert {0} <= {code for _, _, code in ended} <= {0, 1}
-    assert 1 == sum(b"is registered as job" in err for _, err, _ in ended)
+    assert 1 == sum(b"is created as job" in err for _, err, _ in ended)
     for _, err, code in ended:
         (last,) = err.splitlines()[-1:] or [b""]
         assert code == 0 or (last.startswith(b"runner: ") and b"going on" in last), err

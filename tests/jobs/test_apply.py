@@ -78,8 +78,8 @@ def export(database: Database) -> str:
     return write_jobs(job.spec for job in list_jobs(database))
 
 
-def fates(outcomes: list[Outcome]) -> dict[str, str]:
-    return {outcome.name: outcome.fate.value for outcome in outcomes}
+def actions(outcomes: list[Outcome]) -> dict[str, str]:
+    return {outcome.name: outcome.action.value for outcome in outcomes}
 
 
 def is_accepted(spec: JobSpec) -> bool:
@@ -158,13 +158,13 @@ def test_export_and_apply_undo_each_other(
     drawn = data.draw(st.lists(specs(folder), max_size=4, unique_by=lambda spec: spec.name))
     revise_jobs(database, lambda jobs: Revision(removed=jobs, added=drawn), NOW)
     before, revision, text = list_jobs(database), jobs_revision(database), export(database)
-    assert {Action.UNCHANGED} >= {outcome.fate for outcome in apply(database, text, prune=True)}
+    assert {Action.UNCHANGED} >= {outcome.action for outcome in apply(database, text, prune=True)}
     assert (before, revision) == (list_jobs(database), jobs_revision(database))
     first = apply(other, text, prune=True)
     assert text == export(other)
-    assert len(drawn) == sum(outcome.fate is not Action.REMOVED for outcome in first)
+    assert len(drawn) == sum(outcome.action is not Action.REMOVED for outcome in first)
     revision = jobs_revision(other)
-    assert {Action.UNCHANGED} >= {outcome.fate for outcome in apply(other, text, prune=True)}
+    assert {Action.UNCHANGED} >= {outcome.action for outcome in apply(other, text, prune=True)}
     assert revision == jobs_revision(other)
     for spec in drawn:
         if spec.schedule is not None and spec.schedule.kind is ScheduleKind.EVERY:  # whose phase travels
@@ -180,7 +180,7 @@ def test_jobs_are_added_changed_and_left_alone(database: Database, folder: bytes
     mine = add_job(database, JobSpec(name="mine", root=root), NOW)
     revision = jobs_revision(database)
     assert ["docs changed 1", "new added 3", "mine left 2"] == [
-        f"{outcome.name} {outcome.fate} {outcome.job_id}" for outcome in apply(database, BOTH, folder)
+        f"{outcome.name} {outcome.action} {outcome.job_id}" for outcome in apply(database, BOTH, folder)
     ]
     assert revision + 1 == jobs_revision(database)
     new = JobSpec(name="new", root=root, workers=3)
@@ -189,7 +189,7 @@ def test_jobs_are_added_changed_and_left_alone(database: Database, folder: bytes
         mine,
         Job(job_id=3, spec=new, created_at=LATER, armed_at=LATER),
     ] == list_jobs(database)
-    assert {"docs": "unchanged", "new": "unchanged", "mine": "left"} == fates(apply(database, BOTH, folder))
+    assert {"docs": "unchanged", "new": "unchanged", "mine": "left"} == actions(apply(database, BOTH, folder))
     assert revision + 1 == jobs_revision(database)
 
 
@@ -209,7 +209,7 @@ def test_what_is_pruned_is_removed_with_what_its_scans_remember(database: Databa
     cache = cache_file(database, job)
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.touch()
-    assert {"docs": "added", "new": "added", "mine": "removed"} == fates(apply(database, BOTH, folder, prune=True))
+    assert {"docs": "added", "new": "added", "mine": "removed"} == actions(apply(database, BOTH, folder, prune=True))
     assert find_job(database, "mine") is None
     assert LATER == get_job(database, "mine", removed=True).removed_at
     assert not cache.exists()
@@ -218,7 +218,7 @@ def test_what_is_pruned_is_removed_with_what_its_scans_remember(database: Databa
 def test_a_job_that_is_renamed_is_another_one(database: Database, folder: bytes) -> None:
     apply(database, BOTH, folder)
     renamed = BOTH.replace("jobs.docs", "jobs.book")
-    assert {"book": "added", "new": "unchanged", "docs": "removed"} == fates(
+    assert {"book": "added", "new": "unchanged", "docs": "removed"} == actions(
         apply(database, renamed, folder, prune=True)
     )
 
@@ -226,10 +226,10 @@ def test_a_job_that_is_renamed_is_another_one(database: Database, folder: bytes)
 def test_a_file_that_says_nothing_prunes_nothing(database: Database, folder: bytes) -> None:
     apply(database, BOTH, folder)
     for text in ("", "# nothing\n"):
-        assert {"docs": "left", "new": "left"} == fates(apply(database, text))
+        assert {"docs": "left", "new": "left"} == actions(apply(database, text))
         with pytest.raises(UsageError, match=r"^jobs\.toml: it names no job, and --prune would remove them all"):
             apply(database, text, prune=True)
-    assert {"docs": "removed", "new": "removed"} == fates(apply(database, "[jobs]", prune=True))
+    assert {"docs": "removed", "new": "removed"} == actions(apply(database, "[jobs]", prune=True))
 
 
 @pytest.mark.parametrize(
@@ -256,16 +256,16 @@ def test_an_interval_keeps_its_phase_unless_another_is_asked_for(
     assert expected == job.spec.schedule.anchor_at
     # A schedule that stays what it is goes on counting.
     assert (NOW if job.spec.schedule == HOURLY else LATER) == job.armed_at
-    told = {part.key for part in outcome.rewritten}
+    told = {part.key for part in outcome.changes}
     assert ("anchor = " in line) == ("anchor" in told)
 
 
 def test_an_instant_that_is_past_is_no_error_and_told_once(database: Database, folder: bytes) -> None:
     text = '[jobs.docs]\nroot = "."\nat = 2026-01-01T00:00:00Z\n'
-    assert [(Action.ADDED, True)] == [(one.fate, one.never_fires) for one in apply(database, text, folder)]
-    assert [(Action.UNCHANGED, False)] == [(one.fate, one.never_fires) for one in apply(database, text, folder)]
+    assert [(Action.ADDED, True)] == [(one.action, one.never_fires) for one in apply(database, text, folder)]
+    assert [(Action.UNCHANGED, False)] == [(one.action, one.never_fires) for one in apply(database, text, folder)]
     ahead = text.replace("2026-01", "2099-01")
-    assert [(Action.CHANGED, False)] == [(one.fate, one.never_fires) for one in apply(database, ahead, folder)]
+    assert [(Action.CHANGED, False)] == [(one.action, one.never_fires) for one in apply(database, ahead, folder)]
 
 
 def test_a_root_that_cannot_be_scanned_is_refused_where_it_is_new(database: Database, tmp_path: Path) -> None:
@@ -275,15 +275,15 @@ def test_a_root_that_cannot_be_scanned_is_refused_where_it_is_new(database: Data
     text = '[jobs.docs]\nroot = "docs"\n\n[jobs.more]\nroot = "more"\n'
     (tmp_path / "more").rmdir()
     for dry_run in (True, False):
-        with pytest.raises(UsageError, match=r"^jobs\.toml:5: the root '.*more' does not exist"):
+        with pytest.raises(UsageError, match=r"^jobs\.toml: jobs\.\S+\.root: the root '.*more' does not exist"):
             apply(database, text, base, dry_run=dry_run)
     assert ([], 0) == (list_jobs(database), jobs_revision(database))
     (tmp_path / "more").mkdir()
     apply(database, text, base)
     # What is not mounted today was right yesterday.
     (tmp_path / "more").rmdir()
-    assert {"docs": "unchanged", "more": "changed"} == fates(apply(database, text + "workers = 2\n", base))
-    with pytest.raises(UsageError, match=r"^jobs\.toml:2: the root '.*gone' does not exist"):
+    assert {"docs": "unchanged", "more": "changed"} == actions(apply(database, text + "workers = 2\n", base))
+    with pytest.raises(UsageError, match=r"^jobs\.toml: jobs\.\S+\.root: the root '.*gone' does not exist"):
         apply(database, text.replace('"docs"', '"gone"'), base)
 
 
@@ -338,7 +338,7 @@ def test_the_jobs_are_read_where_they_are_written(
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("runner.jobs.apply.revise_jobs", interrupted)
-    assert {"docs": "added", "new": "unchanged"} == fates(apply(database, BOTH, folder))
+    assert {"docs": "added", "new": "unchanged"} == actions(apply(database, BOTH, folder))
     assert 3 == get_job(database, "docs").job_id
 
 

@@ -13,11 +13,10 @@ from runner.model.runs import Change, ChangeKind, Difference, FoundFile, Problem
 from runner.output import records
 from runner.output.records import (
     change_record,
-    difference_record,
+    encode,
     exact,
     file_record,
     job_record,
-    problem_record,
     run_record,
     show_record,
 )
@@ -127,8 +126,12 @@ def test_every_record_has_its_documented_keys_and_fits_json() -> None:
         records.JOB_KEYS: job_record(JOB, NOW, RUN),
         records.FILE_KEYS: file_record(file),
         records.CHANGE_KEYS: change_record(Change(kind=ChangeKind.REMOVED, path=name, old_size_bytes=7)),
-        records.PROBLEM_KEYS: problem_record(Problem(path=name, errno=2, text="No such file or directory")),
-        records.DIFFERENCE_KEYS: difference_record(Difference(path=name, found_by=("pool", "sequential"))),
+        records.PROBLEM_KEYS: encode(
+            Problem(path=name, errno=2, text="No such file or directory"), records.PROBLEM_KEYS
+        ),
+        records.DIFFERENCE_KEYS: encode(
+            Difference(path=name, found_by=("pool", "sequential")), records.DIFFERENCE_KEYS
+        ),
     }
     for keys, record in expected.items():
         assert list(keys) == list(record)
