@@ -475,7 +475,7 @@ class Daemon:
         is_second = self._is_stopping()
         if is_second:
             self._at_once_now = True
-            self._database.hurry(_END_NOW_S)
+            self._database.set_deadline(_END_NOW_S)
         # Nothing is logged here: nobody may read it.
         self._stop_by(signal.Signals(number).name)
         self._inbox.put(None)
@@ -486,7 +486,7 @@ class Daemon:
             self._workers.close()
             self._stopping_by = reason
             self._stopping_since = time.monotonic()
-            self._database.hurry(_END_S)
+            self._database.set_deadline(_END_S)
 
     def _guarded(self, action: Callable[[], None], job: Job | None = None) -> None:
         """Do something, for a job, that must not end the daemon when the database can't be used for a while."""

@@ -28,7 +28,7 @@ def held_daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
     lock = database.location.daemon_lock(database.engine)
 
     def hold() -> None:
-        with database.explaining():
+        with database.translate_errors():
             give_up_s = time.monotonic() + _TELLS_S
             while not lock.hold():
                 # Of two that start at once, the other holds the lock a moment before it is on record.

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Run
-from runner.schedules.fire_times import count_fire_times, fire_times, fires_once
+from runner.schedules.fire_times import count_fire_times, fire_times, fires_only_once
 
 # The most runs that --catchup all makes up for, the newest ones.
 MAX_CATCHUP = 100
@@ -60,7 +60,7 @@ def fires_after(job: Job, accounted_at: datetime | None, now: datetime) -> datet
         now: The clock.
     """
     since = max(job.armed_at, accounted_at or job.armed_at)
-    return since if fires_once(job.spec.schedule, since - now) else now
+    return since if fires_only_once(job.spec.schedule, since - now) else now
 
 
 def is_ahead(job: Job, accounted_at: datetime | None, now: datetime) -> bool:

@@ -32,7 +32,7 @@ def compact(database: Database) -> str | None:
         HistoryError: If the database is locked for too long.
     """
     database.location.refuse_writing()
-    with database.explaining():
+    with database.translate_errors():
         if database.location.compact(database.engine):
             return None
         return ", ".join(database.location.find_readers(database.engine)) or "another program"
@@ -40,7 +40,7 @@ def compact(database: Database) -> str | None:
 
 def trim(database: Database) -> None:
     """Give back what the log of changes takes beyond its bounds, unless others use it now."""
-    with database.explaining():
+    with database.translate_errors():
         database.location.trim(database.engine)
 
 
@@ -53,7 +53,7 @@ def copy_database(database: Database, target: Path) -> None:
     """
     if not target.name:  # as of a path that is empty, of . and of /
         raise DatabaseUnusable(f"{str(target)!r} names no file; give the backup a name, such as copy.db")
-    with database.explaining():
+    with database.translate_errors():
         database.location.copy(database.engine, target)
 
 

@@ -95,7 +95,7 @@ def count_fire_times(schedule: Schedule, key: int, after: datetime, until: datet
     return nominal + _count_delayed_past(schedule, key, after) - _count_delayed_past(schedule, key, until)
 
 
-def fires_once(schedule: Schedule | None, set_back: timedelta) -> bool:
+def fires_only_once(schedule: Schedule | None, set_back: timedelta) -> bool:
     """Whether what has fired does not fire again when the clock, set back by so much, comes by a second time."""
     if set_back <= LATE or schedule is None or schedule.kind is ScheduleKind.AT:
         return True

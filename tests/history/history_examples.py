@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job
-from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
@@ -91,7 +91,7 @@ def play(database: Database, job: Job, found: Snapshot | None) -> Run:
     """Carry out one run that found this; None for one that failed."""
     run_id = begin(database, job)
     status = Status.SUCCEEDED if found is not None else Status.FAILED
-    assert finish_run(database, run_id, Ending(status=status, finished_at=NOW, snapshot=found))
+    assert finish_run(database, run_id, RunOutcome(status=status, finished_at=NOW, snapshot=found))
     return get_run(database, run_id)
 
 

@@ -303,13 +303,13 @@ def test_who_is_in_a_hurry_waits_for_no_other_transaction(database: Database, pl
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait(5)
-    database.hurry(0.1)
-    database.hurry(60)
+    database.set_deadline(0.1)
+    database.set_deadline(60)
     try:
         for _ in range(2):
             with pytest.raises(HistoryError, match="is locked by another program"), database.write():
                 pytest.fail("it waited")
-        assert database.is_late()
+        assert database.is_past_deadline()
     finally:
         done.set()
         holder.join()

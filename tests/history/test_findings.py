@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from runner.history.care import find_faults
-from runner.history.contents import count_folders, list_changes, list_files, list_problems, list_versions
+from runner.history.contents import count_directories, list_changes, list_files, list_problems, list_versions
 from runner.history.database import Database
 from runner.history.recording import record_not_run
 from runner.history.rollup import cut, roll_up
@@ -193,7 +193,7 @@ def check_questions(database: Database, job: Job, states: list[tuple[int, list[F
     for (before, old), (after, new) in combinations(states, 2):
         assert differences(old, new) == list_changes(database, job.job_id, before, after)
     for run_id, files in states:
-        counts = count_folders(database, job.job_id, run_id)
+        counts = count_directories(database, job.job_id, run_id)
         for depth in range(3):
             rolled = roll_up(counts, depth)
             assert Counter(cut(one.path.rpartition(b"/")[0], depth) for one in files) == {

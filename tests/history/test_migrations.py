@@ -17,7 +17,7 @@ from runner.history.care import copy_database, find_faults
 from runner.history.contents import list_files
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
-from runner.history.saved import list_saved_mounts
+from runner.history.recording import list_saved_mounts
 from runner.history.tables import metadata
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.bundled import bundled

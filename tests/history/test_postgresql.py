@@ -269,7 +269,7 @@ def test_a_server_that_was_restarted_is_connected_to_again_and_the_lock_taken_an
         server.stop()
         with pytest.raises(HistoryError, match="can't be reached"):
             list_jobs(database)
-        with pytest.raises(HistoryError, match="can't be reached"), database.explaining():
+        with pytest.raises(HistoryError, match="can't be reached"), database.translate_errors():
             locks[0].hold()
         server.start()
         play(database, some_job(database), snapshot(listing(b"", [b"x"])))

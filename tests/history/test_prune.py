@@ -12,7 +12,7 @@ from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database
 from runner.history.jobs import accounted_until
 from runner.history.prune import FAILURES, Pruned, Retention, count_prunable, prune
-from runner.history.recording import Ending, finish_run, record_not_run
+from runner.history.recording import RunOutcome, finish_run, record_not_run
 from runner.history.runs import get_run, list_runs
 from runner.model.jobs import Job
 from runner.model.runs import Status
@@ -95,7 +95,7 @@ def test_failures_are_kept_on_request_and_what_goes_on_always(database: Database
     job, other = some_job(database), some_job(database, "other")
     for status in (*FAILURES, Status.CANCELLED, Status.SUCCEEDED):
         run_id = begin(database, job)
-        assert finish_run(database, run_id, Ending(status=status, finished_at=NOW, snapshot=snapshot()))
+        assert finish_run(database, run_id, RunOutcome(status=status, finished_at=NOW, snapshot=snapshot()))
     going = begin(database, other)
     late = Retention(since=NOW + timedelta(days=1), failures=True)
     assert 1 == count_prunable(database, late)  # the cancelled one; the last one has to stay

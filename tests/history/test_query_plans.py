@@ -9,12 +9,16 @@ import pytest
 from history_examples import opened
 from sqlalchemy import event
 
-from runner.history.contents import count_folders, list_changes, list_files, list_versions
+from runner.history.contents import count_directories, list_changes, list_files, list_versions
 from runner.history.database import Database
 from runner.history.jobs import accounted_until, get_job, list_jobs
 from runner.history.notifications import last_notified_run, list_notifications
 from runner.history.runs import (
+    find_last_saved,
+    find_saved_before,
     get_run,
+    has_earlier_files,
+    is_comparable,
     list_differences,
     list_first_strategies,
     list_last_runs,
@@ -27,7 +31,6 @@ from runner.history.runs import (
     list_runs_numbered,
     newest_run_id,
 )
-from runner.history.saved import find_last_saved, find_saved_before, saw_before, shows_changes
 from runner.history.timings import list_counts, list_timings
 from runner.model.jobs import Event, Notify
 from runner.model.runs import Status
@@ -69,12 +72,12 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "jobs": lambda database: (list_jobs(database), list_last_runs(database)),
     "files": lambda database: list(list_files(database, 4, 400)),
     "files below a folder": lambda database: list(list_files(database, 4, 400, b"folder-001")),
-    "files by folder": lambda database: count_folders(database, 4, 400),
+    "files by folder": lambda database: count_directories(database, 4, 400),
     "life of a file": lambda database: list_versions(database, 4, b"folder-001/file-0020.md"),
     "changes since": lambda database: list_changes(database, 4, 200, 600),
     "state at an instant": lambda database: find_last_saved(database, job(database), NOW - timedelta(hours=9)),
     "run before": lambda database: find_saved_before(database, job(database), get_run(database, 400)),
-    "whether older runs were forgotten": lambda database: saw_before(database, get_run(database, 300)),
+    "whether older runs were forgotten": lambda database: has_earlier_files(database, get_run(database, 300)),
     "timings": lambda database: list_timings(database, 4, since=NOW - timedelta(days=90)),
     "counts": lambda database: list_counts(database, 4, since=NOW - timedelta(days=90)),
     "what is going on": list_owners,
@@ -86,7 +89,7 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "runs before one": lambda database: list_runs_before(
         database, 4, 300, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1
     ),
-    "whether changes are the tree's": lambda database: shows_changes(database, get_run(database, 400)),
+    "whether changes are the tree's": lambda database: is_comparable(database, get_run(database, 400)),
     "last timings": lambda database: list_timings(database, 4, last=100),
     "who was told of a run": lambda database: list_notifications(database, get_run(database, 300)),
     "whether a command was told": lambda database: [

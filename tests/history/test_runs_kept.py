@@ -23,9 +23,16 @@ from runner.history.care import find_faults
 from runner.history.contents import list_files
 from runner.history.database import Database
 from runner.history.jobs import remove_job
-from runner.history.recording import Busy, Ending, begin_run, finish_run, record_not_run
-from runner.history.runs import get_run, list_differences, list_first_strategies, list_last_runs, list_owners, list_runs
-from runner.history.saved import find_last_saved
+from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, record_not_run
+from runner.history.runs import (
+    find_last_saved,
+    get_run,
+    list_differences,
+    list_first_strategies,
+    list_last_runs,
+    list_owners,
+    list_runs,
+)
 from runner.model.errors import HistoryError, UsageError
 from runner.model.runs import Cache, Cause, Difference, Execution, Run, Status
 
@@ -60,8 +67,8 @@ REFUSE_INSERTS = {
 }
 
 
-def ending(status: Status = Status.SUCCEEDED) -> Ending:
-    return Ending(status=status, finished_at=NOW + HOUR)
+def ending(status: Status = Status.SUCCEEDED) -> RunOutcome:
+    return RunOutcome(status=status, finished_at=NOW + HOUR)
 
 
 def test_a_run_is_given_back_whole(database: Database) -> None:
@@ -92,7 +99,7 @@ def test_a_run_is_given_back_whole(database: Database) -> None:
     assert finish_run(
         database,
         run_id,
-        Ending(
+        RunOutcome(
             status=Status.FAILED,
             finished_at=NOW + HOUR,
             wall_s=1.25,
@@ -304,7 +311,7 @@ def test_the_last_saved_run_at_an_instant_is_the_one_that_had_finished_with_a_sn
     for number, found in enumerate([snapshot(listing(b"", [])), None, snapshot(listing(b"", [b"x"]))]):
         run_id = begin(database, job)
         finishes.append(NOW + number * HOUR)
-        finish_run(database, run_id, Ending(status=Status.PARTIAL, finished_at=finishes[-1], snapshot=found))
+        finish_run(database, run_id, RunOutcome(status=Status.PARTIAL, finished_at=finishes[-1], snapshot=found))
     begin(database, job)
     tick = timedelta(microseconds=1)
 
