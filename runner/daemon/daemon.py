@@ -25,10 +25,10 @@ from runner.execution.executor import fire
 from runner.execution.locks import Stopped
 from runner.execution.recovery import recover
 from runner.execution.retry import list_retries
-from runner.history.care import trim
 from runner.history.daemons import find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
-from runner.history.jobs import accounted_until, jobs_revision, list_jobs, set_back
+from runner.history.jobs import jobs_revision, list_jobs, list_recorded_until, set_back
+from runner.history.maintenance import trim
 from runner.history.prune import Retention
 from runner.history.recording import Busy
 from runner.history.runs import get_run, list_unmade
@@ -274,7 +274,7 @@ class Daemon:
 
     def _list_jobs(self, now: datetime) -> tuple[list[Job], dict[int, datetime]]:
         """Give the jobs, and up to when the fire times of each have a record."""
-        jobs, accounted = list_jobs(self._database), accounted_until(self._database)
+        jobs, accounted = list_jobs(self._database), list_recorded_until(self._database)
         ahead = {job.job_id for job in jobs if is_ahead(job, accounted.get(job.job_id), now)}
         if ahead:
             # Or what passes unfired until the clock has caught up would have no record.

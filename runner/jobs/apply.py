@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from runner.history.database import Database
-from runner.history.jobs import Revision, list_jobs, revise_jobs
+from runner.history.jobs import JobChanges, list_jobs, update_jobs
 from runner.jobs.caches import forget
 from runner.jobs.file import JobsFile, Wanted
 from runner.jobs.options import entries_of
@@ -101,7 +101,7 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     return [replace(outcome, doubts=doubts.get(outcome.name, ())) for outcome in outcomes]
 
 
-_Decision = tuple[list[Outcome], Revision]
+_Decision = tuple[list[Outcome], JobChanges]
 
 
 def _decide(
@@ -121,7 +121,7 @@ def _decide(
     fate = Action.REMOVED if prune else Action.LEFT
     outcomes += [Outcome(name=job.spec.name, fate=fate, job_id=job.job_id) for job in others]
     known = [(present[spec.name], spec) for spec in specs if spec.name in present]
-    return outcomes, Revision(
+    return outcomes, JobChanges(
         added=[spec for spec in specs if spec.name not in present],
         changed=[(job, spec) for job, spec in known if job.spec != spec],
         removed=others if prune else [],
@@ -132,18 +132,18 @@ def _revise(database: Database, decide: Callable[[Sequence[Job]], _Decision], no
     """Do what is decided of the jobs as they are once nobody else can change them; the new ones get their numbers."""
     decisions: list[_Decision] = []
 
-    def revise(jobs: Sequence[Job]) -> Revision:
+    def revise(jobs: Sequence[Job]) -> JobChanges:
         decisions.append(decide(jobs))
         return decisions[-1][1]
 
-    numbers = {job.spec.name: job.job_id for job in revise_jobs(database, revise, now)}
+    numbers = {job.spec.name: job.job_id for job in update_jobs(database, revise, now)}
     outcomes, revision = decisions[-1]
     for job in revision.removed:
         forget(database, job)
     return [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
 
 
-def _doubts(revision: Revision, warnings: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _doubts(revision: JobChanges, warnings: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return what is to be known about new and changed jobs, by their names."""
     revised = [(spec, None) for spec in revision.added] + [(spec, job.spec) for job, spec in revision.changed]
     return {spec.name: (*warnings[spec.name], *find_warnings(spec, before)) for spec, before in revised}

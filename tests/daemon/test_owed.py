@@ -10,7 +10,7 @@ from runner.daemon.owed import MAX_CATCHUP, fires_after, make_up
 from runner.execution.retry import retry_at
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Run, Status
-from runner.schedules.fire_times import next_fire_time, reach_back
+from runner.schedules.fire_times import move_origin_back, next_fire_time
 from runner.schedules.parse import parse_schedule
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -76,11 +76,11 @@ def test_a_clock_that_goes_right_leaves_nothing_out(accounted: datetime | None, 
 def test_a_clock_set_back_past_the_registration_keeps_the_phase(set_back: int) -> None:
     schedule, now = make_job(every="1m").spec.schedule, NOW - set_back * SECOND
     assert schedule is not None
-    at = next_fire_time(reach_back(schedule, now), 1, now)
+    at = next_fire_time(move_origin_back(schedule, now), 1, now)
     assert at is not None
     assert timedelta() < at - now <= timedelta(minutes=1)
     assert timedelta() == (at - NOW) % timedelta(minutes=1)
-    assert schedule == reach_back(schedule, NOW)
+    assert schedule == move_origin_back(schedule, NOW)
 
 
 RUN = Run(

@@ -24,10 +24,10 @@ from runner.execution import cancel, executor
 from runner.execution.executor import fire
 from runner.execution.locks import Stopped
 from runner.execution.recovery import recover
-from runner.history.care import find_faults
 from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
+from runner.history.maintenance import find_faults
 from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, record_not_run
 from runner.history.runs import get_run, list_differences, list_runs
 from runner.measure.environment import describe_environment, describe_process

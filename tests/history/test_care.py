@@ -4,8 +4,8 @@ import pytest
 from conftest import MakePlace
 from history_examples import listing, opened, play, snapshot, some_job
 
-from runner.history.care import find_faults
 from runner.history.database import Database
+from runner.history.maintenance import find_faults
 
 
 @pytest.fixture

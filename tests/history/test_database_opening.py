@@ -12,9 +12,9 @@ from history_examples import contents, opened, refused_by_permissions, some_job
 from sqlalchemy import Connection
 
 from runner.history import database as database_module
-from runner.history.care import find_faults
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
+from runner.history.maintenance import find_faults
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.errors import DatabaseUnusable, HistoryError
 

@@ -9,9 +9,9 @@ from history_examples import NOW, begin, count_rows, listing, opened, play, snap
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from runner.history.care import find_faults
 from runner.history.contents import count_directories, list_changes, list_files, list_problems, list_versions
 from runner.history.database import Database
+from runner.history.maintenance import find_faults
 from runner.history.recording import record_not_run
 from runner.history.rollup import cut, roll_up
 from runner.history.runs import get_run

@@ -10,10 +10,10 @@ from runner.history.jobs import (
     add_job,
     change_job,
     find_job,
-    find_jobs_at,
     get_job,
     jobs_revision,
     list_jobs,
+    list_jobs_at,
     remove_job,
 )
 from runner.model.errors import UsageError
@@ -178,4 +178,4 @@ def test_jobs_are_found_by_the_folder_they_scan(database: Database) -> None:
     removed = some_job(database, "c", b"/x/\xff")
     some_job(database, "d", b"/x")
     remove_job(database, removed, NOW)
-    assert [first, second] == find_jobs_at(database, b"/x/\xff")
+    assert [first, second] == list_jobs_at(database, b"/x/\xff")

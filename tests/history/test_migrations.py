@@ -13,10 +13,10 @@ from alembic.script import ScriptDirectory
 from history_examples import contents, listing, opened, play, snapshot, some_job
 
 from runner.history import upgrade
-from runner.history.care import copy_database, find_faults
 from runner.history.contents import list_files
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
+from runner.history.maintenance import copy_database, find_faults
 from runner.history.recording import list_saved_mounts
 from runner.history.tables import metadata
 from runner.history.upgrade import REVISIONS, open_database

@@ -16,9 +16,9 @@ from postgresql_server import PostgresqlServer, running_server
 from sqlalchemy import Connection
 
 from runner.history import database as database_module
-from runner.history.care import copy_database
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
+from runner.history.maintenance import copy_database
 from runner.history.tables import files
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 from history_examples import NOW, begin, count_rows, listing, opened, play, snapshot, some_job
 
-from runner.history.care import compact, find_faults, size_bytes
 from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database
-from runner.history.jobs import accounted_until
+from runner.history.jobs import list_recorded_until
+from runner.history.maintenance import compact, find_faults, size_bytes
 from runner.history.prune import FAILURES, Pruned, Retention, count_prunable, prune
 from runner.history.recording import RunOutcome, finish_run, record_not_run
 from runner.history.runs import get_run, list_runs
@@ -60,13 +60,13 @@ def test_what_is_left_answers_as_before(database: Database, seed: int) -> None:
     for _ in range(6):
         some_history(database, random.choice(jobs), random, 6)
     before = [answers(database, job) for job in jobs]
-    accounted = accounted_until(database)
+    accounted = list_recorded_until(database)
 
     retention = Retention(newest=random.randrange(1, 12), failures=random.random() < 0.5)
     expected = count_prunable(database, retention)
     assert expected == prune(database, retention).runs
 
-    assert accounted == accounted_until(database)
+    assert accounted == list_recorded_until(database)
     for job, old in zip(jobs, before, strict=True):
         left = answers(database, job)
         assert left == {run_id: old[run_id] for run_id in left}

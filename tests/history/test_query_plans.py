@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from runner.history.contents import count_directories, list_changes, list_files, list_versions
 from runner.history.database import Database
-from runner.history.jobs import accounted_until, get_job, list_jobs
+from runner.history.jobs import get_job, list_jobs, list_recorded_until
 from runner.history.notifications import last_notified_run, list_notifications
 from runner.history.runs import (
     find_last_saved,
@@ -148,6 +148,6 @@ def test_what_reads_a_table_whole_is_noticed(database: Database) -> None:
 
 
 def test_a_starting_daemon_does_not_go_through_the_runs(database: Database) -> None:
-    steps = plans(database, accounted_until)
+    steps = plans(database, list_recorded_until)
     assert steps
     assert not [step for step in steps if "runs" in step]

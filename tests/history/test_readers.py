@@ -15,8 +15,8 @@ from history_examples import listing, opened, play, snapshot
 from postgresql_server import PostgresqlServer
 
 from runner.history import walfile
-from runner.history.care import trim
 from runner.history.jobs import add_job
+from runner.history.maintenance import trim
 from runner.model.jobs import JobSpec
 
 READ = """

@@ -19,10 +19,10 @@ from history_examples import (
     some_job,
 )
 
-from runner.history.care import find_faults
 from runner.history.contents import list_files
 from runner.history.database import Database
 from runner.history.jobs import remove_job
+from runner.history.maintenance import find_faults
 from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, record_not_run
 from runner.history.runs import (
     find_last_saved,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.schedules.fire_times import coming, count_fire_times, fire_times
+from runner.schedules.fire_times import count_fire_times, fire_times, list_fire_times
 from runner.schedules.trigger import ScheduleTrigger
 from tests.benchmarks.almanac import cron_times, jittered
 
@@ -75,7 +75,7 @@ def test_what_is_shown_is_what_a_trigger_fires_at() -> None:
             kind=ScheduleKind.CRON, expression=line, timezone="Europe/Berlin", anchor_at=start, jitter_s=50
         )
         trigger = ScheduleTrigger(schedule, 3, start)
-        shown = [one.at for one in coming(schedule, 3, start, 50)]
+        shown = [one.at for one in list_fire_times(schedule, 3, start, 50)]
         fires: list[datetime] = []
         at = trigger.get_next_fire_time(None, start)
         while at is not None and len(fires) < len(shown):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.schedules.fire_times import FireTime, coming
+from runner.schedules.fire_times import FireTime, list_fire_times
 from runner.schedules.parse import parse_schedule
 
 BERLIN = "Europe/Berlin"
@@ -15,11 +15,11 @@ ANCHOR = datetime(2027, 1, 1, 10, tzinfo=UTC)
 
 def notes(after: datetime, count: int, *, timezone: str = BERLIN, **options: str) -> list[tuple[str, str]]:
     schedule = parse_schedule(**options, timezone=timezone, now=ANCHOR)
-    return [(f"{it.local:%m-%d %H:%M}", it.note) for it in coming(schedule, 1, after, count)]
+    return [(f"{it.local:%m-%d %H:%M}", it.note) for it in list_fire_times(schedule, 1, after, count)]
 
 
 def test_a_coming_fire_time_has_its_instant_and_its_local_time() -> None:
-    (only,) = coming(parse_schedule(cron="@daily", timezone=BERLIN, now=ANCHOR), 1, ANCHOR, 1)
+    (only,) = list_fire_times(parse_schedule(cron="@daily", timezone=BERLIN, now=ANCHOR), 1, ANCHOR, 1)
 
     assert only == FireTime(at=datetime(2027, 1, 1, 23, tzinfo=UTC), local=only.local, note="")
     assert only.local.isoformat() == "2027-01-02T00:00:00+01:00"

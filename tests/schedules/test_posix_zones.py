@@ -14,7 +14,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.schedules.fire_times import count_fire_times, fire_times
 from runner.schedules.instants import local_zone_name
-from runner.schedules.zones import find_zone, load_zone, stretches
+from runner.schedules.zones import find_zone, load_zone, offset_periods
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 ZONES = [
@@ -62,7 +62,7 @@ def python_offset(local: datetime) -> str:
 @pytest.mark.parametrize("zone", ZONES)
 def test_offsets_are_those_of_date(zone: str) -> None:
     choice = random.Random(zone)  # noqa: S311  not secret
-    edges = [stretch.start for stretch in islice(stretches(zone, datetime(2008, 1, 1, tzinfo=UTC)), 60)]
+    edges = [period.start for period in islice(offset_periods(zone, datetime(2008, 1, 1, tzinfo=UTC)), 60)]
     near = [edge + timedelta(seconds=by) for edge in edges for by in (-7200, -3600, -1, 0, 1, 3599, 3600)]
     far = [datetime(2008, 1, 1, tzinfo=UTC) + timedelta(seconds=choice.randrange(28 * 365 * 86400)) for _ in range(900)]
     tz = load_zone(zone)
@@ -78,7 +78,7 @@ def test_no_change_of_offset_is_overlooked(zone: str) -> None:
     hours = [datetime(2027, 1, 1, tzinfo=UTC) + timedelta(hours=number) for number in range(2 * 8760)]
     offsets = [line.split()[0] for line in date_offsets(zone, hours)]
     changes = {hour for hour, before, after in zip(hours[1:], offsets, offsets[1:], strict=False) if before != after}
-    found = [one for one in islice(stretches(zone, hours[0]), 40) if one.moved and one.start < hours[-1]]
+    found = [one for one in islice(offset_periods(zone, hours[0]), 40) if one.moved and one.start < hours[-1]]
 
     rounded = {one.start + timedelta(seconds=-int(one.start.timestamp()) % 3600) for one in found}
 
