@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from runner.history.database import Reader
-    from runner.history.time_range import Span
+    from runner.history.time_range import TimeRange
     from runner.model.jobs import Job
 
 
@@ -74,7 +74,7 @@ def files(
     from runner.cli.output import emit
     from runner.history.contents import list_files
     from runner.history.jobs import get_job
-    from runner.history.time_range import find_folder, find_state, later_failure, unread
+    from runner.history.time_range import describe_later_failure, describe_unreadable, find_directory, find_state
     from runner.model.errors import UsageError
     from runner.output.records import FILE_KEYS, file_record
 
@@ -92,10 +92,10 @@ def files(
             return
         state = find_state(view, known, run, at, datetime.now(UTC))
         position = state.run_id
-        folder = find_folder(view, known, under) if under is not None else b""
-        _tell(later_failure(view, known, state) if run is None and at is None else ())
+        folder = find_directory(view, known, under) if under is not None else b""
+        _tell(describe_later_failure(view, known, state) if run is None and at is None else ())
         if fmt == "table":
-            _tell(unread(state, "counted" if by_folder else "listed" if null else "marked ?, and listed"))
+            _tell(describe_unreadable(state, "counted" if by_folder else "listed" if null else "marked ?, and listed"))
         if by_folder:
             _write_counts(view, known, position, folder, depth, fmt)
             return
@@ -139,11 +139,11 @@ def _write_counts(
     database: "Reader", job: "Job", position: int, under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import emit
-    from runner.history.contents import count_folders
+    from runner.history.contents import count_directories
     from runner.history.rollup import roll_up
     from runner.output.contents import COUNT_KEYS, count_record, counts_table
 
-    counts = roll_up(count_folders(database, job.job_id, position, under), _depth_below(under, depth))
+    counts = roll_up(count_directories(database, job.job_id, position, under), _depth_below(under, depth))
     emit(fmt, lambda: [counts_table(counts)], map(count_record, counts), columns=COUNT_KEYS)
 
 
@@ -197,7 +197,7 @@ def changes(
     from runner.cli.output import emit
     from runner.history.contents import list_changes
     from runner.history.jobs import get_job
-    from runner.history.time_range import find_folder, find_span
+    from runner.history.time_range import find_directory, find_time_range
     from runner.output.contents import change_counts, nothing_changed
     from runner.output.records import CHANGE_KEYS, change_record
     from runner.output.tables import changes_table
@@ -205,8 +205,10 @@ def changes(
     _check_depth(depth, by_folder=by_folder)
     with options.answering(db) as view:
         known = get_job(view, job, removed=True)
-        span = find_span(view, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC))
-        folder = find_folder(view, known, under) if under is not None else b""
+        span = find_time_range(
+            view, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC)
+        )
+        folder = find_directory(view, known, under) if under is not None else b""
         _tell(span.notes)
         if by_folder:
             _write_moves(view, known, span, folder, depth, fmt)
@@ -220,15 +222,15 @@ def changes(
 
 
 def _write_moves(
-    database: "Reader", job: "Job", span: "Span", under: bytes, depth: int | None, fmt: options.FormatName
+    database: "Reader", job: "Job", span: "TimeRange", under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import emit
-    from runner.history.contents import count_folders, list_changes
-    from runner.history.rollup import compare_folders
+    from runner.history.contents import count_directories, list_changes
+    from runner.history.rollup import compare_directories
     from runner.output.contents import MOVE_KEYS, change_counts, move_record, moves_table
 
-    before, after = (count_folders(database, job.job_id, position, under) for position in span.positions)
+    before, after = (count_directories(database, job.job_id, position, under) for position in span.positions)
     changed = list_changes(database, job.job_id, *span.positions, under)
-    moves = compare_folders(before, after, changed, _depth_below(under, depth))
+    moves = compare_directories(before, after, changed, _depth_below(under, depth))
     views = [moves_table(moves), *([change_counts(changed)] if changed else [])]
     emit(fmt, lambda: views, map(move_record, moves), columns=MOVE_KEYS)

@@ -128,9 +128,9 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     from runner.cli.output import emit
     from runner.cli.upcoming import next_firing
     from runner.history.calibrations import list_calibrated_now
-    from runner.history.care import find_blocker
     from runner.history.daemons import DaemonState, find_daemon, state_of
     from runner.history.jobs import list_jobs
+    from runner.history.maintenance import find_blocker
     from runner.history.runs import list_lateness, list_runs
     from runner.model.runs import Status
     from runner.output.status import Situation, status_record, status_view

@@ -55,7 +55,7 @@ def check(db: options.Db = None) -> None:
 
     runner db check
     """
-    from runner.history.care import find_faults
+    from runner.history.maintenance import find_faults
     from runner.output.text import harmless
 
     with options.answering(db) as view:
@@ -81,7 +81,7 @@ def backup(
 
     runner db backup /backup/runner-$(date +%F).db
     """
-    from runner.history.care import copy_database
+    from runner.history.maintenance import copy_database
     from runner.output.text import harmless
 
     with options.opened(db) as (database, _):

@@ -55,12 +55,12 @@ def history(
     from runner.execution.retry import find_attempts
     from runner.history.jobs import get_job
     from runner.history.runs import list_runs
-    from runner.history.time_range import parse_span
+    from runner.history.time_range import parse_time_range
     from runner.output.records import RUN_KEYS, run_record
 
     now = datetime.now(UTC)
     statuses = _parse_statuses(status or [])
-    start, end = parse_span(since, until, now)
+    start, end = parse_time_range(since, until, now)
     shown = limit if limit is not None else _TABLE_ROWS + 1 if fmt == "table" else None
     with options.answering(db, recovering=True) as view:
         known = get_job(view, job, removed=True) if job is not None else None

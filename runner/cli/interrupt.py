@@ -37,4 +37,4 @@ class Interrupt:
         if self.status is not None:
             sys.exit(128 + number)
         self.status = Status.CANCELLED
-        self._database.hurry(_WRITES_S)
+        self._database.set_deadline(_WRITES_S)

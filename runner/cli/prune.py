@@ -47,8 +47,8 @@ def prune(
     """
     from datetime import UTC, datetime, timedelta
 
-    from runner.history.care import compact, size_bytes
     from runner.history.jobs import get_job
+    from runner.history.maintenance import compact, size_bytes
     from runner.history.prune import Retention, count_prunable
     from runner.history.prune import prune as forget
     from runner.model.errors import UsageError

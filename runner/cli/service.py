@@ -12,7 +12,7 @@ from runner.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.history.database import Backend
+    from runner.history.backend import Backend
     from runner.operations.service_files import Kind, Service
 
 _app = typer.Typer(name="service", help="Leave the daemon to systemd or launchd, which start it with the machine.")

@@ -50,7 +50,7 @@ def trends(
 
     from runner.cli.output import emit
     from runner.history.jobs import get_job
-    from runner.history.time_range import parse_span
+    from runner.history.time_range import parse_time_range
     from runner.history.timings import list_counts, list_timings
     from runner.model.units import format_count
     from runner.output.console import make_console
@@ -66,7 +66,7 @@ def trends(
     )
 
     followed = _metric(metric)
-    start, end = parse_span(since, until, datetime.now(UTC))
+    start, end = parse_time_range(since, until, datetime.now(UTC))
     with options.answering(db) as view:
         known = get_job(view, job, removed=True)
         timings = list_timings(view, known.job_id, since=start, until=end)
@@ -131,7 +131,7 @@ def regressions(
 
     from runner.cli.output import emit
     from runner.history.jobs import get_job, list_jobs
-    from runner.history.time_range import parse_span
+    from runner.history.time_range import parse_time_range
     from runner.history.timings import acknowledge as accept
     from runner.history.timings import list_acknowledged, list_timings
     from runner.output.trends import REGRESSION_KEYS, regressions_table, rise_record
@@ -140,7 +140,7 @@ def regressions(
     followed = _metric(metric)
     over = _parse_percent(fail_over)
     now = datetime.now(UTC)
-    start, _ = parse_span(since, None, now)
+    start, _ = parse_time_range(since, None, now)
     found = {}
     with options.opened(db) as (database, _):
         options.require(database)  # or a slip of the pen would pass for a good answer

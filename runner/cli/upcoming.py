@@ -43,7 +43,7 @@ def upcoming(
     from runner.cli.output import emit
     from runner.history.jobs import get_job, list_jobs
     from runner.model.units import format_instant
-    from runner.schedules.fire_times import coming
+    from runner.schedules.fire_times import list_fire_times
 
     def notes_on(one: "Job", time: "FireTime") -> "FireTime":
         notes = [note for note in ("paused" if one.spec.paused else "", time.note) if note]
@@ -53,7 +53,10 @@ def upcoming(
     with options.answering(db) as view:
         chosen = list_jobs(view) if job is None else [get_job(view, job)]
     lists = [
-        [(time.at, one.spec.name, notes_on(one, time)) for time in coming(one.spec.schedule, one.job_id, now, count)]
+        [
+            (time.at, one.spec.name, notes_on(one, time))
+            for time in list_fire_times(one.spec.schedule, one.job_id, now, count)
+        ]
         for one in chosen
         if one.spec.schedule is not None and (job is not None or next_firing(one, now) is not None)
     ]

@@ -8,10 +8,10 @@ from runner.daemon.pending_writes import PendingWrites
 from runner.daemon.scheduler import JobScheduler
 from runner.daemon.workers import Workers
 from runner.history.database import Database
-from runner.history.jobs import accounted_until, list_jobs, set_back
+from runner.history.jobs import list_jobs, list_recorded_until, set_back
 from runner.model.jobs import Job
 from runner.model.units import format_seconds
-from runner.schedules.fire_times import LATE, fires_once
+from runner.schedules.fire_times import LATE, fires_only_once
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class ClockWatch:
 
 def list_recorded_jobs(database: Database, now: datetime) -> tuple[list[Job], dict[int, datetime]]:
     """Return the jobs, and by job number the instant up to which the fire times have a record."""
-    jobs, recorded = list_jobs(database), accounted_until(database)
+    jobs, recorded = list_jobs(database), list_recorded_until(database)
     ahead = {
         job.job_id
         for job in jobs
@@ -85,7 +85,7 @@ def fires_after(job: Job, recorded_at: datetime | None, now: datetime) -> dateti
         now: The clock.
     """
     since = _recorded_until(job, recorded_at)
-    return since if fires_once(job.spec.schedule, since - now) else now
+    return since if fires_only_once(job.spec.schedule, since - now) else now
 
 
 def _recorded_until(job: Job, recorded_at: datetime | None) -> datetime:

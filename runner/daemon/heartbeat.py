@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from runner.daemon.guard import guarded
 from runner.daemon.scheduler import JobScheduler
-from runner.history.care import trim
 from runner.history.daemons import record_daemon, record_heartbeat
 from runner.history.database import Database
+from runner.history.maintenance import trim
 from runner.model.runs import Owner
 from runner.operations.metrics_writer import MetricsWriter
 from runner.operations.service_notifier import ServiceNotifier

@@ -28,7 +28,7 @@ def daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
     lock = database.location.daemon_lock(database.engine)
 
     def hold() -> None:
-        with database.explaining():
+        with database.translate_errors():
             deadline_s = time.monotonic() + _RECORD_TIMEOUT_S
             while not lock.hold():
                 # Of two daemons that start at once, one holds the lock a moment before it is recorded.

@@ -35,7 +35,7 @@ class Shutdown:
         if self._requested_s is None:
             self.reason = reason
             self._requested_s = time.monotonic()
-            self._database.hurry(_WRITE_S)
+            self._database.set_deadline(_WRITE_S)
 
     def request_by_signal(self, number: int) -> float:
         """Request the stop, or an immediate one on a second signal; return after how many seconds to end by force."""
@@ -43,7 +43,7 @@ class Shutdown:
             self.request(signal.Signals(number).name)
             return LIMIT_S
         self.immediate = True
-        self._database.hurry(_IMMEDIATE_WRITE_S)
+        self._database.set_deadline(_IMMEDIATE_WRITE_S)
         return _IMMEDIATE_LIMIT_S
 
     def is_requested(self) -> bool:

@@ -9,8 +9,9 @@ from itertools import chain
 from random import Random
 
 from runner.execution.locks import Stopped, holding, stop_when_lock_lost, wait_for_slot
+from runner.history.backend import RunLock
 from runner.history.calibrations import begin_calibration, finish_calibration, get_calibration, record_round
-from runner.history.database import Database, RunLock
+from runner.history.database import Database
 from runner.measure.environment import DEFAULT_START_METHOD, START_METHODS, describe_environment, describe_process
 from runner.measure.observer import RunObserver
 from runner.measure.root_check import look_at_roots, tell_waiting

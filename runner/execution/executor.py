@@ -12,9 +12,8 @@ from random import Random
 from runner.execution.locks import holding, stop_when_lock_lost, wait_for_slot
 from runner.execution.order import choose_order
 from runner.history.database import Database
-from runner.history.recording import Ending, begin_run, finish_run, is_cancel_requested
+from runner.history.recording import RunOutcome, begin_run, finish_run, is_cancel_requested, list_saved_mounts
 from runner.history.runs import list_first_strategies
-from runner.history.saved import list_saved_mounts
 from runner.jobs.caches import cache_file
 from runner.measure.environment import (
     DEFAULT_START_METHOD,
@@ -163,7 +162,7 @@ def _cancellable(database: Database, run_id: int, stop: Callable[[], Status | No
     return look
 
 
-def _save(database: Database, run_id: int, ending: Ending, watching: RunObserver) -> None:
+def _save(database: Database, run_id: int, ending: RunOutcome, watching: RunObserver) -> None:
     """Save how a run ended, with patience: what was found is kept for a while, that there was a run for ever."""
     give_up_s = time.monotonic() + _SAVE_S
     told = ""
@@ -172,7 +171,7 @@ def _save(database: Database, run_id: int, ending: Ending, watching: RunObserver
             finish_run(database, run_id, ending)
         except HistoryError as error:
             # Who is interrupted keeps what was found if there is time to.
-            if not watching.patient or database.is_late():
+            if not watching.patient or database.is_past_deadline():
                 raise
             if str(error) != told:
                 told = str(error)
@@ -190,7 +189,7 @@ def _abandon(database: Database, run_id: int, error: BaseException, watching: Ru
     foreseen = isinstance(error, RunnerError) or is_condition(error)
     message = f"stopped by an error: {reason_of(error)}" if foreseen else "runner was stopped by an error"
     status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
-    ending = Ending(status=status, finished_at=datetime.now(UTC), message=message)
+    ending = RunOutcome(status=status, finished_at=datetime.now(UTC), message=message)
     try:
         _save(database, run_id, ending, watching)
     except (HistoryError, OSError, MemoryError) as failure:
@@ -281,10 +280,10 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
     return _Executed(execution=measured, snapshot=snapshot)
 
 
-def _conclude(executed: Sequence[_Executed], root_error: str | None, wall_s: float) -> Ending:
+def _conclude(executed: Sequence[_Executed], root_error: str | None, wall_s: float) -> RunOutcome:
     finished_at = datetime.now(UTC)
     if root_error is not None:
-        return Ending(status=Status.FAILED, finished_at=finished_at, wall_s=wall_s, message=root_error)
+        return RunOutcome(status=Status.FAILED, finished_at=finished_at, wall_s=wall_s, message=root_error)
     worst = max((one.execution for one in executed), key=lambda execution: _SEVERITY.index(execution.status))
     snapshots = {one.execution.strategy: one.snapshot for one in executed if one.snapshot is not None}
     differing = differing_paths(snapshots) if len(snapshots) > 1 else {}
@@ -296,7 +295,7 @@ def _conclude(executed: Sequence[_Executed], root_error: str | None, wall_s: flo
             f"the strategies differ on {format_count(len(differing), 'path')}: "
             "the tree changed meanwhile, or there is a defect"
         )
-    return Ending(
+    return RunOutcome(
         status=worst.status,
         finished_at=finished_at,
         wall_s=wall_s,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from runner.execution.recovery import recover
-from runner.history.database import Database, RunLock
+from runner.history.backend import RunLock
+from runner.history.database import Database
 from runner.history.recording import Busy
 from runner.measure.observer import RunObserver
 from runner.model.errors import HistoryError, LockHeld, RunnerError, reason_of

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from runner.history.calibrations import finish_calibration, list_calibrators
 from runner.history.database import Database
-from runner.history.recording import Ending, finish_run
+from runner.history.recording import RunOutcome, finish_run
 from runner.history.runs import list_owners
 from runner.measure.environment import is_alive, is_out_of_sight
 from runner.model.runs import Owner, Status
@@ -31,7 +31,7 @@ def recover(database: Database, gone: Owner | None = None) -> list[int]:
         of_gone = gone is not None and replace(owner, host=gone.host) == gone
         if of_gone or _is_gone(database, owner):
             message = f"the process that carried it out ({owner.pid}) is gone"
-            ending = Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
+            ending = RunOutcome(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
             if finish_run(database, run_id, ending):
                 ended.append(run_id)
     return ended
@@ -47,7 +47,7 @@ def end_out_of_sight(database: Database, run_id: int) -> bool:
     if owner is None or not is_out_of_sight(owner):
         return False
     message = f"its process ({owner.pid}), out of sight from here, did not answer when it was asked to end"
-    finish_run(database, run_id, Ending(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
+    finish_run(database, run_id, RunOutcome(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
     return True
 
 

@@ -1,4 +1,4 @@
-"""Copying a SQLite database that is in use into a file of its own."""
+"""Copies of a SQLite database in use."""
 
 import errno
 import os
@@ -13,26 +13,22 @@ from runner.history.sqlite_transactions import driver_of
 from runner.model.errors import DatabaseUnusable, reason_of
 from runner.model.links import create_file, open_parent
 
-# What file systems without hard links say.
+# The errors of file systems without hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def copy_file(engine: Engine, target: Path) -> None:
-    """Copy a database, consistently, into a file that does not exist yet.
-
-    Args:
-        engine: That of the database.
-        target: The file, which has its name only when it is complete.
+    """Copy a database into a new file, which gets its name when it is complete.
 
     Raises:
-        HistoryError: If the disk lacks room.
-        DatabaseUnusable: If there is something at *target* already, or it can't be written.
+        HistoryError: If the disk is full.
+        DatabaseUnusable: If *target* exists or is not writable.
     """
     try:
         with open_parent(os.fspath(target)) as (directory, name):
-            if not os.path.lexists(target):  # a link that leads nowhere exists as well
+            if not os.path.lexists(target):  # a dangling link exists too
                 return _copy(engine, target, directory, name)
-    except FileExistsError:  # it was created meanwhile
+    except FileExistsError:  # created in between
         pass
     except (sqlite3.Error, OSError) as error:
         reason = reason_of(error)
@@ -44,14 +40,14 @@ def copy_file(engine: Engine, target: Path) -> None:
 def _copy(engine: Engine, target: Path, directory: int, name: bytes) -> None:
     unfinished = name + b".partial"
     with suppress(FileNotFoundError):
-        os.unlink(unfinished, dir_fd=directory)  # left by a copy that was killed
+        os.unlink(unfinished, dir_fd=directory)  # of a copy that was killed
     own = create_file(directory, unfinished)
     try:
         with engine.connect() as connection, closing(sqlite3.connect(f"{target}.partial")) as copy:
             _check_is_open(own)
-            copy.execute("PRAGMA journal_mode = OFF")  # or there would be a file beside it
+            copy.execute("PRAGMA journal_mode = OFF")  # no file beside it
             driver_of(connection).backup(copy)
-        try:  # unlike a rename, this replaces nothing
+        try:  # a rename would replace an existing file
             os.link(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_LINKS:
@@ -64,11 +60,7 @@ def _copy(engine: Engine, target: Path, directory: int, name: bytes) -> None:
 
 
 def _check_is_open(descriptor: int) -> None:
-    """Check that SQLite, which opens files by their paths, has opened this one.
-
-    Raises:
-        PermissionError: If another process has replaced it meanwhile.
-    """
+    """Check that SQLite, which opens files by path, has opened this one; raise PermissionError otherwise."""
     own, same = os.fstat(descriptor), 0
     for number in map(int, os.listdir("/dev/fd")):
         with suppress(OSError):

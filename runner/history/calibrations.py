@@ -1,4 +1,4 @@
-"""Calibrations as they are remembered: begun, kept round by round, ended, found again."""
+"""Calibrations in the database: start, record and finish them, and find them again."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -42,10 +42,10 @@ def begin_calibration(
     environment: Environment,
     owner: Owner,
 ) -> int:
-    """Begin a calibration; returns its number.
+    """Record the start of a calibration; return its number.
 
     Raises:
-        Busy: If a run or another calibration is going on in this database.
+        Busy: If a run or another calibration is running in this database.
     """
     with database.write() as connection:
         refuse_beside_another(connection, job_id=None, at_once=1)
@@ -60,18 +60,16 @@ def begin_calibration(
 
 
 def record_round(database: Database, calibration_id: int, measured: Sequence[Measurement]) -> None:
-    """Keep a round of a calibration."""
-    rows = []
-    for one in measured:
-        row = {**asdict(one), **asdict(one.condition), "calibration_id": calibration_id}
+    """Record a round of a calibration."""
+    rows = [{**asdict(one), **asdict(one.condition), "calibration_id": calibration_id} for one in measured]
+    for row in rows:
         del row["condition"]
-        rows.append(row)
     with database.write() as connection:
         connection.execute(insert(measurements), rows)
 
 
 def finish_calibration(database: Database, calibration_id: int, finished_at: datetime | None) -> None:
-    """End a calibration; without an instant, it was stopped."""
+    """Record the end of a calibration; None if it was stopped."""
     with database.write() as connection:
         connection.execute(
             update(calibrations)
@@ -81,21 +79,21 @@ def finish_calibration(database: Database, calibration_id: int, finished_at: dat
 
 
 def list_calibrators(database: Reader) -> dict[int, Owner]:
-    """List the calibrations that are recorded as going on, each with its owner."""
+    """Return the owners of the running calibrations, by calibration."""
     with database.read() as connection:
         rows = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None)))
         return {row.id: read_owner(row) for row in rows}
 
 
 def list_calibrated_now(database: Reader) -> dict[int, bytes]:
-    """List the calibrations that are recorded as going on, each with its root."""
+    """Return the roots of the running calibrations, by calibration."""
     query = select(calibrations.c.id, calibrations.c.root).where(calibrations.c.owner_pid.is_not(None))
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query.order_by(calibrations.c.id))}
 
 
 def get_calibration(database: Reader, calibration_id: int) -> Calibration:
-    """Get a calibration by its number, which is known to be one."""
+    """Return a calibration by its number, which must exist."""
     with database.read() as connection:
         row = connection.execute(_QUERY.where(calibrations.c.id == calibration_id)).one()
         measured = connection.execute(
@@ -115,7 +113,7 @@ def get_calibration(database: Reader, calibration_id: int) -> Calibration:
 
 
 def find_last_calibration(database: Reader, root: bytes) -> Calibration | None:
-    """Find the last calibration of a tree of which anything was kept."""
+    """Find the last calibration of a tree with a recorded round."""
     kept = select(measurements.c.calibration_id).where(measurements.c.calibration_id == calibrations.c.id).exists()
     query = select(calibrations.c.id).where(calibrations.c.root == root, kept).order_by(calibrations.c.id.desc())
     with database.read() as connection:

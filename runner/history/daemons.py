@@ -1,4 +1,4 @@
-"""The daemon of a database as it is remembered: who it is and when it last gave a sign of life."""
+"""The record of a database's daemon: its process and its heartbeat."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +11,12 @@ from runner.history.tables import daemons
 from runner.measure.environment import is_alive
 from runner.model.runs import Owner
 
-# It is given every ten seconds, but not while another program locks the database.
+# The heartbeat is due every ten seconds, but delayed while another program locks the database.
 _SILENT_S = 60.0
 
 
 class DaemonState(StrEnum):
-    """How a daemon is, as far as can be told from outside."""
+    """The liveness of a daemon, as seen from another process."""
 
     ALIVE = "alive"
     SILENT = "silent"
@@ -26,14 +26,7 @@ class DaemonState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DaemonRecord:
-    """The daemon that runs, or the last one that did.
-
-    Attributes:
-        owner: Its process.
-        started_at: When it started.
-        heartbeat_at: When it last gave a sign of life.
-        stopped_at: When it stopped; None if it runs, or died.
-    """
+    """The running daemon, or the last one; ``stopped_at`` is None if it runs or died."""
 
     owner: Owner
     started_at: datetime
@@ -42,11 +35,7 @@ class DaemonRecord:
 
 
 def state_of(daemon: DaemonRecord, now: datetime) -> DaemonState:
-    """Tell how a daemon is.
-
-    A process that lives but whose scheduler gives no sign of life is silent; of one on another machine nothing else is
-    known.
-    """
+    """Return the liveness of a daemon; silent means that its process lives, or is on another machine."""
     if daemon.stopped_at is not None:
         return DaemonState.STOPPED
     if not is_alive(daemon.owner):
@@ -56,7 +45,7 @@ def state_of(daemon: DaemonRecord, now: datetime) -> DaemonState:
 
 
 def record_daemon(database: Database, owner: Owner, now: datetime) -> None:
-    """Record that a daemon has started."""
+    """Record the start of a daemon."""
     with database.write() as connection:
         connection.execute(delete(daemons))
         connection.execute(
@@ -73,7 +62,7 @@ def record_daemon(database: Database, owner: Owner, now: datetime) -> None:
 
 
 def record_heartbeat(database: Database, owner: Owner, now: datetime, *, stopped: bool = False) -> None:
-    """Record a sign of life, or the last one; nothing if another daemon has taken its place."""
+    """Record a heartbeat, or the stop; nothing if another daemon has replaced it."""
     own = (
         daemons.c.host == owner.host,
         daemons.c.boot == owner.boot,
@@ -85,7 +74,7 @@ def record_heartbeat(database: Database, owner: Owner, now: datetime, *, stopped
 
 
 def find_daemon(database: Reader) -> DaemonRecord | None:
-    """Find the daemon of this database; None if there has never been one."""
+    """Find the daemon of this database, or the last one."""
     with database.read() as connection:
         row = connection.execute(select(daemons)).first()
     if row is None:

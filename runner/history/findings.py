@@ -1,4 +1,4 @@
-"""What was found, saved as intervals of runs in proportion to what changed."""
+"""Saving the findings of a run as intervals: the cost is proportional to what changed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,202 +7,190 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from runner.history.database import Backend
+from runner.history.backend import Backend
 from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
 from runner.history.tables import directories, files, jobs, problems
 from runner.model.runs import Problem
 from runner.scan.snapshot import Listing, Snapshot, found_names, lies_in, unpack_stats
 
-# More folders than this at once are looked up by reading all of the job's files.
+# For more directories than this, all files of the job are read.
 _FEW = 500
-_PART = 10_000
+_CHUNK = 10_000
 
-# Size in bytes and modification time in nanoseconds; None where not known.
+# Size in bytes and modification time in nanoseconds; None if unknown.
 _Stat = tuple[int | None, int | None]
 
 
 @dataclass(slots=True)
-class Tally:
-    """How many files changed.
-
-    Attributes:
-        added: There now and not before.
-        removed: There before and not now.
-        modified: There both times with another size or modification time.
-    """
+class ChangeCounts:
+    """The numbers of changed files; modified ones have another size or modification time."""
 
     added: int = 0
     removed: int = 0
     modified: int = 0
 
 
-class _KnownFolder(NamedTuple):
-    folder_id: int
+class _KnownDirectory(NamedTuple):
+    id: int
     path: bytes
     digest: bytes
 
 
-# A folder as it was, the digest of what it holds now, and what that is.
-_ChangedFolder = tuple[_KnownFolder, bytes, dict[bytes, _Stat]]
+class _ChangedDirectory(NamedTuple):
+    id: int
+    digest: bytes
+    files: dict[bytes, _Stat]
 
 
-def record_findings(location: Backend, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
-    """Save what a run found, within the caller's transaction.
+class _Changes:
+    """The changes of one run, in rows to be written."""
 
-    Folders whose findings have the digest that is stored are passed over. What lies in a folder that could not be
-    read is unknown, so its intervals go on. A snapshot that equals the last one saved is recognised as a whole.
+    def __init__(self, job_id: int, run_id: int) -> None:
+        self.job_id, self.run_id = job_id, run_id
+        self.counts = ChangeCounts()
+        self.begun: list[tuple[Any, ...]] = []  # rows of files
+        self.ended: list[tuple[int, bytes, int, int]] = []  # keys of rows of files, and the run that ends them
+
+    def begin(self, directory_id: int, name: bytes, stat: _Stat) -> None:
+        self.begun.append((directory_id, name, self.run_id, None, self.job_id, *stat_values(stat)))
+
+    def compare(self, directory: _ChangedDirectory, before: dict[bytes, tuple[int, _Stat]]) -> None:
+        """Compare the files of a directory with the stored intervals."""
+        for name, (first_run_id, old) in before.items():
+            new = directory.files.get(name)
+            if new is None:
+                self.counts.removed += 1
+            elif new in {old, (None, None)}:  # not read now, so no change is known
+                continue
+            elif old != (None, None):
+                self.counts.modified += 1
+            self.ended.append((directory.id, name, first_run_id, self.run_id))
+            if new is not None:
+                self.begin(directory.id, name, new)
+        for name, new in directory.files.items():
+            if name not in before:
+                self.counts.added += 1
+                self.begin(directory.id, name, new)
+
+
+def record_findings(
+    location: Backend, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot
+) -> ChangeCounts:
+    """Save the findings of a run, within the caller's transaction.
+
+    A snapshot, and each directory, with the stored digest is skipped. The files of an unreadable directory are unknown,
+    so their intervals continue.
     """
-    whole = snapshot.digest
-    if whole == connection.execute(select(jobs.c.findings_digest).where(jobs.c.id == job_id)).scalar():
-        return Tally()
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(findings_digest=whole))
-    changed, new = _compare_folders(_load_folders(connection, job_id), snapshot)
+    digest = snapshot.digest
+    if digest == connection.execute(select(jobs.c.findings_digest).where(jobs.c.id == job_id)).scalar():
+        return ChangeCounts()
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(findings_digest=digest))
+    changed, new = _compare_directories(_load_directories(connection, job_id), snapshot)
     current = {Problem(path=path, errno=number, text=text) for path, number, text in snapshot.problems}
     _record_problems(connection, job_id, run_id, current)
-    tally = Tally()
-    inserted: list[tuple[Any, ...]] = []
+    changes = _Changes(job_id, run_id)
     if new:
-        _add_new_folders(location, connection, job_id, run_id, new, inserted)
-    tally.added += len(inserted)
-    ended: list[tuple[int, bytes, int, int]] = []
-    before = _load_files(connection, job_id, [folder.folder_id for folder, _, _ in changed])
-    for folder, _, now in changed:
-        _compare(folder, before.get(folder.folder_id, {}), now, job_id, run_id, tally, inserted, ended)
-    if ended:
-        location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), ended)
-    if inserted:
-        location.insert_many(connection, tuple(files.c), inserted)
+        _insert_directories(location, connection, new, changes)
+    before = _load_files(connection, job_id, {directory.id for directory in changed})
+    for directory in changed:
+        changes.compare(directory, before.get(directory.id, {}))
+    if changes.ended:
+        location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), changes.ended)
+    if changes.begun:
+        location.insert_many(connection, tuple(files.c), changes.begun)
     if changed:
-        digests = [(folder.folder_id, digest) for folder, digest, _ in changed]
+        digests = [(directory.id, directory.digest) for directory in changed]
         location.update_many(connection, (directories.c.id,), (directories.c.findings_digest,), digests)
-    return tally
+    return changes.counts
 
 
-def _load_folders(connection: Connection, job_id: int) -> dict[bytes, _KnownFolder]:
-    query = select(directories.c.id, directories.c.path, directories.c.findings_digest).where(
-        directories.c.job_id == job_id
-    )
-    # All at once: row by row costs three times as much, which for an unchanged run is most of what it costs.
-    return {row[1]: _KnownFolder._make(row) for row in connection.execute(query).all()}
+def _load_directories(connection: Connection, job_id: int) -> dict[bytes, _KnownDirectory]:
+    columns = (directories.c.id, directories.c.path, directories.c.findings_digest)
+    query = select(*columns).where(directories.c.job_id == job_id)
+    # All at once: row by row takes three times as long, most of the time of an unchanged run.
+    return {row[1]: _KnownDirectory._make(row) for row in connection.execute(query).all()}
 
 
 def _load_files(
-    connection: Connection, job_id: int, folder_ids: list[int]
+    connection: Connection, job_id: int, directory_ids: set[int]
 ) -> dict[int, dict[bytes, tuple[int, _Stat]]]:
-    """Load the files that are still there in some folders: by folder and name, first run and stat."""
+    """Load the current files of directories: by directory and name, the first run and the stat."""
+    by_directory: dict[int, dict[bytes, tuple[int, _Stat]]] = {}
+    if not directory_ids:
+        return by_directory
     key = (files.c.folder_id, files.c.name, files.c.first_run_id)
     query = select(*key, *STAT_COLUMNS).where(files.c.job_id == job_id, files.c.gone_run_id.is_(None))
-    if len(folder_ids) <= _FEW:
-        query = query.where(files.c.folder_id.in_(folder_ids))
-    wanted = set(folder_ids)
-    by_folder: dict[int, dict[bytes, tuple[int, _Stat]]] = {}
-    if wanted:
-        # In parts: row by row costs twice as much, and all at once twice the memory.
-        for part in connection.execute(query).partitions(_PART):
-            for folder_id, name, first_run_id, *stat in part:
-                if folder_id in wanted:
-                    by_folder.setdefault(folder_id, {})[name] = (first_run_id, read_stat(*stat))
-    return by_folder
+    if len(directory_ids) <= _FEW:
+        query = query.where(files.c.folder_id.in_(directory_ids))
+    # In chunks: row by row takes twice the time, and all at once twice the memory.
+    for chunk in connection.execute(query).partitions(_CHUNK):
+        for directory_id, name, first_run_id, *stat in chunk:
+            if directory_id in directory_ids:
+                by_directory.setdefault(directory_id, {})[name] = (first_run_id, read_stat(*stat))
+    return by_directory
 
 
-def _compare_folders(
-    known: dict[bytes, _KnownFolder], snapshot: Snapshot
-) -> tuple[list[_ChangedFolder], list[tuple[Listing, bytes]]]:
-    """Tell which known folders hold something else now, and which ones are found in for the first time."""
-    changed: list[_ChangedFolder] = []
+def _compare_directories(
+    known: dict[bytes, _KnownDirectory], snapshot: Snapshot
+) -> tuple[list[_ChangedDirectory], list[tuple[Listing, bytes]]]:
+    """Return the known directories whose files changed, and the listings of new ones with their digests."""
+    changed: list[_ChangedDirectory] = []
     new: list[tuple[Listing, bytes]] = []
-    found_in = set()
+    listed = set()
     for listing in snapshot.listings:
-        found_in.add(listing.path)
-        folder = known.get(listing.path)
-        digest = _digest_findings(listing)
-        if folder is None:
+        listed.add(listing.path)
+        # A name never contains two NULs, so names and stats cannot be confused.
+        digest = blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
+        directory = known.get(listing.path)
+        if directory is None:
             new.append((listing, digest))
-        elif digest != folder.digest:
-            changed.append((folder, digest, dict(zip(found_names(listing.names), _stats(listing), strict=True))))
+        elif digest != directory.digest:
+            changed.append(_ChangedDirectory(directory.id, digest, dict(_found(listing))))
     unreadable = {path for path, _, _ in snapshot.problems}
-    for path, folder in known.items():
-        if path not in found_in and folder.digest and not lies_in(path, unreadable):
-            changed.append((folder, b"", {}))
+    for path, directory in known.items():
+        if path not in listed and directory.digest and not lies_in(path, unreadable):
+            changed.append(_ChangedDirectory(directory.id, b"", {}))
     return changed, new
 
 
-def _compare(
-    folder: _KnownFolder,
-    before: dict[bytes, tuple[int, _Stat]],
-    now: dict[bytes, _Stat],
-    job_id: int,
-    run_id: int,
-    tally: Tally,
-    inserted: list[tuple[Any, ...]],
-    ended: list[tuple[int, bytes, int, int]],
+def _insert_directories(
+    location: Backend, connection: Connection, new: list[tuple[Listing, bytes]], changes: _Changes
 ) -> None:
-    """Compare a folder's files with what is stored; appends the intervals that begin and those that end."""
-    for name, (first_run_id, old) in before.items():
-        new = now.get(name)
-        if new is None:
-            tally.removed += 1
-        elif new in {old, (None, None)}:  # not looked at now: nothing is known to have changed
-            continue
-        elif old != (None, None):
-            tally.modified += 1
-        ended.append((folder.folder_id, name, first_run_id, run_id))
-        if new is not None:
-            inserted.append((folder.folder_id, name, run_id, None, job_id, *stat_values(new)))
-    for name, new in now.items():
-        if name not in before:
-            tally.added += 1
-            inserted.append((folder.folder_id, name, run_id, None, job_id, *stat_values(new)))
-
-
-def _add_new_folders(
-    location: Backend,
-    connection: Connection,
-    job_id: int,
-    run_id: int,
-    new: list[tuple[Listing, bytes]],
-    inserted: list[tuple[Any, ...]],
-) -> None:
-    """Insert folders in which something is found for the first time; appends their files."""
-    rows = [(job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
+    """Insert new directories, and note their files as added."""
+    rows = [(changes.job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
     columns = (directories.c.job_id, directories.c.path, directories.c.path_digest, directories.c.findings_digest)
     location.insert_many(connection, columns, rows)
-    known = _load_folders(connection, job_id)
+    known = _load_directories(connection, changes.job_id)
     for listing, _ in new:
-        folder_id = known[listing.path].folder_id
-        for name, stat in zip(found_names(listing.names), _stats(listing), strict=True):
-            inserted.append((folder_id, name, run_id, None, job_id, *stat_values(stat)))
+        directory_id = known[listing.path].id
+        for name, stat in _found(listing):
+            changes.begin(directory_id, name, stat)
+    changes.counts.added += len(changes.begun)
 
 
-def _record_problems(connection: Connection, job_id: int, run_id: int, now: Iterable[Problem]) -> None:
+def _record_problems(connection: Connection, job_id: int, run_id: int, found: Iterable[Problem]) -> None:
     query = select(problems).where(problems.c.job_id == job_id, problems.c.gone_run_id.is_(None))
     before = {Problem(path=row.path, errno=row.errno, text=row.text): row.id for row in connection.execute(query)}
-    current = set(now)
-    gone = [{"problem": before[problem]} for problem in before if problem not in current]
-    if gone:
-        connection.execute(
-            update(problems).where(problems.c.id == bindparam("problem")).values(gone_run_id=run_id), gone
-        )
-    fresh = [
+    current = set(found)
+    ended = [{"problem": before[problem]} for problem in before if problem not in current]
+    if ended:
+        by_id = update(problems).where(problems.c.id == bindparam("problem"))
+        connection.execute(by_id.values(gone_run_id=run_id), ended)
+    begun = [
         {"job_id": job_id, "path": one.path, "errno": one.errno, "text": one.text, "first_run_id": run_id}
         for one in current
         if one not in before
     ]
-    if fresh:
-        connection.execute(insert(problems), fresh)
+    if begun:
+        connection.execute(insert(problems), begun)
 
 
-def _stats(listing: Listing) -> Iterable[_Stat]:
-    if listing.stats:
-        return unpack_stats(listing.stats)
-    return [(None, None)] * len(found_names(listing.names))
-
-
-def _digest_findings(listing: Listing) -> bytes:
-    # No name holds two NULs in a row, so the parts can't run into each other.
-    return blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
+def _found(listing: Listing) -> Iterable[tuple[bytes, _Stat]]:
+    names = found_names(listing.names)
+    stats: Iterable[_Stat] = unpack_stats(listing.stats) if listing.stats else [(None, None)] * len(names)
+    return zip(names, stats, strict=True)
 
 
 def digest_path(path: bytes) -> bytes:
-    """Digest a path, which may be longer than an index entry."""
+    """Return the digest of a path, which itself may be longer than an index entry."""
     return blake2b(path, digest_size=16).digest()

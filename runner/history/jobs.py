@@ -1,4 +1,4 @@
-"""Jobs as they are remembered: registered, changed, found again, removed."""
+"""Jobs in the database: add, change, remove, find and list them."""
 
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from runner.history.database import Database, Reader
 from runner.history.rows import insert_row, read_selection, selection_columns, selection_id
@@ -19,114 +19,105 @@ _QUERY = select(jobs, *selection_columns()).join_from(jobs, selections, jobs.c.s
 
 
 def add_job(database: Database, spec: JobSpec, now: datetime) -> Job:
-    """Register a job.
+    """Add a job.
 
     Raises:
         UsageError: If its name is taken.
     """
     with database.write() as connection:
         job = _add(connection, spec, now)
-        _note_change(connection)
+        _increment_revision(connection)
     return job
 
 
 def change_job(database: Database, job: Job, spec: JobSpec, now: datetime) -> Job:
-    """Change what was chosen for a job; a changed or resumed schedule counts from now.
+    """Update the options of a job; a changed or resumed schedule starts now.
 
     Raises:
-        UsageError: If its new name is taken, or it has been removed meanwhile.
+        UsageError: If its new name is taken, or it has been removed.
     """
     with database.write() as connection:
         changed = _change(connection, job, spec, now)
-        _note_change(connection)
+        _increment_revision(connection)
     return changed
 
 
 def remove_job(database: Database, job: Job, now: datetime) -> None:
-    """Remove a job; its history stays, and its name is free again."""
+    """Delete a job, but not its history; its name becomes free."""
     with database.write() as connection:
         _remove(connection, job, now)
-        _note_change(connection)
+        _increment_revision(connection)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Revision:
-    """What is to become of the jobs, all at once.
-
-    Attributes:
-        added: New ones.
-        changed: Present ones, each with what is now chosen for it.
-        removed: Present ones that go.
-    """
+class JobChanges:
+    """Changes of jobs that are applied together."""
 
     added: Sequence[JobSpec] = ()
     changed: Sequence[tuple[Job, JobSpec]] = ()
     removed: Sequence[Job] = ()
 
 
-def revise_jobs(database: Database, decide: Callable[[list[Job]], Revision], now: datetime) -> list[Job]:
-    """Let somebody decide over all jobs while nobody else can change them, and do what is decided, or nothing.
+def update_jobs(database: Database, decide: Callable[[list[Job]], JobChanges], now: datetime) -> list[Job]:
+    """Apply changes that depend on the present jobs, in one transaction; return the added jobs.
 
     Args:
-        database: Where they are kept.
-        decide: Is given the jobs that are not removed; whatever it raises leaves all of them as they were.
-        now: From when new and changed schedules count.
-
-    Returns:
-        The jobs that were added.
+        database: The history.
+        decide: Returns the changes for the jobs that are not removed; an error leaves all jobs unchanged.
+        now: When new and changed schedules start.
 
     Raises:
         UsageError: If a name is taken.
     """
     with database.write() as connection:
-        revision = decide(_list(connection))
-        for job in revision.removed:
+        changes = decide(_list(connection))
+        for job in changes.removed:
             _remove(connection, job, now)
-        for job, spec in revision.changed:
+        for job, spec in changes.changed:
             _change(connection, job, spec, now)
-        added = [_add(connection, spec, now) for spec in revision.added]
-        if revision.removed or revision.changed or added:
-            _note_change(connection)
+        added = [_add(connection, spec, now) for spec in changes.added]
+        if changes.removed or changes.changed or added:
+            _increment_revision(connection)
     return added
 
 
 def find_or_add_job_at(
     database: Database, root: bytes, make_spec: Callable[[Collection[str]], JobSpec], now: datetime
 ) -> tuple[list[Job], bool]:
-    """Find the jobs that scan a directory, or add one, in one transaction: of several processes one adds it.
+    """Find the jobs of a root directory, or add one, in one transaction.
 
     Args:
-        database: Where they are kept.
+        database: The history.
         root: The directory.
-        make_spec: Makes the job from the names that are taken.
-        now: From when it counts.
+        make_spec: Returns the options of the new job; its argument is the names in use.
+        now: When its schedule starts.
 
     Returns:
-        The jobs, and whether the only one of them was added.
+        The jobs, and whether the only one was added.
     """
     known: list[Job] = []
 
-    def decide(jobs: list[Job]) -> Revision:
+    def decide(jobs: list[Job]) -> JobChanges:
         known[:] = [job for job in jobs if job.spec.root == root]
-        return Revision() if known else Revision(added=[make_spec({job.spec.name for job in jobs})])
+        return JobChanges() if known else JobChanges(added=[make_spec({job.spec.name for job in jobs})])
 
-    added = revise_jobs(database, decide, now)
+    added = update_jobs(database, decide, now)
     return added or known, bool(added)
 
 
 def list_jobs(database: Reader) -> list[Job]:
-    """List the jobs that are not removed, in the order of their numbers."""
+    """List the jobs that are not removed, by number."""
     with database.read() as connection:
         return _list(connection)
 
 
 def get_job(database: Reader, name_or_number: str, *, removed: bool = False) -> Job:
-    """Get a job by its name or number.
+    """Return a job by its name or number.
 
     Args:
-        database: Where it is kept.
-        name_or_number: As a person writes it; a name goes before a number.
-        removed: Whether a removed job will do; of several by one name, the last removed.
+        database: The history.
+        name_or_number: As the user writes it; a name takes precedence.
+        removed: Whether to include removed jobs; of several with the name, the last removed is returned.
 
     Raises:
         Unknown: If there is none.
@@ -138,9 +129,9 @@ def get_job(database: Reader, name_or_number: str, *, removed: bool = False) -> 
 
 
 def find_job(database: Reader, name_or_number: str, *, removed: bool = False) -> Job | None:
-    """Find a job as :func:`get_job` does; None if there is none."""
+    """Find a job as :func:`get_job` does."""
     query = _QUERY if removed else _QUERY.where(jobs.c.removed_at.is_(None))
-    # A name that came from an undecodable argument can't be any job's, and could not be bound; nor one with a NUL.
+    # The driver cannot bind undecodable arguments and NULs, which no job name contains.
     name = name_or_number.encode("utf-8", "replace").decode().replace("\0", "?")
     with database.read() as connection:
         by_name = query.where(jobs.c.name == name).order_by(jobs.c.removed_at.is_not(None), jobs.c.removed_at.desc())
@@ -150,58 +141,58 @@ def find_job(database: Reader, name_or_number: str, *, removed: bool = False) ->
         return _job(row) if row is not None else None
 
 
-def find_jobs_at(database: Reader, root: bytes) -> list[Job]:
-    """Find the jobs that scan a folder, in the order of their numbers."""
+def list_jobs_at(database: Reader, root: bytes) -> list[Job]:
+    """List the jobs of a root directory, by number."""
     with database.read() as connection:
-        query = _QUERY.where(jobs.c.root == root, jobs.c.removed_at.is_(None)).order_by(jobs.c.id)
-        return [_job(row) for row in connection.execute(query)]
+        return _list(connection, jobs.c.root == root)
 
 
 def set_back(database: Database, job_ids: Collection[int], now: datetime) -> None:
-    """Let the fire times of jobs count from now where they counted from later: the clock was set back."""
+    """Move the instants of jobs that are after *now* back to it, because the clock was set back."""
     with database.write() as connection:
         for job in _list(connection):
             schedule = job.spec.schedule
-            # An anchor that was to come anyway is what somebody has chosen.
+            # An origin after the start of the schedule was chosen by the user.
             if schedule is not None and job.job_id in job_ids and schedule.anchor_at <= job.armed_at:
                 anchor_at = move_origin_back(schedule, now).anchor_at
                 connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(schedule_anchor_at=anchor_at))
         for column in (jobs.c.armed_at, jobs.c.accounted_at):
             later = update(jobs).where(jobs.c.id.in_(job_ids), column > now)
             connection.execute(later.values({column: now}))
-        _note_change(connection)
+        _increment_revision(connection)
 
 
 def jobs_revision(database: Reader) -> int:
-    """Give the number that every change to a job raises."""
+    """Return the number that every change of a job increments."""
     with database.read() as connection:
         return int(connection.execute(select(state.c.jobs_revision)).scalar_one())
 
 
-def accounted_until(database: Reader) -> dict[int, datetime]:
-    """Give for each job that ever fired the instant up to which its fire times have a record, carried out or not."""
+def list_recorded_until(database: Reader) -> dict[int, datetime]:
+    """Return the instant up to which all fire times of a job have rows, by job."""
     query = select(jobs.c.id, jobs.c.accounted_at).where(jobs.c.accounted_at.is_not(None))
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _list(connection: Connection) -> list[Job]:
-    return [_job(row) for row in connection.execute(_QUERY.where(jobs.c.removed_at.is_(None)).order_by(jobs.c.id))]
+def _list(connection: Connection, *conditions: ColumnElement[bool]) -> list[Job]:
+    query = _QUERY.where(jobs.c.removed_at.is_(None), *conditions).order_by(jobs.c.id)
+    return [_job(row) for row in connection.execute(query)]
 
 
 def _add(connection: Connection, spec: JobSpec, now: datetime) -> Job:
-    _refuse_taken_name(connection, spec.name, but=None)
+    _check_name(connection, spec.name)
     job_id = insert_row(connection, jobs, {**_columns(connection, spec), "created_at": now, "armed_at": now})
     return Job(job_id=job_id, spec=spec, created_at=now, armed_at=now)
 
 
 def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> Job:
-    rearmed = spec.schedule != job.spec.schedule or (job.spec.paused and not spec.paused)
-    armed_at = now if rearmed else job.armed_at
-    _refuse_taken_name(connection, spec.name, but=job.job_id)
+    restarted = spec.schedule != job.spec.schedule or (job.spec.paused and not spec.paused)
+    armed_at = now if restarted else job.armed_at
+    _check_name(connection, spec.name, job.job_id)
     values = {**_columns(connection, spec), "armed_at": armed_at}
     if spec.schedule != job.spec.schedule:
-        values["accounted_at"] = None  # by a clock that was set back since, it may lie ahead
+        values["accounted_at"] = None  # it is in the future if the clock was set back
     if spec.root != job.spec.root:
         values["mounts"] = None
     changed = connection.execute(
@@ -213,8 +204,8 @@ def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> J
 
 
 def _remove(connection: Connection, job: Job, now: datetime) -> None:
-    still_there = update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None))
-    connection.execute(still_there.values(removed_at=now))
+    present = update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None))
+    connection.execute(present.values(removed_at=now))
 
 
 def _columns(connection: Connection, spec: JobSpec) -> dict[str, Any]:
@@ -268,13 +259,13 @@ def _job(row: Row[Any]) -> Job:
     return Job(job_id=row.id, spec=spec, created_at=row.created_at, armed_at=row.armed_at, removed_at=row.removed_at)
 
 
-def _refuse_taken_name(connection: Connection, name: str, *, but: int | None) -> None:
+def _check_name(connection: Connection, name: str, own_id: int | None = None) -> None:
     taken = connection.execute(select(jobs.c.id).where(jobs.c.name == name, jobs.c.removed_at.is_(None))).scalar()
-    if taken is not None and taken != but:
+    if taken is not None and taken != own_id:
         raise UsageError(
             f"a job named {name!r} exists already; choose another --name, or change that one with `runner edit {name}`"
         )
 
 
-def _note_change(connection: Connection) -> None:
+def _increment_revision(connection: Connection) -> None:
     connection.execute(update(state).values(jobs_revision=state.c.jobs_revision + 1))

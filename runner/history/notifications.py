@@ -1,4 +1,4 @@
-"""Who was told of which run, and how earlier runs of a job ended."""
+"""Notifications of runs, and the earlier runs of a job on which events depend."""
 
 import json
 
@@ -11,13 +11,13 @@ from runner.model.jobs import Event, Notify
 from runner.model.notifications import Notification
 from runner.model.runs import Run, Status
 
-# How a run ends that says something about the job; of the others, a person or the daemon has decided.
+# Other final statuses are decisions of the user or the daemon, and no events.
 GOOD = (Status.SUCCEEDED, Status.PARTIAL)
 BAD = (Status.FAILED, Status.TIMED_OUT, Status.INTERRUPTED)
 
 
 def record_notification(database: Database, run_id: int, notification: Notification) -> None:
-    """Record that a command was told of a run."""
+    """Record the command that was started on an event of a run."""
     values = {
         "run_id": run_id,
         "event": notification.event.value,
@@ -32,7 +32,7 @@ def record_notification(database: Database, run_id: int, notification: Notificat
 
 
 def list_notifications(database: Reader, run: Run) -> list[Notification]:
-    """List the commands that were told of a run, in the order in which they were."""
+    """List the notifications of a run, oldest first."""
     query = select(notifications).where(notifications.c.run_id == run.run_id).order_by(notifications.c.id)
     with database.read() as connection:
         return [
@@ -49,9 +49,9 @@ def list_notifications(database: Reader, run: Run) -> list[Notification]:
 
 
 def last_notified_run(database: Reader, job_id: int, notify: Notify, after: int) -> int | None:
-    """Find the newest run of a job, after another one, of which a command was told an event; None if there is none.
+    """Find the newest run of a job, after another run, whose notification succeeded or failed.
 
-    A command that could not be started, or was ended because runner was stopped, has not been told.
+    A command that could not be started, or was ended because runner stopped, does not count.
     """
     query = (
         select(func.max(notifications.c.run_id))
@@ -69,12 +69,12 @@ def last_notified_run(database: Reader, job_id: int, notify: Notify, after: int)
 
 
 def find_last_good(database: Reader, run: Run) -> int:
-    """Find the newest run of a job before another one that succeeded; 0 if there is none."""
+    """Find the newest good run of a job before another run; 0 if there is none."""
     good = list_runs_before(database, run.job_id, run.run_id, statuses=GOOD, limit=1)
     return good[0].run_id if good else 0
 
 
 def find_last_ended(database: Reader, job_id: int) -> Run | None:
-    """Find the newest run of a job that succeeded or failed; None if there is none."""
+    """Find the newest good or bad run of a job."""
     ended = list_runs_before(database, job_id, None, statuses=(*GOOD, *BAD), limit=1)
     return ended[0] if ended else None

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,33 +10,32 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from runner.history.backend import Backend
+from runner.history.locks import wait_for_lock
 from runner.history.postgresql_errors import explain
 from runner.history.serverlocks import WRITES_CLASS, WRITES_LOCK, NoLock, SessionLock, find_holders
-from runner.history.waiting import wait_for_lock
 from runner.model.errors import DatabaseUnusable, HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
 _log = logging.getLogger(__name__)
 
-# Parameters of a URL that say where a database is; of the others, some are secret.
+# Parameters of a URL that are shown; others may be secret.
 _SHOWN = frozenset({"host", "port", "service", "options"})
 _SECRET = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
-# A server that does not answer at all is waited for no longer than this.
-_CONNECT_TIMEOUT_S = 15
-# Who writes for longer keeps others waiting that they notice it.
+# A writer of shorter duration is no blocker.
 _WRITES_FOR_S = 1.0
-# More rows than this at once are changed by way of a temporary table, which is not worth its making for fewer.
+# Larger updates use a temporary table; for fewer rows its creation costs more than it saves.
 _FEW = 1_000
-# So long readers are waited for when room is given back; a longer one does not end soon.
+# How long compacting waits for readers.
 _READERS_WAIT_MS = 1_000
-# The server would else keep the locks of a machine that has gone for hours.
+# Without these the server keeps the locks of a lost machine for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
-# Nor would this side notice that the server's machine has gone. Seconds, but the last: milliseconds.
-_NOTICE_A_DEAD_SERVER = {
+# The same for a lost server. Seconds, but the last: milliseconds.
+_DEFAULTS = {
+    "connect_timeout": 15,
+    "fallback_application_name": "runner",
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -47,11 +45,11 @@ _OWN_RELATIONS = "FROM pg_class WHERE relnamespace = current_schema()::regnamesp
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PostgresqlDatabase:
-    """Where a PostgreSQL database is.
+class PostgresqlDatabase(Backend):
+    """A PostgreSQL database.
 
     Attributes:
-        url: Its SQLAlchemy URL, secrets included.
+        url: Its SQLAlchemy URL, including secrets.
     """
 
     url: URL = field(repr=False)
@@ -62,10 +60,10 @@ class PostgresqlDatabase:
         return URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
 
     def address(self) -> str:
-        """Give its URL.
+        """Return its URL.
 
         Raises:
-            DatabaseUnusable: If there is a password in it.
+            DatabaseUnusable: If it contains a password.
         """
         if self.url.password is not None or _SECRET & self.url.query.keys():
             raise DatabaseUnusable(
@@ -75,44 +73,23 @@ class PostgresqlDatabase:
         return self.url.render_as_string()
 
     def serves(self) -> bool:
-        """Whether it is a server."""
+        """Return True."""
         return True
 
     def check(self) -> None:
-        """Nothing is known before the server is asked."""
-
-    def exists(self) -> bool:
-        """Whether there is anything to be opened: the server creates no database by being asked for one."""
-        return True
-
-    @property
-    def read_only(self) -> bool:
-        """Whether it is known that nothing can be written: a server says so when it is asked to."""
-        return False
-
-    def refuse_writing(self, but: str = "") -> None:
-        """Refuse nothing: the server does."""
-
-    def permitted(self) -> "PostgresqlDatabase":
-        """Give itself."""
-        return self
+        """Check nothing: only the server knows."""
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
-        """Make an engine whose writing transactions wait for each other from their beginning.
+        """Create an engine for the server.
 
         Raises:
-            DatabaseUnusable: If the driver is missing, or can't read the URL.
+            DatabaseUnusable: If the driver is missing or rejects the URL.
         """
-        defaults = {
-            "connect_timeout": _CONNECT_TIMEOUT_S,
-            "fallback_application_name": "runner",
-            **_NOTICE_A_DEAD_SERVER,
-        }
         try:
             engine = create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
                 connect_args={
-                    **{name: value for name, value in defaults.items() if name not in self.url.query},
+                    **{name: value for name, value in _DEFAULTS.items() if name not in self.url.query},
                     "client_encoding": "utf8",
                 },
                 use_native_hstore=False,
@@ -128,7 +105,7 @@ class PostgresqlDatabase:
         def prepare(connection: "psycopg.Connection", _record: Any) -> None:
             settings = {"lock_timeout": f"{round(busy_timeout_s * 1000)}", **_KEEPALIVES}
             chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
-            connection.autocommit = True  # or a transaction that is rolled back would take them along
+            connection.autocommit = True  # a rollback would undo the settings
             connection.execute(f"SELECT {chosen}")
             connection.execute(
                 "SELECT set_config(name, 'on', false) FROM pg_settings "
@@ -141,29 +118,13 @@ class PostgresqlDatabase:
         return engine
 
     def explain(self, error: BaseException | None) -> HistoryError:
-        """Say in one line what a driver's error means for a person."""
+        """Return an error of one line for an error of the driver."""
         return explain(f"the database {self}", error)
-
-    def upgrade_lock(self) -> AbstractContextManager[object]:
-        """Lock nothing: a writing transaction is alone, and Alembic asks for the revision within it."""
-        return nullcontext()
-
-    @contextmanager
-    def migrating(self, engine: Engine, _revision: str | None, _newest: str) -> "Iterator[Connection]":
-        """Give a transaction for migrations; there is no backup, as a failed one leaves everything as it was."""
-        with engine.connect() as connection:
-            writing = connection.execution_options(runner_writes=True)
-            with writing.begin():
-                yield writing
 
     def insert_many(
         self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert rows by COPY, at a tenth of what INSERT costs.
-
-        Raises:
-            HistoryError: If they can't be.
-        """
+        """Insert rows by COPY, which takes a tenth of the time of INSERT."""
         self._copy_in(connection, str(columns[0].table), columns, rows)
 
     def update_many(
@@ -173,13 +134,10 @@ class PostgresqlDatabase:
         changed: Sequence[Column[Any]],
         rows: Sequence[tuple[Any, ...]],
     ) -> None:
-        """Change columns of the rows that have these keys; each of *rows* gives the keys, then what they get.
+        """Update rows; each of *rows* contains the values of *keys*, then those of *changed*.
 
-        A few go there as arrays, at a third of what a statement for each costs. Many go into a temporary table: in
-        parts they cost twice as much, as for each part the planner rather reads the whole table.
-
-        Raises:
-            HistoryError: If they can't be.
+        Few rows are sent as arrays, in a third of the time of one statement per row. Many go through a temporary
+        table: several arrays take twice as long, because the planner reads the whole table for each.
         """
         columns = (*keys, *changed)
         if len(rows) <= _FEW:
@@ -191,7 +149,7 @@ class PostgresqlDatabase:
         types = (f"{column.name} {column.type.compile(connection.dialect)}" for column in columns)
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE given ({', '.join(types)}) ON COMMIT DROP")
         self._copy_in(connection, "given", columns, rows)
-        connection.exec_driver_sql("ANALYZE given")  # nobody does it in time for a table that was just made
+        connection.exec_driver_sql("ANALYZE given")  # autovacuum would be too late
         connection.exec_driver_sql(_update_sql(keys, changed, "given"))
         connection.exec_driver_sql("DROP TABLE given")
 
@@ -211,15 +169,15 @@ class PostgresqlDatabase:
             raise self.explain(error) from error
 
     def size_bytes(self, connection: Connection) -> int:
-        """Tell how large the tables are, with their indexes."""
+        """Return the size of the tables and their indexes."""
         sizes = f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) {_OWN_RELATIONS}"
         return int(connection.exec_driver_sql(sizes).scalar_one())
 
     def compact(self, engine: Engine) -> bool:
-        """Give the room that was freed back to the file system; others wait meanwhile.
+        """Return freed space to the file system while others wait.
 
         Returns:
-            Whether it was; where others read for long it is used again by later runs, but stays the database's.
+            False if readers prevent it; later runs then reuse the space.
         """
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
@@ -232,14 +190,14 @@ class PostgresqlDatabase:
                     raise
                 return False
             finally:
-                connection.invalidate()  # its timeout is not that of the others
+                connection.invalidate()  # its timeout differs
         return True
 
     def trim(self, _engine: Engine) -> None:
-        """Do nothing: the server keeps its own logs in bounds."""
+        """Do nothing: the server limits its own log."""
 
     def find_readers(self, engine: Engine) -> list[str]:
-        """Find who else has a transaction open that may be waited for."""
+        """Find the other processes with an open transaction."""
         with engine.connect() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT pid, coalesce(nullif(application_name, ''), 'unknown') FROM pg_stat_activity "
@@ -248,39 +206,20 @@ class PostgresqlDatabase:
             return [f"process {pid} ({name})" for pid, name in rows]
 
     def find_blocker(self, connection: Connection, _daemon_pid: int) -> str | None:
-        """Find who keeps runs from starting by the lock of what writes; a line about it, or None."""
+        """Find the process whose write lock prevents runs from starting; return one line, or None."""
         holders = find_holders(connection, WRITES_CLASS, _WRITES_FOR_S)
         return f"{holders} keeps the database locked" if holders else None
 
-    def find_reader_warning(self) -> None:
-        """Find nothing: the server keeps its own logs in bounds."""
-
-    def find_wide_modes(self) -> list[str]:
-        """Find nothing: the server's files are its own."""
-        return []
-
-    def find_damage(self, _connection: Connection) -> list[str]:
-        """Find nothing: the server keeps references itself, and has tools of its own for its pages."""
-        return []
-
     def copy(self, _engine: Engine, _target: Path) -> None:
-        """Refuse.
-
-        Raises:
-            DatabaseUnusable: Always; the server has a tool of its own.
-        """
+        """Raise DatabaseUnusable: pg_dump does this."""
         raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{self}'")
 
     def run_lock(self) -> NoLock:
-        """Give what locks nothing: a server forgets the locks of what goes on while it is restarted."""
+        """Return no lock: a server loses the locks of running runs when it restarts."""
         return NoLock()
 
-    def is_deserted(self) -> bool:
-        """Never be certain; a run in a container that is gone is ended by who cancels it, or by the next daemon."""
-        return False
-
     def daemon_lock(self, engine: Engine) -> SessionLock:
-        """Give the lock of the daemon, which the server releases when the connection ends."""
+        """Return the daemon's lock."""
         return SessionLock(engine)
 
 
@@ -299,11 +238,10 @@ def _begin(busy_timeout_s: float, connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return
     waits_s = options.get("runner_waits_s")
-    if waits_s is not None:  # none at all would be to wait for ever
+    if waits_s is not None:  # 0 would mean no limit
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
 
     def take() -> None:
-        # What a statement sees was committed before it began, and nobody else commits from here on.
         if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock{WRITES_LOCK}").scalar_one():
             raise BlockingIOError
 
@@ -311,7 +249,7 @@ def _begin(busy_timeout_s: float, connection: Connection) -> None:
         holders = find_holders(connection, WRITES_CLASS) or "another program"
         _log.warning("waiting for the database %s, locked by %s", connection.engine.url.database, holders)
 
-    # The server's own wait would neither report nor end when this process is to end.
+    # The server's own wait would neither warn nor end on a signal.
     try:
         wait_for_lock(take, within_s=busy_timeout_s, on_wait=report, give_up=options.get("runner_gives_up", bool))
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server's errors, and those of its driver, mean."""
+"""Messages for the errors of a PostgreSQL server and its driver."""
 
 import re
 import socket
@@ -7,10 +7,9 @@ from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, rea
 
 # admin_shutdown, crash_shutdown, cannot_connect_now.
 _SHUT_DOWN = frozenset({"57P01", "57P02", "57P03"})
-# What the driver's errors begin with while there is no connection yet; the rest may be in the server's language.
+# The beginnings of the driver's errors before there is a connection; the rest may be in the server's language.
 _CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve")
-# What a server says of a wrong URL when it refuses a connection, of which no code is known. All else it may say may
-# pass, such as too many connections, or that it starts or stops.
+# How a server refuses a wrong URL (there is no code). Other refusals are temporary: too many connections, a restart.
 _WRONG = re.compile(
     r"authentication failed|does not exist|pg_hba\.conf|permission denied|not permitted|no password|invalid"
     r"|unrecognized|unsupported|not currently accepting connections"
@@ -18,15 +17,10 @@ _WRONG = re.compile(
 
 
 def explain(where: str, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
-    """Return an error of one line for an error of the driver.
-
-    Args:
-        where: The database, as it is named to a person.
-        error: What the driver has raised.
-    """
+    """Return an error of one line, about the database named *where*, for an error of the driver."""
     import psycopg
 
-    # Of several addresses that were tried, the first; what is said before its reason stands in the URL.
+    # The first of several addresses that were tried, without the part that repeats the URL.
     line = (str(error).splitlines() or [reason_of(error)])[0]
     reason = line.rpartition(" failed: ")[2]
     match getattr(error, "sqlstate", None):
@@ -41,7 +35,7 @@ def explain(where: str, error: BaseException | None) -> HistoryError:  # noqa: P
                 f"{where} is closed or read-only to this user: {reason}; ask for the right to, or choose another"
             )
         case None if line.startswith(_CONNECTING) and not reason.startswith("FATAL:"):
-            # A name that nobody knows is more likely wrong than a server that does not answer.
+            # An unknown host name is a wrong URL rather than a server that is down.
             unknown = line.startswith("failed to resolve") and f"[Errno {socket.EAI_AGAIN}]" not in line
             refusal = DatabaseUnusable if unknown else HistoryError
             return refusal(f"{where} can't be reached: {reason}; start its server, or choose another")

@@ -1,4 +1,4 @@
-"""Forgetting old runs, so that every question about the others is still answered exactly."""
+"""Pruning of old runs, after which the answers for all other runs are the same as before."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,21 +10,19 @@ from runner.history.database import Database, Reader
 from runner.history.tables import directories, files, jobs, problems, runs
 from runner.model.runs import Status
 
-# Runs that count as failures, and can be kept as such.
 FAILURES = (Status.FAILED, Status.TIMED_OUT, Status.INTERRUPTED, Status.PARTIAL)
-# So many runs go in one transaction: others wait for it, but not long.
+# How many runs are deleted per transaction, for which other writers wait.
 _CHUNK = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """Which runs are kept; one that any of these keeps is kept.
+    """The runs to be kept: those for which any condition holds.
 
     Attributes:
-        since: Those that started, or should have, at or after this instant; None for none.
-        newest: So many of each job that were carried out or are going on, counted from the last, and what came after
-            the oldest of them; None for none.
-        failures: Whether those that failed are kept whatever their age.
+        since: Runs that started, or were due without starting, at or after this instant.
+        newest: This number of the newest started runs of each job, and the rows after the oldest of them.
+        failures: Whether failed runs are kept.
     """
 
     since: datetime | None = None
@@ -34,19 +32,14 @@ class Retention:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned:
-    """What was forgotten.
-
-    Attributes:
-        runs: How many runs.
-        versions: How many states of files that no remaining run saw.
-    """
+    """The numbers of deleted runs, and of deleted states of files that no other run saw."""
 
     runs: int = 0
     versions: int = 0
 
 
 def count_prunable(database: Reader, retention: Retention, job_id: int | None = None) -> int:
-    """Count the runs that :func:`prune` would remove."""
+    """Return the number of runs that :func:`prune` would delete."""
     with database.read() as connection:
         return sum(
             connection.execute(select(func.count()).where(*_prunable(connection, one, retention))).scalar_one()
@@ -57,16 +50,16 @@ def count_prunable(database: Reader, retention: Retention, job_id: int | None = 
 def prune(
     database: Database, retention: Retention, job_id: int | None = None, *, stop: Callable[[], bool] = bool
 ) -> Pruned:
-    """Remove the runs that are not to be kept, and every state of a file that only they saw.
+    """Delete the runs that are not to be kept, and the states of files that only they saw.
 
-    What a job needs to go on is kept in any case: its last saved run, its newest row, and what is going on. At any
-    moment the remaining runs answer as before.
+    The last saved run, the newest row and the running run of a job are always kept. After each transaction the answers
+    for the remaining runs are the same as before.
 
     Args:
-        database: Where they are.
-        retention: What is kept.
-        job_id: Only this job's; None for all jobs', removed ones included.
-        stop: Asked between transactions whether to leave the rest for another time.
+        database: The history.
+        retention: The runs to be kept.
+        job_id: Only this job; None for all, including removed ones.
+        stop: Called between transactions; true ends the pruning early.
     """
     with database.read() as connection:
         job_ids = _job_ids(connection, job_id)
@@ -83,7 +76,7 @@ def prune(
                 removed += connection.execute(delete(runs).where(runs.c.id.in_(chunk))).rowcount
         if old:
             with database.write() as connection:
-                versions += _forget_unseen(connection, one)
+                versions += _delete_unseen(connection, one)
     return Pruned(runs=removed, versions=versions)
 
 
@@ -102,34 +95,27 @@ def _prunable(connection: Connection, job_id: int, retention: Retention) -> list
     if retention.since is not None:
         conditions.append(func.coalesce(runs.c.started_at, runs.c.scheduled_at) < retention.since)
     if retention.newest is not None:
-        carried_out = runs.c.started_at.is_not(None)
-        newest = (
-            select(runs.c.id)
-            .where(own, carried_out)
-            .order_by(runs.c.id.desc())
-            .limit(1)
-            .offset(max(0, retention.newest - 1))
-        )
-        oldest_kept = connection.execute(newest).scalar()
+        newest = select(runs.c.id).where(own, runs.c.started_at.is_not(None)).order_by(runs.c.id.desc())
+        oldest_kept = connection.execute(newest.limit(1).offset(max(0, retention.newest - 1))).scalar()
         conditions.append(runs.c.id < (oldest_kept or 0) if retention.newest else own)
     if retention.failures:
         conditions.append(runs.c.status.not_in([status.value for status in FAILURES]))
     return conditions
 
 
-def _forget_unseen(connection: Connection, job_id: int) -> int:
-    """Remove the intervals of a job that neither hold a run any more nor end with one; returns how many of files."""
+def _delete_unseen(connection: Connection, job_id: int) -> int:
+    """Delete the intervals of a job that neither contain nor end with a run; return the number of those of files."""
     counts = []
     for table in (files, problems):
         seen = exists().where(
             runs.c.job_id == job_id,
             runs.c.files.is_not(None),
             runs.c.id >= table.c.first_run_id,
-            # The run that no longer saw it so tells that as a change of its own.
+            # The run that ends an interval reports it as a change.
             runs.c.id <= table.c.gone_run_id,
         )
         gone = delete(table).where(table.c.job_id == job_id, table.c.gone_run_id.is_not(None), ~seen)
         counts.append(connection.execute(gone).rowcount)
-    holds_any = exists().where(files.c.folder_id == directories.c.id)
-    connection.execute(delete(directories).where(directories.c.job_id == job_id, ~holds_any))
+    has_files = exists().where(files.c.folder_id == directories.c.id)
+    connection.execute(delete(directories).where(directories.c.job_id == job_id, ~has_files))
     return counts[0]

@@ -1,8 +1,8 @@
-"""A SQLite file that this process may only read: it is answered from, and nothing is written anywhere beside it.
+"""SQLite files that this process may only read, without writing anything beside them.
 
-SQLite reads a database in WAL mode through a ``-shm`` file, which it may not make here. So, in this order: the file is
-read in place where the ``-wal`` and ``-shm`` of another process are there to be used; as immutable where nobody at all
-can write to its file system; else a private copy is read.
+SQLite reads a database in WAL mode through a ``-shm`` file, which it cannot create here. In this order, the file is
+read in place if the ``-wal`` and ``-shm`` of another process exist; as immutable if nobody can write to its file
+system; or else as a private copy.
 """
 
 import os
@@ -14,7 +14,6 @@ import tempfile
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine
@@ -22,47 +21,34 @@ from sqlalchemy.pool import StaticPool
 
 from runner.history.sqlite import SqliteFile
 from runner.history.sqlite_transactions import prepare_engine
-from runner.model.errors import HistoryError, NotWritable
+from runner.model.errors import HistoryError
 from runner.scan.filesystems import is_unchangeable
 
 _COPIES = 5
-# In a process of its own: to close a file here would drop the locks that SQLite holds on it in this process.
+# In its own process: closing a file here would drop the locks that SQLite holds on it in this process.
 _COPY = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOnlyFile(SqliteFile):
-    """Where a SQLite database is that can only be read.
+    """A SQLite file that is not writable.
 
     Attributes:
-        reason: Why it can't be written.
+        reason: Why it is not writable.
     """
 
     reason: str
 
     @property
-    def read_only(self) -> bool:
-        """Return whether it is known that nothing can be written."""
-        return True
-
-    def refuse_writing(self, but: str = "") -> NoReturn:
-        """Refuse to write.
-
-        Args:
-            but: What had to be written.
-
-        Raises:
-            NotWritable: Always.
-        """
-        raise NotWritable(
-            f"the database {self} is read-only: {self.reason}{but}; make it writable, or choose another with --db"
-        )
+    def read_only(self) -> str:
+        """The reason why it is not writable."""
+        return self.reason
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Create an engine that only reads.
 
         Raises:
-            HistoryError: If it can't be read.
+            HistoryError: If it cannot be read.
         """
         real = self.path.resolve()
         try:
@@ -74,17 +60,9 @@ class ReadOnlyFile(SqliteFile):
         except sqlite3.Error as error:
             raise self.explain(error) from error
 
-    def run_lock(self) -> NoReturn:
-        """Refuse: only what writes takes it."""
-        self.refuse_writing()
-
-    def daemon_lock(self, _engine: Engine) -> NoReturn:
-        """Refuse: only what writes takes it."""
-        self.refuse_writing()
-
     def _copied(self, real: Path) -> Engine:
-        folder = Path(tempfile.mkdtemp(prefix="runner-"))
-        copy = folder / "copy.db"
+        directory = Path(tempfile.mkdtemp(prefix="runner-"))
+        copy = directory / "copy.db"
         try:
             for _ in range(_COPIES):
                 before = _signature(real)
@@ -100,10 +78,10 @@ class ReadOnlyFile(SqliteFile):
                     f"the database {self} is read-only, and changes while it is copied to be read; try again"
                 )
             connection = sqlite3.connect(copy, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = DELETE")  # takes in what is in the -wal file
+            connection.execute("PRAGMA journal_mode = DELETE")  # merges the -wal file
             connection.execute("PRAGMA query_only = ON")
         finally:
-            shutil.rmtree(folder, ignore_errors=True)  # what is open can be read until it is closed
+            shutil.rmtree(directory, ignore_errors=True)  # the open file remains readable
         return prepare_engine(create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool))
 
     def _copy_file(self, source: Path, target: Path) -> None:
@@ -116,7 +94,7 @@ class ReadOnlyFile(SqliteFile):
 
 
 def find_obstacle(path: Path) -> str | None:
-    """Find out why a database that can be read can't be written; None if it can, or can't be read either."""
+    """Find the reason why a readable database is not writable; None if it is writable, or not readable."""
     real = path.resolve()
     if not _may(real, os.R_OK) or not real.is_file():
         return None
@@ -158,7 +136,7 @@ def _signature(path: Path) -> list[tuple[int, int, int] | None]:
 
 
 def _can_be_read_in_place(path: Path) -> bool:
-    """Return whether SQLite can read it without making a file: it would be another one's obstacle."""
+    """Return whether SQLite can read it without creating a file, which would obstruct other users."""
     if not all(_beside(path, name).exists() for name in ("-wal", "-shm")):
         return False
     with suppress(sqlite3.OperationalError), closing(_connect(path, "mode=ro", 1.0)) as connection:

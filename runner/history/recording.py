@@ -1,4 +1,4 @@
-"""Runs as they are recorded: begun, asked to end, ended with all they found in one transaction, or not carried out."""
+"""Writes of runs: start one, cancel it, save its outcome and findings in one transaction, record missed firings."""
 
 import json
 import os
@@ -10,24 +10,24 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from runner.history.database import Database, Reader
-from runner.history.findings import Tally, record_findings
+from runner.history.findings import ChangeCounts, record_findings
 from runner.history.rows import environment_id, insert_row, owner_columns, selection_id
-from runner.history.saved import find_last_of_other_selection, record_mounts
+from runner.history.runs import find_last_of_other_selection
 from runner.history.tables import calibrations, differences, executions, jobs, runs
 from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
 from runner.scan.snapshot import Snapshot
-from runner.schedules.fire_times import fires_once
+from runner.schedules.fire_times import fires_only_once
 
-# More differing paths than a person will read; their number is kept in full.
+# Their number is saved in full.
 _MAX_DIFFERENCES = 1_000
-# A row that is written again is among so many of the newest.
-_LATELY = 1_000
+# A row that is written a second time is among this many of the newest.
+_RECENT_ROWS = 1_000
 
 
 class Busy(RunnerError):
-    """Another run, or a calibration, is going on in this database."""
+    """Another run or a calibration is running in this database."""
 
     def __init__(self, message: str, job_id: int | None) -> None:
         super().__init__(message, job_id)
@@ -38,18 +38,18 @@ class Busy(RunnerError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """How a run ended.
+class RunOutcome:
+    """What is saved of a run when it ends.
 
     Attributes:
-        status: How.
-        finished_at: When.
+        status: Its final status.
+        finished_at: When it ended.
         wall_s: Seconds from its start to the end of its last execution.
         executions: In the order of their positions.
-        snapshot: What is saved as found; None if nothing can be said about the tree.
-        differences: Paths on which the strategies disagree.
-        message: What there is to say, in one line.
-        environment: Where it took place, now that all of it is known; None to leave it as it was at the beginning.
+        snapshot: What was found; None if the state of the tree is unknown.
+        differences: Paths on which the strategies differ.
+        message: A message of one line.
+        environment: The complete environment; None to keep the one from the start.
     """
 
     status: Status
@@ -74,23 +74,22 @@ def begin_run(
     at_once: int = 1,
     attempt: int = 1,
 ) -> int:
-    """Begin a run; returns its number, which is the same for a firing that its owner begins again: see _find_recorded.
+    """Record the start of a run; return its number, the same if its owner records a firing twice.
 
     Args:
-        database: Where it is kept.
+        database: The history.
         job: The job.
         cause: Why it runs.
         scheduled_at: Its fire time; None for a manual run.
-        clock: Gives the time, once nobody else can begin or end a run.
-        environment: Where it takes place.
-        owner: Who carries it out.
-        at_once: How many runs may go on in this database: a measurement beside another is no measurement.
-        attempt: Which attempt it is.
+        clock: Returns the time; called within the transaction.
+        environment: Where it runs.
+        owner: The process that executes it.
+        at_once: How many runs may run in this database at the same time.
+        attempt: The number of the attempt.
 
     Raises:
-        Busy: If a run of the same job is going on, or as many of others as may.
+        Busy: If a run of the same job, or *at_once* others, are running.
     """
-    fired = cause is Cause.SCHEDULE and attempt == 1
     identity = {
         "job_id": job.job_id,
         "cause": cause.value,
@@ -100,125 +99,134 @@ def begin_run(
         "attempt": attempt,
     }
     with database.write() as connection:
-        if scheduled_at is not None and (begun := _find_recorded(connection, identity)) is not None:
-            return begun
+        if scheduled_at is not None and (recorded := _find_recorded(connection, identity)) is not None:
+            return recorded
         refuse_beside_another(connection, job_id=job.job_id, at_once=at_once)
-        started_at = clock()
-        late_s = (started_at - scheduled_at).total_seconds() if fired and scheduled_at is not None else None
+        started_at, lateness_s = clock(), None
+        if cause is Cause.SCHEDULE and attempt == 1 and scheduled_at is not None:
+            _advance_recorded_until(connection, job, scheduled_at, started_at)
+            lateness_s = (started_at - scheduled_at).total_seconds()
         values = {
             **identity,
             "selection_id": selection_id(connection, job.spec.selection),
             "environment_id": environment_id(connection, environment),
             "started_at": started_at,
-            # By a clock that was set back since, it can't be told.
-            "lateness_s": late_s if late_s is not None and late_s >= 0 else None,
+            # Negative if the clock was set back in between.
+            "lateness_s": lateness_s if lateness_s is not None and lateness_s >= 0 else None,
         }
-        if fired and scheduled_at is not None:
-            _account(connection, job, scheduled_at, started_at)
         return insert_row(connection, runs, values)
 
 
 def _find_recorded(connection: Connection, identity: Mapping[str, Any]) -> int | None:
-    """Find what somebody has written and writes again; None if it is not there.
-
-    A server that goes away may have written what it could no longer confirm, and its writer would else be in its own
-    way, or be there twice.
-    """
+    """Find a row that is written a second time, because a lost server may have committed it without confirming."""
     same = (column == identity[column.name] for column in runs.c if column.name in identity)
-    lately = select(func.max(runs.c.id) - _LATELY).scalar_subquery()
-    return connection.execute(select(runs.c.id).where(*same, runs.c.id > lately)).scalar()
+    oldest = select(func.max(runs.c.id) - _RECENT_ROWS).scalar_subquery()
+    return connection.execute(select(runs.c.id).where(*same, runs.c.id > oldest)).scalar()
 
 
-def _account(connection: Connection, job: Job, until: datetime, now: datetime) -> None:
-    """Note up to when the fire times of a job have a record.
+def _advance_recorded_until(connection: Connection, job: Job, until: datetime, now: datetime) -> None:
+    """Record that all fire times of a job up to an instant have rows.
 
-    What was due before the clock was set back, and is recorded only now, says nothing of what comes by again, unless
-    that does not fire again.
+    A firing from before the clock was set back does not count for the fire times that come again, unless the schedule
+    fires only once then.
     """
-    if fires_once(job.spec.schedule, until - now):
+    if fires_only_once(job.spec.schedule, until - now):
         earlier = or_(jobs.c.accounted_at.is_(None), jobs.c.accounted_at < until)
         connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(accounted_at=until))
 
 
 def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once: int) -> None:
-    """Make sure that something may begin now: a measurement beside another is no measurement.
+    """Check that a run or a calibration may start now: concurrent measurements distort each other.
 
     Args:
-        connection: A transaction that writes.
+        connection: A writing transaction.
         job_id: The job that is to run; None for a calibration.
-        at_once: How many may go on in this database.
+        at_once: How many may run in this database at the same time.
 
     Raises:
-        Busy: If a run of the same job is going on, or as many of others, or calibrations, as may.
+        Busy: If a run of the same job, or *at_once* others, are running.
     """
-    running = (
+    query = (
         select(runs.c.id, runs.c.job_id, jobs.c.name)
         .join(jobs, runs.c.job_id == jobs.c.id)
         .where(runs.c.status == Status.RUNNING.value)
     )
-    going_on = connection.execute(running).all()
+    running = connection.execute(query).all()
     calibrating = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None))).all()
-    same_job = [row for row in going_on if row.job_id == job_id]
-    if not same_job and len(going_on) + len(calibrating) < at_once:
+    same_job = [row for row in running if row.job_id == job_id]
+    if not same_job and len(running) + len(calibrating) < at_once:
         return
-    for going in (*same_job, *going_on):
-        what = f"run {going.id} of the job {going.name!r}"
-        raise Busy(f"{what} is going on; wait until it has finished", going.job_id)
+    for other in (*same_job, *running):
+        raise Busy(f"run {other.id} of the job {other.name!r} is going on; wait until it has finished", other.job_id)
     root = os.fsdecode(calibrating[0].root)
     raise Busy(f"a calibration of {root!r} is going on; wait until it has finished", None)
 
 
-def finish_run(database: Database, run_id: int, ending: Ending) -> bool:
-    """Save how a run ended and all that it found, in one transaction.
+def finish_run(database: Database, run_id: int, outcome: RunOutcome) -> bool:
+    """Save the outcome and the findings of a run in one transaction.
 
     Returns:
-        Whether it was still running; if not, somebody else has recorded its end and nothing is changed.
+        False, without any change, if another process has already recorded its end.
     """
     with database.write() as connection:
-        job_id = connection.execute(
-            select(runs.c.job_id).where(runs.c.id == run_id, runs.c.status == Status.RUNNING.value)
-        ).scalar()
+        running = select(runs.c.job_id).where(runs.c.id == run_id, runs.c.status == Status.RUNNING.value)
+        job_id = connection.execute(running).scalar()
         if job_id is None:
             return False
-        tally = Tally()
-        snapshot = ending.snapshot
-        if snapshot is not None:
-            tally = record_findings(database.location, connection, job_id, run_id, snapshot)
-            record_mounts(connection, job_id, snapshot.mounts)
-        if ending.executions:
-            connection.execute(insert(executions), [{**asdict(one), "run_id": run_id} for one in ending.executions])
-        if ending.differences:
+        values: dict[str, Any] = {
+            "status": outcome.status.value,
+            "finished_at": outcome.finished_at,
+            "wall_s": outcome.wall_s,
+            "message": outcome.message,
+            "differences": len(outcome.differences),
+        }
+        if outcome.environment is not None:
+            values["environment_id"] = environment_id(connection, outcome.environment)
+        if outcome.snapshot is not None:
+            counts = record_findings(database.location, connection, job_id, run_id, outcome.snapshot)
+            values |= _snapshot_values(outcome.snapshot, counts)
+            _record_mounts(connection, job_id, outcome.snapshot.mounts)
+            values["message"] = _add_selection_note(connection, job_id, run_id, outcome.message)
+        if outcome.executions:
+            connection.execute(insert(executions), [{**asdict(one), "run_id": run_id} for one in outcome.executions])
+        if outcome.differences:
             rows = [
                 {"run_id": run_id, "number": number, "path": one.path, "found_by": json.dumps(one.found_by)}
-                for number, one in enumerate(ending.differences[:_MAX_DIFFERENCES], start=1)
+                for number, one in enumerate(outcome.differences[:_MAX_DIFFERENCES], start=1)
             ]
             connection.execute(insert(differences), rows)
-        where = {}
-        if ending.environment is not None:
-            where = {"environment_id": environment_id(connection, ending.environment)}
-        message = ending.message
-        if snapshot is not None and (earlier := find_last_of_other_selection(connection, job_id, run_id)) is not None:
-            told = f"it looked for something else than run {earlier}, so that not every change is one of the tree"
-            message = f"{message}; {told}" if message else told
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == run_id)
-            .values(
-                status=ending.status.value,
-                finished_at=ending.finished_at,
-                wall_s=ending.wall_s,
-                message=message,
-                files=snapshot.files if snapshot else None,
-                directories=snapshot.directories if snapshot else None,
-                problems=len(snapshot.problems) if snapshot else 0,
-                differences=len(ending.differences),
-                added=tally.added if snapshot else None,
-                removed=tally.removed if snapshot else None,
-                modified=tally.modified if snapshot else None,
-                **where,
-            )
-        )
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
     return True
+
+
+def _snapshot_values(snapshot: Snapshot, counts: ChangeCounts) -> dict[str, Any]:
+    return {
+        "files": snapshot.files,
+        "directories": snapshot.directories,
+        "problems": len(snapshot.problems),
+        **asdict(counts),
+    }
+
+
+def _add_selection_note(connection: Connection, job_id: int, run_id: int, message: str | None) -> str | None:
+    earlier = find_last_of_other_selection(connection, job_id, run_id)
+    if earlier is None:
+        return message
+    note = f"it looked for something else than run {earlier}, so that not every change is one of the tree"
+    return f"{message}; {note}" if message else note
+
+
+def list_saved_mounts(database: Reader, job: Job) -> tuple[bytes, ...]:
+    """List the mount points of the last saved run of a job, relative to its root."""
+    with database.read() as connection:
+        joined = connection.execute(select(jobs.c.mounts).where(jobs.c.id == job.job_id)).scalar()
+    return () if joined is None else tuple(joined.split(b"\0"))
+
+
+def _record_mounts(connection: Connection, job_id: int, mounts: tuple[bytes, ...]) -> None:
+    joined = b"\0".join(mounts) if mounts else None  # the path of the root itself is empty
+    changed = update(jobs).where(jobs.c.id == job_id, jobs.c.mounts.is_distinct_from(joined))
+    connection.execute(changed.values(mounts=joined))
 
 
 def record_not_run(
@@ -234,19 +242,19 @@ def record_not_run(
     again: bool = False,
     clock: Callable[[], datetime] | None = None,
 ) -> int:
-    """Record a firing that did not happen; returns its number.
+    """Record a firing without a run; return its number.
 
     Args:
-        database: Where it is kept.
+        database: The history.
         job: The job.
         status: missed or skipped.
-        scheduled_at: Its fire time; of missed ones the first.
-        now: When this is so; a missed row stands for every fire time up to then.
-        message: Why, in one line.
-        missed: How many fire times a missed row stands for.
-        owed: How many of them are to be made up for.
-        again: Whether it could not be confirmed before that this has been written.
-        clock: Gives the time at which it is written; None if that is *now*.
+        scheduled_at: Its fire time; of several missed ones the first.
+        now: When this was determined; a missed row covers every fire time up to then.
+        message: The reason, in one line.
+        missed: The number of fire times that a missed row covers.
+        owed: How many of them need catch-up runs.
+        again: Whether an earlier attempt to write the row was not confirmed.
+        clock: Returns the time of writing; None for *now*.
     """
     identity = {
         "job_id": job.job_id,
@@ -258,6 +266,8 @@ def record_not_run(
     with database.write() as connection:
         if again and (recorded := _find_recorded(connection, identity)) is not None:
             return recorded
+        until = now if status is Status.MISSED else scheduled_at
+        _advance_recorded_until(connection, job, until, clock() if clock is not None else now)
         values = {
             **identity,
             "selection_id": selection_id(connection, job.spec.selection),
@@ -265,16 +275,14 @@ def record_not_run(
             "owed": owed,
             "message": message,
         }
-        written_at = clock() if clock is not None else now
-        _account(connection, job, now if status is Status.MISSED else scheduled_at, written_at)
         return insert_row(connection, runs, values)
 
 
 def request_cancel(database: Database, run_id: int, now: datetime) -> None:
-    """Ask whoever carries out a run to end it, wherever that process is.
+    """Record a request to cancel a run, for the process that executes it.
 
     Raises:
-        UsageError: If there is no such run, or it is not going on.
+        UsageError: If there is no such run, or it is not running.
     """
     with database.write() as connection:
         query = select(runs.c.status).where(runs.c.id == run_id)
@@ -283,12 +291,12 @@ def request_cancel(database: Database, run_id: int, now: datetime) -> None:
             raise Unknown(f"there is no run {run_id}; see `runner history`")
         if status != Status.RUNNING.value:
             raise UsageError(f"run {run_id} is not going on: it {Status(status).said}; see `runner status`")
-        asked = update(runs).where(runs.c.id == run_id, runs.c.cancel_requested_at.is_(None))
-        connection.execute(asked.values(cancel_requested_at=now))
+        first_request = update(runs).where(runs.c.id == run_id, runs.c.cancel_requested_at.is_(None))
+        connection.execute(first_request.values(cancel_requested_at=now))
 
 
 def is_cancel_requested(database: Reader, run_id: int) -> bool:
-    """Whether somebody has asked to end a run."""
+    """Return whether a run is to be cancelled."""
     with database.read() as connection:
-        asked = connection.execute(select(runs.c.cancel_requested_at).where(runs.c.id == run_id)).scalar()
-    return asked is not None
+        requested_at = connection.execute(select(runs.c.cancel_requested_at).where(runs.c.id == run_id)).scalar()
+    return requested_at is not None

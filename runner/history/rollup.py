@@ -1,4 +1,4 @@
-"""Counts by folder, rolled up to a depth."""
+"""Counts by directory, added up to a depth."""
 
 from collections.abc import Iterable
 
@@ -7,20 +7,12 @@ from runner.model.runs import Change, ChangeKind
 
 
 def cut(path: bytes, depth: int) -> bytes:
-    """Cut a folder's path to its first names, as many as the depth."""
+    """Return the first *depth* names of a directory's path."""
     return b"/".join(path.split(b"/")[:depth]) if depth else b""
 
 
 def roll_up(counts: Iterable[FolderCount], depth: int) -> list[FolderCount]:
-    """Add what lies deeper to the folder at the depth above it.
-
-    Args:
-        counts: What lies directly in each folder.
-        depth: How many names a folder's path may have; 0 leaves the root alone.
-
-    Returns:
-        In the order of paths; their sums are those of what was given.
-    """
+    """Return the counts by path, with deeper directories added to their ancestor at the depth; 0 is the root."""
     rolled: dict[bytes, FolderCount] = {}
     for count in counts:
         path = cut(count.path, depth)
@@ -32,34 +24,30 @@ def roll_up(counts: Iterable[FolderCount], depth: int) -> list[FolderCount]:
     return [rolled[path] for path in sorted(rolled)]
 
 
-def compare_folders(
+def compare_directories(
     before: Iterable[FolderCount], after: Iterable[FolderCount], changes: Iterable[Change], depth: int
 ) -> list[FolderChange]:
-    """Tell how folders moved between two positions; those in which nothing did are left out.
-
-    Args:
-        before: What lay directly in each folder.
-        after: What does.
-        changes: The files that differ.
-        depth: As for :func:`roll_up`.
-    """
+    """List the directories with changes between two positions, up to a depth as for :func:`roll_up`."""
     old = {count.path: count for count in roll_up(before, depth)}
     new = {count.path: count for count in roll_up(after, depth)}
     kinds: dict[bytes, dict[ChangeKind, int]] = {}
     for change in changes:
-        of_folder = kinds.setdefault(cut(change.path.rpartition(b"/")[0], depth), dict.fromkeys(ChangeKind, 0))
-        of_folder[change.kind] += 1
+        of_directory = kinds.setdefault(cut(change.path.rpartition(b"/")[0], depth), dict.fromkeys(ChangeKind, 0))
+        of_directory[change.kind] += 1
     nothing = FolderCount(path=b"", files=0, size_bytes=None)
-    return [
-        FolderChange(
-            path=path,
-            old_files=old.get(path, nothing).files,
-            new_files=new.get(path, nothing).files,
-            old_size_bytes=old.get(path, nothing).size_bytes,
-            new_size_bytes=new.get(path, nothing).size_bytes,
-            added=of_folder[ChangeKind.ADDED],
-            removed=of_folder[ChangeKind.REMOVED],
-            modified=of_folder[ChangeKind.MODIFIED],
+    result = []
+    for path, of_directory in sorted(kinds.items()):
+        was, now = old.get(path, nothing), new.get(path, nothing)
+        result.append(
+            FolderChange(
+                path=path,
+                old_files=was.files,
+                new_files=now.files,
+                old_size_bytes=was.size_bytes,
+                new_size_bytes=now.size_bytes,
+                added=of_directory[ChangeKind.ADDED],
+                removed=of_directory[ChangeKind.REMOVED],
+                modified=of_directory[ChangeKind.MODIFIED],
+            )
         )
-        for path, of_folder in sorted(kinds.items())
-    ]
+    return result

@@ -1,4 +1,4 @@
-"""Runs as they are remembered: got, found and listed."""
+"""Queries for runs: get, find and list them, the saved ones among them, and which selections they used."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -9,82 +9,33 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from runner.history.database import Reader
 from runner.history.rows import environment_columns, read_environment, read_owner
-from runner.history.tables import differences, environments, executions, jobs, runs
+from runner.history.tables import differences, environments, executions, files, jobs, runs
 from runner.model.errors import Unknown
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Run, Status
 
-# How many of a job's newest rows are looked at for one of a kind.
-_MOST_LOOKED_AT = 10_000
+# A search for the newest run of a kind ends after this many rows of a job, which may have failed for years.
+_MAX_ROWS = 10_000
 
 EVERY_RUN = (
     select(runs, jobs.c.name, jobs.c.root, *environment_columns())
     .join_from(runs, jobs, runs.c.job_id == jobs.c.id)
     .outerjoin(environments, runs.c.environment_id == environments.c.id)
 )
+_NEWEST_FIRST = runs.c.id.desc()
 
 
-def list_last_attempts(database: Reader, job: Job) -> list[int]:
-    """List the runs with which the firings of a job have ended so far, from the last one by its schedule on.
+def get_run(database: Reader, run_id: int) -> Run:
+    """Return a run by its number.
 
-    Returns:
-        The numbers of the last attempt of each, newest first; those that were carried out, or are going on.
+    Raises:
+        Unknown: If there is none.
     """
-    last: dict[tuple[str, datetime], int] = {}
-    columns = (runs.c.id, runs.c.cause, runs.c.scheduled_at, runs.c.attempt)
-    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value, runs.c.started_at.is_not(None)
-    with database.read() as connection:
-        for row in connection.execute(select(*columns).where(*fired).order_by(runs.c.id.desc())):
-            last.setdefault((row.cause, row.scheduled_at), row.id)
-            if row.cause == Cause.SCHEDULE.value and row.attempt == 1:
-                break
-    return list(last.values())
-
-
-def list_unmade(database: Reader, job: Job) -> tuple[list[Run], set[datetime]]:
-    """List the missed rows of a job's present schedule for which runs may still be owed.
-
-    Returns:
-        The rows, oldest first, and the fire times for which runs have been made.
-    """
-    missed, made, others = [], set(), 0
-    columns = (runs.c.id, runs.c.cause, runs.c.status, runs.c.scheduled_at, runs.c.owed)
-    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value  # what is run by hand makes up for nothing
-    with database.read() as connection:
-        for row in connection.execute(select(*columns).where(*fired).order_by(runs.c.id.desc())):
-            if row.status == Status.MISSED.value:
-                if row.owed and row.scheduled_at >= job.armed_at:
-                    missed.append(row.id)
-            elif row.cause == Cause.CATCHUP.value:
-                made.add(row.scheduled_at)
-            elif row.status != Status.SKIPPED.value:
-                # One run may have waited while a row was written; before another one what was owed has been made up.
-                others += 1
-                if others > 1:
-                    break
-    found = read_runs(database, EVERY_RUN.where(runs.c.id.in_(missed)).order_by(runs.c.id)) if missed else []
-    return found, made
-
-
-def list_lateness(database: Reader, since: datetime, limit: int) -> list[float]:
-    """List by how many seconds the last scheduled runs were late, of those that started since an instant.
-
-    Args:
-        database: Where they are kept.
-        since: The earliest start.
-        limit: How many of the newest rows are looked at.
-    """
-    newest = select(runs.c.started_at, runs.c.lateness_s).order_by(runs.c.id.desc()).limit(limit).subquery()
-    query = select(newest.c.lateness_s).where(newest.c.lateness_s.is_not(None), newest.c.started_at >= since)
-    with database.read() as connection:
-        return list(connection.execute(query).scalars())
-
-
-def list_owners(database: Reader) -> dict[int, Owner]:
-    """List the runs that are recorded as running, each with its owner."""
-    with database.read() as connection:
-        query = select(runs).where(runs.c.status == Status.RUNNING.value)
-        return {row.id: read_owner(row) for row in connection.execute(query)}
+    run = _find_run(database, EVERY_RUN.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else None
+    if run is None:
+        why = ": it was forgotten" if 0 < run_id < newest_run_id(database) else ""
+        raise Unknown(f"there is no run {run_id}{why}; see `runner history`")
+    return run
 
 
 def list_runs(
@@ -99,118 +50,124 @@ def list_runs(
     """List runs, newest first.
 
     Args:
-        database: Where they are kept.
-        job: Only this job's.
+        database: The history.
+        job: Only the runs of this job.
         statuses: Only these; empty for all.
-        since: Only those that started, or should have, at or after this instant.
-        until: Only those that started, or should have, before this instant.
-        limit: At most so many.
+        since: Only runs that started, or were due without starting, at or after this instant.
+        until: The same before this instant.
+        limit: The maximum number.
     """
-    query = EVERY_RUN.order_by(runs.c.id.desc()).limit(limit)
+    query = EVERY_RUN.order_by(_NEWEST_FIRST).limit(limit)
+    started_at, scheduled_at = runs.c.started_at, runs.c.scheduled_at
     if job is not None:
         query = query.where(runs.c.job_id == job.job_id)
     if statuses:
-        query = query.where(runs.c.status.in_([status.value for status in statuses]))
+        query = query.where(_has_status(statuses))
     if since is not None:
-        query = query.where(
-            or_(runs.c.started_at >= since, runs.c.started_at.is_(None) & (runs.c.scheduled_at >= since))
-        )
+        query = query.where(or_(started_at >= since, started_at.is_(None) & (scheduled_at >= since)))
     if until is not None:
-        query = query.where(or_(runs.c.started_at < until, runs.c.started_at.is_(None) & (runs.c.scheduled_at < until)))
-    return read_runs(database, query)
+        query = query.where(or_(started_at < until, started_at.is_(None) & (scheduled_at < until)))
+    return _read_runs(database, query)
 
 
 def list_runs_before(
     database: Reader, job_id: int, run_id: int | None, *, statuses: Sequence[Status], limit: int
 ) -> list[Run]:
-    """List the last runs of a job before one of them (None for all) that ended in some way, newest first."""
-    ended = runs.c.status.in_([status.value for status in statuses])
-    query = EVERY_RUN.where(runs.c.job_id == job_id, ended).order_by(runs.c.id.desc()).limit(limit)
-    return read_runs(database, query if run_id is None else query.where(runs.c.id < run_id))
+    """List the last runs of a job with some statuses before a run (None for all), newest first."""
+    query = EVERY_RUN.where(runs.c.job_id == job_id, _has_status(statuses)).order_by(_NEWEST_FIRST).limit(limit)
+    return _read_runs(database, query if run_id is None else query.where(runs.c.id < run_id))
 
 
-def get_run(database: Reader, run_id: int) -> Run:
-    """Get a run by its number.
-
-    Raises:
-        Unknown: If there is none.
-    """
-    found = find_run(database, EVERY_RUN.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else None
-    if found is None:
-        # Numbers are given once, in order.
-        why = ": it was forgotten" if 0 < run_id < newest_run_id(database) else ""
-        raise Unknown(f"there is no run {run_id}{why}; see `runner history`")
-    return found
+def list_runs_after(database: Reader, run_id: int, limit: int) -> list[Run]:
+    """List at most *limit* rows that are newer than a run, oldest first."""
+    return _read_runs(database, EVERY_RUN.where(runs.c.id > run_id).order_by(runs.c.id).limit(limit))
 
 
-def list_last_runs(database: Reader) -> dict[int, Run]:
-    """Give each job's newest run that was carried out or is going on; none of removed jobs."""
-    return _list_newest(database, runs.c.started_at.is_not(None))
-
-
-def list_last_saved(database: Reader) -> dict[int, Run]:
-    """Give the newest run of each job that has saved what it found, as far as one is among its last rows."""
-    return _list_newest(database, runs.c.files.is_not(None), _is_among_last())
-
-
-def list_last_succeeded(database: Reader) -> dict[int, Run]:
-    """Give the newest run of each job that has succeeded, as far as one is among its last rows."""
-    return _list_newest(database, runs.c.status == Status.SUCCEEDED.value, _is_among_last())
-
-
-def _is_among_last() -> ColumnElement[bool]:
-    """Whether a run is among its job's last rows: a job may have failed for years, and nobody waits for all of that."""
-    others = runs.alias()
-    oldest = (
-        select(others.c.id)
-        .where(others.c.job_id == jobs.c.id)
-        .order_by(others.c.id.desc())
-        .limit(1)
-        .offset(_MOST_LOOKED_AT - 1)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    return runs.c.id >= func.coalesce(oldest, 0)
-
-
-def _list_newest(database: Reader, *conditions: ColumnElement[bool]) -> dict[int, Run]:
-    newest = (
-        select(runs.c.id)
-        .where(runs.c.job_id == jobs.c.id, *conditions)
-        .order_by(runs.c.id.desc())
-        .limit(1)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    with database.read() as connection:
-        found = connection.execute(select(newest).select_from(jobs).where(jobs.c.removed_at.is_(None))).scalars()
-        ids = [run_id for run_id in found if run_id is not None]
-    return {run.job_id: run for run in read_runs(database, EVERY_RUN.where(runs.c.id.in_(ids)))}
+def list_runs_numbered(database: Reader, run_ids: Collection[int]) -> list[Run]:
+    """List the runs with these numbers, without pruned ones, oldest first."""
+    return _read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)).order_by(runs.c.id)) if run_ids else []
 
 
 def newest_run_id(database: Reader) -> int:
-    """Give the number of the newest row of all; 0 without any."""
+    """Return the number of the newest row; 0 if there is none."""
     with database.read() as connection:
         return connection.execute(select(func.max(runs.c.id))).scalar() or 0
 
 
-def list_runs_after(database: Reader, run_id: int, limit: int) -> list[Run]:
-    """List the rows that are newer than one, oldest first, at most so many."""
-    return read_runs(database, EVERY_RUN.where(runs.c.id > run_id).order_by(runs.c.id).limit(limit))
+def list_last_runs(database: Reader) -> dict[int, Run]:
+    """Return the newest run of each job that was started, by job; without removed jobs."""
+    return _list_newest(database, runs.c.started_at.is_not(None))
 
 
-def list_runs_numbered(database: Reader, run_ids: Collection[int]) -> list[Run]:
-    """List the runs with these numbers, oldest first; those that are forgotten are left out."""
-    return read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)).order_by(runs.c.id)) if run_ids else []
+def list_last_saved(database: Reader) -> dict[int, Run]:
+    """Return the newest saved run of each job, by job, as far as it is among its last rows."""
+    return _list_newest(database, runs.c.files.is_not(None), _is_among_last())
+
+
+def list_last_succeeded(database: Reader) -> dict[int, Run]:
+    """Return the newest succeeded run of each job, by job, as far as it is among its last rows."""
+    return _list_newest(database, runs.c.status == Status.SUCCEEDED.value, _is_among_last())
+
+
+def list_last_attempts(database: Reader, job: Job) -> list[int]:
+    """List the last attempt of each firing of a job, back to its last firing by schedule, newest first."""
+    last: dict[tuple[str, datetime], int] = {}
+    columns = (runs.c.id, runs.c.cause, runs.c.scheduled_at, runs.c.attempt)
+    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value, runs.c.started_at.is_not(None)
+    with database.read() as connection:
+        for row in connection.execute(select(*columns).where(*fired).order_by(_NEWEST_FIRST)):
+            last.setdefault((row.cause, row.scheduled_at), row.id)
+            if row.cause == Cause.SCHEDULE.value and row.attempt == 1:
+                break
+    return list(last.values())
+
+
+def list_unmade(database: Reader, job: Job) -> tuple[list[Run], set[datetime]]:
+    """List the missed rows of a job's present schedule that may still need catch-up runs.
+
+    Returns:
+        The rows, oldest first, and the fire times of the existing catch-up runs.
+    """
+    missed, made, others = [], set(), 0
+    columns = (runs.c.id, runs.c.cause, runs.c.status, runs.c.scheduled_at, runs.c.owed)
+    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value
+    with database.read() as connection:
+        for row in connection.execute(select(*columns).where(*fired).order_by(_NEWEST_FIRST)):
+            if row.status == Status.MISSED.value:
+                if row.owed and row.scheduled_at >= job.armed_at:
+                    missed.append(row.id)
+            elif row.cause == Cause.CATCHUP.value:
+                made.add(row.scheduled_at)
+            elif row.status != Status.SKIPPED.value:
+                # One run may have waited while a missed row was written; a second one means that all was caught up.
+                others += 1
+                if others > 1:
+                    break
+    return list_runs_numbered(database, missed), made
+
+
+def list_lateness(database: Reader, since: datetime, limit: int) -> list[float]:
+    """List how many seconds late the scheduled runs started since an instant, of the newest *limit* rows."""
+    newest = select(runs.c.started_at, runs.c.lateness_s).order_by(_NEWEST_FIRST).limit(limit).subquery()
+    query = select(newest.c.lateness_s).where(newest.c.lateness_s.is_not(None), newest.c.started_at >= since)
+    with database.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def list_owners(database: Reader) -> dict[int, Owner]:
+    """Return the owners of the running runs, by run."""
+    with database.read() as connection:
+        query = select(runs).where(runs.c.status == Status.RUNNING.value)
+        return {row.id: read_owner(row) for row in connection.execute(query)}
 
 
 def list_first_strategies(database: Reader, job: Job, limit: int) -> list[str]:
-    """List the strategies that went first in a job's last runs, newest first."""
+    """List the strategies at position 1 in the last runs of a job, newest first."""
     query = (
         select(executions.c.strategy)
         .join(runs, executions.c.run_id == runs.c.id)
         .where(runs.c.job_id == job.job_id, executions.c.position == 1)
-        .order_by(runs.c.id.desc())
+        .order_by(_NEWEST_FIRST)
         .limit(limit)
     )
     with database.read() as connection:
@@ -218,50 +175,120 @@ def list_first_strategies(database: Reader, job: Job, limit: int) -> list[str]:
 
 
 def list_differences(database: Reader, run: Run) -> list[Difference]:
-    """List the paths on which the strategies of a run disagree, at most a thousand."""
+    """List the paths on which the strategies of a run differ, at most a thousand."""
     query = select(differences).where(differences.c.run_id == run.run_id).order_by(differences.c.number)
     with database.read() as connection:
-        return [
-            Difference(path=row.path, found_by=tuple(json.loads(row.found_by))) for row in connection.execute(query)
-        ]
+        rows = connection.execute(query).all()
+    return [Difference(path=row.path, found_by=tuple(json.loads(row.found_by))) for row in rows]
 
 
-def find_run(database: Reader, query: Select[Any]) -> Run | None:
-    """Find the first run that a query made of ``EVERY_RUN`` finds; None if there is none."""
-    found = read_runs(database, query.limit(1))
+def find_last_saved(database: Reader, job: Job, at: datetime) -> Run | None:
+    """Find the newest run of a job that was saved at an instant."""
+    return _find_run(database, _saved(job).where(runs.c.finished_at <= at).order_by(_NEWEST_FIRST))
+
+
+def find_first_saved(database: Reader, job: Job) -> Run | None:
+    """Find the oldest saved run of a job."""
+    return _find_run(database, _saved(job).order_by(runs.c.id))
+
+
+def find_saved_before(database: Reader, job: Job, run: Run) -> Run | None:
+    """Find the newest saved run of a job before another run."""
+    return _find_run(database, _saved(job).where(runs.c.id < run.run_id).order_by(_NEWEST_FIRST))
+
+
+def has_earlier_files(database: Reader, run: Run) -> bool:
+    """Return whether a run of the same job before this one, possibly pruned, found a file."""
+    query = select(files.c.job_id).where(files.c.job_id == run.job_id, files.c.first_run_id < run.run_id).limit(1)
+    with database.read() as connection:
+        return connection.execute(query).first() is not None
+
+
+def is_comparable(database: Reader, run: Run) -> bool:
+    """Return whether the changes of a run are changes of the tree: an earlier saved run had the same selection."""
+    with database.read() as connection:
+        saved = select(runs.c.id).where(runs.c.job_id == run.job_id, runs.c.files.is_not(None), runs.c.id < run.run_id)
+        if run.files is None or connection.execute(saved.limit(1)).first() is None:
+            return False
+        return find_last_of_other_selection(connection, run.job_id, run.run_id) is None
+
+
+def list_selections_between(database: Reader, job: Job, before: Run, after: Run) -> set[int]:
+    """Return the numbers of the selections of the saved runs of a job from one run to another, both included."""
+    between = runs.c.id.between(before.run_id, after.run_id)
+    query = select(runs.c.selection_id).where(runs.c.job_id == job.job_id, runs.c.files.is_not(None), between)
+    with database.read() as connection:
+        return set(connection.execute(query.distinct()).scalars())
+
+
+def find_last_of_other_selection(connection: Connection, job_id: int, run_id: int) -> int | None:
+    """Find the last saved run before a run if it had another selection (patterns, excludes ...)."""
+    last = (
+        select(runs.c.id, runs.c.selection_id)
+        .where(runs.c.job_id == job_id, runs.c.id < run_id, runs.c.files.is_not(None))
+        .order_by(_NEWEST_FIRST)
+        .limit(1)
+    )
+    row = connection.execute(last).first()
+    own = connection.execute(select(runs.c.selection_id).where(runs.c.id == run_id)).scalar()
+    return row.id if row is not None and row.selection_id != own else None
+
+
+def _has_status(statuses: Sequence[Status]) -> ColumnElement[bool]:
+    return runs.c.status.in_([status.value for status in statuses])
+
+
+def _saved(job: Job) -> Select[Any]:
+    return EVERY_RUN.where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
+
+
+def _is_among_last() -> ColumnElement[bool]:
+    others = runs.alias()
+    oldest = select(others.c.id).where(others.c.job_id == jobs.c.id).order_by(others.c.id.desc()).limit(1)
+    oldest = oldest.offset(_MAX_ROWS - 1).correlate(jobs)
+    return runs.c.id >= func.coalesce(oldest.scalar_subquery(), 0)
+
+
+def _list_newest(database: Reader, *conditions: ColumnElement[bool]) -> dict[int, Run]:
+    newest = select(runs.c.id).where(runs.c.job_id == jobs.c.id, *conditions).order_by(_NEWEST_FIRST).limit(1)
+    newest_id = newest.correlate(jobs).scalar_subquery()
+    with database.read() as connection:
+        rows = connection.execute(select(newest_id).select_from(jobs).where(jobs.c.removed_at.is_(None))).scalars()
+        run_ids = [run_id for run_id in rows if run_id is not None]
+    return {run.job_id: run for run in _read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)))}
+
+
+def _find_run(database: Reader, query: Select[Any]) -> Run | None:
+    found = _read_runs(database, query.limit(1))
     return found[0] if found else None
 
 
-def read_runs(database: Reader, query: Select[Any]) -> list[Run]:
-    """Give the runs, with their executions, that a query made of ``EVERY_RUN`` finds, in its order."""
+def _read_runs(database: Reader, query: Select[Any]) -> list[Run]:
+    """Return the runs of a query based on ``EVERY_RUN``, with their executions, in its order."""
     with database.read() as connection:
         rows = connection.execute(query).all()
-        by_run = _executions_of(connection, [row.id for row in rows])
+        by_run = _read_executions(connection, [row.id for row in rows])
     return [_run(row, by_run.get(row.id, ())) for row in rows]
 
 
-def _executions_of(connection: Connection, run_ids: Sequence[int]) -> dict[int, tuple[Execution, ...]]:
-    by_run: dict[int, tuple[Execution, ...]] = {}
+def _read_executions(connection: Connection, run_ids: Sequence[int]) -> dict[int, list[Execution]]:
+    by_run: dict[int, list[Execution]] = {}
     for start in range(0, len(run_ids), 500):
-        query = (
-            select(executions)
-            .where(executions.c.run_id.in_(run_ids[start : start + 500]))
-            .order_by(executions.c.run_id, executions.c.position)
-        )
-        for row in connection.execute(query):
-            by_run[row.run_id] = (*by_run.get(row.run_id, ()), _execution(row))
+        query = select(executions).where(executions.c.run_id.in_(run_ids[start : start + 500]))
+        for row in connection.execute(query.order_by(executions.c.run_id, executions.c.position)):
+            by_run.setdefault(row.run_id, []).append(_execution(row))
     return by_run
 
 
 def _execution(row: Row[Any]) -> Execution:
-    fields = {name: value for name, value in row._mapping.items() if name != "run_id"}  # noqa: SLF001  its public name
+    fields = dict(row._mapping)  # noqa: SLF001  its public name
+    del fields["run_id"]
     fields["status"] = Status(row.status)
     fields["cache"] = Cache(row.cache) if row.cache is not None else None
     return Execution(**fields)
 
 
 def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
-    environment = None if row.environment_id is None else read_environment(row)
     return Run(
         run_id=row.id,
         job_id=row.job_id,
@@ -286,5 +313,5 @@ def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
         lateness_s=row.lateness_s,
         message=row.message,
         executions=tuple(of_run),
-        environment=environment,
+        environment=None if row.environment_id is None else read_environment(row),
     )

@@ -1,22 +1,22 @@
-"""The daemon's lock on a PostgreSQL server, and what stands for the lock of runs there."""
+"""Locks on a PostgreSQL server."""
 
 from contextlib import suppress
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-# Advisory locks belong to a database; histories in several of its schemas do not disturb each other.
+# Advisory locks belong to a database, so the second number separates the histories of its schemas.
 DAEMON_CLASS, WRITES_CLASS = (int.from_bytes(name, "big") for name in (b"rund", b"runw"))
 _DAEMON_LOCK, WRITES_LOCK = (f"({class_}, hashtext(current_schema()))" for class_ in (DAEMON_CLASS, WRITES_CLASS))
 
 
 def find_holders(connection: Connection, class_: int, since_s: float = 0.0) -> str:
-    """Find the sessions of a server that hold a lock of a class, such as ``process 123 (name)``; empty if none does.
+    """Find the other sessions that hold a lock, such as ``process 123 (name)``; empty if there is none.
 
     Args:
-        connection: A connection of another session.
+        connection: A connection to the server.
         class_: The first number of the lock.
-        since_s: For how long their transactions have to have lasted.
+        since_s: The minimum duration of their transactions.
     """
     rows = connection.exec_driver_sql(
         "SELECT DISTINCT pid, coalesce(nullif(application_name, ''), 'unknown') "
@@ -30,7 +30,7 @@ def find_holders(connection: Connection, class_: int, since_s: float = 0.0) -> s
 
 
 class NoLock:
-    """Stands for a lock."""
+    """A run lock that locks nothing."""
 
     def hold(self) -> None:
         """Do nothing."""
@@ -40,17 +40,17 @@ class NoLock:
 
 
 class SessionLock:
-    """An advisory lock on a connection of its own."""
+    """The daemon's lock: an advisory lock on its own connection, released when that ends."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None
 
     def hold(self) -> bool:
-        """Take it, or make sure that it is still held: a server that was restarted has forgotten it.
+        """Acquire the lock or check that it is still held, because a restarted server has lost it.
 
         Returns:
-            Whether it is; if not, another process has it.
+            False if another process has it.
         """
         if self._connection is not None:
             try:
@@ -61,20 +61,20 @@ class SessionLock:
                 return True
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
         self._connection = connection
-        connection.detach()  # back in the pool, it would hold the lock for nobody
+        connection.detach()  # in the pool it would keep the lock
         if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{_DAEMON_LOCK}").scalar_one():
             return True
         self.release()
         return False
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         if self._connection is not None:
-            with suppress(DBAPIError):  # it is gone, and the lock with it
+            with suppress(DBAPIError):  # it is lost, and so is the lock
                 self._connection.close()
             self._connection = None
 
     def find_holder(self) -> str:
-        """Find the other session that holds it, such as ``process 123 (name)``; empty if none does any more."""
+        """Find the other session that holds the lock, such as ``process 123 (name)``; empty if there is none."""
         with self._engine.connect() as connection, connection.begin():
             return find_holders(connection, DAEMON_CLASS)

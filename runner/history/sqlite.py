@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, insert, update
 from sqlalchemy.pool import StaticPool
 
+from runner.history.backend import Backend
 from runner.history.backup import copy_file
 from runner.history.filelocks import DaemonLockFile, RunLockFile, UpgradeLockFile
 from runner.history.sqlite_errors import explain, refusal
@@ -24,35 +25,30 @@ from runner.model.units import format_bytes
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
-# So long readers are waited for when room is given back; a longer one does not end soon.
+# How long compacting waits for readers.
 _READERS_WAIT_MS = 1_000
-# Who writes for longer keeps others waiting that they notice it.
+# A writer of shorter duration is no blocker.
 _WRITES_FOR_S = 1.0
-# How long another process may hold the lock under which the schema is created or upgraded.
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
-# Room for what is appended to a database's name: -journal, .daemon.lock, .before-0001 and the like.
+# Of the names beside a database: -journal, .daemon.lock, .before-0001.
 _LONGEST_SUFFIX = 16
 _SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SqliteFile:
-    """Where a SQLite database is.
-
-    Attributes:
-        path: Its file.
-    """
+class SqliteFile(Backend):
+    """A SQLite file."""
 
     path: Path
 
     @classmethod
     def at(cls, text: str) -> "SqliteFile":
-        """Return the file that a person means by a path.
+        """Return the file at a path as the user writes it.
 
         Raises:
-            DatabaseUnusable: If the path leads in a circle, or is too long for the files beside it.
+            DatabaseUnusable: If the path is a circular link, or too long for the files beside it.
         """
-        path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111  a link stays as it was named
+        path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111  pathlib would resolve links
         for look, name in ((os.lstat, path + "." * _LONGEST_SUFFIX), (os.stat, path)):
             try:
                 look(name)
@@ -69,26 +65,21 @@ class SqliteFile:
         return str(self.path)
 
     def address(self) -> str:
-        """Give its path."""
+        """Return its path."""
         return str(self.path)
 
-    def serves(self) -> bool:
-        """Whether it is a server: a file is there or not."""
-        return False
-
     def check(self) -> None:
-        """Refuse a path at which there can be no SQLite database, before anything is created.
+        """Check, before anything is created, that a SQLite database can be at the path.
 
         Raises:
-            DatabaseUnusable: If it is a folder, or its folder is missing or can't be written to, or it holds other
-                data.
+            DatabaseUnusable: If it is not a regular file, or its directory is missing or not writable.
         """
         path = self.path
         try:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            pass  # the folder is looked at below
-        except (OSError, ValueError) as error:  # a folder above is closed to this user, a name is too long, holds a NUL
+            pass
+        except (OSError, ValueError) as error:  # not permitted, a name that is too long, or a NUL
             reason = reason_of(error)
             raise refusal(error)(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
         if path.is_dir():
@@ -108,14 +99,14 @@ class SqliteFile:
             raise DatabaseUnusable(f"the database's folder {path.parent} can't be written to; choose another with --db")
 
     def _refuse_planted_links(self) -> None:
-        """Refuse links through which SQLite would create or write a file elsewhere."""
+        """Raise DatabaseUnusable for links through which SQLite would create or write a file elsewhere."""
         try:
             with open_parent(os.fspath(self.path), follow=True):
                 pass
         except ForeignLink as error:
             raise DatabaseUnusable(f"the database path {self.path} can't be used: {reason_of(error)}") from None
         except OSError:
-            pass  # what it is that keeps it from being opened is said by who opens it
+            pass  # reported when it is opened
         real = self.path.resolve()
         for beside in (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm", "-journal")):
             if beside.is_symlink():
@@ -124,61 +115,48 @@ class SqliteFile:
                 raise DatabaseUnusable(f"{beside} is not a regular file of its own; remove it")
 
     def exists(self) -> bool:
-        """Whether there is a file."""
+        """Return whether the file exists."""
         return self.path.exists()
 
-    @property
-    def read_only(self) -> bool:
-        """Whether it is known that nothing can be written."""
-        return False
-
-    def refuse_writing(self, but: str = "") -> None:
-        """Refuse nothing: it can be written, or that is not known."""
-
     def permitted(self) -> "SqliteFile":
-        """Return the location as this process may use it: to read and write, or only to read."""
-        from runner.history.readonly import ReadOnlyFile, find_obstacle  # which builds on this module
+        """Return the file to read and write, or only to read."""
+        from runner.history.readonly import ReadOnlyFile, find_obstacle  # imports this module
 
         obstacle = find_obstacle(self.path)
         return self if obstacle is None else ReadOnlyFile(path=self.path, reason=obstacle)
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
-        """Make an engine whose writing transactions are alone from their beginning."""
+        """Create an engine for the file."""
         url = URL.create("sqlite", database=str(self.path))
         options = {"timeout": busy_timeout_s, "check_same_thread": False}
-        # As many connections as there are threads: whoever waits for one in vain would lose what it has to write.
+        # One connection per thread: a thread that waits for one in vain would lose its pending writes.
         return prepare_engine(create_engine(url, connect_args=options, max_overflow=-1))
 
     def explain(self, error: BaseException | None) -> HistoryError:
-        """Say in one line what a driver's error means for a person."""
+        """Return an error of one line for an error of SQLite."""
         return explain(self.path, error)
 
     def upgrade_lock(self) -> AbstractContextManager[None]:
-        """Keep others from upgrading the schema meanwhile.
-
-        Raises:
-            HistoryError: If another process holds the lock for too long.
-            DatabaseUnusable: If the lock can't be taken.
-        """
+        """Return the lock for schema upgrades."""
         return UpgradeLockFile(self.path.resolve(), within_s=_UPGRADE_LOCK_TIMEOUT_S)
 
     @contextmanager
     def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
-        """Give a transaction for migrations, after a backup beside an existing database.
+        """Yield a transaction for migrations, after a backup beside an existing database.
 
         Raises:
-            DatabaseUnusable: If rows refer to nothing afterwards.
+            DatabaseUnusable: If a migration leaves dangling foreign keys.
         """
-        if revision is None:  # SQLite keeps the mode of a file that is there, also for what it puts beside it
+        if revision is None:  # SQLite copies the mode of an existing file to the files beside it
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         else:
             backup = self.path.with_name(f"{self.path.name}.before-{newest}")
-            backup.unlink(missing_ok=True)  # left by an upgrade that did not finish
+            backup.unlink(missing_ok=True)  # of an upgrade that failed
             self.copy(engine, backup)
         with engine.connect() as connection:
-            # Rebuilding a table drops it, which with foreign keys on would delete what refers to it. Neither setting
-            # can change within a transaction.
+            # Rebuilding a table drops it, which with foreign keys on would delete the rows that refer to it. Neither
+            # setting can change within a transaction.
             driver = driver_of(connection)
             driver.execute("PRAGMA journal_mode = WAL")
             driver.execute("PRAGMA foreign_keys = OFF")
@@ -190,12 +168,12 @@ class SqliteFile:
                     raise DatabaseUnusable(
                         f"the database {self} has rows that refer to nothing (table {broken[0]}); see `runner db check`"
                     )
-            connection.invalidate()  # its settings are not those of the others
+            connection.invalidate()  # its settings differ
 
     def insert_many(
         self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert rows through the driver, whose cost for each is a fifth of what it is through SQLAlchemy."""
+        """Insert rows through the driver, which takes a fifth of SQLAlchemy's time."""
         statement = insert(_table_of(columns)).values({column: bindparam(column.name) for column in columns})
         sql = str(statement.compile(dialect=connection.dialect))
         for start in range(0, len(rows), _CHUNK):
@@ -208,7 +186,7 @@ class SqliteFile:
         changed: Sequence[Column[Any]],
         rows: Sequence[tuple[Any, ...]],
     ) -> None:
-        """Change columns of the rows that have these keys; each of *rows* gives the keys, then what they get."""
+        """Update rows; each of *rows* contains the values of *keys*, then those of *changed*."""
         table = _table_of(keys)
         statement = (
             update(table)
@@ -221,42 +199,40 @@ class SqliteFile:
             connection.exec_driver_sql(sql, chunk)
 
     def size_bytes(self, _connection: Connection) -> int:
-        """Tell how much of the disk the database takes, its -wal file included."""
+        """Return the size of the database and its -wal file."""
         return self.path.stat().st_size + wal_bytes(self.path.resolve())
 
     def compact(self, engine: Engine) -> bool:
-        """Give the room that was freed back to the file system; others wait meanwhile.
+        """Return freed space to the file system while others wait.
 
         Returns:
-            Whether it was; where others read an older state, SQLite does so at the next write after they have ended.
+            False if readers prevent it; SQLite then does it at the next write after they have ended.
         """
-        with engine.connect() as connection:
-            alone = connection.execution_options(runner_alone=True)
-            alone.exec_driver_sql("VACUUM")
-            alone.exec_driver_sql(f"PRAGMA busy_timeout = {_READERS_WAIT_MS}")
-            busy = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
-            connection.invalidate()  # its timeout is not that of the others
-            return not busy
+        return self._checkpoint(engine, _READERS_WAIT_MS, "VACUUM")
 
     def trim(self, engine: Engine) -> None:
-        """Cut the -wal file off where a long-running reader has let it grow; waits neither for readers nor writers."""
-        if wal_bytes(self.path.resolve()) <= WAL_LIMIT_BYTES:
-            return
+        """Truncate a -wal file that has grown beside a long-running reader, without waiting for anybody."""
+        if wal_bytes(self.path.resolve()) > WAL_LIMIT_BYTES:
+            self._checkpoint(engine, 0)
+
+    def _checkpoint(self, engine: Engine, busy_timeout_ms: int, *before: str) -> bool:
         with engine.connect() as connection:
             alone = connection.execution_options(runner_alone=True)
-            alone.exec_driver_sql("PRAGMA busy_timeout = 0")
-            alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.invalidate()  # its timeout is not that of the others
+            for statement in (*before, f"PRAGMA busy_timeout = {busy_timeout_ms}"):
+                alone.exec_driver_sql(statement)
+            busy = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            connection.invalidate()  # its timeout differs
+            return not busy
 
     def find_readers(self, _engine: Engine) -> list[str]:
-        """Find who else reads the database at this moment."""
+        """Find the other processes that read the database now."""
         return find_readers(self.path.resolve())
 
     def find_blocker(self, _connection: Connection, daemon_pid: int) -> str | None:
-        """Find who keeps runs from starting, by a lock of runs or of the database; a line about it, or None."""
-        if (blocker := self.run_lock_file().find_blocker()) is not None:
-            return blocker
+        """Find the process whose run lock or write lock prevents runs from starting; return one line, or None."""
         real = self.path.resolve()
+        if (blocker := RunLockFile(real).find_blocker()) is not None:
+            return blocker
         writers = find_writers(real)
         if writers:
             time.sleep(_WRITES_FOR_S)
@@ -265,7 +241,7 @@ class SqliteFile:
         return f"{', '.join(same)} keeps the database locked" if same else None
 
     def find_reader_warning(self) -> str | None:
-        """Find a long-running reader beside which the -wal file has grown; a line about it, or None."""
+        """Find a long-running reader beside which the -wal file has grown; return one line, or None."""
         real = self.path.resolve()
         if not is_large(real):
             return None
@@ -276,7 +252,7 @@ class SqliteFile:
         )
 
     def find_wide_modes(self) -> list[str]:
-        """Find what others than the owner have access to: the database, what is beside it, its directory."""
+        """List what others than the owner can access: the database, the files beside it, its directory."""
         real = self.path.resolve()
         beside = sorted(
             path for path in real.parent.iterdir() if path.name.startswith((f"{real.name}-", f"{real.name}."))
@@ -289,7 +265,7 @@ class SqliteFile:
         return lines
 
     def find_damage(self, connection: Connection) -> list[str]:
-        """Look for damaged pages and for rows that refer to nothing; one line for each."""
+        """List damaged pages and dangling foreign keys, one line each."""
         faults = [
             f"damage: {line}"
             for (line,) in connection.exec_driver_sql(f"PRAGMA integrity_check({_MOST_FAULTS})")
@@ -300,52 +276,44 @@ class SqliteFile:
         return faults
 
     def copy(self, engine: Engine, target: Path) -> None:
-        """Copy the database in use, consistently, into a file that does not exist yet.
-
-        Raises:
-            DatabaseUnusable: If there is something at *target* already, or it can't be written.
-        """
+        """Copy the database in use into a new file."""
         copy_file(engine, target)
 
     def run_lock(self) -> RunLockFile:
-        """Give the lock of a run or a calibration, the same by whatever links the database is reached."""
-        return self.run_lock_file()
-
-    def run_lock_file(self) -> RunLockFile:
-        """Return that lock, also where the database can only be read."""
+        """Return the run lock, the same through all links to the database."""
+        self.refuse_writing()
         return RunLockFile(self.path.resolve())
 
     def is_deserted(self) -> bool:
-        """Whether it is certain that no process of this machine, in whatever container, carries anything out here."""
+        """Return whether certainly no process holds the run lock."""
         return self.run_lock().is_free()
 
     def daemon_lock(self, _engine: Engine) -> DaemonLockFile:
-        """Give the lock of the daemon, which is the same by whatever links the database is reached."""
+        """Return the daemon's lock, the same through all links to the database."""
+        self.refuse_writing()
         return DaemonLockFile(self.path.resolve())
 
 
 def _table_of(columns: Sequence[Column[Any]]) -> Table:
     table = columns[0].table
-    assert isinstance(table, Table)  # noqa: S101  nothing else is written to
+    assert isinstance(table, Table)  # noqa: S101  only tables are written
     return table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MissingFile(SqliteFile):
-    """Stands for a file that is not there: what is asked of it is answered as by an empty one, and nothing is made."""
+    """A file that does not exist: queries are answered from an empty database in memory, and no file is created."""
 
     def permitted(self) -> "MissingFile":
-        """Return itself: a database in memory can be written."""
+        """Return itself: a database in memory is writable."""
         return self
 
     def make_engine(self, _busy_timeout_s: float) -> Engine:
-        """Make an engine of an empty history in memory."""
+        """Create an engine with one connection to a database in memory."""
         return prepare_engine(create_engine("sqlite://", poolclass=StaticPool))
 
     @contextmanager
-    def migrating(self, engine: Engine, _revision: str | None, _newest: str) -> Iterator[Connection]:
-        """Give a transaction for migrations of the one connection, with which all would be gone."""
-        with engine.connect() as connection:
-            writing = connection.execution_options(runner_writes=True)
-            with writing.begin():
-                yield writing
+    def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
+        """Yield a transaction for migrations, without a file to create or back up."""
+        with Backend.migrating(self, engine, revision, newest) as connection:
+            yield connection

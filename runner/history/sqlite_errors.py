@@ -1,4 +1,4 @@
-"""What SQLite's errors mean: it says "disk I/O error" of a full disk, and "can't open" of a lack of inodes."""
+"""Messages for the errors of SQLite, which reports a full disk as an I/O error and missing inodes as "can't open"."""
 
 import os
 import sqlite3
@@ -13,12 +13,7 @@ _DESCRIPTORS = 4
 
 
 def explain(path: Path, error: BaseException | None) -> HistoryError:  # noqa: PLR0911  a table
-    """Return an error of one line for an error of SQLite.
-
-    Args:
-        path: The database.
-        error: What the driver has raised.
-    """
+    """Return an error of one line, about the database at a path, for an error of SQLite."""
     code = getattr(error, "sqlite_errorcode", None)
     where = f"the database {path}"
     match code & 0xFF if code is not None else None:
@@ -49,7 +44,7 @@ def _not_permitted(where: str) -> HistoryError:
 
 
 def _find_lack_of_descriptors(where: str) -> HistoryError | None:
-    """Find a shortage of this process or of the machine that SQLite reports as a file that can't be opened."""
+    """Find a shortage of descriptors, which SQLite reports as a file that can't be opened."""
     opened: list[int] = []
     try:
         opened.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_DESCRIPTORS))
@@ -62,10 +57,9 @@ def _find_lack_of_descriptors(where: str) -> HistoryError | None:
 
 
 def find_shortage(path: Path, where: str) -> HistoryError | None:
-    """Find a shortage that SQLite does not report as such: no space or inodes for a file beside the database."""
-    folder = path.resolve().parent
+    """Find a shortage of space or inodes for a file beside the database, which SQLite does not report as such."""
     try:
-        disk = os.statvfs(folder)
+        disk = os.statvfs(path.resolve().parent)
     except OSError:
         return None
     if disk.f_flag & os.ST_RDONLY:
@@ -78,12 +72,12 @@ def find_shortage(path: Path, where: str) -> HistoryError | None:
 
 
 def refusal(error: BaseException) -> type[HistoryError]:
-    """Return the kind of error for an error of the system: a condition of the machine, or a wrong path."""
+    """Return the class for an error of the system: a condition of the machine, or a wrong path."""
     return HistoryError if is_condition(error) else DatabaseUnusable
 
 
 def lacking(path: Path) -> type[HistoryError]:
-    """Return the kind of error for a path at which SQLite failed: a condition of the machine, or a wrong path."""
+    """Return the class for a path at which SQLite failed: a condition of the machine, or a wrong path."""
     return HistoryError if _find_lack_of_descriptors("") or find_shortage(path, "") else DatabaseUnusable
 
 

@@ -1,4 +1,4 @@
-"""How a connection to a SQLite file is set up, and how its transactions begin."""
+"""Settings of a SQLite connection, and the beginning of its transactions."""
 
 import logging
 import sqlite3
@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from runner.history.waiting import wait_for_lock
+from runner.history.locks import wait_for_lock
 from runner.history.walfile import WAL_LIMIT_BYTES, find_writers
 
 _log = logging.getLogger(__name__)
@@ -21,21 +21,21 @@ _PRAGMAS = (
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:
-    """Return the driver's own connection."""
+    """Return the connection of the sqlite3 module."""
     driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  the engine is SQLite's
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  of a SQLite engine
     return driver
 
 
 def prepare_engine(engine: Engine) -> Engine:
-    """Set up an engine whose transactions begin explicitly."""
+    """Configure an engine so that its transactions begin explicitly; return it."""
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     return engine
 
 
 def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver would begin transactions by its own rules, and none at all for reading.
+    # Otherwise the driver begins transactions by its own rules, and none for reading.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
@@ -55,7 +55,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _begin_writing(connection: Connection) -> None:
-    """Begin a transaction that writes. SQLite's own wait for another one would neither end on a signal nor report."""
+    """Start a writing transaction. SQLite's own wait for another one would neither warn nor end on a signal."""
     driver, path = driver_of(connection), Path(connection.engine.url.database or "")
     [timeout_ms] = driver.execute("PRAGMA busy_timeout").fetchone()
 
@@ -76,6 +76,6 @@ def _begin_writing(connection: Connection) -> None:
     try:
         wait_for_lock(begin, within_s=timeout_ms / 1000, on_wait=report, give_up=give_up)
     except (BlockingIOError, sqlite3.OperationalError):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that the error is SQLAlchemy's
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # to raise SQLAlchemy's error
     finally:
         driver.execute(f"PRAGMA busy_timeout = {timeout_ms}")

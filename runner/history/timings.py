@@ -1,16 +1,15 @@
-"""Timings of a job's executions, as trends ask for them."""
+"""Queries of trends: the timings and file counts of a job, and the acknowledged levels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from runner.history.database import Database, Reader
 from runner.history.tables import acknowledgements, executions, runs
 from runner.model.runs import Status
 from runner.model.timings import Counts, Timing
 
-# Executions that were carried out to their end.
 _FINISHED = (Status.SUCCEEDED.value, Status.PARTIAL.value)
 
 
@@ -22,14 +21,14 @@ def list_timings(
     until: datetime | None = None,
     last: int | None = None,
 ) -> list[Timing]:
-    """List the finished executions of a job, in the order of runs and positions.
+    """List the finished executions of a job by run and position.
 
     Args:
-        database: Where they are.
-        job_id: Whose.
-        since: Only of runs that started at or after this instant.
-        until: Only of runs that started before this instant.
-        last: Only of so many of the newest saved runs.
+        database: The history.
+        job_id: The job.
+        since: Only runs that started at or after this instant.
+        until: Only runs that started before this instant.
+        last: Only this number of the newest saved runs.
     """
     query = (
         select(
@@ -50,10 +49,7 @@ def list_timings(
         .where(runs.c.job_id == job_id, executions.c.status.in_(_FINISHED), executions.c.wall_s.is_not(None))
         .order_by(runs.c.id, executions.c.position)
     )
-    if since is not None:
-        query = query.where(runs.c.started_at >= since)
-    if until is not None:
-        query = query.where(runs.c.started_at < until)
+    query = query.where(*_started_between(since, until))
     if last is not None:
         saved = select(runs.c.id).where(runs.c.job_id == job_id, runs.c.files.is_not(None))
         query = query.where(runs.c.id.in_(saved.order_by(runs.c.id.desc()).limit(last)))
@@ -64,22 +60,26 @@ def list_timings(
 def list_counts(
     database: Reader, job_id: int, *, since: datetime | None = None, until: datetime | None = None
 ) -> list[Counts]:
-    """List what a job's saved runs found, in the order of runs; bounds as for :func:`list_timings`."""
+    """List the file counts of the saved runs of a job, by run; bounds as for :func:`list_timings`."""
     query = (
         select(runs.c.id, runs.c.started_at, runs.c.files, runs.c.added, runs.c.removed, runs.c.modified)
         .where(runs.c.job_id == job_id, runs.c.files.is_not(None))
         .order_by(runs.c.id)
     )
-    if since is not None:
-        query = query.where(runs.c.started_at >= since)
-    if until is not None:
-        query = query.where(runs.c.started_at < until)
+    query = query.where(*_started_between(since, until))
     with database.read() as connection:
         return [Counts._make(row) for row in connection.execute(query).all()]
 
 
+def _started_between(since: datetime | None, until: datetime | None) -> Iterator[ColumnElement[bool]]:
+    if since is not None:
+        yield runs.c.started_at >= since
+    if until is not None:
+        yield runs.c.started_at < until
+
+
 def list_acknowledged(database: Reader, job_id: int, environment_id: int, metric: str) -> dict[str, int]:
-    """Give for each strategy whose level was accepted the last run at that time."""
+    """Return the last run before the acknowledgement of a level, by strategy."""
     query = select(acknowledgements.c.strategy, acknowledgements.c.run_id).where(
         acknowledgements.c.job_id == job_id,
         acknowledgements.c.environment_id == environment_id,
@@ -98,13 +98,10 @@ def acknowledge(
     run_id: int,
     now: datetime,
 ) -> None:
-    """Accept the levels of some strategies as they are after a run; in place of what was accepted before."""
-    keys = [
-        {"job_id": job_id, "environment_id": environment_id, "strategy": strategy, "metric": metric}
-        for strategy in strategies
-    ]
+    """Record the acknowledgement of the levels after a run, in place of earlier acknowledgements."""
     with database.write() as connection:
-        for key in keys:
+        for strategy in strategies:
+            key = {"job_id": job_id, "environment_id": environment_id, "strategy": strategy, "metric": metric}
             same = [acknowledgements.c[name] == value for name, value in key.items()]
             connection.execute(delete(acknowledgements).where(*same))
             connection.execute(insert(acknowledgements).values(**key, run_id=run_id, acknowledged_at=now))

@@ -1,21 +1,22 @@
-"""The schema's version: checked at every opening, and brought up to date safely when it is behind."""
+"""The schema's version: checked at each opening, and upgraded if it is older."""
 
 from sqlalchemy import Connection, inspect
 
-from runner.history.database import Backend, Database
+from runner.history.backend import Backend
+from runner.history.database import Database
 from runner.model.bundled import bundled
 from runner.model.errors import DatabaseUnusable
 
-# Every schema there has been, oldest first; the last is the one this runner works with.
+# All schema revisions, oldest first; this runner works with the last.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 
 def open_database(location: Backend) -> Database:
-    """Open a database, creating it or bringing its schema up to date first where that is needed.
+    """Return an open database, after creating it or upgrading its schema if needed.
 
     Raises:
-        DatabaseUnusable: If it can't be a database of this runner.
-        HistoryError: If it can't be read.
+        DatabaseUnusable: If it cannot be a database of this runner.
+        HistoryError: If it cannot be read.
     """
     location.check()
     location = location.permitted()
@@ -25,7 +26,7 @@ def open_database(location: Backend) -> Database:
         if revision != REVISIONS[-1]:
             what = f"its schema {revision} is an older one" if revision is not None else "it is empty"
             location.refuse_writing(f", and {what}, which can't be upgraded there")
-            upgrade(database)
+            _upgrade(database)
     except BaseException:
         database.close()
         raise
@@ -33,7 +34,7 @@ def open_database(location: Backend) -> Database:
 
 
 def find_revision(database: Database) -> str | None:
-    """Find the schema's revision; None for an empty database.
+    """Find the revision of the schema; None for an empty database.
 
     Raises:
         DatabaseUnusable: If it belongs to another program or to a newer runner.
@@ -57,18 +58,17 @@ def find_revision(database: Database) -> str | None:
     return str(revision)
 
 
-def upgrade(database: Database) -> None:
-    """Bring the schema up to date, alone; SQLite's after a backup."""
+def _upgrade(database: Database) -> None:
     location = database.location
-    with database.explaining(), location.upgrade_lock():
-        revision = find_revision(database)  # another process may have been faster
+    with database.translate_errors(), location.upgrade_lock():
+        revision = find_revision(database)  # another process may have upgraded it
         if revision != REVISIONS[-1]:
             with location.migrating(database.engine, revision, REVISIONS[-1]) as connection:
                 _run_migrations(connection)
 
 
 def _run_migrations(connection: Connection) -> None:
-    # Alembic takes a fifth of a second to import, and is needed once in a schema's life.
+    # Importing Alembic takes 0.2 s, and it is needed once per schema.
     from alembic import command
     from alembic.config import Config
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from runner.history.database import Database
-from runner.history.jobs import Revision, list_jobs, revise_jobs
+from runner.history.jobs import JobChanges, list_jobs, update_jobs
 from runner.jobs.caches import remove_cache
 from runner.jobs.file import JobsFile, Wanted
 from runner.jobs.options import job_entries
@@ -93,13 +93,13 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     warnings = _warnings(revision, {wanted.spec.name: wanted.warnings for wanted in file.jobs})
     if not dry_run:
 
-        def revise(jobs: Sequence[Job]) -> Revision:
+        def revise(jobs: Sequence[Job]) -> JobChanges:
             nonlocal outcomes, revision
             # Again, since the jobs may have changed before the transaction began.
             outcomes, revision = _decide(jobs, file, unusable, prune=prune, now=now)
             return revision
 
-        numbers = {job.spec.name: job.job_id for job in revise_jobs(database, revise, now)}
+        numbers = {job.spec.name: job.job_id for job in update_jobs(database, revise, now)}
         outcomes = [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
         for job in revision.removed:
             remove_cache(database, job)
@@ -108,7 +108,7 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
 
 def _decide(
     jobs: Sequence[Job], file: JobsFile, unusable: Mapping[str, str], *, prune: bool, now: datetime
-) -> tuple[list[Outcome], Revision]:
+) -> tuple[list[Outcome], JobChanges]:
     """Compare the jobs with a file and return the outcomes and the changes to make."""
     present = {job.spec.name: job for job in jobs}
     specs = [_merge(wanted, present.get(wanted.spec.name)) for wanted in file.jobs]
@@ -123,14 +123,14 @@ def _decide(
     action = Action.REMOVED if prune else Action.LEFT
     outcomes += [Outcome(name=job.spec.name, action=action, job_id=job.job_id) for job in others]
     known = [(present[spec.name], spec) for spec in specs if spec.name in present]
-    return outcomes, Revision(
+    return outcomes, JobChanges(
         added=[spec for spec in specs if spec.name not in present],
         changed=[(job, spec) for job, spec in known if job.spec != spec],
         removed=others if prune else [],
     )
 
 
-def _warnings(revision: Revision, from_file: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _warnings(revision: JobChanges, from_file: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return the warnings about new and changed jobs by name."""
     revised = [(spec, None) for spec in revision.added] + [(spec, job.spec) for job, spec in revision.changed]
     return {spec.name: (*from_file[spec.name], *find_warnings(spec, before)) for spec, before in revised}

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.history.database import Database
-from runner.history.jobs import find_job, find_jobs_at, find_or_add_job_at
+from runner.history.jobs import find_job, find_or_add_job_at, list_jobs_at
 from runner.measure.environment import usable_cpus
 from runner.measure.root_check import exists, look_at_roots
 from runner.model.errors import Unknown, UsageError
@@ -129,7 +129,7 @@ def find_or_add(
     if job is not None:
         return job
     root = to_root(target)
-    known = find_jobs_at(database, root)
+    known = list_jobs_at(database, root)
     if not known and not names_folder(target, timeout_s):
         raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
     check_root(target, timeout_s or next((job.spec.timeout_s for job in known), None))

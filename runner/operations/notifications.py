@@ -18,8 +18,7 @@ from runner.history.notifications import (
     last_notified_run,
     record_notification,
 )
-from runner.history.runs import get_run, list_differences, list_runs_before
-from runner.history.saved import shows_changes
+from runner.history.runs import get_run, is_comparable, list_differences, list_runs_before
 from runner.history.timings import list_acknowledged, list_timings
 from runner.model.errors import HistoryError
 from runner.model.jobs import Event, Job, Notify
@@ -57,7 +56,7 @@ def find_due(database: Reader, job: Job, run: Run) -> list[Notify]:
     happened: dict[Event, Callable[[Notify], bool]] = {
         Event.FAILURE: lambda notify: _begins_to_fail(database, job, run, notify),
         Event.RECOVERY: lambda _: run.status in GOOD and _had_failed(database, job, run),
-        Event.CHANGE: lambda _: bool(run.added or run.removed or run.modified) and shows_changes(database, run),
+        Event.CHANGE: lambda _: bool(run.added or run.removed or run.modified) and is_comparable(database, run),
         Event.SLOW: lambda notify: run.status in GOOD and _got_slower(database, run, notify),
     }
     return [notify for notify in job.spec.notify if happened[notify.event](notify)]

@@ -17,7 +17,7 @@ from runner.samples.recipe import (
     Level,
     Recipe,
     Stray,
-    count_folders,
+    count_directories,
     draw_counts,
     is_numbered,
 )
@@ -131,7 +131,7 @@ def _recipe(name: str, table: _Table) -> Recipe:
     kinds = tuple(_kind(part) for part in table.tables("kinds", required=True))
     strays = tuple(_stray(part) for part in table.tables("strays", required=False))
     table.finish()
-    counts = count_folders(levels)
+    counts = count_directories(levels)
     if sum(counts) >= MOST_FOLDERS:
         raise UsageError(f"{table.where}levels make more than {MOST_FOLDERS} folders; lower folders or depth")
     files = sum(

@@ -143,7 +143,7 @@ def draw_counts(level: Level, seed: int) -> Iterator[int]:
     return iter(lambda: draw(random, level.files), None)
 
 
-def count_folders(levels: tuple[Level, ...]) -> tuple[int, ...]:
+def count_directories(levels: tuple[Level, ...]) -> tuple[int, ...]:
     """Count the folders of each level, all its depths together; the root is in none of them.
 
     Counting stops soon above MOST_FOLDERS: the powers of a deep and branching level would outgrow any memory.

@@ -1,4 +1,4 @@
-"""Cron expressions: Vixie cron's fields, read by cronsim, matched against a plain calendar without time zones."""
+"""Cron expressions of Vixie cron, parsed by cronsim and matched against a plain calendar without time zones."""
 
 import re
 from bisect import bisect_right
@@ -28,7 +28,7 @@ _FIELDS = {
     "month": "1 to 12 or jan to dec",
     "day-of-week": "0 to 7 or sun to sat, 5L for the last Friday, MON#1 for the first Monday",
 }
-# What other programs know: the fields, what an item of their lists looks like, what it is, and what to write instead.
+# Notations of other programs: the fields, a pattern, the meaning, and what to write instead.
 _LAST_DAYS = "the last day is L, the last weekday LW"
 _FOREIGN = (
     (_FIELDS, r"\?", "no value in Quartz", "write *"),
@@ -41,9 +41,9 @@ _FOREIGN = (
 )
 _ONE_DAY = timedelta(days=1)
 _DAY_MINUTES = 24 * 60
-# The rarest day that fields can name is a 29 February on a given weekday: 40 years apart across a century such as 2100.
+# The rarest day is 29 February on a given weekday: 40 years apart across a century such as 2100.
 _RAREST_DAYS = 50 * 366
-# After 28 years weekdays fall on the same dates again.
+# After 28 years the weekdays of all dates repeat.
 _CALENDAR_DAYS = 28 * 366
 
 
@@ -51,7 +51,7 @@ class Cron:
     """A parsed cron expression.
 
     Attributes:
-        minutes: The minutes of a day at which it fires, counted from midnight; ascending.
+        minutes: The minutes since midnight at which it fires; ascending.
         follows_clock: Whether it names clock times, so that Debian's cron moves it out of a daylight-saving gap and
             fires it once in a repeated hour. With a star for minute or hour it follows elapsed time through both.
     """
@@ -67,7 +67,7 @@ class Cron:
         return day.month in self._sim.months and self._sim.match_day(day)
 
     def matches_after(self, local: datetime) -> Iterator[datetime]:
-        """Return the naive local times at which it fires, in order, strictly after *local*; none if it never fires."""
+        """Yield the naive local times at which it fires, in order, strictly after *local*."""
         day, skip, quiet_days = local.date(), self._rank(local), 0
         while quiet_days < _RAREST_DAYS:
             if self.fires_on(day):
@@ -77,7 +77,7 @@ class Cron:
             day, skip, quiet_days = day + _ONE_DAY, 0, quiet_days + 1
 
     def count_matches(self, after: datetime, until: datetime) -> int:
-        """Count the naive local times at which it fires, after < time <= until, in time independent of their number."""
+        """Return the number of naive local times at which it fires, after < time <= until."""
         if until <= after:
             return 0
         first, last = after.date(), until.date()
@@ -97,17 +97,17 @@ class Cron:
         return max(timedelta(minutes=minutes) for minutes in self._gaps(max(self._days_between(after))))
 
     def _days_between(self, after: date) -> list[int]:
-        """Return the numbers of days from each day on which it fires to the next, over the years after one."""
+        """Return the numbers of days between the days on which it fires, over 28 years."""
         first = after.toordinal()
         days = [day for day in range(first, first + _CALENDAR_DAYS) if self.fires_on(date.fromordinal(day))]
         return [b - a for a, b in pairwise(days)] or [_RAREST_DAYS]
 
     def _gaps(self, days: int) -> list[int]:
-        """Return the minutes between fire times on a day, and from the last one to the first one *days* later."""
+        """Return the minutes between fire times of one day, and from the last to the first some days later."""
         return [days * _DAY_MINUTES - self.minutes[-1] + self.minutes[0], *(b - a for a, b in pairwise(self.minutes))]
 
     def never_fires(self) -> bool:
-        """Return whether its days never come."""
+        """Return whether no day matches."""
         return next(self.matches_after(datetime(2000, 1, 1)), None) is None  # noqa: DTZ001 - as above
 
     def _rank(self, local: datetime) -> int:
@@ -119,7 +119,7 @@ def load_cron(expression: str) -> Cron:
     """Parse a normalised expression: five fields or an alias.
 
     Raises:
-        UsageError: If it is wrong or would never fire.
+        UsageError: If it is wrong or never fires.
     """
     fields = ALIASES.get(expression, expression)
     _check_shape(fields)
@@ -127,7 +127,7 @@ def load_cron(expression: str) -> Cron:
         _check_field(name, allowed, field)
     try:
         cron = Cron(fields)
-    except CronSimError:  # every field is right by itself, so the days lie outside the months
+    except CronSimError:  # each field is right, so the days are outside the months
         cron = None
     if cron is None or cron.never_fires():
         raise UsageError(f"the cron expression {expression!r} never fires; choose a day that its months have")
@@ -159,7 +159,7 @@ def _check_field(name: str, allowed: str, field: str) -> None:
             if name in names and re.fullmatch(pattern, item.upper()):
                 raise UsageError(f"{item!r} in a cron expression is {what}, which is not supported; {cure}")
     try:
-        field.encode("ascii")  # cronsim takes other letters that become ASCII in upper case
+        field.encode("ascii")  # cronsim accepts letters that become ASCII in upper case
         CronSim(" ".join(field if name == other else "*" for other in _FIELDS), datetime(2000, 1, 1))  # noqa: DTZ001
     except (CronSimError, ValueError):  # ValueError: not ASCII, or more digits than Python converts
         raise UsageError(

@@ -1,9 +1,8 @@
-"""Fire times of a schedule: the next one, the coming ones, and how many lie between two instants.
+"""Fire times of a schedule: the next one, a list of them, and their number between two instants.
 
-A schedule's nominal times follow from its expression alone. Jitter delays each nominal time by a part of
-``jitter_s`` that is a hash of that very time and of the job's key, so that it is the same in every process, never
-adds up, and can be computed for any instant without knowing the ones before it. It is shorter than the smallest gap
-between nominal times (:func:`smallest_gap`), so that it keeps their order.
+The nominal times follow from the schedule's expression. Jitter delays each by a part of ``jitter_s`` that is a hash of
+the nominal time and the job's number (*key*). So it is the same in every process, does not accumulate, and can be
+computed for any instant alone. It is shorter than the smallest gap between nominal times, so that it keeps their order.
 """
 
 import hashlib
@@ -16,29 +15,29 @@ from itertools import islice, pairwise, takewhile
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import TICK, format_duration, parse_duration
 from runner.schedules.cron import Cron, load_cron
-from runner.schedules.notes import describe_clock_change
-from runner.schedules.zones import Stretch, load_zone, stretches
+from runner.schedules.notes import describe_clock_changes
+from runner.schedules.zones import OffsetPeriod, load_zone, offset_periods
 
-# A firing later than this is missed; fire times repeated by a clock set back by less do not fire again.
+# A later fire time is missed. If the clock is set back by less than this, no fire time is repeated.
 LATE = timedelta(seconds=60)
-# Smaller steps of the clock are corrections of a wrong clock: schedules that name clock times do not fire again, as
+# Smaller steps of the clock are corrections, after which a schedule of clock times does not repeat its fire times, as
 # in Debian's cron.
 _CORRECTION = timedelta(hours=3)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# No schedule fires after this, which keeps every sum below within the years that Python can count.
+# Nothing fires after this, so that all sums stay within the range of datetime.
 _END = datetime(9800, 1, 1, tzinfo=UTC)
 _CALENDAR = timedelta(days=28 * 366)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FireTime:
-    """A coming fire time, as it is displayed.
+    """A future fire time, to be displayed.
 
     Attributes:
         at: The instant; aware UTC.
         local: The same in the schedule's time zone.
-        note: What daylight saving changes, in a few words; empty on ordinary days.
+        note: The effect of daylight saving on it; empty on ordinary days.
     """
 
     at: datetime
@@ -47,29 +46,20 @@ class FireTime:
 
 
 def next_fire_time(schedule: Schedule, key: int, after: datetime) -> datetime | None:
-    """Return the first fire time strictly after *after*.
-
-    Args:
-        schedule: When the job fires.
-        key: The job's number; jobs of different numbers jitter differently.
-        after: Aware, in any zone.
-
-    Returns:
-        Aware UTC; None if there is no later one.
-    """
+    """Return the first fire time strictly after *after* in UTC; None if there is none."""
     return next(fire_times(schedule, key, after), None)
 
 
 def fire_times(schedule: Schedule, key: int, after: datetime) -> Iterator[datetime]:
-    """Return the fire times strictly after *after*, in order; arguments and results as for :func:`next_fire_time`."""
+    """Yield the fire times strictly after *after* in UTC, in order."""
     return (at for _, at in _times(schedule, key, after.astimezone(UTC)))
 
 
 def last_fire_time(schedule: Schedule, key: int, after: datetime, until: datetime) -> datetime | None:
-    """Return the last fire time with after < time <= until, if any, in time independent of the length."""
+    """Return the last fire time with after < time <= until, without computing all before it; None if there is none."""
     after, until = after.astimezone(UTC), until.astimezone(UTC)
     window, low = timedelta(minutes=1), until
-    # Looking back twice as far each time, all that is found lies in the half of the window that is new.
+    # The window doubles, so all that is found is in its new half.
     while low > after:
         low = until - min(window, until - after)
         found = list(takewhile(lambda at: at <= until, fire_times(schedule, key, low)))
@@ -80,14 +70,7 @@ def last_fire_time(schedule: Schedule, key: int, after: datetime, until: datetim
 
 
 def count_fire_times(schedule: Schedule, key: int, after: datetime, until: datetime) -> int:
-    """Count the fire times with after < time <= until, by arithmetic over days rather than one by one.
-
-    Args:
-        schedule: When the job fires.
-        key: The job's number.
-        after: Aware, in any zone.
-        until: The same.
-    """
+    """Return the number of fire times with after < time <= until, computed by days instead of one by one."""
     after, until = after.astimezone(UTC), min(until.astimezone(UTC), _END - TICK)
     if until <= after:
         return 0
@@ -95,77 +78,76 @@ def count_fire_times(schedule: Schedule, key: int, after: datetime, until: datet
     return nominal + _count_delayed_past(schedule, key, after) - _count_delayed_past(schedule, key, until)
 
 
-def fires_once(schedule: Schedule | None, set_back: timedelta) -> bool:
-    """Return whether fire times that a clock set back by *set_back* shows a second time do not fire again."""
-    if set_back <= LATE or schedule is None or schedule.kind is ScheduleKind.AT:
+def fires_only_once(schedule: Schedule | None, step: timedelta) -> bool:
+    """Return whether fire times are not repeated after the clock was set back by *step*."""
+    if step <= LATE or schedule is None or schedule.kind is ScheduleKind.AT:
         return True
-    names_times = schedule.kind is ScheduleKind.CRON and load_cron(schedule.expression).follows_clock
-    return names_times and set_back < _CORRECTION
+    follows_clock = schedule.kind is ScheduleKind.CRON and load_cron(schedule.expression).follows_clock
+    return follows_clock and step < _CORRECTION
 
 
-def coming(schedule: Schedule, key: int, after: datetime, count: int) -> list[FireTime]:
-    """Return the first *count* fire times after *after*, each with a note on daylight saving."""
+def list_fire_times(schedule: Schedule, key: int, after: datetime, count: int) -> list[FireTime]:
+    """Return the first *count* fire times after *after*, with the effects of daylight saving."""
     after = previous = after.astimezone(UTC)
     zone = load_zone(schedule.timezone)
-    shown = []
+    result = []
     for nominal, at in islice(_times(schedule, key, after), count):
-        note = describe_clock_change(schedule, nominal, previous=previous)
-        shown.append(FireTime(at=at, local=at.astimezone(zone), note=note))
+        note = describe_clock_changes(schedule, nominal, previous=previous)
+        result.append(FireTime(at=at, local=at.astimezone(zone), note=note))
         previous = nominal
-    return shown
+    return result
 
 
 def describe(schedule: Schedule) -> str:
-    """Describe a schedule in a few words: ``cron */5 * * * * (Europe/Berlin), jitter 30s``."""
+    """Format a schedule: ``cron */5 * * * * (Europe/Berlin), jitter 30s``."""
     zone = f" ({schedule.timezone})" if schedule.kind is ScheduleKind.CRON else ""
     jitter = f", jitter {format_duration(schedule.jitter_s)}" if schedule.jitter_s else ""
     return f"{schedule.kind} {schedule.expression}{zone}{jitter}"
 
 
 def smallest_gap(schedule: Schedule, after: datetime) -> timedelta:
-    """Return the shortest time between two fire times of a schedule, without its jitter.
+    """Return the shortest time between two fire times of a schedule without its jitter.
 
-    For cron it is taken over the 28 years after *after*, in which weekdays and leap days come in all their
-    combinations, and includes what changes of clocks do. A schedule that fires once has the longest gap there is.
+    For cron this covers the 28 years after *after*, with all combinations of weekdays and leap days, and their clock
+    changes. A schedule that fires once has the longest possible gap.
     """
-    if schedule.kind is ScheduleKind.EVERY:
-        return _interval(schedule)
-    if schedule.kind is ScheduleKind.AT:
-        return timedelta.max
+    if schedule.kind is not ScheduleKind.CRON:
+        return _interval(schedule) if schedule.kind is ScheduleKind.EVERY else timedelta.max
     after = after.astimezone(UTC)
     gap = load_cron(schedule.expression).smallest_gap(after.date())
-    for stretch in takewhile(lambda stretch: stretch.start < after + _CALENDAR, stretches(schedule.timezone, after)):
-        if stretch.moved:
-            near = _nominal_times_until(schedule, stretch.start - gap, stretch.start + gap)
-            gap = min([gap, *(b - a for a, b in pairwise(near))])
+    for change in _clock_changes(schedule, after):
+        near = _nominal_times_until(schedule, change.start - gap, change.start + gap)
+        gap = min([gap, *(b - a for a, b in pairwise(near))])
     return gap
 
 
 def largest_gap(schedule: Schedule, after: datetime) -> timedelta:
-    """Return an upper bound of the time between two fire times of a schedule, without its jitter.
+    """Return an upper bound of the time between two fire times of a schedule without its jitter.
 
-    It is taken over the same years as :func:`smallest_gap`; where clocks change, every gap is taken to be as long as a
-    change can make it. A schedule that fires once has the longest gap there is.
+    It covers the same years as :func:`smallest_gap`; with clock changes it assumes the longest gap that a change can
+    cause. A schedule that fires once has the longest possible gap.
     """
-    if schedule.kind is ScheduleKind.EVERY:
-        return _interval(schedule)
-    if schedule.kind is ScheduleKind.AT:
-        return timedelta.max
+    if schedule.kind is not ScheduleKind.CRON:
+        return _interval(schedule) if schedule.kind is ScheduleKind.EVERY else timedelta.max
     after, cron = after.astimezone(UTC), load_cron(schedule.expression)
     gap = cron.largest_gap(after.date())
-    coming = takewhile(lambda stretch: stretch.start < after + _CALENDAR, stretches(schedule.timezone, after))
-    moves = {stretch.moved for stretch in coming} - {timedelta()}
-    put_back = max(timedelta(), *(-moved for moved in moves)) if moves else timedelta()
+    moves = {change.moved for change in _clock_changes(schedule, after)}
+    moved_back = max(timedelta(), *(-moved for moved in moves)) if moves else timedelta()
     if cron.follows_clock or not moves:
-        return gap + put_back
-    # A frequent schedule by elapsed time fires in a repeated hour as in any other; a rarer one may fall into a
-    # skipped hour.
-    as_ever = gap <= timedelta(hours=1) and not any(moved % timedelta(hours=1) for moved in moves)
-    return gap if as_ever else 2 * gap + put_back
+        return gap + moved_back
+    # A schedule that follows elapsed time fires in a repeated hour as in any other, but one with longer gaps may lose
+    # fire times in a skipped hour.
+    unaffected = gap <= timedelta(hours=1) and not any(moved % timedelta(hours=1) for moved in moves)
+    return gap if unaffected else 2 * gap + moved_back
+
+
+def _clock_changes(schedule: Schedule, after: datetime) -> Iterator[OffsetPeriod]:
+    periods = takewhile(lambda period: period.start < after + _CALENDAR, offset_periods(schedule.timezone, after))
+    return (period for period in periods if period.moved)
 
 
 def _times(schedule: Schedule, key: int, after: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Return each nominal time with the fire time it is delayed to, from the first fire time after *after* on."""
+    """Yield each nominal time with its fire time, from the first fire time after *after* on."""
     jitter = timedelta(seconds=schedule.jitter_s)
     for nominal in _nominal_times(schedule, after - jitter):
         at = nominal + _delay(schedule, key, nominal)
@@ -176,17 +158,17 @@ def _times(schedule: Schedule, key: int, after: datetime) -> Iterator[tuple[date
 
 
 def _delay(schedule: Schedule, key: int, nominal: datetime) -> timedelta:
-    """Return the delay of a nominal time: 0 <= delay < jitter, whole microseconds, uniform over keys and times."""
+    """Return the delay of a nominal time: 0 <= delay < jitter, in microseconds, uniform over keys and times."""
     if not schedule.jitter_s:
         return timedelta()
     text = f"{key} {(nominal - _EPOCH) // TICK}"
-    # hash() would differ from process to process.
+    # hash() differs between processes.
     number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
     return number * schedule.jitter_s * 1_000_000 // 2**64 * TICK
 
 
 def _count_delayed_past(schedule: Schedule, key: int, instant: datetime) -> int:
-    """Count the nominal times up to *instant* whose fire times lie after it."""
+    """Return the number of nominal times up to *instant* whose fire times are after it."""
     near = _nominal_times_until(schedule, instant - timedelta(seconds=schedule.jitter_s), instant)
     return sum(at + _delay(schedule, key, at) > instant for at in near)
 
@@ -220,12 +202,12 @@ def _at_time(schedule: Schedule) -> datetime:
 
 
 def _every_number(schedule: Schedule, instant: datetime) -> int:
-    """Count the nominal times of an interval up to and including *instant*."""
+    """Return the number of nominal times of an interval up to and including *instant*."""
     return max(0, (instant - schedule.anchor_at) // _interval(schedule))
 
 
 def move_origin_back(schedule: Schedule, instant: datetime) -> Schedule:
-    """Return an interval schedule of the same phase whose origin is not later than an instant."""
+    """Return the schedule with an interval origin of the same phase that is not after an instant."""
     if schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= instant:
         return schedule
     interval = _interval(schedule)
@@ -246,52 +228,52 @@ def _interval(schedule: Schedule) -> timedelta:
 
 
 def _cron_times(cron: Cron, zone: str, after: datetime) -> Iterator[datetime]:
-    """Return the instants at which a cron expression fires in a zone, strictly after *after*.
+    """Yield the instants at which a cron expression fires in a zone, strictly after *after*.
 
-    Within a stretch of constant offset the matches of a plain calendar are the answer. CronSim's own walk through a
-    zone is not used: begun in a repeated hour it can return an instant that is past, and with a star for minute or
-    hour it loses matches after a gap at midnight (America/Sao_Paulo) and beside half-hour changes (Lord Howe).
+    Within a period of constant offset these are the matches of a plain calendar. CronSim's own walk through a zone is
+    not used: started in a repeated hour it can return an instant in the past, and with a star for minute or hour it
+    loses matches after a gap at midnight (America/Sao_Paulo) and at half-hour changes (Lord Howe).
     """
     low = after
-    while (stretch := next(stretches(zone, low), None)) is not None:
-        deferred, local = _opening(cron, stretch, after)
-        if deferred is not None:
-            yield deferred
+    while (period := next(offset_periods(zone, low), None)) is not None:
+        replacement, local = _enter_period(cron, period, after)
+        if replacement is not None:
+            yield replacement
         for match in cron.matches_after(local):
-            if match >= stretch.local_end:
+            if match >= period.local_end:
                 break
-            yield stretch.to_utc(match)
+            yield period.to_utc(match)
         else:
             return
-        # Nothing matches before this one, so stretches that end well before it are passed over; the two days leave
-        # room for any change of offset in between.
-        low = max(stretch.end, stretch.to_utc(match) - timedelta(days=2))
+        # Nothing matches before this, so earlier periods are skipped; two days exceed any change of offset.
+        low = max(period.end, period.to_utc(match) - timedelta(days=2))
 
 
 def _count_cron_times(cron: Cron, zone: str, after: datetime, until: datetime) -> int:
     total = 0
-    for stretch in takewhile(lambda stretch: stretch.start <= until, stretches(zone, after)):
-        deferred, local = _opening(cron, stretch, after)
-        last = stretch.to_local(min(until, stretch.end - TICK))
-        total += (deferred is not None) + cron.count_matches(local, last)
+    for period in takewhile(lambda period: period.start <= until, offset_periods(zone, after)):
+        replacement, local = _enter_period(cron, period, after)
+        last = period.to_local(min(until, period.end - TICK))
+        total += (replacement is not None) + cron.count_matches(local, last)
     return total
 
 
-def _opening(cron: Cron, stretch: Stretch, after: datetime) -> tuple[datetime | None, datetime]:
-    """Return where matching begins in a stretch of constant offset, as Debian's cron handles a change of clocks.
+def _enter_period(cron: Cron, period: OffsetPeriod, after: datetime) -> tuple[datetime | None, datetime]:
+    """Return how a cron expression starts a period of constant offset, with Debian's rules for clock changes.
 
     Returns:
-        The start of the stretch if a fire time skipped by clocks put forward fires then, else None; and the
-        local time, naive, strictly after which the stretch's own matches count.
+        The start of the period if it replaces fire times skipped by clocks that went forward, else None; and the naive
+        local time strictly after which the period's own matches count.
     """
-    if after >= stretch.start:
-        deferred, local = None, stretch.to_local(after)
+    replacement = None
+    if after >= period.start:
+        local = period.to_local(after)
     else:
-        deferred, local = None, stretch.local_start - TICK
-        # A match at the start itself replaces the skipped ones.
-        if cron.follows_clock and cron.count_matches(stretch.local_before - TICK, local):
-            deferred, local = stretch.start, stretch.local_start
+        local = period.local_start - TICK
+        # A match at the start itself replaces the skipped ones too.
+        if cron.follows_clock and cron.count_matches(period.local_before - TICK, local):
+            replacement, local = period.start, period.local_start
     if cron.follows_clock:
-        # Local times repeated by clocks put back have fired already.
-        local = max(local, stretch.local_before - TICK)
-    return deferred, local
+        # Repeated clock times have fired already.
+        local = max(local, period.local_before - TICK)
+    return replacement, local

@@ -7,7 +7,7 @@ from runner.model.errors import UsageError
 from runner.model.units import format_instant, is_duration, parse_duration
 from runner.schedules.zones import find_zone, load_zone
 
-# Where the C library looks for the machine's zone.
+# The machine's zone for the C library.
 LOCALTIME = "/etc/localtime"
 
 
@@ -15,7 +15,7 @@ def local_zone_name() -> str:
     """Return the time zone that the C library uses in this process.
 
     Raises:
-        UsageError: If the environment variable TZ, or the machine, has a zone that is not known.
+        UsageError: If the zone of the environment variable TZ or of the machine is unknown.
     """
     value = os.environ.get("TZ")
     if value is None:
@@ -34,11 +34,7 @@ def local_zone_name() -> str:
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:
-    """Parse an instant: ISO 8601, or a duration that lies that far back (``7d``).
-
-    Args:
-        text: ISO 8601; without an offset it is local time.
-        now: The instant that durations count back from; aware.
+    """Parse an instant: ISO 8601, without an offset in local time, or a duration before *now* (``7d``).
 
     Returns:
         An aware instant in UTC.
@@ -58,20 +54,20 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
 
 
 def resolve(local: datetime, zone: str) -> datetime:
-    """Return the instant of a naive local time: of a repeated one the first, of a skipped one as if clocks stood.
+    """Return the instant of a naive local time: the first of a repeated one, a skipped one without the clock change.
 
     Raises:
-        OverflowError: If it lies outside the calendar.
+        OverflowError: If it is outside the range of datetime.
     """
     return local.replace(tzinfo=load_zone(zone), fold=0).astimezone(UTC)
 
 
 def find_clock_warning(text: str, zone: str | None = None) -> str | None:
-    """Return a warning if an instant is a local time that occurs twice or not at all.
+    """Find a warning about a text for :func:`parse_instant` that is a repeated or skipped local time.
 
     Args:
-        text: As :func:`parse_instant` reads it.
-        zone: The zone in which it is read; None for the local one.
+        text: The text.
+        zone: The name of the zone; None for the local one.
     """
     try:
         local = datetime.fromisoformat(text.strip())

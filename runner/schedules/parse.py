@@ -21,7 +21,7 @@ def parse_schedule(
     jitter: str | None = None,
     now: datetime,
 ) -> Schedule:
-    """Parse the options of a schedule.
+    """Parse a schedule.
 
     Args:
         every: A duration, ``1h30m``.
@@ -29,13 +29,13 @@ def parse_schedule(
         at: An ISO 8601 instant in the future; without an offset it is local time in *timezone*.
         timezone: An IANA name or POSIX notation; None for the machine's zone.
         jitter: A duration shorter than any gap between two fire times, or ``none``.
-        now: The instant from which the schedule counts; aware.
+        now: The origin of an interval; aware.
 
     Returns:
-        The schedule, its expression in normal form.
+        The schedule with its expression in normal form.
 
     Raises:
-        UsageError: If not exactly one of *every*, *cron* and *at* is given, or anything given is wrong.
+        UsageError: If not exactly one of *every*, *cron* and *at* is given, or an argument is wrong.
     """
     schedule = parse_kept_schedule(every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now)
     if at is not None and datetime.fromisoformat(schedule.expression) <= now:
@@ -52,7 +52,7 @@ def parse_kept_schedule(
     jitter: str | None = None,
     now: datetime,
 ) -> Schedule:
-    """Parse a schedule like :func:`parse_schedule`, but allow *at* to be in the past."""
+    """Parse a schedule as :func:`parse_schedule`, but accept an *at* in the past."""
     kind, text = _choose_one({ScheduleKind.EVERY: every, ScheduleKind.CRON: cron, ScheduleKind.AT: at})
     zone = find_zone(timezone) if timezone is not None else local_zone_name()
     match kind:
@@ -122,13 +122,13 @@ def update_schedule(
     jitter: str | None = None,
     now: datetime,
 ) -> Schedule | None:
-    """Return a schedule with some options replaced; the others and its phase stay.
+    """Return a schedule with some parts replaced; the others, and the origin of an interval, are kept.
 
     Returns:
-        The schedule; None if there was none and no option is given.
+        None if there is no schedule and none is given.
 
     Raises:
-        UsageError: As :func:`parse_schedule` does, and if there is no schedule to change.
+        UsageError: As for :func:`parse_schedule`, and if there is no schedule to change.
     """
     if every is cron is at is timezone is jitter is None:
         return old

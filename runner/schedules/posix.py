@@ -1,4 +1,4 @@
-"""POSIX time zones such as ``CET-1CEST,M3.5.0,M10.5.0/3``, with the offsets that the GNU C library computes."""
+"""POSIX time zones such as ``CET-1CEST,M3.5.0,M10.5.0/3``, with the offsets of the GNU C library."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _NAME = r"([A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
 _TIME = r"[+-]?\d{1,3}(?::[0-5]?\d){0,2}"
 _RULE = rf"(M\d{{1,2}}\.\d\.\d|J?\d{{1,3}})(?:/({_TIME}))?"
 _ZONE = re.compile(rf"{_NAME}({_TIME})(?:{_NAME}({_TIME})?(?:,{_RULE},{_RULE})?)?", re.ASCII)
-# The C library uses the rules of the USA where a zone has daylight saving time and no rules.
+# The C library uses the rules of the USA for a zone with daylight saving time but without rules.
 _DEFAULT_RULES = ("M3.2.0", None, "M11.1.0", None)
 _DEFAULT_TIME = "2"
 _DAY = timedelta(days=1)
@@ -17,7 +17,7 @@ _HOUR = timedelta(hours=1)
 # POSIX.1-2024 and RFC 9636 allow times of day from -167 to 167 hours.
 _LONGEST_TIME = timedelta(hours=167, minutes=59, seconds=59)
 
-# The naive time at which clocks change in a year, by the clocks before the change.
+# Returns the naive UTC time at which clocks change in a year.
 _Rule = Callable[[int], datetime]
 
 

@@ -1,4 +1,4 @@
-"""Schedules as APScheduler triggers."""
+"""The APScheduler trigger of a schedule."""
 
 from datetime import datetime
 
@@ -9,12 +9,12 @@ from runner.schedules.fire_times import describe, last_fire_time, next_fire_time
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
-    """Fires at the fire times of a schedule, whenever the scheduler looks.
+    """A trigger with the fire times of a schedule.
 
     Args:
-        schedule: When to fire.
-        key: The job's number, from which its jitter follows.
-        after: The instant after which the first fire time lies; aware.
+        schedule: The schedule.
+        key: The job's number, which determines its jitter.
+        after: The first fire time is after this instant; aware.
     """
 
     __slots__ = ("after", "key", "schedule")
@@ -25,13 +25,11 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
         self.after = after
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Return the fire time that follows *previous_fire_time*, or the last one up to *now* where several are due.
+        """Return the fire time after *previous_fire_time*, or the last one up to *now* if several are due.
 
-        ``Job._get_run_times`` walks from the job's next run time to *now* by calling this once for each fire time,
-        and with ``coalesce=True`` the scheduler keeps only the last of them. After a machine has slept for a month
-        that walk would take 2.6 million steps for a 1 s job, so all but the last are skipped. The phase is not
-        touched: what is returned is always a fire time of the schedule. A scheduler without coalescing must not use
-        this trigger.
+        ``Job._get_run_times`` calls this once for each fire time up to *now*, and with ``coalesce=True`` the scheduler
+        uses only the last. After a month of sleep that would be 2.6 million calls for a 1 s job, so all but the last
+        are skipped. A scheduler without coalescing must not use this trigger.
         """
         if previous_fire_time is None:
             return next_fire_time(self.schedule, self.key, self.after)

@@ -1,4 +1,4 @@
-"""Time zones as stretches of constant UTC offset, within which local time is a plain calendar."""
+"""Time zones as periods of constant UTC offset, within which local time is a plain calendar."""
 
 import os
 import zoneinfo
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,20 +15,20 @@ from runner.schedules.posix import PosixZone
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
-# zoneinfo does not tell when clocks change, so offsets are probed. The nearest two changes in tzdata 2025b are 3.98
-# days apart (Africa/Freetown, 1939), and since 1970 6.95 days (Asia/Gaza, 2040).
+# zoneinfo does not list clock changes, so offsets are probed. The closest two changes in tzdata 2025b are 3.98 days
+# apart (Africa/Freetown, 1939), and since 1970 6.95 days (Asia/Gaza, 2040).
 _PROBE_DAYS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stretch:
-    """A span of time over which a zone keeps one UTC offset; cut at the turn of each UTC year.
+class OffsetPeriod:
+    """A period with one UTC offset of a zone, within one UTC year.
 
     Attributes:
         start: Its first instant; aware UTC.
         end: The first instant after it; aware UTC.
-        offset: What is added to UTC to give local time.
-        offset_before: The same just before the start; equal to ``offset`` where only the year turned.
+        offset: Local time minus UTC.
+        offset_before: The same just before the start; equal to ``offset`` if only a new year starts.
     """
 
     start: datetime
@@ -38,30 +38,30 @@ class Stretch:
 
     @property
     def local_before(self) -> datetime:
-        """What local clocks would show at the start had they not been changed; naive."""
+        """The local time at the start without the clock change; naive."""
         return (self.start + self.offset_before).replace(tzinfo=None)
 
     @property
     def local_start(self) -> datetime:
-        """What local clocks show at the start; naive."""
+        """The local time at the start; naive."""
         return self.to_local(self.start)
 
     @property
     def local_end(self) -> datetime:
-        """What local clocks would show at the end were they not changed then; naive."""
+        """The local time at the end without the next clock change; naive."""
         return self.to_local(self.end)
 
     @property
     def moved(self) -> timedelta:
-        """How far clocks were put forward at the start; negative where they were put back, zero where neither."""
+        """The clock change at the start: positive if clocks go forward, negative if they go back."""
         return self.offset - self.offset_before
 
     def to_local(self, instant: datetime) -> datetime:
-        """Return the naive local time of an instant within the stretch."""
+        """Return the naive local time of an instant within the period."""
         return (instant + self.offset).replace(tzinfo=None)
 
     def to_utc(self, local: datetime) -> datetime:
-        """Return the instant of a naive local time within the stretch."""
+        """Return the instant of a naive local time within the period."""
         return (local - self.offset).replace(tzinfo=UTC)
 
 
@@ -70,15 +70,15 @@ Zone = ZoneInfo | PosixZone
 
 @lru_cache(maxsize=256)
 def load_zone(name: str) -> Zone:
-    """Load a time zone by its IANA name or from its POSIX notation.
+    """Load a time zone by its IANA name or its POSIX notation.
 
     Raises:
         UsageError: If there is no such zone.
     """
     try:
-        if not name.startswith("right/"):  # these count leap seconds, which Python would take for a wrong time
+        if not name.startswith("right/"):  # these count leap seconds, which Python does not
             return ZoneInfo(name)
-    # A name that is a path, a folder, no zone file or unprintable fails in as many ways.
+    # Each kind of wrong name fails differently: a path, a directory, another file, an undecodable name.
     except (LookupError, ValueError, OSError):
         pass
     try:
@@ -92,10 +92,10 @@ def _no_zone(text: str) -> UsageError:
 
 
 def find_zone(text: str) -> str:
-    """Return the name of a time zone that is written as the environment variable TZ allows: also as a file.
+    """Return the name of a time zone in the notation of the environment variable TZ, which allows a file.
 
     Raises:
-        UsageError: If there is no such zone, or the file is not that of a zone which has a name.
+        UsageError: If there is no such zone, or the file is not that of a named zone.
     """
     written = text.removeprefix(":")
     name = _find_name(written) if written.startswith("/") else written
@@ -107,44 +107,37 @@ def find_zone(text: str) -> str:
 
 
 def _find_name(path: str) -> str:
-    """Return the name of the zone whose file this is or equals; an empty text if there is none."""
+    """Return the name of the zone with this file, or with the same contents; empty if there is none."""
     try:
         _, inside, name = os.path.realpath(path).rpartition("/zoneinfo/")
         data = Path(path).read_bytes() if Path(path).is_file() else b""
     except (OSError, ValueError):
         return ""
-    # Names of regions first, as others such as Japan are old.
+    # Names without a region, such as Japan, are old.
     known = sorted(zoneinfo.available_timezones(), key=lambda name: ("/" not in name, name))
     files = ((name, Path(folder, name)) for name in ([name] if inside else known) for folder in zoneinfo.TZPATH)
     return next((name for name, file in files if file.is_file() and file.read_bytes() == data), "")
 
 
-def stretches(zone: str, after: datetime) -> Iterator[Stretch]:
-    """Return the stretches of a zone in order, the first of them containing *after*, up to the year 9998.
-
-    Args:
-        zone: Its name, as :func:`load_zone` reads it.
-        after: Aware UTC.
-    """
-    for year in count(after.year):
-        if year >= 9999:
-            return
-        yield from (stretch for stretch in _stretches_of_year(zone, year) if stretch.end > after)
+def offset_periods(zone: str, after: datetime) -> Iterator[OffsetPeriod]:
+    """Yield the periods of a zone in order, from the one that contains *after* up to the year 9998."""
+    for year in range(after.year, 9999):
+        yield from (period for period in _periods_of_year(zone, year) if period.end > after)
 
 
 @lru_cache(maxsize=1024)
-def _stretches_of_year(zone: str, year: int) -> tuple[Stretch, ...]:
+def _periods_of_year(zone: str, year: int) -> tuple[OffsetPeriod, ...]:
     tz = load_zone(zone)
     first, last = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     edges = [first, *(change for change in _find_changes(tz, first, last) if first < change < last)]
     return tuple(
-        Stretch(start=start, end=end, offset=_offset(tz, start), offset_before=_offset(tz, start - _SECOND))
+        OffsetPeriod(start=start, end=end, offset=_offset(tz, start), offset_before=_offset(tz, start - _SECOND))
         for start, end in zip(edges, [*edges[1:], last], strict=True)
     )
 
 
 def _find_changes(tz: Zone, first: datetime, last: datetime) -> list[datetime]:
-    """Find the instants of a UTC year at which the offset changes, in order."""
+    """Return the instants of a UTC year at which the offset changes, in order."""
     if isinstance(tz, PosixZone):
         changes = sorted({change.replace(tzinfo=UTC) for change in tz.changes(first.year)})
         return [change for change in changes if _offset(tz, change) != _offset(tz, change - _SECOND)]

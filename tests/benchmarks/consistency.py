@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from runner.cli.main import main as run_program
+from runner.history.backend import Backend
 from runner.history.calibrations import begin_calibration, finish_calibration, record_round
-from runner.history.database import Backend, Database, locate
+from runner.history.database import Database, locate
 from runner.history.jobs import add_job, change_job, get_job, remove_job
 from runner.history.prune import Retention, prune
-from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.calibration import Condition, Measurement, Question
@@ -200,7 +201,7 @@ def record(database: Database, job: Job, numbers: random.Random) -> None:
         owner=describe_process(),
         at_once=1,
     )
-    ending = Ending(
+    ending = RunOutcome(
         status=Status.SUCCEEDED,
         finished_at=datetime.now(UTC),
         executions=[execution],

@@ -10,7 +10,7 @@ from statistics import median
 
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job
-from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.trial import ScanTask
@@ -82,7 +82,7 @@ def _save(database: Database, job: Job, request: ScanRequest, outcome: Outcome) 
     return time.perf_counter() - began
 
 
-def _ending(outcome: Outcome, snapshot: Snapshot, now: datetime) -> Ending:
+def _ending(outcome: Outcome, snapshot: Snapshot, now: datetime) -> RunOutcome:
     """End a run as one of a single strategy ends."""
     figures = outcome.figures
     assert figures is not None  # it succeeded
@@ -99,7 +99,7 @@ def _ending(outcome: Outcome, snapshot: Snapshot, now: datetime) -> Ending:
         directories=snapshot.directories,
         entries=snapshot.entries,
     )
-    return Ending(
+    return RunOutcome(
         status=Status.SUCCEEDED, finished_at=now, wall_s=figures.wall_s, executions=[execution], snapshot=snapshot
     )
 

@@ -31,7 +31,7 @@ from runner.daemon.guard import guarded
 from runner.daemon.settings import DaemonSettings
 from runner.execution import locks, recovery
 from runner.history.database import Database
-from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.measure.environment import describe_process
 from runner.measure.observer import RunObserver
 from runner.model.jobs import Job
@@ -337,7 +337,7 @@ class World:
             self._sleep((until_us - self._passed_us) / _SECOND_US)
         status = self.ends(job) if self._passed_us >= until_us else watching.stop() or Status.INTERRUPTED
         wall_s = (self._passed_us - began_us) / _SECOND_US
-        finish_run(database, run_id, Ending(status=status, finished_at=datetime.now(UTC), wall_s=wall_s))
+        finish_run(database, run_id, RunOutcome(status=status, finished_at=datetime.now(UTC), wall_s=wall_s))
         return run_id
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.samples.loading import load_recipe
-from runner.samples.recipe import Level, Recipe, count_folders
+from runner.samples.recipe import Level, Recipe, count_directories
 from runner.samples.writing import write_sample
 from runner.scan.rescan import SETTLED_AFTER_NS
 from tests.benchmarks.progress import reporting
@@ -32,7 +32,7 @@ def recipe_tree(recipe: str) -> Path:
 
 def shaped_tree(name: str, *levels: Level) -> Path:
     """Return a tree that has the files of the recipe ``wide`` in other folders, as many in each as its level says."""
-    folders = count_folders(levels)
+    folders = count_directories(levels)
     files = sum(count * level.files[0] for count, level in zip(folders, levels, strict=True))
     recipe = replace(load_recipe("wide"), name=name, levels=levels, folders=1 + sum(folders), files=files)
     return kept_tree(name, lambda folder: _write(recipe, folder))

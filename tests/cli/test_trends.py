@@ -15,7 +15,7 @@ from conftest import MakePlace, Program
 
 from runner.history.database import locate
 from runner.history.jobs import add_job
-from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.jobs import JobSpec
@@ -59,7 +59,7 @@ def place(make_place: MakePlace) -> Iterator[str]:
                 )
                 for position, strategy in enumerate(order, start=1)
             ]
-            ending = Ending(status=Status.SUCCEEDED, finished_at=at, wall_s=1.0, executions=executions)
+            ending = RunOutcome(status=Status.SUCCEEDED, finished_at=at, wall_s=1.0, executions=executions)
             assert finish_run(database, run_id, ending)
         database.close()
         yield str(place)

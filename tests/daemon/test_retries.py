@@ -14,7 +14,7 @@ from conftest import Program, Record, enlarge, freeze_trial, gone, until
 
 from runner.history.database import Database
 from runner.history.jobs import add_job, get_job
-from runner.history.recording import Ending, begin_run, finish_run, record_not_run
+from runner.history.recording import RunOutcome, begin_run, finish_run, record_not_run
 from runner.history.runs import list_unmade
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.jobs import Catchup, Job, JobSpec, Schedule, ScheduleKind
@@ -165,7 +165,7 @@ def record_failed(
         environment=describe_environment(job.spec.root, workers=1, start_method="fork"),
         owner=describe_process(),
     )
-    finish_run(database, run_id, Ending(status=Status.FAILED, finished_at=finished_at))
+    finish_run(database, run_id, RunOutcome(status=Status.FAILED, finished_at=finished_at))
 
 
 def fire_soon(program: Program) -> None:

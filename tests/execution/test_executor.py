@@ -24,11 +24,11 @@ from runner.execution import cancel, executor
 from runner.execution.executor import fire
 from runner.execution.locks import Stopped
 from runner.execution.recovery import recover
-from runner.history.care import find_faults
 from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
-from runner.history.recording import Busy, Ending, begin_run, finish_run, record_not_run
+from runner.history.maintenance import find_faults
+from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, record_not_run
 from runner.history.runs import get_run, list_differences, list_runs
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.observer import RunObserver
@@ -490,7 +490,7 @@ def test_a_run_waits_for_another_jobs_run_and_then_goes_on(database: Database, j
 
     def end_it(message: str) -> None:
         waits.append(message)
-        finish_run(database, going, Ending(status=Status.SUCCEEDED, finished_at=NOW))
+        finish_run(database, going, RunOutcome(status=Status.SUCCEEDED, finished_at=NOW))
 
     assert Status.SUCCEEDED == run(database, job, RunObserver(on_wait=end_it)).status
     assert ["run 1 of the job 'other' is going on; waiting until it has finished"] == waits

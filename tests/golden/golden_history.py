@@ -15,7 +15,7 @@ from runner.history.daemons import record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job, get_job, remove_job
 from runner.history.notifications import record_notification
-from runner.history.recording import Ending, begin_run, finish_run, record_not_run
+from runner.history.recording import RunOutcome, begin_run, finish_run, record_not_run
 from runner.history.timings import acknowledge
 from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection, Track
@@ -109,7 +109,7 @@ def _play(
 ) -> int:  # fmt: skip
     run_id = _begin(database, job, hour, cause, attempt, environment=environment)
     finished_at = _at(hour) + timedelta(seconds=2.5)
-    assert finish_run(database, run_id, Ending(status=status, finished_at=finished_at, **ending))
+    assert finish_run(database, run_id, RunOutcome(status=status, finished_at=finished_at, **ending))
     return run_id
 
 

@@ -1,4 +1,4 @@
-"""Databases, jobs, runs and snapshots with nothing special about them, to be changed by tests."""
+"""Plain databases, jobs, runs and snapshots."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job
-from runner.history.recording import Ending, begin_run, finish_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
@@ -51,7 +51,7 @@ def some_job(database: Database, name: str = "docs", root: bytes = b"/srv/docs")
 
 
 def listing(path: bytes, found: Mapping[bytes, Stat] | Sequence[bytes]) -> Listing:
-    """List a folder: names with their stats, or names alone."""
+    """Return the listing of a directory: names with or without stats."""
     names = sorted(found)
     stats = array("q")
     if isinstance(found, Mapping):
@@ -86,15 +86,15 @@ def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) 
 
 
 def play(database: Database, job: Job, found: Snapshot | None) -> Run:
-    """Carry out one run that found this; None for one that failed."""
+    """Save one run with a snapshot; None for a failed one."""
     run_id = begin(database, job)
     status = Status.SUCCEEDED if found is not None else Status.FAILED
-    assert finish_run(database, run_id, Ending(status=status, finished_at=NOW, snapshot=found))
+    assert finish_run(database, run_id, RunOutcome(status=status, finished_at=NOW, snapshot=found))
     return get_run(database, run_id)
 
 
 def refused_by_permissions(program: str, *arguments: str) -> str:
-    """Run a program that obeys permissions, as root does not by itself; returns what it printed."""
+    """Run a program without root's right to bypass permissions; return its output."""
     obey = (
         "import ctypes, os, sys\n"
         "if os.geteuid() == 0:\n"
@@ -106,11 +106,11 @@ def refused_by_permissions(program: str, *arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def contents(folder: Path) -> dict[str, bytes | None]:
-    """Give every entry below a folder with its bytes."""
+def contents(directory: Path) -> dict[str, bytes | None]:
+    """Return every entry below a directory with its bytes."""
     return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
+        for path in sorted(directory.rglob("*"))
     }
 
 

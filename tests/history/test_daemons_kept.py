@@ -17,15 +17,15 @@ ME = describe_process()
     [replace(ME, pid=ME.pid + 1), replace(ME, started_s=ME.started_s - 60), replace(ME, boot="an earlier one")],
     ids=["another", "number given to another", "earlier boot"],
 )
-def test_a_sign_of_life_of_a_daemon_is_none_of_the_one_in_its_place(database: Database, other: Owner) -> None:
+def test_a_replaced_daemon_records_no_heartbeat(database: Database, other: Owner) -> None:
     record_daemon(database, ME, NOW)
     record_heartbeat(database, other, NOW + timedelta(seconds=10), stopped=True)
-    assert (ME, NOW, None) == told(database)
+    assert (ME, NOW, None) == recorded(database)
     record_heartbeat(database, ME, NOW + timedelta(seconds=5))
-    assert (ME, NOW + timedelta(seconds=5), None) == told(database)
+    assert (ME, NOW + timedelta(seconds=5), None) == recorded(database)
 
 
-def told(database: Database) -> tuple[Owner, datetime, datetime | None]:
+def recorded(database: Database) -> tuple[Owner, datetime, datetime | None]:
     found = find_daemon(database)
     assert found is not None
     return found.owner, found.heartbeat_at, found.stopped_at

@@ -12,9 +12,9 @@ from history_examples import contents, opened, refused_by_permissions, some_job
 from sqlalchemy import Connection
 
 from runner.history import database as database_module
-from runner.history.care import find_faults
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
+from runner.history.maintenance import find_faults
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.errors import DatabaseUnusable, HistoryError
 
@@ -61,29 +61,29 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
     assert ["history.db"] == list(contents(tmp_path))
 
 
-def test_odd_names_are_databases_too(tmp_path: Path) -> None:
+def test_unusual_names_are_databases(tmp_path: Path) -> None:
     for name in ("100%", "a b?c#d", "q'\"", "ä\n", "%s %%", "\udcff"):
         with opened(tmp_path / name) as database:
             assert [] == list_jobs(database)
         assert (tmp_path / name).is_file()
 
 
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     assert "does not exist; create it" in refusal(tmp_path / "missing" / "history.db")
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert "is a folder; give the path of a file" in refusal(tmp_path / "folder")
 
 
-def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+def test_a_special_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "is not a regular file" in refusal(tmp_path / "pipe")
 
 
-def test_a_path_through_a_file_or_with_a_name_too_long_is_refused(tmp_path: Path) -> None:
+def test_an_impossible_path_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "does not exist" in refusal(tmp_path / "file" / "history.db")
     assert "File name too long" in refusal(tmp_path / ("x" * 256))
@@ -130,7 +130,7 @@ def test_a_database_without_write_permission_is_not_written(tmp_path: Path) -> N
     assert before == contents(tmp_path)
 
 
-def test_a_folder_without_permissions_is_refused(tmp_path: Path) -> None:
+def test_a_directory_without_permissions_is_refused(tmp_path: Path) -> None:
     for mode, reason in ((0o555, "can't be written to"), (0o000, "Permission denied")):
         folder = tmp_path / f"{mode:o}"
         folder.mkdir(mode)
@@ -158,14 +158,14 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
         ("://me:hunter2@db", "can't be read"),
     ],
 )
-def test_another_backend_is_refused_without_showing_its_password(url: str, reason: str) -> None:
+def test_another_backend_is_refused_without_its_password(url: str, reason: str) -> None:
     with pytest.raises(DatabaseUnusable, match=reason) as caught:
         locate(url)
     assert "hunter2" not in str(caught.value)
     assert 2 == caught.value.exit_code
 
 
-def test_a_path_and_its_url_are_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_and_its_url_are_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     expected = locate(str(tmp_path / "x.db"))
@@ -183,7 +183,7 @@ def test_a_link_to_a_database_stays_a_link(tmp_path: Path) -> None:
         assert 1 == len(list_jobs(database))
 
 
-def test_ten_processes_that_open_a_fresh_path_at_once_find_one_schema(tmp_path: Path) -> None:
+def test_ten_processes_create_one_schema(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     # Each says that it has imported what it needs, and waits to be let go with the others.
     program = (
@@ -210,7 +210,7 @@ def test_ten_processes_that_open_a_fresh_path_at_once_find_one_schema(tmp_path: 
         assert [(1, 0)] == connection.execute("SELECT * FROM state").fetchall()
 
 
-def test_a_database_that_another_process_writes_to_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_process_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "history.db"
     with opened(path):
         pass
@@ -239,7 +239,7 @@ def test_a_database_that_another_process_writes_to_is_locked(tmp_path: Path, mon
         some_job(database)
 
 
-def test_what_is_written_is_durable_and_references_hold(tmp_path: Path) -> None:
+def test_writes_are_durable_and_references_checked(tmp_path: Path) -> None:
     with opened(tmp_path / "history.db") as database, database.write() as connection:
         settings = {
             pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
@@ -263,7 +263,7 @@ def test_a_reader_sees_one_state_and_a_second_writer_waits(tmp_path: Path, monke
             pytest.fail("two wrote at once")
 
 
-def test_a_write_that_raises_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     def break_off(connection: Connection) -> None:
         connection.exec_driver_sql("UPDATE state SET jobs_revision = 7")
         raise ZeroDivisionError
@@ -275,7 +275,7 @@ def test_a_write_that_raises_leaves_nothing(tmp_path: Path) -> None:
             assert 0 == connection.exec_driver_sql("SELECT jobs_revision FROM state").scalar_one()
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     def outgrow(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
         connection.exec_driver_sql("UPDATE state SET jobs_revision = 7")
@@ -289,7 +289,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
         assert [] == find_faults(database)
 
 
-def test_who_is_in_a_hurry_waits_for_no_other_transaction(database: Database, place: str) -> None:
+def test_after_the_deadline_no_write_waits(database: Database, place: str) -> None:
     held, done = threading.Event(), threading.Event()
     other = open_database(locate(place))
 
@@ -303,13 +303,13 @@ def test_who_is_in_a_hurry_waits_for_no_other_transaction(database: Database, pl
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait(5)
-    database.hurry(0.1)
-    database.hurry(60)
+    database.set_deadline(0.1)
+    database.set_deadline(60)
     try:
         for _ in range(2):
             with pytest.raises(HistoryError, match="is locked by another program"), database.write():
                 pytest.fail("it waited")
-        assert database.is_late()
+        assert database.is_past_deadline()
     finally:
         done.set()
         holder.join()
@@ -334,18 +334,18 @@ def test_who_is_in_a_hurry_waits_for_no_other_transaction(database: Database, pl
         "pg//me:sesame@host/db",
     ],
 )
-def test_a_misspelt_url_is_refused_and_not_shown(text: str) -> None:
+def test_a_malformed_url_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(DatabaseUnusable, match="misspelt") as refused:
         locate(text)
     assert "sesame" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["/a/b@c.db", "a=b.db", "./postgresql//x", "postgresql.db", "a:b.db", "/x/me:y@z.db"])
-def test_an_odd_path_is_no_misspelt_url(text: str) -> None:
+def test_an_unusual_path_is_no_malformed_url(text: str) -> None:
     assert str(locate(text)).endswith(text.removeprefix("./").rpartition("/")[2])
 
 
-def test_a_lack_of_descriptors_is_no_wrong_path(history: Database) -> None:
+def test_missing_descriptors_are_no_wrong_path(history: Database) -> None:
     list_jobs(history)
     history.engine.dispose()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

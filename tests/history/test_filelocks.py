@@ -42,7 +42,7 @@ def held(path: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", ["runs", "daemon"])
 @pytest.mark.parametrize("kind", ["dangling", "link", "hard link", "fifo"])
-def test_what_is_planted_in_a_locks_place_is_refused(history: Database, tmp_path: Path, name: str, kind: str) -> None:
+def test_a_planted_lock_file_is_refused(history: Database, tmp_path: Path, name: str, kind: str) -> None:
     path, target = lock_path(history, name), tmp_path / "target"
     if kind in ("link", "hard link"):
         target.touch(0o644)
@@ -63,7 +63,7 @@ def test_what_is_planted_in_a_locks_place_is_refused(history: Database, tmp_path
 
 @pytest.mark.parametrize("name", ["runs", "daemon"])
 @pytest.mark.parametrize(("mode", "expected"), [(0o644, 0o640), (0o600, 0o600), (0o660, 0o660), (0o666, 0o660)])
-def test_a_lock_is_closed_to_others(history: Database, name: str, mode: int, expected: int) -> None:
+def test_others_cannot_open_a_lock(history: Database, name: str, mode: int, expected: int) -> None:
     Path(str(history.location)).chmod(mode)
     path = lock_path(history, name)
     hold(history, name)
@@ -73,13 +73,13 @@ def test_a_lock_is_closed_to_others(history: Database, name: str, mode: int, exp
     assert expected == S_IMODE(path.stat().st_mode)
 
 
-def test_a_lock_that_another_process_holds_is_not_waited_for_without_end(history: Database) -> None:
+def test_waiting_for_a_lock_is_limited(history: Database) -> None:
     hold(history, "runs")
     with held(lock_path(history, "runs")), pytest.raises(LockHeld, match=r"(another process|process \d+ \(.*\)) holds"):
         hold(history, "runs")
 
 
-def test_creating_a_database_ends_when_its_folder_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_creating_a_database_fails_if_it_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_UPGRADE_LOCK_TIMEOUT_S", 0.1)
     (tmp_path / "new.db.upgrade.lock").touch(0o600)
     with (
@@ -89,7 +89,7 @@ def test_creating_a_database_ends_when_its_folder_stays_locked(tmp_path: Path, m
         open_database(locate(str(tmp_path / "new.db")))
 
 
-def test_a_run_tells_what_it_waits_for_and_ends_on_one_interrupt(tmp_path: Path) -> None:
+def test_a_waiting_run_names_the_lock_and_ends_on_interrupt(tmp_path: Path) -> None:
     program = Program(tmp_path, {**os.environ, "RUNNER_DB": str(tmp_path / "h.db"), "COLUMNS": "500"})
     (tmp_path / "tree").mkdir()
     assert 0 == program.call("run", "tree").returncode
@@ -116,7 +116,7 @@ def test_planted_links_to_missing_files_create_nothing(program: Program, tmp_pat
     assert "link" in err
 
 
-def test_only_ones_own_link_may_lead_to_a_new_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_an_own_link_may_lead_to_a_new_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link, target = tmp_path / "link.db", tmp_path / "target"
     link.symlink_to(target)
     if os.geteuid() == 0:  # links of root are followed for everybody

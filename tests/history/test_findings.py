@@ -9,9 +9,9 @@ from history_examples import NOW, begin, count_rows, listing, opened, play, snap
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from runner.history.care import find_faults
-from runner.history.contents import count_folders, list_changes, list_files, list_problems, list_versions
+from runner.history.contents import count_directories, list_changes, list_files, list_problems, list_versions
 from runner.history.database import Database
+from runner.history.maintenance import find_faults
 from runner.history.recording import record_not_run
 from runner.history.rollup import cut, roll_up
 from runner.history.runs import get_run
@@ -19,16 +19,16 @@ from runner.model.jobs import Job
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run, Status
 from runner.scan.snapshot import Snapshot
 
-FOLDERS = (b"", b"a", b"a/b", b"a/b/\xff\n", b"a-b", b"c")
+DIRECTORIES = (b"", b"a", b"a/b", b"a/b/\xff\n", b"a-b", b"c")
 NAMES = (b"x.md", b"\xfe\n\x1b.md", b"y.txt")
-PLACES = [(folder, name) for folder in FOLDERS for name in NAMES]
+PLACES = [(directory, name) for directory in DIRECTORIES for name in NAMES]
 
 Stats = tuple[int | None, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What happens to one of two trees, and how the next run of its job looks at it."""
+    """Changes of one of two trees, and the options of the next run of its job."""
 
     tree: int
     edits: dict[tuple[bytes, bytes], tuple[int, int] | None]
@@ -45,8 +45,8 @@ STEPS = st.builds(
     Step,
     tree=st.sampled_from([0, 0, 0, 1]),
     edits=st.dictionaries(st.sampled_from(PLACES), st.none() | STATS, max_size=6),
-    vanished=st.frozensets(st.sampled_from(FOLDERS[1:]), max_size=2),
-    unreadable=st.frozensets(st.sampled_from(FOLDERS[1:]), max_size=2),
+    vanished=st.frozensets(st.sampled_from(DIRECTORIES[1:]), max_size=2),
+    unreadable=st.frozensets(st.sampled_from(DIRECTORIES[1:]), max_size=2),
     blind=st.frozensets(st.sampled_from(PLACES), max_size=2),
     names_only=st.sampled_from([False, False, False, True]),
     markdown_only=st.sampled_from([False, False, True]),
@@ -56,54 +56,56 @@ STEPS = st.builds(
 
 @dataclass
 class Tree:
-    """A tree, and what its job is expected to know of it."""
+    """A tree, and the findings that its job should have saved."""
 
     files: dict[tuple[bytes, bytes], tuple[int, int]] = field(default_factory=dict)
     known: dict[tuple[bytes, bytes], tuple[Stats, int]] = field(default_factory=dict)
     problems: frozenset[bytes] = frozenset()
 
 
-def within(path: bytes, folders: frozenset[bytes]) -> bool:
-    return b"" in folders or any(path == folder or path.startswith(folder + b"/") for folder in folders)
+def within(path: bytes, directories: frozenset[bytes]) -> bool:
+    return b"" in directories or any(
+        path == directory or path.startswith(directory + b"/") for directory in directories
+    )
 
 
 def look(tree: Tree, step: Step) -> Snapshot:
-    """Scan a tree as the walk would, without one."""
-    there = [folder for folder in FOLDERS if not within(folder, step.vanished)]
-    unreadable = frozenset(folder for folder in there if folder in step.unreadable)
+    """Return the snapshot that a scan of the tree would find."""
+    there = [directory for directory in DIRECTORIES if not within(directory, step.vanished)]
+    unreadable = frozenset(directory for directory in there if directory in step.unreadable)
     reported = [one for one in unreadable if not within(one.rpartition(b"/")[0], unreadable - {one})]
     listings, blind = [], []
-    for folder in there:
-        if within(folder, unreadable):
+    for directory in there:
+        if within(directory, unreadable):
             continue
         found = {}
         for name in NAMES:
-            stat = tree.files.get((folder, name))
+            stat = tree.files.get((directory, name))
             if stat is not None and (not step.markdown_only or name.endswith(b".md")):
-                found[name] = None if (folder, name) in step.blind else stat
+                found[name] = None if (directory, name) in step.blind else stat
         if not step.names_only:
-            blind += [folder + b"/" + name if folder else name for name, stat in found.items() if stat is None]
-        listings.append(listing(folder, list(found) if step.names_only else found))
+            blind += [directory + b"/" + name if directory else name for name, stat in found.items() if stat is None]
+        listings.append(listing(directory, list(found) if step.names_only else found))
     return snapshot(*listings, unreadable=[*reported, *blind])
 
 
 def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
-    """Say what a run changes in what is known, place by place."""
+    """Return the changes of a run, and update what is known of the tree."""
     unreadable = frozenset(path for path, _, _ in found.problems)
     seen = {one.path: one.names.split(b"\0") if one.names else [] for one in found.listings}
     changes = []
-    for folder, name in PLACES:
-        path = folder + b"/" + name if folder else name
-        before = tree.known.get((folder, name))
-        if folder not in seen and within(folder, unreadable):
+    for directory, name in PLACES:
+        path = directory + b"/" + name if directory else name
+        before = tree.known.get((directory, name))
+        if directory not in seen and within(directory, unreadable):
             continue
-        if name not in seen.get(folder, []):
+        if name not in seen.get(directory, []):
             if before is not None:
-                del tree.known[folder, name]
+                del tree.known[directory, name]
                 changes.append(Change(kind=ChangeKind.REMOVED, path=path, old_size_bytes=before[0][0]))
             continue
-        hidden = step.names_only or (folder, name) in step.blind
-        now: Stats = (None, None) if hidden else tree.files[folder, name]
+        hidden = step.names_only or (directory, name) in step.blind
+        now: Stats = (None, None) if hidden else tree.files[directory, name]
         if before is None:
             changes.append(Change(kind=ChangeKind.ADDED, path=path, new_size_bytes=now[0]))
         elif now in ((None, None), before[0]):
@@ -112,7 +114,7 @@ def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
             changes.append(
                 Change(kind=ChangeKind.MODIFIED, path=path, old_size_bytes=before[0][0], new_size_bytes=now[0])
             )
-        tree.known[folder, name] = (now, run_id)
+        tree.known[directory, name] = (now, run_id)
     tree.problems = unreadable
     return sorted(changes, key=lambda change: change.path)
 
@@ -120,13 +122,13 @@ def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
 def expected_files(tree: Tree) -> list[FoundFile]:
     return [
         FoundFile(
-            path=(path := folder + b"/" + name if folder else name),
+            path=(path := directory + b"/" + name if directory else name),
             size_bytes=stat[0],
             mtime_ns=stat[1],
             first_run=first_run,
             unknown=within(path, tree.problems),
         )
-        for (folder, name), (stat, first_run) in sorted(tree.known.items())
+        for (directory, name), (stat, first_run) in sorted(tree.known.items())
     ]
 
 
@@ -136,7 +138,7 @@ def tally(changes: list[Change]) -> list[int]:
 
 
 def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list[Change]]:
-    """Carry out a step and check its tally; returns the run and its changes as they should be kept."""
+    """Execute a step and check its counts; return the run and the expected changes."""
     for place, stat in step.edits.items():
         if stat is None:
             tree.files.pop(place, None)
@@ -159,7 +161,7 @@ def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list
     return run.run_id, changes
 
 
-# Each example is a database of its own: to shrink one takes minutes, more than a test may.
+# Each example needs a database: shrinking takes minutes.
 @settings(
     max_examples=40,
     deadline=None,
@@ -189,35 +191,35 @@ def test_every_run_of_any_history_can_be_rebuilt(make_place: MakePlace, steps: l
 
 
 def check_questions(database: Database, job: Job, states: list[tuple[int, list[FoundFile]]]) -> None:
-    """Compare every answer about a job with what its states, replayed one by one, say."""
+    """Check every query of a job against its replayed states."""
     for (before, old), (after, new) in combinations(states, 2):
         assert differences(old, new) == list_changes(database, job.job_id, before, after)
     for run_id, files in states:
-        counts = count_folders(database, job.job_id, run_id)
+        counts = count_directories(database, job.job_id, run_id)
         for depth in range(3):
             rolled = roll_up(counts, depth)
             assert Counter(cut(one.path.rpartition(b"/")[0], depth) for one in files) == {
                 count.path: count.files for count in rolled
             }
             assert sum(one.size_bytes or 0 for one in files) == sum(count.size_bytes or 0 for count in rolled)
-        for folder in FOLDERS[1:]:
-            under = [one for one in files if one.path.startswith(folder + b"/")]
-            assert under == list(list_files(database, job.job_id, run_id, folder))
+        for directory in DIRECTORIES[1:]:
+            under = [one for one in files if one.path.startswith(directory + b"/")]
+            assert under == list(list_files(database, job.job_id, run_id, directory))
     for path in {one.path for _, files in states for one in files}:
         life = [
             next(((one.size_bytes, one.mtime_ns, one.first_run) for one in files if one.path == path), None)
             for _, files in states
         ]
-        told = list_versions(database, job.job_id, path)
+        versions = list_versions(database, job.job_id, path)
         assert [state for state, _ in groupby(life) if state] == [
-            (version.size_bytes, version.mtime_ns, version.first_run) for version in told
+            (version.size_bytes, version.mtime_ns, version.first_run) for version in versions
         ]
         ends = [
             run_id
             for (run_id, _), state, last in zip(states[1:], life[1:], life, strict=False)
             if last and last != state
         ]
-        assert ends == [version.gone_run for version in told if version.gone_run]
+        assert ends == [version.gone_run for version in versions if version.gone_run]
 
 
 def differences(old: list[FoundFile], new: list[FoundFile]) -> list[Change]:
@@ -250,12 +252,12 @@ def paths_of(database: Database, run: Run) -> list[bytes]:
     "path",
     [b"caf\xe9.md", b"new\nline.md", b"\x1b]0;x\x07.md", b"n" * 252 + b".md", b"\xff" * 255, b"'\"%s?:x.md", b"."],
 )
-def test_a_name_is_given_back_byte_for_byte(database: Database, path: bytes) -> None:
+def test_a_name_is_returned_byte_for_byte(database: Database, path: bytes) -> None:
     run = play(database, some_job(database), snapshot(listing(b"", {path: (1, 2)}), listing(path, [path])))
     assert [path, path + b"/" + path] == paths_of(database, run)
 
 
-def test_a_path_of_20_kb_is_given_back_in_files_changes_problems_and_folders(database: Database) -> None:
+def test_a_path_of_20_kb_is_returned(database: Database) -> None:
     job = some_job(database)
     deep = b"/".join([b"\xe9\n" * 100] * 100)
     assert len(deep) > 20_000
@@ -271,7 +273,7 @@ def test_a_path_of_20_kb_is_given_back_in_files_changes_problems_and_folders(dat
     assert (0, 1) == (again.added, again.removed)
 
 
-def test_times_before_1970_and_sizes_beyond_32_bits_are_kept(database: Database) -> None:
+def test_negative_times_and_large_sizes_are_stored(database: Database) -> None:
     job = some_job(database)
     run = play(database, job, snapshot(listing(b"", {b"x": (2**62, -(2**62)), b"y": (0, 0)})))
     assert [(2**62, -(2**62)), (0, 0)] == [
@@ -279,7 +281,7 @@ def test_times_before_1970_and_sizes_beyond_32_bits_are_kept(database: Database)
     ]
 
 
-def test_a_vanished_folder_ends_its_files_and_an_unreadable_one_does_not(database: Database) -> None:
+def test_only_a_vanished_directory_ends_its_files(database: Database) -> None:
     job = some_job(database)
     whole = [listing(b"", []), listing(b"a", [b"1", b"2"]), listing(b"a/b", [b"3"]), listing(b"ab", [b"4"])]
     first = play(database, job, snapshot(*whole))
@@ -312,18 +314,18 @@ def test_a_size_known_for_the_first_time_is_no_change(database: Database) -> Non
     assert 1 == moved.modified
 
 
-@pytest.mark.parametrize("folders", [3, 700])
-def test_many_changed_folders_are_compared_like_few(database: Database, folders: int) -> None:
+@pytest.mark.parametrize("directories", [3, 700])
+def test_many_changed_directories_are_compared_like_few(database: Database, directories: int) -> None:
     job = some_job(database)
-    paths = [b"%d" % number for number in range(folders)]
+    paths = [b"%d" % number for number in range(directories)]
     play(database, job, snapshot(*(listing(path, {b"x": (1, 1), b"y": (1, 1)}) for path in paths)))
     run = play(database, job, snapshot(*(listing(path, {b"y": (1, 2), b"z": (1, 1)}) for path in paths)))
-    assert (folders, folders, folders) == (run.added, run.removed, run.modified)
-    assert 2 * folders == len(paths_of(database, run))
+    assert (directories, directories, directories) == (run.added, run.removed, run.modified)
+    assert 2 * directories == len(paths_of(database, run))
 
 
 @pytest.mark.parametrize("count", [1_000, 1_001])
-def test_many_changed_files_are_kept_like_few(database: Database, count: int) -> None:
+def test_many_changed_files_are_stored_like_few(database: Database, count: int) -> None:
     odd = [b"\\", b"\t", b"\\.", b"\\N", b"\n", b"\xff", b"'"]
     names = [*odd, *(b"%d.md" % number for number in range(count - len(odd)))]
     job = some_job(database)
@@ -336,7 +338,7 @@ def test_many_changed_files_are_kept_like_few(database: Database, count: int) ->
     assert [] == find_faults(database)
 
 
-def test_a_problem_that_stays_is_kept_once_and_with_its_text(database: Database) -> None:
+def test_a_lasting_problem_is_stored_once(database: Database) -> None:
     job = some_job(database)
     runs = [play(database, job, snapshot(listing(b"", []), unreadable=[b"\xff"])) for _ in range(3)]
     assert [1] == count_rows(database, "problems")
@@ -345,7 +347,7 @@ def test_a_problem_that_stays_is_kept_once_and_with_its_text(database: Database)
     assert [] == list_problems(database, play(database, job, snapshot(listing(b"", []))))
 
 
-def test_the_files_of_a_run_are_of_one_state_while_others_are_saved(database: Database) -> None:
+def test_files_are_listed_from_one_state(database: Database) -> None:
     job = some_job(database)
     many = [b"%05d" % number for number in range(25_000)]
     run = play(database, job, snapshot(listing(b"", many)))
@@ -355,7 +357,7 @@ def test_the_files_of_a_run_are_of_one_state_while_others_are_saved(database: Da
     assert many == [first.path, *(file.path for file in files)]
 
 
-def test_what_a_running_run_leaves_behind_is_nothing_yet(database: Database) -> None:
+def test_a_running_run_has_no_changes(database: Database) -> None:
     job = some_job(database)
     play(database, job, snapshot(listing(b"", [b"x"])))
     run = get_run(database, begin(database, job))

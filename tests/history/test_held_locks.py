@@ -1,4 +1,4 @@
-"""Locks that another process holds: each wait is bounded, says whom it waits for, and ends on ^C."""
+"""Locks held by another process: each wait is limited, names the process and ends on ^C."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ sys.stdin.read()
 
 @contextmanager
 def held_elsewhere(path: Path, how: str) -> Iterator[int]:
-    """Let another process hold a lock; gives its number."""
+    """Yield the number of another process that holds a lock."""
     command = [sys.executable, "-c", HOLD, str(path), how]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -47,7 +47,7 @@ def held_elsewhere(path: Path, how: str) -> Iterator[int]:
 
 @pytest.fixture
 def kept(program: Program, tree: Path) -> Program:
-    """Give the program with a history of one run."""
+    """Return the program with a history of one run."""
     program.out("run", tree)
     return program
 
@@ -57,7 +57,7 @@ def lock_path(program: Program, name: str) -> Path:
 
 
 def stop_waiting(program: Program, *command: str | Path, until_said: str) -> tuple[int, str, float]:
-    """Start a command, and send it ^C when it has said something; gives its code, its words, and how long it took."""
+    """Start a command, interrupt it after some output; return its exit code, stderr and the seconds until its end."""
     said = program.folder / "said"
     with said.open("wb") as stderr:
         process = program.start(*command, stdout=subprocess.DEVNULL, stderr=stderr)
@@ -73,9 +73,7 @@ def stop_waiting(program: Program, *command: str | Path, until_said: str) -> tup
 
 @pytest.mark.parametrize("command", ["run", "calibrate"])
 @pytest.mark.parametrize("how", ["flock", "sqlite"])
-def test_a_measurement_says_whom_it_waits_for_and_ends_on_one_interrupt(
-    kept: Program, tree: Path, command: str, how: str
-) -> None:
+def test_a_waiting_measurement_ends_on_interrupt(kept: Program, tree: Path, command: str, how: str) -> None:
     path = lock_path(kept, "runs") if how == "flock" else kept.database
     with held_elsewhere(path, how) as holder:
         code, said, took_s = stop_waiting(kept, command, tree, until_said=str(path))
@@ -85,7 +83,7 @@ def test_a_measurement_says_whom_it_waits_for_and_ends_on_one_interrupt(
     assert "Traceback" not in said
 
 
-def test_creating_a_database_ends_on_one_interrupt(program: Program, tree: Path) -> None:
+def test_creating_a_database_ends_on_interrupt(program: Program, tree: Path) -> None:
     lock_path(program, "upgrade").touch(0o600)
     with held_elsewhere(lock_path(program, "upgrade"), "flock") as holder:
         code, said, took_s = stop_waiting(program, "schedule", tree, "--every", "1h", until_said="waiting for the lock")
@@ -94,14 +92,14 @@ def test_creating_a_database_ends_on_one_interrupt(program: Program, tree: Path)
     assert not program.database.exists()
 
 
-def test_an_edit_ends_on_one_interrupt(kept: Program) -> None:
+def test_a_waiting_edit_ends_on_interrupt(kept: Program) -> None:
     with held_elsewhere(kept.database, "sqlite") as holder:
         code, said, took_s = stop_waiting(kept, "edit", "docs", "--workers", "2", until_said="waiting for the database")
     assert (130, True) == (code, took_s < 2), said
     assert f"process {holder} (python" in said
 
 
-def test_who_may_only_read_the_folder_does_not_delay_a_new_database(program: Program, tree: Path) -> None:
+def test_a_lock_on_the_directory_does_not_delay_creation(program: Program, tree: Path) -> None:
     with held_elsewhere(program.folder, "flock"):
         began = time.monotonic()
         program.out("schedule", tree, "--every", "1h")
@@ -109,7 +107,7 @@ def test_who_may_only_read_the_folder_does_not_delay_a_new_database(program: Pro
     assert [] == list(program.folder.glob("*.upgrade.lock"))
 
 
-def test_a_daemons_lock_that_is_no_daemons_is_reported_as_such(kept: Program) -> None:
+def test_another_holder_of_the_daemon_lock_is_named(kept: Program) -> None:
     with kept.daemon():
         pass
     with held_elsewhere(lock_path(kept, "daemon"), "flock") as holder:
@@ -120,9 +118,7 @@ def test_a_daemons_lock_that_is_no_daemons_is_reported_as_such(kept: Program) ->
     assert "already running" not in said
 
 
-def test_a_servers_daemon_lock_that_is_no_daemons_is_reported_as_such(
-    tmp_path: Path, postgresql: PostgresqlServer
-) -> None:
+def test_another_holder_of_a_servers_daemon_lock_is_named(tmp_path: Path, postgresql: PostgresqlServer) -> None:
     with postgresql.fresh("kept") as name:
         program = Program(tmp_path, {**os.environ, "RUNNER_DB": postgresql.url(name)})
         database = open_database(locate(postgresql.url(name)))
@@ -136,7 +132,7 @@ def test_a_servers_daemon_lock_that_is_no_daemons_is_reported_as_such(
 
 
 @pytest.mark.parametrize("how", ["flock", "sqlite"])
-def test_status_names_who_keeps_a_daemon_from_starting_runs(kept: Program, how: str) -> None:
+def test_status_names_the_process_that_blocks_runs(kept: Program, how: str) -> None:
     path = lock_path(kept, "runs") if how == "flock" else kept.database
     with kept.daemon():
         free = kept.json("status")
@@ -149,7 +145,7 @@ def test_status_names_who_keeps_a_daemon_from_starting_runs(kept: Program, how: 
             assert "alive" not in shown
 
 
-def test_status_names_who_keeps_a_server_locked(tmp_path: Path, postgresql: PostgresqlServer) -> None:
+def test_status_names_the_process_that_locks_a_server(tmp_path: Path, postgresql: PostgresqlServer) -> None:
     with postgresql.fresh("kept") as name:
         program = Program(tmp_path, {**os.environ, "RUNNER_DB": postgresql.url(name)})
         database = open_database(locate(postgresql.url(name)))
@@ -161,9 +157,7 @@ def test_status_names_who_keeps_a_server_locked(tmp_path: Path, postgresql: Post
         database.close()
 
 
-def test_a_server_that_is_locked_is_not_waited_for_after_an_interrupt(
-    tmp_path: Path, tree: Path, postgresql: PostgresqlServer
-) -> None:
+def test_waiting_for_a_server_ends_on_interrupt(tmp_path: Path, tree: Path, postgresql: PostgresqlServer) -> None:
     with postgresql.fresh("kept") as name:
         program = Program(tmp_path, {**os.environ, "RUNNER_DB": postgresql.url(name)})
         program.out("run", tree)
@@ -175,7 +169,7 @@ def test_a_server_that_is_locked_is_not_waited_for_after_an_interrupt(
         database.close()
 
 
-def test_a_lock_that_an_heir_holds_is_told_by_the_heir(kept: Program) -> None:
+def test_the_process_that_inherited_a_lock_is_named(kept: Program) -> None:
     path = lock_path(kept, "runs")
     script = f"exec 9<{path}; flock -x 9; echo held; read line"
     with subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:

@@ -10,10 +10,10 @@ from runner.history.jobs import (
     add_job,
     change_job,
     find_job,
-    find_jobs_at,
     get_job,
     jobs_revision,
     list_jobs,
+    list_jobs_at,
     remove_job,
 )
 from runner.model.errors import UsageError
@@ -44,28 +44,28 @@ MANY = Selection(excludes=tuple(f"{number:x}-\udcff'\n" for number in range(9_99
 
 
 @pytest.mark.parametrize("spec", [EVERYTHING, JobSpec(name="n" * 2_000, root=b"/" * 9_999, selection=MANY)])
-def test_a_job_is_given_back_as_it_was_chosen(database: Database, spec: JobSpec) -> None:
+def test_a_job_is_returned_as_added(database: Database, spec: JobSpec) -> None:
     job = add_job(database, spec, NOW)
     assert Job(job_id=1, spec=spec, created_at=NOW, armed_at=NOW) == job
     assert [job] == list_jobs(database)
     assert job == get_job(database, spec.name) == get_job(database, "1")
 
 
-def test_every_choice_can_be_changed(database: Database) -> None:
+def test_every_option_can_be_changed(database: Database) -> None:
     job = some_job(database)
     changed = change_job(database, job, EVERYTHING, LATER)
     assert replace(job, spec=EVERYTHING, armed_at=LATER) == changed
     assert [changed] == list_jobs(database)
 
 
-def test_instants_are_kept_to_the_microsecond_in_any_zone(database: Database) -> None:
+def test_instants_are_stored_to_the_microsecond(database: Database) -> None:
     there = datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=5, minutes=45)))
     job = add_job(database, JobSpec(name="x", root=b"/"), there)
     assert there == get_job(database, "x").created_at == job.created_at
     assert UTC == get_job(database, "x").created_at.tzinfo
 
 
-def test_equal_selections_are_kept_once(database: Database) -> None:
+def test_equal_selections_are_stored_once(database: Database) -> None:
     for name in ("a", "b", "c"):
         some_job(database, name)
     assert [1] == count_rows(database, "selections")
@@ -88,7 +88,7 @@ def test_names_differ_by_case(database: Database) -> None:
     assert some_job(database, "docs") == get_job(database, "docs")
 
 
-def test_a_removed_job_frees_its_name_and_keeps_its_history_and_number(database: Database) -> None:
+def test_a_removed_job_keeps_its_history_and_number(database: Database) -> None:
     old = some_job(database)
     run = play(database, old, snapshot(listing(b"", [b"x.md"])))
     remove_job(database, old, NOW)
@@ -102,7 +102,7 @@ def test_a_removed_job_frees_its_name_and_keeps_its_history_and_number(database:
     assert [b"x.md"] == [file.path for file in list_files(database, run.job_id, run.run_id)]
 
 
-def test_of_several_by_one_name_the_present_one_goes_first_and_then_the_last_removed(database: Database) -> None:
+def test_a_name_means_the_present_or_last_removed_job(database: Database) -> None:
     first, second = some_job(database, "first"), some_job(database, "docs")
     remove_job(database, second, NOW)
     first = change_job(database, first, replace(first.spec, name="docs"), NOW)
@@ -130,7 +130,7 @@ def test_a_removed_job_cannot_be_changed(database: Database) -> None:
     assert job.spec == get_job(database, "docs", removed=True).spec
 
 
-def test_every_change_raises_the_revision(database: Database) -> None:
+def test_every_change_increments_the_revision(database: Database) -> None:
     seen = [jobs_revision(database)]
     job = some_job(database)
     seen.append(jobs_revision(database))
@@ -155,7 +155,7 @@ def test_every_change_raises_the_revision(database: Database) -> None:
         ({"schedule": HOURLY}, {"name": "other", "workers": 5, "catchup": Catchup.NONE}, False),
     ],
 )
-def test_a_schedule_counts_from_its_change_or_resumption(
+def test_a_schedule_starts_at_its_change_or_resumption(
     database: Database, before: dict[str, object], after: dict[str, object], *, rearmed: bool
 ) -> None:
     job = add_job(database, replace(JobSpec(name="x", root=b"/"), **before), NOW)  # type: ignore[arg-type]
@@ -165,7 +165,7 @@ def test_a_schedule_counts_from_its_change_or_resumption(
 
 
 @pytest.mark.parametrize("text", ["nothing", "0", "2", "-1", "\u0661", "9" * 18, "9" * 30, "", "\udcff", "1\0"])
-def test_what_names_no_job_is_said_in_one_line(database: Database, text: str) -> None:
+def test_an_unknown_job_is_reported_in_one_line(database: Database, text: str) -> None:
     some_job(database)
     assert find_job(database, text) is None
     with pytest.raises(UsageError) as caught:
@@ -173,9 +173,9 @@ def test_what_names_no_job_is_said_in_one_line(database: Database, text: str) ->
     assert f"there is no job {text!r}; see `runner jobs`" == str(caught.value)
 
 
-def test_jobs_are_found_by_the_folder_they_scan(database: Database) -> None:
+def test_jobs_are_found_by_root(database: Database) -> None:
     first, second = some_job(database, "a", b"/x/\xff"), some_job(database, "b", b"/x/\xff")
     removed = some_job(database, "c", b"/x/\xff")
     some_job(database, "d", b"/x")
     remove_job(database, removed, NOW)
-    assert [first, second] == find_jobs_at(database, b"/x/\xff")
+    assert [first, second] == list_jobs_at(database, b"/x/\xff")

@@ -13,11 +13,11 @@ from alembic.script import ScriptDirectory
 from history_examples import contents, listing, opened, play, snapshot, some_job
 
 from runner.history import upgrade
-from runner.history.care import copy_database, find_faults
 from runner.history.contents import list_files
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
-from runner.history.saved import list_saved_mounts
+from runner.history.maintenance import copy_database, find_faults
+from runner.history.recording import list_saved_mounts
 from runner.history.tables import metadata
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.bundled import bundled
@@ -65,15 +65,15 @@ def rows_of(path: Path, table: str) -> int:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608  a table's name
 
 
-def test_the_tables_are_what_the_migrations_make_by_alembics_own_check(place: str) -> None:
+def test_alembic_finds_no_difference_from_the_tables(place: str) -> None:
     command = [sys.executable, "-m", "alembic", "-c", "pyproject.toml", "check"]
     environment = {**os.environ, "RUNNER_DB": place}
     done = subprocess.run(command, check=False, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert (0, "No new upgrade operations detected.\n") == (done.returncode, done.stdout), done.stderr
 
 
-def test_what_alembic_does_not_compare_is_in_the_migrations_too(tmp_path: Path) -> None:
-    """Checks, partial indexes, WITHOUT ROWID and AUTOINCREMENT: the statements themselves are compared."""
+def test_the_statements_equal_those_of_the_migrations(tmp_path: Path) -> None:
+    """Compare checks, partial indexes, WITHOUT ROWID and AUTOINCREMENT by their statements."""
     with opened(tmp_path / "migrated.db"):
         pass
     drawn = Database(locate(str(tmp_path / "drawn.db")))
@@ -83,7 +83,7 @@ def test_what_alembic_does_not_compare_is_in_the_migrations_too(tmp_path: Path) 
 
 
 def statements(path: Path) -> dict[str, list[str]]:
-    """Give the clauses of each table's and index's statement; their order says nothing."""
+    """Return the clauses of the statement of each table and index, in any order."""
     query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type != 'view' AND name NOT LIKE 'sqlite_%'"
     with closing(sqlite3.connect(path)) as connection:
         return {
@@ -98,7 +98,7 @@ def statements(path: Path) -> dict[str, list[str]]:
         }
 
 
-def test_the_revisions_are_those_of_the_migrations_in_their_order() -> None:
+def test_the_revisions_are_those_of_the_migrations() -> None:
     config = Config()
     config.set_main_option("script_location", str(bundled("migrations")))
     scripts = ScriptDirectory.from_config(config)
@@ -123,12 +123,12 @@ def test_alembic_is_not_imported_while_the_schema_is_current(tmp_path: Path) -> 
     assert "[]\n" != imported(tmp_path / "fresh.db")
 
 
-def test_nothing_but_the_migrations_makes_tables() -> None:
+def test_only_migrations_create_tables() -> None:
     sources = [path for path in (REPOSITORY / "runner").rglob("*.py") if "create_all" in path.read_text("utf-8")]
     assert [] == sources
 
 
-def test_an_older_schema_is_brought_up_to_date_after_a_backup(
+def test_an_older_schema_is_upgraded_after_a_backup(
     old: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrations.write_text(NEXT.format(last=REVISIONS[-1], more=""))
@@ -158,7 +158,7 @@ def test_an_older_schema_is_brought_up_to_date_after_a_backup(
         ('op.execute("DELETE FROM jobs")', "rows that refer to nothing"),
     ],
 )
-def test_a_migration_that_fails_leaves_the_database_as_it_was(
+def test_a_failed_migration_changes_nothing(
     old: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch, more: str, message: str
 ) -> None:
     before = old.read_bytes()
@@ -173,7 +173,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
         assert (1, 1) == (rows_of(old, "files"), len(list_jobs(database)))
 
 
-def test_a_schema_without_mounts_is_brought_up_to_date(place: str) -> None:
+def test_a_schema_without_mounts_is_upgraded(place: str) -> None:
     with opened(place) as database:
         job = some_job(database)
         run = play(database, job, snapshot(listing(b"", [b"x.md"])))
@@ -187,7 +187,7 @@ def test_a_schema_without_mounts_is_brought_up_to_date(place: str) -> None:
         assert [b"x.md"] == [file.path for file in list_files(database, job.job_id, run.run_id)]
 
 
-def test_a_backup_is_a_database_of_its_own_even_while_another_writes(old: Path, tmp_path: Path) -> None:
+def test_a_backup_during_writes_is_a_database(old: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     (tmp_path / "copy.db.partial").write_text("left by a copy that was killed")
     with opened(old) as database, opened(old) as other:
@@ -200,7 +200,7 @@ def test_a_backup_is_a_database_of_its_own_even_while_another_writes(old: Path, 
     assert not (tmp_path / "copy.db.partial").exists()
 
 
-def test_a_backup_never_replaces_anything_and_says_why_it_cannot_be_written(old: Path, tmp_path: Path) -> None:
+def test_a_backup_never_replaces_a_file(old: Path, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("mine")
     (tmp_path / "folder").mkdir()
     places = {

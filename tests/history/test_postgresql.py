@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: what can't be opened, who waits for whom, and what is refused."""
+"""Behaviour of PostgreSQL databases alone: errors, locks and refusals."""
 
 import os
 import re
@@ -16,9 +16,9 @@ from postgresql_server import PostgresqlServer, running_server
 from sqlalchemy import Connection
 
 from runner.history import database as database_module
-from runner.history.care import copy_database
 from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
+from runner.history.maintenance import copy_database
 from runner.history.tables import files
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
@@ -70,16 +70,16 @@ def test_a_url_is_shown_without_its_secrets() -> None:
     assert locate(socket) == locate(str(locate(socket)))
 
 
-def test_what_does_not_answer_is_said_to_be_out_of_reach(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
     said = refusal(f"postgresql://me:hunter2@/runs?host={tmp_path}", HistoryError)
     assert "can't be reached: No such file or directory; start its server" in said
     assert "can't be reached: Connection refused" in refusal("postgresql://me:hunter2@127.0.0.1:1/runs", HistoryError)
     with pytest.raises(HistoryError) as caught:
         open_database(locate(f"postgresql:///runs?host={tmp_path}"))
-    assert 1 == caught.value.exit_code  # nothing is wrong with the URL: whoever looks after the daemon tries again
+    assert 1 == caught.value.exit_code  # the URL is right: the service manager tries again
 
 
-def test_who_is_refused_by_the_server_is_told_why(postgresql: PostgresqlServer, url: str) -> None:
+def test_the_reason_of_a_refusal_is_shown(postgresql: PostgresqlServer, url: str) -> None:
     postgresql.do("CREATE ROLE locked LOGIN PASSWORD 'right'", "CREATE ROLE guest LOGIN")
     name = locate(url).url.database  # type: ignore[attr-defined]
     said = refusal(postgresql.url(name, "locked:hunter2"))
@@ -95,7 +95,7 @@ def test_who_is_refused_by_the_server_is_told_why(postgresql: PostgresqlServer, 
     assert "can't be opened: invalid" in refusal(f"{url}&nonsense=hunter2")
 
 
-def test_what_a_server_lacks_for_a_while_is_no_wrong_url(tmp_path: Path) -> None:
+def test_a_shortage_of_a_server_is_no_wrong_url(tmp_path: Path) -> None:
     with running_server(max_connections="3", superuser_reserved_connections="1", listen_addresses="") as server:
         server.do("CREATE ROLE guest LOGIN")
         url = server.url("postgres", "guest")
@@ -137,7 +137,7 @@ def test_only_a_wrong_url_is_wrong_usage(text: str, code: int) -> None:
     assert code == locate("postgresql://me@db/runs").explain(error).exit_code
 
 
-def test_a_name_that_cannot_be_looked_up_now_is_no_wrong_url() -> None:
+def test_a_failed_name_lookup_is_no_wrong_url() -> None:
     import psycopg
 
     for number, code in ((socket.EAI_AGAIN, 1), (socket.EAI_NONAME, 2)):
@@ -145,13 +145,13 @@ def test_a_name_that_cannot_be_looked_up_now_is_no_wrong_url() -> None:
         assert code == locate("postgresql://me@db/runs").explain(error).exit_code
 
 
-def test_a_missing_driver_is_named_with_its_cure(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported_with_the_fix(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     said = refusal(url)
     assert said.endswith("needs a driver that is not installed; install it with `pip install 'runner[postgresql]'`")
 
 
-def test_a_database_of_another_program_or_a_newer_runner_is_refused(postgresql: PostgresqlServer, url: str) -> None:
+def test_another_schema_is_refused(postgresql: PostgresqlServer, url: str) -> None:
     with postgresql.fresh() as name:
         postgresql.do("CREATE TABLE cookies (id int)", name=name)
         assert "belongs to another program" in refusal(postgresql.url(name))
@@ -160,7 +160,7 @@ def test_a_database_of_another_program_or_a_newer_runner_is_refused(postgresql: 
     assert "is from a newer runner (schema 9999); upgrade runner" in refusal(url)
 
 
-def test_processes_that_open_a_fresh_database_at_once_find_one_schema(empty: str) -> None:
+def test_several_processes_create_one_schema(empty: str) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", OPEN, empty], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -174,7 +174,7 @@ def test_processes_that_open_a_fresh_database_at_once_find_one_schema(empty: str
         assert [(1, 0)] == connection.exec_driver_sql("SELECT * FROM state").all()
 
 
-def test_a_migration_that_fails_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_migration_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_off(connection: Connection) -> None:
         connection.exec_driver_sql("CREATE TABLE runs (id int)")
         raise ZeroDivisionError
@@ -218,9 +218,7 @@ def test_a_reader_sees_one_state_and_a_second_writer_waits(url: str, monkeypatch
         assert 2 == len(list_jobs(database))
 
 
-def test_what_is_written_is_durable_even_where_the_server_would_not_mind(
-    postgresql: PostgresqlServer, url: str
-) -> None:
+def test_writes_are_durable_despite_the_servers_setting(postgresql: PostgresqlServer, url: str) -> None:
     name = locate(url).url.database  # type: ignore[attr-defined]
     for chosen, expected in {"off": "on", "remote_apply": "remote_apply"}.items():
         postgresql.do(f"ALTER DATABASE {name} SET synchronous_commit = {chosen}")
@@ -229,18 +227,18 @@ def test_what_is_written_is_durable_even_where_the_server_would_not_mind(
             assert "15s" == connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
 
 
-def test_neither_side_waits_for_hours_for_a_machine_that_is_gone() -> None:
-    """Over a network, that is: a socket of this machine ends with whoever has it open."""
+def test_a_lost_machine_is_noticed() -> None:
+    """Check a network connection: a local socket ends with its process."""
     expected = {socket.SO_KEEPALIVE: 1, socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
     with running_server(listen_addresses="127.0.0.1", port=str(free_port())) as server:
         url = f"postgresql://runner@127.0.0.1:{server.settings['port']}/postgres"
         for more, patience_ms in (("", 60_000), ("?tcp_user_timeout=5000", 5_000)):
             with opened(url + more) as database, database.read() as connection:
-                told = {
+                settings = {
                     name: connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar_one()
                     for name in ("idle", "interval", "count")
                 }
-                assert {"idle": "30", "interval": "10", "count": "3"} == told
+                assert {"idle": "30", "interval": "10", "count": "3"} == settings
                 driver = connection.connection.driver_connection
                 assert driver is not None
                 with socket.socket(fileno=os.dup(driver.fileno())) as own:
@@ -255,13 +253,13 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def test_a_backup_is_left_to_the_servers_own_tool(database: Database, tmp_path: Path) -> None:
+def test_a_backup_refers_to_pg_dump(database: Database, tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnusable, match=re.escape(f"pg_dump --file=FILE '{database.location}'")):
         copy_database(database, tmp_path / "copy")
     assert {} == contents(tmp_path)
 
 
-def test_a_server_that_was_restarted_is_connected_to_again_and_the_lock_taken_anew() -> None:
+def test_after_a_restart_the_lock_is_acquired_again() -> None:
     with running_server() as server, opened(server.url("postgres")) as database:
         locks = [database.location.daemon_lock(database.engine) for _ in range(2)]
         assert [True, False] == [lock.hold() for lock in locks]
@@ -269,7 +267,7 @@ def test_a_server_that_was_restarted_is_connected_to_again_and_the_lock_taken_an
         server.stop()
         with pytest.raises(HistoryError, match="can't be reached"):
             list_jobs(database)
-        with pytest.raises(HistoryError, match="can't be reached"), database.explaining():
+        with pytest.raises(HistoryError, match="can't be reached"), database.translate_errors():
             locks[0].hold()
         server.start()
         play(database, some_job(database), snapshot(listing(b"", [b"x"])))
@@ -282,7 +280,7 @@ def test_a_server_that_was_restarted_is_connected_to_again_and_the_lock_taken_an
         locks[0].release()
 
 
-def test_however_many_files_changed_the_table_is_read_once(url: str) -> None:
+def test_an_update_reads_the_table_once(url: str) -> None:
     names = [b"%d.md" % number for number in range(25_000)]
     with opened(url) as database:
         job = some_job(database)

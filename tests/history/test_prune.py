@@ -1,4 +1,4 @@
-"""After any pruning, whatever is left answers as it did before."""
+"""After any pruning, the remaining runs answer as before."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,19 +7,19 @@ from random import Random
 import pytest
 from history_examples import NOW, begin, count_rows, listing, opened, play, snapshot, some_job
 
-from runner.history.care import compact, find_faults, size_bytes
 from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database
-from runner.history.jobs import accounted_until
+from runner.history.jobs import list_recorded_until
+from runner.history.maintenance import compact, find_faults, size_bytes
 from runner.history.prune import FAILURES, Pruned, Retention, count_prunable, prune
-from runner.history.recording import Ending, finish_run, record_not_run
+from runner.history.recording import RunOutcome, finish_run, record_not_run
 from runner.history.runs import get_run, list_runs
 from runner.model.jobs import Job
 from runner.model.runs import Status
 
 
 def some_history(database: Database, job: Job, random: Random, runs: int) -> None:
-    """Runs of a tree that changes at random; some fail, some were never carried out."""
+    """Save runs of a tree that changes at random; some fail, some are missed."""
     tree: dict[bytes, dict[bytes, tuple[int, int]]] = {b"": {}, b"a": {}, b"b": {}}
     for _ in range(runs):
         for _ in range(random.randrange(4)):
@@ -41,7 +41,7 @@ def some_history(database: Database, job: Job, random: Random, runs: int) -> Non
 
 
 def answers(database: Database, job: Job) -> dict[int, tuple[object, ...]]:
-    """Everything that can be asked about each run of a job, and the changes since the first of those given."""
+    """Return the answers of all queries for each run of a job."""
     return {
         run.run_id: (
             run,
@@ -54,35 +54,35 @@ def answers(database: Database, job: Job) -> dict[int, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_is_left_answers_as_before(database: Database, seed: int) -> None:
+def test_remaining_runs_answer_as_before(database: Database, seed: int) -> None:
     random = Random(seed)  # noqa: S311  chance, not secrets
     jobs = [some_job(database, "first"), some_job(database, "second")]
     for _ in range(6):
         some_history(database, random.choice(jobs), random, 6)
     before = [answers(database, job) for job in jobs]
-    accounted = accounted_until(database)
+    accounted = list_recorded_until(database)
 
     retention = Retention(newest=random.randrange(1, 12), failures=random.random() < 0.5)
     expected = count_prunable(database, retention)
     assert expected == prune(database, retention).runs
 
-    assert accounted == accounted_until(database)
+    assert accounted == list_recorded_until(database)
     for job, old in zip(jobs, before, strict=True):
         left = answers(database, job)
         assert left == {run_id: old[run_id] for run_id in left}
         saved = [run_id for run_id, answer in left.items() if answer[1] is not None]
         for first, second in zip(sorted(saved), sorted(saved)[1:], strict=False):
-            told = {change.path for change in list_changes(database, job.job_id, first, second)}
+            changed = {change.path for change in list_changes(database, job.job_id, first, second)}
             ones, others = (
                 {(file.path, file.size_bytes, file.mtime_ns) for file in list_files(database, job.job_id, run_id)}
                 for run_id in (first, second)
             )
-            assert told == {path for path, *_ in ones ^ others}
-        some_history(database, job, random, 3)  # and the job goes on
+            assert changed == {path for path, *_ in ones ^ others}
+        some_history(database, job, random, 3)  # the job continues
     assert [] == find_faults(database)
 
 
-def test_no_state_is_kept_that_no_run_saw(database: Database) -> None:
+def test_no_unseen_state_is_kept(database: Database) -> None:
     job = some_job(database)
     for number in range(5):
         play(database, job, snapshot(listing(b"", {b"x.md": (number, number)}), listing(b"d%d" % number, [b"y.md"])))
@@ -91,11 +91,11 @@ def test_no_state_is_kept_that_no_run_saw(database: Database) -> None:
     assert [6, 4] == count_rows(database, "files", "folders")
 
 
-def test_failures_are_kept_on_request_and_what_goes_on_always(database: Database) -> None:
+def test_failures_and_running_runs_are_kept(database: Database) -> None:
     job, other = some_job(database), some_job(database, "other")
     for status in (*FAILURES, Status.CANCELLED, Status.SUCCEEDED):
         run_id = begin(database, job)
-        assert finish_run(database, run_id, Ending(status=status, finished_at=NOW, snapshot=snapshot()))
+        assert finish_run(database, run_id, RunOutcome(status=status, finished_at=NOW, snapshot=snapshot()))
     going = begin(database, other)
     late = Retention(since=NOW + timedelta(days=1), failures=True)
     assert 1 == count_prunable(database, late)  # the cancelled one; the last one has to stay
@@ -104,7 +104,7 @@ def test_failures_are_kept_on_request_and_what_goes_on_always(database: Database
     assert Status.RUNNING is get_run(database, going).status
 
 
-def test_only_what_is_older_and_beyond_the_newest_goes(database: Database) -> None:
+def test_only_older_runs_beyond_the_newest_are_deleted(database: Database) -> None:
     job = some_job(database)
     for _ in range(6):
         play(database, job, snapshot())
@@ -114,7 +114,7 @@ def test_only_what_is_older_and_beyond_the_newest_goes(database: Database) -> No
     assert 0 == count_prunable(database, Retention(newest=1), job.job_id + 1)
 
 
-def test_what_was_not_carried_out_is_no_run_to_be_kept(database: Database) -> None:
+def test_rows_without_a_run_do_not_count(database: Database) -> None:
     job = some_job(database)
     for _ in range(3):
         play(database, job, snapshot())
@@ -135,7 +135,7 @@ def test_the_database_shrinks(database: Database) -> None:
     assert 3_000 == len(list(list_files(database, job.job_id, 8)))
 
 
-def test_the_file_of_a_sqlite_database_shrinks_with_it(tmp_path: Path) -> None:
+def test_a_sqlite_file_shrinks(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     with opened(path) as database:
         play(database, some_job(database), snapshot(listing(b"", {b"%d.md" % one: (1, 1) for one in range(3_000)})))

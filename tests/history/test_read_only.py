@@ -1,4 +1,4 @@
-"""A history that can only be read: every question is answered, nothing is written, and what would write says so."""
+"""Read-only histories: every query is answered, nothing is written, and commands that write are refused."""
 
 import json
 import random
@@ -44,7 +44,7 @@ HOW = {
 
 
 def ask(how: str, path: Path, spare: Path, questions: tuple[tuple[str, ...], ...]) -> list[tuple[int, str, str]]:
-    """Let another process ask where the database can only be read."""
+    """Run a command in another process for which the database is read-only."""
     program = (str(path), json.dumps(questions))
     if how == "permissions":
         said = refused_by_permissions(ASK, *program)
@@ -57,7 +57,7 @@ def ask(how: str, path: Path, spare: Path, questions: tuple[tuple[str, ...], ...
 
 @pytest.fixture(params=["at rest", "with a -wal file", "in use"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Give a history in a folder of its own: closed in order, left by a crash, or open in another process."""
+    """Yield a history in its own directory: closed, left by a crash, or open in another process."""
     made = tmp_path / "made" / "history.db"
     path = tmp_path / "kept" / "history.db"
     for folder in (made.parent, path.parent, tmp_path / "spare"):
@@ -80,7 +80,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def closed(path: Path) -> None:
-    """Take the right to write from everything in a folder."""
+    """Remove the permission to write from everything in a directory."""
     for file in path.parent.iterdir():
         file.chmod(0o444)
     path.parent.chmod(0o555)
@@ -91,7 +91,7 @@ def without_modes(notes: str) -> str:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_every_question_is_answered_and_nothing_written(how: str, kept: Path, tmp_path: Path) -> None:
+def test_every_command_reads_without_writing(how: str, kept: Path, tmp_path: Path) -> None:
     twin = tmp_path / "twin"
     shutil.copytree(kept.parent, twin)
     expected = [json.loads(answer(str(twin / "history.db"), question)) for question in ASKED]
@@ -101,12 +101,12 @@ def test_every_question_is_answered_and_nothing_written(how: str, kept: Path, tm
     given = ask(how, kept, tmp_path / "spare", ASKED)
     assert before == contents(kept.parent)
     for question, wanted, (code, out, err) in zip(ASKED, expected, given, strict=True):
-        told = [code, out.replace(str(kept.parent), str(twin)), without_modes(err)]
-        assert [*wanted[:2], without_modes(wanted[2])] == told, question
+        given_answer = [code, out.replace(str(kept.parent), str(twin)), without_modes(err)]
+        assert [*wanted[:2], without_modes(wanted[2])] == given_answer, question
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_what_would_write_says_that_it_is_read_only(how: str, kept: Path, tmp_path: Path) -> None:
+def test_a_write_reports_the_read_only_database(how: str, kept: Path, tmp_path: Path) -> None:
     if how == "permissions":
         closed(kept)
     before = contents(kept.parent)
@@ -117,7 +117,7 @@ def test_what_would_write_says_that_it_is_read_only(how: str, kept: Path, tmp_pa
     assert before == contents(kept.parent)
 
 
-def test_a_role_that_may_only_read_is_answered(postgresql: PostgresqlServer) -> None:
+def test_a_read_only_role_can_read(postgresql: PostgresqlServer) -> None:
     with postgresql.fresh("kept") as name:
         url = postgresql.url(name)
         with opened(url) as database:
@@ -136,7 +136,7 @@ def test_a_role_that_may_only_read_is_answered(postgresql: PostgresqlServer) -> 
         postgresql.do("DROP OWNED BY looker", "DROP ROLE looker", name=name)
 
 
-def test_an_older_schema_that_can_not_be_upgraded_is_reported(tmp_path: Path) -> None:
+def test_an_older_read_only_schema_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "kept" / "history.db"
     path.parent.mkdir()
     with opened(path):

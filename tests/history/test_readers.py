@@ -1,4 +1,4 @@
-"""Beside a program that reads for long, the truth is told, and the room it kept is given back when it has ended."""
+"""Long-running readers are named, and space is freed when they have ended."""
 
 import os
 import subprocess
@@ -15,8 +15,8 @@ from history_examples import listing, opened, play, snapshot
 from postgresql_server import PostgresqlServer
 
 from runner.history import walfile
-from runner.history.care import trim
 from runner.history.jobs import add_job
+from runner.history.maintenance import trim
 from runner.model.jobs import JobSpec
 
 READ = """
@@ -31,7 +31,7 @@ NAMES = [f"{number:04}-{'n' * 100}.md" for number in range(2_000)]
 
 @contextmanager
 def reading(place: Path | str) -> Iterator[int]:
-    """Let another process read one state of a database meanwhile; gives its number."""
+    """Yield the number of another process that reads one state of a database."""
     command = [sys.executable, "-c", READ, str(place)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
         assert reader.stdout is not None
@@ -50,7 +50,7 @@ def write_much(place: Path | str) -> None:
             play(database, job, snapshot(listing(b"", found)))
 
 
-def test_who_keeps_the_wal_file_is_told(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reader_that_keeps_the_wal_file_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walfile, "_LARGE_BYTES", 100_000)
     with opened(program.database):
         pass
@@ -76,7 +76,7 @@ def test_the_wal_file_shrinks_when_the_reader_has_ended(program: Program) -> Non
         assert wal.stat().st_size <= walfile.WAL_LIMIT_BYTES
 
 
-def test_a_daemon_cuts_the_wal_file_soon_after_the_reader_has_ended(program: Program) -> None:
+def test_a_daemon_truncates_the_wal_file_after_the_reader(program: Program) -> None:
     wal = Path(f"{program.database}-wal")
     with opened(program.database), program.daemon():
         with reading(program.database):
@@ -85,7 +85,7 @@ def test_a_daemon_cuts_the_wal_file_soon_after_the_reader_has_ended(program: Pro
         until(lambda: not wal.stat().st_size or wal.stat().st_size < 100_000, "the checkpoint", 15)
 
 
-def test_cutting_the_wal_file_waits_for_no_reader(program: Program) -> None:
+def test_truncating_the_wal_file_waits_for_no_reader(program: Program) -> None:
     with opened(program.database) as kept, reading(program.database):
         write_much(program.database)
         began = time.monotonic()
@@ -93,7 +93,7 @@ def test_cutting_the_wal_file_waits_for_no_reader(program: Program) -> None:
         assert time.monotonic() - began < 1
 
 
-def test_pruning_beside_a_reader_tells_the_truth(program: Program) -> None:
+def test_pruning_reports_a_reader(program: Program) -> None:
     write_much(program.database)
     with opened(program.database) as kept:
         with reading(program.database) as reader:
@@ -107,7 +107,7 @@ def test_pruning_beside_a_reader_tells_the_truth(program: Program) -> None:
         assert program.database.stat().st_size < before  # what was said of it holds
 
 
-def test_pruning_beside_a_reader_of_a_server_tells_the_truth(tmp_path: Path, postgresql: PostgresqlServer) -> None:
+def test_pruning_reports_a_reader_of_a_server(tmp_path: Path, postgresql: PostgresqlServer) -> None:
     with postgresql.fresh("kept") as name:
         url = postgresql.url(name)
         program = Program(folder=tmp_path, environment={**os.environ, "RUNNER_DB": url})

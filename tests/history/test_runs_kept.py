@@ -19,13 +19,20 @@ from history_examples import (
     some_job,
 )
 
-from runner.history.care import find_faults
 from runner.history.contents import list_files
 from runner.history.database import Database
 from runner.history.jobs import remove_job
-from runner.history.recording import Busy, Ending, begin_run, finish_run, record_not_run
-from runner.history.runs import get_run, list_differences, list_first_strategies, list_last_runs, list_owners, list_runs
-from runner.history.saved import find_last_saved
+from runner.history.maintenance import find_faults
+from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, record_not_run
+from runner.history.runs import (
+    find_last_saved,
+    get_run,
+    list_differences,
+    list_first_strategies,
+    list_last_runs,
+    list_owners,
+    list_runs,
+)
 from runner.model.errors import HistoryError, UsageError
 from runner.model.runs import Cache, Cause, Difference, Execution, Run, Status
 
@@ -60,11 +67,11 @@ REFUSE_INSERTS = {
 }
 
 
-def ending(status: Status = Status.SUCCEEDED) -> Ending:
-    return Ending(status=status, finished_at=NOW + HOUR)
+def ending(status: Status = Status.SUCCEEDED) -> RunOutcome:
+    return RunOutcome(status=status, finished_at=NOW + HOUR)
 
 
-def test_a_run_is_given_back_whole(database: Database) -> None:
+def test_a_run_is_returned_whole(database: Database) -> None:
     job = some_job(database)
     run_id = begin_run(
         database,
@@ -92,7 +99,7 @@ def test_a_run_is_given_back_whole(database: Database) -> None:
     assert finish_run(
         database,
         run_id,
-        Ending(
+        RunOutcome(
             status=Status.FAILED,
             finished_at=NOW + HOUR,
             wall_s=1.25,
@@ -122,7 +129,7 @@ def test_a_run_is_given_back_whole(database: Database) -> None:
     assert differences == list_differences(database, expected)
 
 
-def test_a_firing_that_did_not_happen_is_given_back(database: Database) -> None:
+def test_a_missed_firing_is_returned(database: Database) -> None:
     job = some_job(database)
     run_id = record_not_run(
         database, job, status=Status.MISSED, scheduled_at=NOW - HOUR, now=NOW, message="no daemon ran", missed=7
@@ -138,7 +145,7 @@ def test_a_firing_that_did_not_happen_is_given_back(database: Database) -> None:
     assert (None, None, ()) == (run.files, run.environment, run.executions)
 
 
-def test_environments_are_kept_once_and_told_apart_by_each_field(database: Database) -> None:
+def test_distinct_environments_are_stored_once(database: Database) -> None:
     job = some_job(database)
     for environment in (ENVIRONMENT, ENVIRONMENT, replace(ENVIRONMENT, cpus=3), replace(ENVIRONMENT, filesystem="")):
         run_id = begin_run(
@@ -156,7 +163,7 @@ def test_environments_are_kept_once_and_told_apart_by_each_field(database: Datab
 
 
 @pytest.mark.parametrize("table", ["files", "folders", "problems", "executions", "differences"])
-def test_a_run_that_fails_to_be_saved_leaves_nothing_but_itself(database: Database, table: str) -> None:
+def test_a_failed_save_leaves_only_the_run(database: Database, table: str) -> None:
     job = some_job(database)
     play(database, job, snapshot(listing(b"", [b"x", b"y"]), unreadable=[b"no"]))
     tables = ("files", "folders", "problems", "executions", "differences", "runs")
@@ -193,7 +200,7 @@ def test_a_run_ends_once(database: Database) -> None:
     assert before == (get_run(database, run_id), count_rows(database, "files", "executions"))
 
 
-def test_a_job_has_one_run_at_a_time_and_a_database_as_many_as_may(database: Database) -> None:
+def test_concurrent_runs_are_limited(database: Database) -> None:
     first, second, third = (some_job(database, name) for name in ("first", "second", "third"))
     going = begin(database, first)
     other = replace(OWNER, pid=5)
@@ -218,7 +225,7 @@ def test_an_error_about_a_busy_job_survives_pickling() -> None:
     assert ("going on", 2) == (str(busy), busy.job_id)
 
 
-def test_the_database_itself_refuses_a_second_running_run(database: Database) -> None:
+def test_the_schema_prevents_a_second_running_run(database: Database) -> None:
     begin(database, some_job(database))
     with pytest.raises(HistoryError, match=r"(?i)unique"), database.write() as connection:
         connection.exec_driver_sql(
@@ -226,7 +233,7 @@ def test_the_database_itself_refuses_a_second_running_run(database: Database) ->
         )
 
 
-def test_differences_beyond_a_thousand_are_counted_but_not_kept(database: Database) -> None:
+def test_differences_beyond_a_thousand_are_only_counted(database: Database) -> None:
     job = some_job(database)
     run_id = begin(database, job)
     many = [Difference(path=b"%04d" % number, found_by=("pool",)) for number in range(1500)]
@@ -236,7 +243,7 @@ def test_differences_beyond_a_thousand_are_counted_but_not_kept(database: Databa
     assert many[:1000] == list_differences(database, run)
 
 
-def test_runs_are_listed_newest_first_and_by_what_is_asked(database: Database) -> None:
+def test_runs_are_filtered_and_listed_newest_first(database: Database) -> None:
     first, second = some_job(database, "first"), some_job(database, "second")
     ids = []
     for number in range(4):
@@ -274,7 +281,7 @@ def test_runs_are_listed_newest_first_and_by_what_is_asked(database: Database) -
     assert [4, 2, 0] == listed(job=first)
 
 
-def test_the_executions_of_more_runs_than_a_statement_takes_are_all_there(database: Database) -> None:
+def test_the_executions_of_many_runs_are_read(database: Database) -> None:
     job = some_job(database)
     for _ in range(501):
         finish_run(database, begin(database, job), replace(ending(), executions=EXECUTIONS))
@@ -283,14 +290,14 @@ def test_the_executions_of_more_runs_than_a_statement_takes_are_all_there(databa
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 2**63, 10**30])
-def test_a_run_that_is_not_there_is_said_in_one_line(database: Database, number: int) -> None:
+def test_an_unknown_run_is_reported_in_one_line(database: Database, number: int) -> None:
     play(database, some_job(database), None)
     with pytest.raises(UsageError) as caught:
         get_run(database, number)
     assert f"there is no run {number}; see `runner history`" == str(caught.value)
 
 
-def test_numbers_are_never_used_again(database: Database) -> None:
+def test_numbers_are_never_reused(database: Database) -> None:
     job = some_job(database)
     play(database, job, None)
     with database.write() as connection:
@@ -298,13 +305,13 @@ def test_numbers_are_never_used_again(database: Database) -> None:
     assert 2 == play(database, job, None).run_id
 
 
-def test_the_last_saved_run_at_an_instant_is_the_one_that_had_finished_with_a_snapshot(database: Database) -> None:
+def test_the_last_saved_run_at_an_instant_has_a_snapshot(database: Database) -> None:
     job = some_job(database)
     finishes = []
     for number, found in enumerate([snapshot(listing(b"", [])), None, snapshot(listing(b"", [b"x"]))]):
         run_id = begin(database, job)
         finishes.append(NOW + number * HOUR)
-        finish_run(database, run_id, Ending(status=Status.PARTIAL, finished_at=finishes[-1], snapshot=found))
+        finish_run(database, run_id, RunOutcome(status=Status.PARTIAL, finished_at=finishes[-1], snapshot=found))
     begin(database, job)
     tick = timedelta(microseconds=1)
 
@@ -315,7 +322,7 @@ def test_the_last_saved_run_at_an_instant_is_the_one_that_had_finished_with_a_sn
     assert [None, 1, 1, 1, 3, 3] == [last(at) for at in (-tick, 0 * HOUR, HOUR, 2 * HOUR - tick, 2 * HOUR, 9 * HOUR)]
 
 
-def test_the_last_runs_are_those_that_were_carried_out(database: Database) -> None:
+def test_the_last_runs_were_started(database: Database) -> None:
     first, second, third = (some_job(database, name) for name in ("first", "second", "third"))
     play(database, first, None)
     expected = play(database, first, None)

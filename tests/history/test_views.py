@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def made(database: Database) -> list[tuple[int, int]]:
-    """Give the runs of a small history, with the jobs they are of."""
+    """Return the runs of a small history, with their jobs."""
     first, second = some_job(database, "first"), some_job(database, "second")
     steps: list[tuple[Any, dict[bytes, Any]]] = [
         (first, {b"x.md": (1, 1), b"y.md": (2, 2)}),
@@ -38,23 +38,23 @@ def made(database: Database) -> list[tuple[int, int]]:
     ]
 
 
-def test_the_events_of_a_file_are_those_that_changes_tells(path: Path) -> None:
+def test_file_events_equal_the_changes(path: Path) -> None:
     with opened(path) as database:
         runs = made(database)
         with database.read() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT run, kind, folder, name, old_size_bytes, new_size_bytes FROM file_events"
             )
-            told = Counter(tuple(row) for row in rows)
+            events = Counter(tuple(row) for row in rows)
         expected = Counter(
             (run_id, change.kind.value, *change.path.split(b"/"), change.old_size_bytes, change.new_size_bytes)
             for job_id, run_id in runs
             for change in list_changes(database, job_id, run_id - 1, run_id)
         )
-    assert expected == told
+    assert expected == events
 
 
-def test_a_size_that_becomes_known_is_no_event(path: Path) -> None:
+def test_a_size_known_later_is_no_event(path: Path) -> None:
     with opened(path) as database:
         job = some_job(database)
         play(database, job, snapshot(listing(b"", [b"x.md"])))
@@ -63,7 +63,7 @@ def test_a_size_that_becomes_known_is_no_event(path: Path) -> None:
             assert [("added",)] == connection.exec_driver_sql("SELECT kind FROM file_events").all()
 
 
-def test_every_column_of_a_view_stands_in_the_readme(path: Path) -> None:
+def test_the_readme_lists_every_column_of_a_view(path: Path) -> None:
     with opened(path) as database, database.read() as connection:
         for view in ("run_history", "execution_timings", "file_events"):
             columns = [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({view})")]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.history import jobs as kept
 from runner.history.database import Database, locate
 from runner.history.jobs import (
-    Revision,
+    JobChanges,
     add_job,
     change_job,
     find_job,
@@ -21,7 +21,7 @@ from runner.history.jobs import (
     jobs_revision,
     list_jobs,
     remove_job,
-    revise_jobs,
+    update_jobs,
 )
 from runner.history.upgrade import open_database
 from runner.jobs.apply import Action, Outcome, apply_jobs
@@ -156,7 +156,7 @@ def test_export_and_apply_undo_each_other(
     database: Database, other: Database, folder: bytes, data: st.DataObject
 ) -> None:
     drawn = data.draw(st.lists(specs(folder), max_size=4, unique_by=lambda spec: spec.name))
-    revise_jobs(database, lambda jobs: Revision(removed=jobs, added=drawn), NOW)
+    update_jobs(database, lambda jobs: JobChanges(removed=jobs, added=drawn), NOW)
     before, revision, text = list_jobs(database), jobs_revision(database), export(database)
     assert {Action.UNCHANGED} >= {outcome.action for outcome in apply(database, text, prune=True)}
     assert (before, revision) == (list_jobs(database), jobs_revision(database))
@@ -312,14 +312,14 @@ def test_who_edits_a_job_meanwhile_waits_and_nothing_is_lost(database: Database,
 
     editor = threading.Thread(target=edit)
 
-    def decide(jobs: list[Job]) -> Revision:
+    def decide(jobs: list[Job]) -> JobChanges:
         editor.start()
         assert begun.wait(20)
         editor.join(0.2)  # however long it is given
         assert editor.is_alive()
-        return Revision(changed=[(jobs[0], replace(jobs[0].spec, retries=3))], added=[replace(docs.spec, name="new")])
+        return JobChanges(changed=[(jobs[0], replace(jobs[0].spec, retries=3))], added=[replace(docs.spec, name="new")])
 
-    revise_jobs(database, decide, LATER)
+    update_jobs(database, decide, LATER)
     editor.join(20)
     assert [edited, replace(docs.spec, name="new")] == [job.spec for job in list_jobs(database)]
     assert 3 == jobs_revision(database)
@@ -331,17 +331,17 @@ def test_the_jobs_are_read_where_they_are_written(
     """Whatever somebody did between the reading of the file and the transaction is seen."""
     docs = add_job(database, JobSpec(name="docs", root=folder + b"/docs", schedule=HOURLY), NOW)
     add_job(database, JobSpec(name="new", root=folder + b"/docs", workers=3), NOW)
-    real = kept.revise_jobs
+    real = kept.update_jobs
 
     def interrupted(*arguments: object) -> list[Job]:
         remove_job(database, docs, LATER)
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("runner.jobs.apply.revise_jobs", interrupted)
+    monkeypatch.setattr("runner.jobs.apply.update_jobs", interrupted)
     assert {"docs": "added", "new": "unchanged"} == actions(apply(database, BOTH, folder))
     assert 3 == get_job(database, "docs").job_id
 
 
 def test_a_revision_of_nothing_is_none(database: Database) -> None:
-    assert [] == revise_jobs(database, lambda _: Revision(), NOW)
+    assert [] == update_jobs(database, lambda _: JobChanges(), NOW)
     assert 0 == jobs_revision(database)

@@ -17,7 +17,7 @@ from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
 from runner.history.notifications import last_notified_run, list_notifications, record_notification
 from runner.history.prune import Retention, prune
-from runner.history.recording import Ending, begin_run, finish_run, record_not_run
+from runner.history.recording import RunOutcome, begin_run, finish_run, record_not_run
 from runner.history.runs import get_run
 from runner.history.timings import acknowledge
 from runner.measure.environment import describe_environment, describe_process
@@ -171,7 +171,7 @@ def finish(
         owner=describe_process(),
         attempt=attempt,
     )
-    ending = Ending(
+    ending = RunOutcome(
         status=status,
         finished_at=NOW + timedelta(hours=hour, seconds=attempt),
         executions=[execution] if wall_s else [],

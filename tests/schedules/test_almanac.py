@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.schedules.fire_times import coming, count_fire_times, fire_times
+from runner.schedules.fire_times import count_fire_times, fire_times, list_fire_times
 from runner.schedules.trigger import ScheduleTrigger
 from tests.benchmarks.almanac import cron_times, jittered
 
@@ -28,7 +28,7 @@ DECADES = {
 
 
 def changes(zone: str, first_year: int) -> list[datetime]:
-    """Give the days of ten years on which a zone's offset is another than the day before; without any, ten others."""
+    """Return the days of ten years on which a zone's offset is another than the day before; without any, ten others."""
     tz = ZoneInfo(zone)
     days = [datetime(first_year, 1, 1, tzinfo=UTC) + number * DAY for number in range(3652)]
     found = [b for a, b in pairwise(days) if a.astimezone(tz).utcoffset() != b.astimezone(tz).utcoffset()]
@@ -36,7 +36,7 @@ def changes(zone: str, first_year: int) -> list[datetime]:
 
 
 @pytest.mark.parametrize("zone", DECADES)
-def test_ten_years_of_changes_are_gone_through_as_debians_cron_does(zone: str) -> None:
+def test_ten_years_of_clock_changes_follow_debians_cron(zone: str) -> None:
     looked_at = 0
     for day in changes(zone, DECADES[zone]):
         after, until = day - 2 * DAY, day + 2 * DAY
@@ -52,7 +52,7 @@ def test_ten_years_of_changes_are_gone_through_as_debians_cron_does(zone: str) -
     assert looked_at > 500
 
 
-def test_jitter_never_adds_up() -> None:
+def test_jitter_does_not_accumulate() -> None:
     anchor = datetime(2026, 11, 22, 10, 0, 0, 123, tzinfo=UTC)
     interval = 17 * MINUTE
     schedule = Schedule(kind=ScheduleKind.EVERY, expression="17m", timezone="UTC", anchor_at=anchor, jitter_s=59)
@@ -68,14 +68,14 @@ def test_jitter_never_adds_up() -> None:
     assert abs(sum(delays[:50_000], timedelta()) - sum(delays[50_000:], timedelta())) < 50_000 * timedelta(seconds=1)
 
 
-def test_what_is_shown_is_what_a_trigger_fires_at() -> None:
+def test_listed_fire_times_are_those_of_the_trigger() -> None:
     start = datetime(2026, 3, 27, tzinfo=UTC)
     for line in LINES:
         schedule = Schedule(
             kind=ScheduleKind.CRON, expression=line, timezone="Europe/Berlin", anchor_at=start, jitter_s=50
         )
         trigger = ScheduleTrigger(schedule, 3, start)
-        shown = [one.at for one in coming(schedule, 3, start, 50)]
+        shown = [one.at for one in list_fire_times(schedule, 3, start, 50)]
         fires: list[datetime] = []
         at = trigger.get_next_fire_time(None, start)
         while at is not None and len(fires) < len(shown):

@@ -83,7 +83,7 @@ def test_supported_days_are_those_of_the_calendar(fields: str, days: object) -> 
         ("*,5 0", list(range(60))),
     ],
 )
-def test_supported_times_are_those_of_cron(fields: str, minutes: list[int]) -> None:
+def test_supported_times_equal_those_of_cron(fields: str, minutes: list[int]) -> None:
     assert tuple(minutes) == load_cron(f"{fields} * * *").minutes
 
 
@@ -183,7 +183,7 @@ def test_supported_times_are_those_of_cron(fields: str, minutes: list[int]) -> N
         ("* * * * 1!", "is not a day-of-week"),
     ],
 )
-def test_the_rest_is_refused_by_name(expression: str, said: str) -> None:
+def test_other_notations_are_refused_by_name(expression: str, said: str) -> None:
     with pytest.raises(UsageError) as refusal:
         load_cron(expression)
     assert said in str(refusal.value)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.schedules.fire_times import FireTime, coming
+from runner.schedules.fire_times import FireTime, list_fire_times
 from runner.schedules.parse import parse_schedule
 
 BERLIN = "Europe/Berlin"
@@ -15,11 +15,11 @@ ANCHOR = datetime(2027, 1, 1, 10, tzinfo=UTC)
 
 def notes(after: datetime, count: int, *, timezone: str = BERLIN, **options: str) -> list[tuple[str, str]]:
     schedule = parse_schedule(**options, timezone=timezone, now=ANCHOR)
-    return [(f"{it.local:%m-%d %H:%M}", it.note) for it in coming(schedule, 1, after, count)]
+    return [(f"{it.local:%m-%d %H:%M}", it.note) for it in list_fire_times(schedule, 1, after, count)]
 
 
-def test_a_coming_fire_time_has_its_instant_and_its_local_time() -> None:
-    (only,) = coming(parse_schedule(cron="@daily", timezone=BERLIN, now=ANCHOR), 1, ANCHOR, 1)
+def test_a_listed_fire_time_has_its_local_time() -> None:
+    (only,) = list_fire_times(parse_schedule(cron="@daily", timezone=BERLIN, now=ANCHOR), 1, ANCHOR, 1)
 
     assert only == FireTime(at=datetime(2027, 1, 1, 23, tzinfo=UTC), local=only.local, note="")
     assert only.local.isoformat() == "2027-01-02T00:00:00+01:00"
@@ -78,11 +78,11 @@ def test_an_hourly_job_fires_twice_in_the_repeated_hour() -> None:
         ("0 12 * * *", "03-28 12:00", ""),
     ],
 )
-def test_a_gap_is_told_where_it_swallows_a_fire_time(expression: str, fires: str, note: str) -> None:
+def test_a_gap_with_a_fire_time_is_noted(expression: str, fires: str, note: str) -> None:
     assert notes(SPRING, 1, cron=expression) == [(fires, note)]
 
 
-def test_a_daily_interval_tells_why_it_moves_by_the_clock() -> None:
+def test_a_clock_change_of_an_interval_is_noted() -> None:
     assert notes(SPRING - timedelta(days=1), 3, every="1d") == [
         ("03-27 11:00", ""),
         ("03-28 12:00", "clocks go forward 1h at 02:00"),
@@ -91,24 +91,24 @@ def test_a_daily_interval_tells_why_it_moves_by_the_clock() -> None:
     assert notes(AUTUMN, 1, every="30d") == [("11-27 11:00", "clocks go back 1h at 03:00 on 2027-10-31")]
 
 
-def test_an_interval_does_not_tell_of_changes_before_it_began() -> None:
+def test_clock_changes_before_the_origin_are_not_noted() -> None:
     assert notes(ANCHOR - timedelta(days=365), 1, every="1d") == [("01-02 11:00", "")]
 
 
-def test_an_instant_in_the_repeated_hour_is_told_apart() -> None:
+def test_an_instant_in_the_repeated_hour_is_noted() -> None:
     assert notes(ANCHOR, 1, at="2027-10-31T02:30") == [("10-31 02:30", "02:30 comes twice that day: first")]
     assert notes(ANCHOR, 1, at="2027-10-31T02:30+01:00") == [("10-31 02:30", "02:30 comes twice that day: second")]
     assert notes(ANCHOR, 1, at="2027-07-01T12:00") == [("07-01 12:00", "")]
 
 
-def test_a_jittered_fire_time_is_told_by_its_nominal_time() -> None:
+def test_a_note_names_the_time_before_jitter() -> None:
     ((fires, note),) = notes(SPRING, 1, cron="30 2 * * *", jitter="20m")
 
     assert "03-28 03:00" <= fires < "03-28 03:20"
     assert note == "clocks go forward 1h at 02:00: 02:30 does not exist that day, so it fires at 03:00"
 
 
-def test_half_an_hour_and_midnight_are_told_too() -> None:
+def test_half_hour_and_midnight_changes_are_noted() -> None:
     lord_howe = datetime(2026, 10, 3, 14, tzinfo=UTC)
     havana = datetime(2027, 3, 14, 2, tzinfo=UTC)
 

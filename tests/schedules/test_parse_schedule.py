@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
 
 
-def test_an_interval_is_anchored_at_registration_and_written_in_normal_form() -> None:
+def test_an_interval_has_its_origin_and_a_normal_form() -> None:
     east = NOW.astimezone(timezone(timedelta(hours=5)))
 
     schedule = parse_schedule(every=" 90m ", timezone=BERLIN, now=east)
@@ -41,7 +41,7 @@ def test_an_interval_is_anchored_at_registration_and_written_in_normal_form() ->
         (" @daily ", "@daily"),
     ],
 )
-def test_a_cron_expression_keeps_its_words_and_loses_stray_spaces(written: str, expression: str) -> None:
+def test_spaces_of_a_cron_expression_are_normalised(written: str, expression: str) -> None:
     schedule = parse_schedule(cron=written, timezone=BERLIN, now=NOW)
 
     assert schedule == Schedule(kind=ScheduleKind.CRON, expression=expression, timezone=BERLIN, anchor_at=NOW)
@@ -60,11 +60,11 @@ def test_a_cron_expression_keeps_its_words_and_loses_stray_spaces(written: str, 
         ("2027-03-28T02:30", "2027-03-28T01:30:00Z"),  # does not exist: as if clocks stood
     ],
 )
-def test_an_instant_is_read_in_its_zone_and_written_in_utc(written: str, expression: str) -> None:
+def test_an_instant_is_parsed_in_its_zone(written: str, expression: str) -> None:
     assert parse_schedule(at=written, timezone=BERLIN, now=NOW).expression == expression
 
 
-def test_what_is_past_is_told_in_utc_and_not_by_the_clock() -> None:
+def test_an_instant_in_the_past_is_refused_in_utc() -> None:
     in_the_repeated_hour = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 in Berlin for the second time
 
     with pytest.raises(UsageError, match="is past, it was 2026-10-25T00:30:00Z"):
@@ -162,14 +162,14 @@ def test_a_wrong_schedule_is_refused_in_one_line(options: dict[str, str], compla
         {"at": "2026-11-23", "jitter": "30d"},
     ],
 )
-def test_a_jitter_that_keeps_the_order_is_taken(options: dict[str, str]) -> None:
+def test_a_jitter_that_keeps_the_order_is_accepted(options: dict[str, str]) -> None:
     assert parse_schedule(**{"timezone": BERLIN, **options}, now=NOW).jitter_s > 0
 
 
 @given(st.text() | st.lists(st.sampled_from([*"0123456789*/-,#LWw", " ", "sun", "jan"])).map("".join))
 @example("* * * * 5L#2")
 @example("0 0 L/L * *")
-def test_no_cron_text_raises_anything_but_a_one_line_refusal(text: str) -> None:
+def test_any_wrong_cron_text_is_refused_in_one_line(text: str) -> None:
     try:
         parse_schedule(cron=text, timezone="UTC", now=NOW)
     except UsageError as refusal:
@@ -177,7 +177,7 @@ def test_no_cron_text_raises_anything_but_a_one_line_refusal(text: str) -> None:
 
 
 @given(at=st.text() | st.datetimes().map(str), zone=st.text() | st.sampled_from([BERLIN, "Pacific/Apia"]))
-def test_no_instant_or_zone_raises_anything_but_a_one_line_refusal(at: str, zone: str) -> None:
+def test_any_wrong_instant_or_zone_is_refused_in_one_line(at: str, zone: str) -> None:
     try:
         parse_schedule(at=at, timezone=zone, now=NOW)
     except UsageError as refusal:
@@ -201,11 +201,11 @@ def test_the_zone_is_the_local_one_unless_given(monkeypatch: pytest.MonkeyPatch)
         ({"at": "2026-11-22T12:00"}, "at 2026-11-22T11:00:00Z"),
     ],
 )
-def test_a_schedule_is_described_in_a_few_words(options: dict[str, str], description: str) -> None:
+def test_a_schedule_is_described(options: dict[str, str], description: str) -> None:
     assert describe(parse_schedule(**{"timezone": BERLIN, **options}, now=NOW)) == description
 
 
-def test_reading_a_schedule_does_not_import_the_scheduler() -> None:
+def test_parsing_a_schedule_does_not_import_apscheduler() -> None:
     code = "import sys, runner.schedules.parse; print('apscheduler' in sys.modules, 'tzlocal' in sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": "."}
@@ -214,7 +214,7 @@ def test_reading_a_schedule_does_not_import_the_scheduler() -> None:
     assert answer.stdout == "False False\n"
 
 
-def test_a_new_interval_keeps_the_jitter_unless_told_otherwise() -> None:
+def test_a_new_interval_keeps_the_jitter() -> None:
     old = parse_schedule(every="10m", jitter="5m", timezone="UTC", now=NOW)
     kept = update_schedule(old, every="20m", now=NOW)
     dropped = update_schedule(old, jitter="none", now=NOW)

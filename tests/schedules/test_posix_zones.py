@@ -14,7 +14,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.schedules.fire_times import count_fire_times, fire_times
 from runner.schedules.instants import local_zone_name
-from runner.schedules.zones import find_zone, load_zone, stretches
+from runner.schedules.zones import find_zone, load_zone, offset_periods
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 ZONES = [
@@ -62,7 +62,7 @@ def python_offset(local: datetime) -> str:
 @pytest.mark.parametrize("zone", ZONES)
 def test_offsets_are_those_of_date(zone: str) -> None:
     choice = random.Random(zone)  # noqa: S311  not secret
-    edges = [stretch.start for stretch in islice(stretches(zone, datetime(2008, 1, 1, tzinfo=UTC)), 60)]
+    edges = [period.start for period in islice(offset_periods(zone, datetime(2008, 1, 1, tzinfo=UTC)), 60)]
     near = [edge + timedelta(seconds=by) for edge in edges for by in (-7200, -3600, -1, 0, 1, 3599, 3600)]
     far = [datetime(2008, 1, 1, tzinfo=UTC) + timedelta(seconds=choice.randrange(28 * 365 * 86400)) for _ in range(900)]
     tz = load_zone(zone)
@@ -74,11 +74,11 @@ def test_offsets_are_those_of_date(zone: str) -> None:
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_no_change_of_offset_is_overlooked(zone: str) -> None:
+def test_every_change_of_offset_is_found(zone: str) -> None:
     hours = [datetime(2027, 1, 1, tzinfo=UTC) + timedelta(hours=number) for number in range(2 * 8760)]
     offsets = [line.split()[0] for line in date_offsets(zone, hours)]
     changes = {hour for hour, before, after in zip(hours[1:], offsets, offsets[1:], strict=False) if before != after}
-    found = [one for one in islice(stretches(zone, hours[0]), 40) if one.moved and one.start < hours[-1]]
+    found = [one for one in islice(offset_periods(zone, hours[0]), 40) if one.moved and one.start < hours[-1]]
 
     rounded = {one.start + timedelta(seconds=-int(one.start.timestamp()) % 3600) for one in found}
 
@@ -109,7 +109,7 @@ def test_an_equal_zone_has_the_fire_times_of_its_name() -> None:
     assert named == posix
 
 
-def test_local_times_in_gaps_and_repeats_are_those_of_the_named_zone() -> None:
+def test_gaps_and_repeats_equal_those_of_the_named_zone() -> None:
     named, posix = load_zone("Europe/Berlin"), load_zone("CET-1CEST,M3.5.0,M10.5.0/3")
     for day in ((2027, 3, 28), (2027, 10, 31), (2028, 2, 29)):
         for minute in range(0, 300, 10):
@@ -141,7 +141,7 @@ def test_local_times_in_gaps_and_repeats_are_those_of_the_named_zone() -> None:
         ),
     ],
 )
-def test_what_is_no_zone_is_refused_with_its_value(zone: str) -> None:
+def test_a_wrong_zone_is_refused_with_its_value(zone: str) -> None:
     with pytest.raises(UsageError) as refusal:
         find_zone(zone)
     assert repr(zone) in str(refusal.value)

@@ -4,13 +4,13 @@ import pytest
 from conftest import MakePlace
 from history_examples import listing, opened, play, snapshot, some_job
 
-from runner.history.care import find_faults
 from runner.history.database import Database
+from runner.history.maintenance import find_faults
 
 
 @pytest.fixture
 def place(make_place: MakePlace) -> Iterator[str]:
-    """Give a place with three runs in it."""
+    """Yield the path or URL of a history with three runs."""
     with make_place() as place:
         with opened(place) as database:
             job = some_job(database)
@@ -19,7 +19,7 @@ def place(make_place: MakePlace) -> Iterator[str]:
         yield str(place)
 
 
-# A server keeps its references and pages itself.
+# A server checks its references and pages itself.
 sqlite_only = pytest.mark.parametrize("make_place", ["sqlite"], indirect=True)
 
 
@@ -40,14 +40,14 @@ def test_a_sound_database_has_no_faults(database: Database) -> None:
         ("UPDATE files SET job_id = 2", "3 files are filed under another job than their folder"),
     ],
 )
-def test_what_no_run_could_have_written_is_found(database: Database, statement: str, fault: str) -> None:
+def test_impossible_rows_are_found(database: Database, statement: str, fault: str) -> None:
     with database.write() as connection:
         connection.exec_driver_sql(statement)
     assert fault in find_faults(database)
 
 
 @sqlite_only
-def test_a_reference_to_nothing_is_found(database: Database) -> None:
+def test_a_dangling_reference_is_found(database: Database) -> None:
     with database.engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
