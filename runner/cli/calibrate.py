@@ -129,7 +129,7 @@ def _measure(
                 cpus=workers or usable_cpus(),
                 start_method=start_method or DEFAULT_START_METHOD,
                 rounds=rounds or _ROUNDS,
-                watching=watching,
+                observer=watching,
                 timeout_s=timeout_s,
                 on_total=on_total,
             )

@@ -59,12 +59,12 @@ def daemon(
 
     settings = load_settings(db)
     log_to_stderr(log_format or LogFormat(settings.log_format))
-    supervisor = ServiceNotifier.take(os.environ)
+    service = ServiceNotifier.from_environment(os.environ)
     path = settings.metrics_file if metrics_file is None else metrics_file
     remove_leftovers()  # first: a process that is left may hold locks
     with options.opened(db, creating=True) as (database, _):
         metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
-        Daemon(database, lambda: _choices(load_settings(db)), show_record, supervisor, metrics).run()
+        Daemon(database, lambda: _choices(load_settings(db)), show_record, service, metrics).run()
         _end_undisturbed()
 
 

@@ -90,14 +90,14 @@ def run(
                     start_method=settings.start_method or DEFAULT_START_METHOD,
                     at_once=settings.runs_at_once,
                     accept_unmounted=accept_unmounted,
-                    watching=watching,
+                    observer=watching,
                 )
             except Busy as busy:
                 raise ScanError(str(busy)) from busy
             except Stopped as stopped:
                 typer.echo(f"{stopped}", err=True)
                 raise KeyboardInterrupt from None
-            Notifier(database, show_record, interrupt).tell(job, run_id)
+            Notifier(database, show_record, interrupt).notify(job, run_id)
         with database.view() as view:
             finished = get_run(view, run_id)
             if finished.status is Status.CANCELLED and fmt == "table":

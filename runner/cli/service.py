@@ -81,7 +81,7 @@ def install(
 
     runner service install --user
     """
-    from runner.operations.service_files import is_there, service_path, write_service
+    from runner.operations.service_files import is_running, service_path, write_service
 
     chosen, service, content = _described(kind, system=system, account=user_account, db=db)
     path = service_path(chosen, system=service.account is not None)
@@ -89,7 +89,7 @@ def install(
     sys.stdout.write(f"{path}\n")
     for line in _advice(chosen, service, path, replaced=replaced):
         typer.echo(line, err=True)
-    if not is_there(chosen):
+    if not is_running(chosen):
         typer.echo(f"note: {chosen} does not run here; the commands are for when it does", err=True)
 
 

@@ -80,7 +80,7 @@ class FiringRunner:
             start_method=settings.start_method,
             at_once=settings.at_once,
             attempt=firing.attempt,
-            watching=RunObserver(
+            observer=RunObserver(
                 stop=self.shutdown.run_status,
                 give_up=self.shutdown.is_requested,
                 on_strategy=lambda _strategy, _position: on_start(),
@@ -95,7 +95,7 @@ class FiringRunner:
         level = logging.ERROR if run.status.is_failure else logging.INFO
         message = f": {run.message}" if run.message else ""
         _log.log(level, "%s in %s%s", run.status.value, format_seconds(run.wall_s), message)
-        return self.notifier.tell(job, run_id)
+        return self.notifier.notify(job, run_id)
 
     def _postpone(self, busy: Busy, job: Job, firing: Firing, at: datetime) -> None:
         """Skip a firing that meets a manual run; a retry or a catch-up run has a record that promises it, and waits."""

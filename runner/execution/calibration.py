@@ -1,4 +1,4 @@
-"""A calibration: every way of scanning a tree, and trees of every size, measured in interleaved rounds."""
+"""A calibration: strategies, worker counts, start methods and tree sizes, measured in interleaved rounds."""
 
 import math
 import os
@@ -9,7 +9,6 @@ from itertools import chain
 from random import Random
 
 from runner.execution.locks import Stopped, holding, stop_when_lock_lost, wait_for_slot
-from runner.history.backend import RunLock
 from runner.history.calibrations import begin_calibration, finish_calibration, get_calibration, record_round
 from runner.history.database import Database
 from runner.measure.environment import DEFAULT_START_METHOD, START_METHODS, describe_environment, describe_process
@@ -20,13 +19,13 @@ from runner.measure.trials import carry_out
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
-from runner.model.runs import Cache, Environment, Status
+from runner.model.runs import Cache, Status
 from runner.scan.snapshot import PLACE, Snapshot, decode
 from runner.strategies.base import ScanRequest
 
-# The sizes of subtrees aimed at: each a quarter of the one above, down to this many entries.
-_RUNG = 4
-_SMALLEST = 50
+# Subtrees are chosen by size: each about a quarter of the one before, down to this many entries.
+_SIZE_RATIO = 4
+_MIN_ENTRIES = 50
 
 
 def choose_conditions(found: Snapshot, *, cpus: int, start_method: str) -> list[Condition]:
@@ -34,11 +33,8 @@ def choose_conditions(found: Snapshot, *, cpus: int, start_method: str) -> list[
 
     Args:
         found: What a sequential scan of the whole tree found.
-        cpus: Processors that may be used; the pool is tried with up to twice as many workers.
-        start_method: How its workers are started where that is not the question.
-
-    Returns:
-        The conditions, each once.
+        cpus: Usable processors; the pool is measured with up to twice as many workers.
+        start_method: How its workers are started, except where start methods are compared.
     """
 
     def condition(question: Question, workers: int, method: str | None = None, path: bytes = b"") -> Condition:
@@ -54,34 +50,28 @@ def choose_conditions(found: Snapshot, *, cpus: int, start_method: str) -> list[
 
 
 def choose_subtrees(found: Snapshot) -> list[bytes]:
-    """Choose subtrees whose sizes come closest to a ladder of sizes, largest first, without the whole tree."""
+    """Choose subtrees whose sizes are closest to a quarter, a sixteenth … of the whole tree, largest first."""
     [pieces] = found.parts
     part = decode(pieces)
     sizes = [place[1] + 1 for place in PLACE.iter_unpack(part.places)]
     parents = [place[0] for place in PLACE.iter_unpack(part.places)]
-    # The other way round every folder's subfolders are complete when it is added to its parent; it is counted there.
+    # Backwards, a directory's size is complete when it is added to its parent, which counts the directory itself.
     for number in range(len(sizes) - 1, 0, -1):
         sizes[parents[number]] += sizes[number] - 1
     chosen: dict[int, None] = {}
-    target = sizes[0] / _RUNG
-    while target >= _SMALLEST:
+    target = sizes[0] / _SIZE_RATIO
+    while target >= _MIN_ENTRIES:
         nearest = min(range(len(sizes)), key=lambda number: abs(math.log(sizes[number] / target)))
-        if nearest and max(sizes[nearest] / target, target / sizes[nearest]) <= _RUNG / 2:
+        if nearest and max(sizes[nearest] / target, target / sizes[nearest]) <= _SIZE_RATIO / 2:
             chosen[nearest] = None
-        target /= _RUNG
+        target /= _SIZE_RATIO
     return [part.path(number) for number in chosen]
 
 
 def order_rounds(count: int, rounds: int, random: Random) -> list[list[int]]:
-    """Choose the order of each round: every second one is the one before backwards.
+    """Choose a random order of *count* items for each round; every second order is the previous one reversed.
 
-    So over each two rounds everything comes at the same mean position, and what grows or fades with time meets all
-    alike, while chance decides who follows whom.
-
-    Args:
-        count: How many there are to be ordered.
-        rounds: How many orders.
-        random: Where chance comes from.
+    So over two rounds all items have the same mean position, and a trend over time affects all alike.
     """
     orders: list[list[int]] = []
     while len(orders) < rounds:
@@ -98,53 +88,59 @@ def calibrate(
     cpus: int,
     start_method: str,
     rounds: int,
-    watching: RunObserver,
+    observer: RunObserver,
     timeout_s: int | None = None,
     on_total: Callable[[int], None] = lambda _total: None,
     random: Random | None = None,
 ) -> Calibration:
-    """Measure a tree, and keep every round as soon as it is complete.
+    """Measure a tree, and record every round as soon as it is complete.
 
     Args:
-        database: Where it is kept.
+        database: The history.
         root: Absolute path of the tree.
         selection: What is looked for.
-        cpus: Processors that may be used.
-        start_method: How pool workers are started where that is not the question.
-        rounds: How often everything is measured, after once that does not count.
-        watching: Told of each execution, and asked to stop.
-        timeout_s: Seconds after which an execution is ended; None for never.
-        on_total: Told how many executions there will be, once that is known.
-        random: Where chance comes from; None for the system's.
+        cpus: Usable processors.
+        start_method: How pool workers are started, except where start methods are compared.
+        rounds: How often everything is measured, after one round that does not count.
+        observer: Receives each execution, and may stop it.
+        timeout_s: Time limit of an execution; None for none.
+        on_total: Called with the number of executions, once it is known.
+        random: The source of chance; None for the system's.
 
     Raises:
         ScanError: If the tree can't be scanned, or an execution fails.
-        Stopped: If it was stopped; the rounds that were complete are kept.
+        Stopped: If it was stopped; complete rounds are kept.
     """
-    random = random or Random()  # noqa: S311  chance, not secrets
+    random = random or Random()  # noqa: S311  no secret
+    [(filesystem, error)] = look_at_roots([root], [timeout_s])
+    if error is not None:
+        raise ScanError(error)
     environment = describe_environment(None, workers=cpus, start_method=start_method)
-    environment = replace(environment, filesystem=_find_filesystem(root, timeout_s))
+    environment = replace(environment, filesystem=filesystem)
+
+    def start() -> int:
+        now, owner = datetime.now(UTC), describe_process()
+        return begin_calibration(database, root, selection, started_at=now, environment=environment, owner=owner)
+
     lock = database.location.run_lock()
-    calibration_id = _begin(database, root, selection, environment=environment, watching=watching, lock=lock)
-    watching = replace(watching, stop=stop_when_lock_lost(lock, watching.stop))
+    what = f"the calibration of {os.fsdecode(root)!r}"
+    calibration_id = wait_for_slot(database, holding(lock, start), observer, what=what, job_id=None)
+    observer = replace(observer, stop=stop_when_lock_lost(lock, observer.stop))
     finished_at, kept = None, " before a round was complete; nothing is kept"
     try:
-        alone = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
-        watching.on_strategy("first look", 1)
-        found, _ = _measure(root, selection, alone, watching, timeout_s)
+        whole = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
+        observer.on_strategy("first look", 1)
+        found, _ = _measure(root, selection, whole, observer, timeout_s)
         conditions = choose_conditions(found, cpus=cpus, start_method=start_method)
         on_total(len(conditions) * (rounds + 1))
         orders = order_rounds(len(conditions), rounds, random)
-        # The first round warms caches for whoever would else have gone first.
+        # Round 0 warms the caches and is not recorded.
         for number, order in enumerate(chain([range(len(conditions))], orders)):
             measured = []
-            for position, chosen in enumerate(order, start=1):
-                condition = conditions[chosen]
-                watching.on_strategy(describe(condition), position)
-                _, measurement = _measure(
-                    root, selection, condition, watching, timeout_s, round_=number, position=position
-                )
-                measured.append(measurement)
+            for position, condition in enumerate((conditions[index] for index in order), start=1):
+                observer.on_strategy(describe(condition), position)
+                _, measurement = _measure(root, selection, condition, observer, timeout_s)
+                measured.append(replace(measurement, round=number, position=position))
             if number:
                 record_round(database, calibration_id, measured)
                 kept = "; its complete rounds are kept, and shown by --last"
@@ -159,42 +155,8 @@ def calibrate(
     return get_calibration(database, calibration_id)
 
 
-def _find_filesystem(root: bytes, timeout_s: float | None) -> str:
-    [(filesystem, error)] = look_at_roots([root], [timeout_s])
-    if error is not None:
-        raise ScanError(error)
-    return filesystem
-
-
-def _begin(
-    database: Database,
-    root: bytes,
-    selection: Selection,
-    *,
-    environment: Environment,
-    watching: RunObserver,
-    lock: RunLock,
-) -> int:
-    owner = describe_process()
-
-    def begin() -> int:
-        return begin_calibration(
-            database, root, selection, started_at=datetime.now(UTC), environment=environment, owner=owner
-        )
-
-    what = f"the calibration of {os.fsdecode(root)!r}"
-    return wait_for_slot(database, holding(lock, begin), watching, what=what, job_id=None)
-
-
 def _measure(
-    root: bytes,
-    selection: Selection,
-    condition: Condition,
-    watching: RunObserver,
-    timeout_s: float | None,
-    *,
-    round_: int = 0,
-    position: int = 0,
+    root: bytes, selection: Selection, condition: Condition, observer: RunObserver, timeout_s: float | None
 ) -> tuple[Snapshot, Measurement]:
     request = ScanRequest(
         root=os.path.join(root, condition.path) if condition.path else root,
@@ -202,13 +164,9 @@ def _measure(
         workers=condition.workers,
         start_method=condition.start_method or DEFAULT_START_METHOD,
     )
-    watching = tell_waiting(watching, [request.root])
-    outcome = carry_out(
-        ScanTask(strategy=condition.strategy, request=request),
-        timeout_s=timeout_s,
-        stop=watching.stop,
-        on_progress=watching.on_progress,
-    )
+    observer = tell_waiting(observer, [request.root])
+    task = ScanTask(strategy=condition.strategy, request=request)
+    outcome = carry_out(task, timeout_s=timeout_s, stop=observer.stop, on_progress=observer.on_progress)
     figures = outcome.figures
     if figures is None:
         if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
@@ -217,8 +175,8 @@ def _measure(
     found: Snapshot = outcome.result
     return found, Measurement(
         condition=condition,
-        round=round_,
-        position=position,
+        round=0,
+        position=0,
         wall_s=figures.wall_s,
         startup_s=figures.startup_s,
         user_s=figures.user_s,
@@ -232,7 +190,7 @@ def _measure(
 
 
 def describe(condition: Condition) -> str:
-    """Name a condition in a few words."""
+    """Describe a condition in a few words."""
     name = "sequential" if condition.strategy == "sequential" else f"pool of {condition.workers}"
     if condition.question is Question.START_METHOD:
         name += f" by {condition.start_method}"

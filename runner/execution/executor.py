@@ -1,9 +1,9 @@
-"""A run: begin it, carry out every strategy in a trial of its own, compare, save."""
+"""One run: start it, run every strategy in a trial process of its own, compare, save."""
 
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,12 +15,7 @@ from runner.history.database import Database
 from runner.history.recording import RunOutcome, begin_run, finish_run, is_cancel_requested, list_saved_mounts
 from runner.history.runs import list_first_strategies
 from runner.jobs.caches import cache_file
-from runner.measure.environment import (
-    DEFAULT_START_METHOD,
-    describe_environment,
-    describe_process,
-    usable_cpus,
-)
+from runner.measure.environment import DEFAULT_START_METHOD, describe_environment, describe_process, usable_cpus
 from runner.measure.observer import RunObserver
 from runner.measure.root_check import tell_waiting
 from runner.measure.trial import ScanTask
@@ -36,16 +31,14 @@ from runner.strategies.base import ScanRequest
 
 _log = logging.getLogger(__name__)
 
-# How far back it is looked who went first; see choose_order.
-_LOOK_BACK = 10
-
-# How often it is looked whether somebody has asked to cancel a run.
-_ASKED_S = 0.5
-# How often a database that can't be used is tried again, and how long for findings to be saved.
-_AGAIN_S = 1.0
+# How many earlier runs choose_order considers.
+_ORDER_RUNS = 10
+_CANCEL_POLL_S = 0.5
+# How often to retry while the database can't be written, and for how long to keep a snapshot.
+_RETRY_INTERVAL_S = 1.0
 _SAVE_S = 60.0
 
-# From best to worst; a run is as good as its worst execution.
+# From best to worst; a run has the status of its worst execution.
 _SEVERITY = (
     Status.SUCCEEDED,
     Status.PARTIAL,
@@ -54,6 +47,16 @@ _SEVERITY = (
     Status.CANCELLED,
     Status.INTERRUPTED,
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StartedRun:
+    """A run with its row, and what was read from the history before it."""
+
+    run_id: int
+    environment: Environment
+    first_strategies: Sequence[str]
+    mounts: tuple[bytes, ...]
 
 
 def fire(
@@ -66,42 +69,41 @@ def fire(
     at_once: int = 1,
     attempt: int = 1,
     accept_unmounted: bool = False,
-    watching: RunObserver | None = None,
+    observer: RunObserver | None = None,
     random: Random | None = None,
 ) -> int:
-    """Carry out one run of a job and save it.
+    """Execute one run of a job and save it.
 
     Args:
-        database: Where it is remembered.
+        database: The history.
         job: The job.
         cause: Why it runs.
         scheduled_at: Its fire time; None for a manual run.
         start_method: How pool workers are started.
-        at_once: How many runs may go on in this database.
+        at_once: How many runs of this database may be concurrent.
         attempt: 1, or more for a retry.
-        accept_unmounted: Whether directories that are no mount points any more are no problem.
-        watching: Who follows it; None for nobody.
-        random: Where chance comes from; None for the system's.
+        accept_unmounted: Whether directories that no longer are mount points cause no problem.
+        observer: Receives progress and may stop the run.
+        random: The source of chance; None for the system's.
 
     Returns:
-        The run's number; how it ended is in the history.
+        The run's number; its outcome is in the history.
 
     Raises:
-        Busy: If a run of the same job is going on.
+        Busy: If a run of the same job is running.
         Stopped: If it was stopped while it waited for a run of another job.
         HistoryError: If it could not be saved.
     """
-    watching = watching or RunObserver()
+    observer = observer or RunObserver()
     workers = job.spec.workers or usable_cpus()
-    prepared: list[tuple[Environment, Sequence[str], tuple[bytes, ...]]] = []
 
-    def begin() -> int:
-        # Only trials touch the root, since they can be given up; they tell its file system.
+    def start() -> _StartedRun:
+        # The root is not touched here: its file system may hang, and only trial processes can be given up.
         environment = describe_environment(None, workers=workers, start_method=start_method)
-        # Read while it can be waited for: a run that has begun would fail for want of it.
+        # Read before the run starts, as a started run would fail if the database is locked.
         mounts = () if accept_unmounted else list_saved_mounts(database, job)
-        prepared[:] = [(environment, list_first_strategies(database, job, limit=_LOOK_BACK), mounts)]
-        return begin_run(
+        first_strategies = list_first_strategies(database, job, limit=_ORDER_RUNS)
+        run_id = begin_run(
             database,
             job,
             cause=cause,
@@ -112,14 +114,14 @@ def fire(
             at_once=at_once,
             attempt=attempt,
         )
+        return _StartedRun(run_id=run_id, environment=environment, first_strategies=first_strategies, mounts=mounts)
 
     lock = database.location.run_lock()
-    beginning = holding(lock, begin)
-    run_id = wait_for_slot(database, beginning, watching, what=f"the run of {job.spec.name!r}", job_id=job.job_id)
-    note_run(run_id)
-    began = time.monotonic()
-    watching = replace(watching, stop=_cancellable(database, run_id, stop_when_lock_lost(lock, watching.stop)))
-    environment, went_first, mounts = prepared[-1]
+    what = f"the run of {job.spec.name!r}"
+    run = wait_for_slot(database, holding(lock, start), observer, what=what, job_id=job.job_id)
+    note_run(run.run_id)
+    stop = _stop_when_cancelled(database, run.run_id, stop_when_lock_lost(lock, observer.stop))
+    observer = replace(observer, stop=stop)
     request = ScanRequest(
         root=job.spec.root,
         selection=job.spec.selection,
@@ -127,144 +129,135 @@ def fire(
         start_method=start_method,
         cache=os.fsencode(cache_file(database, job)),
         full_every_s=job.spec.full_every_s,
-        mounts=mounts,
+        mounts=run.mounts,
     )
     try:
-        order = choose_order(job.spec.strategies, went_first, random or Random())  # noqa: S311  chance, not secrets
-        work = _execute(order, request, job, watching)
-        ending = _conclude(work.executed, work.root_error, time.monotonic() - began)
-        environment = replace(environment, filesystem=work.filesystem)
-        _save(database, run_id, replace(ending, environment=environment), watching)
+        order = choose_order(job.spec.strategies, run.first_strategies, random or Random())  # noqa: S311  no secret
+        outcome = _execute(order, request, run.environment, job.spec.timeout_s, observer)
+        _save(database, run.run_id, outcome, observer)
     except BaseException as error:
-        _abandon(database, run_id, error, watching)
+        _save_error(database, run.run_id, error, observer)
         raise
     finally:
         lock.release()
-    return run_id
+    return run.run_id
 
 
-def _cancellable(database: Database, run_id: int, stop: Callable[[], Status | None]) -> Callable[[], Status | None]:
-    """Let a run be stopped by whoever watches it, and by a request in the database."""
-    next_look_s = 0.0
+def _stop_when_cancelled(
+    database: Database, run_id: int, stop: Callable[[], Status | None]
+) -> Callable[[], Status | None]:
+    """Return *stop*, extended by a look for cancel requests in the database."""
+    next_poll_s = 0.0
 
-    def look() -> Status | None:
-        nonlocal next_look_s
+    def poll() -> Status | None:
+        nonlocal next_poll_s
         status = stop()
-        if status is not None or time.monotonic() < next_look_s:
+        if status is not None or time.monotonic() < next_poll_s:
             return status
-        next_look_s = time.monotonic() + _ASKED_S
+        next_poll_s = time.monotonic() + _CANCEL_POLL_S
         try:
             return Status.CANCELLED if is_cancel_requested(database, run_id) else None
-        except HistoryError as error:  # a database that can't be read now is no reason to stop
+        except HistoryError as error:  # an unreadable database is no reason to stop
             _log.debug("%s", error)
             return None
 
-    return look
+    return poll
 
 
-def _save(database: Database, run_id: int, ending: RunOutcome, watching: RunObserver) -> None:
-    """Save how a run ended, with patience: what was found is kept for a while, that there was a run for ever."""
-    give_up_s = time.monotonic() + _SAVE_S
-    told = ""
+def _save(database: Database, run_id: int, outcome: RunOutcome, observer: RunObserver) -> None:
+    """Save a run's outcome; the daemon retries for a while with its snapshot, and then without it until it is saved."""
+    deadline_s = time.monotonic() + _SAVE_S
+    logged = ""
     while True:
         try:
-            finish_run(database, run_id, ending)
+            finish_run(database, run_id, outcome)
         except HistoryError as error:
-            # Who is interrupted keeps what was found if there is time to.
-            if not watching.patient or database.is_past_deadline():
+            if not observer.patient or database.is_past_deadline():
                 raise
-            if str(error) != told:
-                told = str(error)
-                _log.warning("%s", told)
-            if time.monotonic() > give_up_s and ending.snapshot is not None:
+            if str(error) != logged:
+                logged = str(error)
+                _log.warning("%s", logged)
+            if time.monotonic() > deadline_s and outcome.snapshot is not None:
                 message = f"what it found could not be saved: {error}"
-                ending = replace(ending, status=Status.FAILED, snapshot=None, differences=(), message=message)
-            time.sleep(_AGAIN_S)
+                outcome = replace(outcome, status=Status.FAILED, snapshot=None, differences=(), message=message)
+            time.sleep(_RETRY_INTERVAL_S)
         else:
             return
 
 
-def _abandon(database: Database, run_id: int, error: BaseException, watching: RunObserver) -> None:
-    """End a run that an error stopped: its process may go on, and nobody else would end it."""
-    foreseen = isinstance(error, RunnerError) or is_condition(error)
-    message = f"stopped by an error: {reason_of(error)}" if foreseen else "runner was stopped by an error"
+def _save_error(database: Database, run_id: int, error: BaseException, observer: RunObserver) -> None:
+    """Record that an error stopped a run: if this process continues, recovery would not."""
+    is_expected = isinstance(error, RunnerError) or is_condition(error)
+    message = f"stopped by an error: {reason_of(error)}" if is_expected else "runner was stopped by an error"
     status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
-    ending = RunOutcome(status=status, finished_at=datetime.now(UTC), message=message)
+    outcome = RunOutcome(status=status, finished_at=datetime.now(UTC), message=message)
     try:
-        _save(database, run_id, ending, watching)
+        _save(database, run_id, outcome, observer)
     except (HistoryError, OSError, MemoryError) as failure:
-        # The error that stopped it says more. Until somebody writes it or this process ends, the run stays as running.
+        # Not raised: the first error says more.
         _log.error("it could not be recorded that the run was stopped by an error: %s", reason_of(failure))
-        watching.on_unended(partial(finish_run, database, run_id, ending))
+        observer.on_unended(partial(finish_run, database, run_id, outcome))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Executed:
-    """An execution and what it found."""
-
-    execution: Execution
-    snapshot: Snapshot | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Work:
-    """What became of a run's executions.
-
-    Attributes:
-        executed: In the order of their positions.
-        root_error: Why the root can't be scanned at all; None if it could.
-        filesystem: Type of the root's file system; empty if no trial lived to tell it.
-    """
-
-    executed: Sequence[_Executed]
-    root_error: str | None = None
-    filesystem: str = ""
-
-
-def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: RunObserver) -> _Work:
-    executed: list[_Executed] = []
+def _execute(
+    order: Sequence[str], request: ScanRequest, environment: Environment, timeout_s: int | None, observer: RunObserver
+) -> RunOutcome:
+    """Run the strategies in this order."""
+    started_s = time.monotonic()
+    executions: list[Execution] = []
+    snapshots: dict[str, Snapshot] = {}
     filesystem = ""
     for position, strategy in enumerate(order, start=1):
-        watching.on_strategy(strategy, position)
-        following = tell_waiting(watching, [request.root])
-        try:
-            outcome = carry_out(
-                ScanTask(strategy=strategy, request=request),
-                timeout_s=job.spec.timeout_s,
-                stop=following.stop,
-                on_progress=following.on_progress,
+        observer.on_strategy(strategy, position)
+        result = _run_trial(strategy, request, timeout_s, observer)
+        if not result.begun and not executions:
+            return RunOutcome(
+                status=Status.FAILED,
+                finished_at=datetime.now(UTC),
+                wall_s=time.monotonic() - started_s,
+                message=result.message,
+                environment=replace(environment, filesystem=filesystem),
             )
-        except ScanError as error:
-            outcome = Outcome(status=Status.FAILED, message=str(error))
-        filesystem = outcome.filesystem or filesystem
-        if not outcome.begun and not executed:
-            return _Work(executed=[], root_error=outcome.message)
-        if outcome.defect is not None:
-            _log.error("the %s execution failed by a defect", strategy, extra={"traceback": outcome.defect})
-        executed.append(_describe(strategy, position, request, outcome))
-        # Beside a process that can't be ended nothing can be measured, and the next one would meet what it has met.
-        if outcome.left or outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
+        filesystem = result.filesystem or filesystem
+        if result.defect is not None:
+            _log.error("the %s execution failed by a defect", strategy, extra={"traceback": result.defect})
+        execution, snapshot = _describe(strategy, position, request, result)
+        executions.append(execution)
+        if snapshot is not None:
+            snapshots[strategy] = snapshot
+        # Beside a process that can't be ended nothing can be measured, and the next trial would hang as well.
+        if result.left or result.status in {Status.CANCELLED, Status.INTERRUPTED}:
             break
-    return _Work(executed=executed, filesystem=filesystem)
+    outcome = _conclude(executions, snapshots, time.monotonic() - started_s)
+    return replace(outcome, environment=replace(environment, filesystem=filesystem))
 
 
-def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outcome) -> _Executed:
+def _run_trial(strategy: str, request: ScanRequest, timeout_s: int | None, observer: RunObserver) -> Outcome:
+    observer = tell_waiting(observer, [request.root])
+    task = ScanTask(strategy=strategy, request=request)
+    try:
+        return carry_out(task, timeout_s=timeout_s, stop=observer.stop, on_progress=observer.on_progress)
+    except ScanError as error:
+        return Outcome(status=Status.FAILED, message=str(error))
+
+
+def _describe(strategy: str, position: int, request: ScanRequest, result: Outcome) -> tuple[Execution, Snapshot | None]:
     parallel = load_strategy(strategy).parallel
     execution = Execution(
         strategy=strategy,
         position=position,
-        status=outcome.status,
+        status=result.status,
         workers=request.workers if parallel else 1,
         start_method=request.start_method if parallel else None,
-        message=outcome.message,
+        message=result.message,
     )
-    figures = outcome.figures
+    figures = result.figures
     if figures is None:
-        return _Executed(execution=execution, snapshot=None)
-    snapshot: Snapshot = outcome.result
-    measured = replace(
+        return execution, None
+    snapshot: Snapshot = result.result
+    execution = replace(
         execution,
-        # What a strategy that is found to be wrong has read anew is right, and is saved.
+        # After a defect of incremental's cache the tree was read again: the snapshot is right, and is saved.
         status=Status.FAILED if snapshot.defect else Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
         message=snapshot.defect or "; ".join(snapshot.messages) or None,
         wall_s=figures.wall_s,
@@ -277,29 +270,23 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
         directories=snapshot.directories,
         entries=snapshot.entries,
     )
-    return _Executed(execution=measured, snapshot=snapshot)
+    return execution, snapshot
 
 
-def _conclude(executed: Sequence[_Executed], root_error: str | None, wall_s: float) -> RunOutcome:
-    finished_at = datetime.now(UTC)
-    if root_error is not None:
-        return RunOutcome(status=Status.FAILED, finished_at=finished_at, wall_s=wall_s, message=root_error)
-    worst = max((one.execution for one in executed), key=lambda execution: _SEVERITY.index(execution.status))
-    snapshots = {one.execution.strategy: one.snapshot for one in executed if one.snapshot is not None}
+def _conclude(executions: Sequence[Execution], snapshots: Mapping[str, Snapshot], wall_s: float) -> RunOutcome:
+    """Compare the executions; the last snapshot is saved."""
     differing = differing_paths(snapshots) if len(snapshots) > 1 else {}
-    messages = [
-        f"{one.execution.strategy}: {one.execution.message}" for one in executed if one.execution.message is not None
-    ]
+    messages = [f"{execution.strategy}: {execution.message}" for execution in executions if execution.message]
     if differing:
         messages.append(
             f"the strategies differ on {format_count(len(differing), 'path')}: "
             "the tree changed meanwhile, or there is a defect"
         )
     return RunOutcome(
-        status=worst.status,
-        finished_at=finished_at,
+        status=max((execution.status for execution in executions), key=_SEVERITY.index),
+        finished_at=datetime.now(UTC),
         wall_s=wall_s,
-        executions=[one.execution for one in executed],
+        executions=executions,
         snapshot=list(snapshots.values())[-1] if snapshots else None,
         differences=[Difference(path=path, found_by=found_by) for path, found_by in sorted(differing.items())],
         message="; ".join(messages) or None,

@@ -1,4 +1,4 @@
-"""The lesson carried out: each experiment in both ways, several rounds, in balanced order."""
+"""The lesson: both experiments, sequentially and by a pool, in several rounds of balanced order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Measurement:
         wall_s: Seconds from beginning to end, the pool's start and end included.
         startup_s: Seconds until the pool could take work.
         parent_user_s: User CPU seconds of the process that the lesson looks at.
-        parent_system_s: System CPU seconds likewise.
+        parent_system_s: Its system CPU seconds.
         workers_user_s: User CPU seconds of the pool's workers.
-        workers_system_s: System CPU seconds likewise.
+        workers_system_s: Their system CPU seconds.
     """
 
     experiment: Experiment
@@ -45,23 +45,20 @@ class Measurement:
 def carry_out_lesson(
     directories: bytes, *, workers: int, start_method: str, rounds: int, on_trial: Callable[[], None]
 ) -> list[Measurement]:
-    """Carry out both experiments in both ways.
+    """Run both experiments in both ways and return the four measurements.
 
     Args:
-        directories: The lesson's folder of folders.
+        directories: The lesson's directory of directories.
         workers: Processes of the pool.
         start_method: How they are started.
         rounds: How often each is done.
-        on_trial: Told after each trial.
-
-    Returns:
-        The four measurements.
+        on_trial: Called after each trial process.
 
     Raises:
-        ScanError: If a trial fails.
+        ScanError: If a trial process fails.
     """
     measurements = []
-    random = Random()  # noqa: S311  chance, not secrets
+    random = Random()  # noqa: S311  no secret
     for experiment in Experiment:
         figures: dict[str, list[Figures]] = {way: [] for way in WAYS}
         results: dict[str, int] = {}

@@ -1,9 +1,10 @@
-"""Whose turn it is: a run, or a calibration, begins when nothing else is going on in its database."""
+"""The run lock, and the wait for a free slot: a run or a calibration starts when no other one is running."""
 
 import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from runner.execution.recovery import recover
 from runner.history.backend import RunLock
@@ -15,27 +16,27 @@ from runner.model.runs import Status
 
 _log = logging.getLogger(__name__)
 
-# How often what has to wait for another run looks whether that has finished.
-_WAIT_S = 0.2
-# How often it is asked whether to stop.
+# How often to look for a free slot, for a request to stop, and for a database that can't be used.
+_SLOT_POLL_S = 0.2
 _STOP_POLL_S = 0.1
-# How often a database that can't be used is tried again.
-_AGAIN_S = 1.0
-# How long a lock is waited for that another process holds alone; the daemon waits without limit.
+_RETRY_INTERVAL_S = 1.0
+# How long a command waits for a lock that another process holds; the daemon waits without limit.
 LOCK_TIMEOUT_S = 60.0
+
+_T = TypeVar("_T")
 
 
 class Stopped(RunnerError):
-    """A run was stopped while it waited for another one; nothing was recorded."""
+    """A run was stopped before it started; nothing was recorded."""
 
 
-def holding(lock: RunLock, begin: Callable[[], int]) -> Callable[[], int]:
-    """Let a lock be held from before something is on record; whoever waits to begin holds none."""
+def holding(lock: RunLock, start: Callable[[], _T]) -> Callable[[], _T]:
+    """Return *start* with the lock acquired before it, and released again if it raises."""
 
-    def locked() -> int:
+    def locked() -> _T:
         try:
             lock.hold()
-            return begin()
+            return start()
         except BaseException:
             lock.release()
             raise
@@ -44,69 +45,63 @@ def holding(lock: RunLock, begin: Callable[[], int]) -> Callable[[], int]:
 
 
 def stop_when_lock_lost(lock: RunLock, stop: Callable[[], Status | None]) -> Callable[[], Status | None]:
-    """Make sure, whenever it is asked whether to stop, that a lock is still held: its file may have been removed.
+    """Return *stop* with the lock acquired again before each call, as its file may have been removed.
 
-    Whoever finds another file in its place would take what is carried out under it for a process's that is gone.
+    Otherwise a process that finds a new file in its place would recover this run as one of a dead process.
     """
 
-    def look() -> Status | None:
+    def hold_and_stop() -> Status | None:
         try:
             lock.hold()
-        except HistoryError as error:  # what it has is all that it can have for now
+        except HistoryError as error:  # the run continues with what it holds
             _log.debug("%s", error)
         return stop()
 
-    return look
+    return hold_and_stop
 
 
 def wait_for_slot(
-    database: Database, begin: Callable[[], int], watching: RunObserver, *, what: str, job_id: int | None
-) -> int:
-    """Begin something as soon as nothing else is going on.
+    database: Database, start: Callable[[], _T], observer: RunObserver, *, what: str, job_id: int | None
+) -> _T:
+    """Call *start* as soon as it may; return what it returns.
 
     Args:
-        database: Where that is decided.
-        begin: Begins it; raises Busy while it may not.
-        watching: Told for whom it waits, and asked to stop.
-        what: What is to begin.
-        job_id: The job of which it is a run; None for a calibration.
-
-    Returns:
-        What *begin* gave.
+        database: The history.
+        start: Starts the run or calibration; raises Busy while it may not.
+        observer: Receives the reasons for waiting, and may stop the wait.
+        what: What is to start.
+        job_id: The job of the run; None for a calibration.
 
     Raises:
-        Busy: If a run of the same job is going on.
-        LockHeld: If another process holds the lock of runs for too long.
+        Busy: If a run of the same job is running.
+        LockHeld: If another process holds the run lock for too long.
         Stopped: If it was stopped while it waited.
     """
-    told = ""
-    give_up_s = time.monotonic() + LOCK_TIMEOUT_S
+    last_reason = ""
+    deadline_s = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             try:
-                return begin()
+                return start()
             except Busy as busy:
                 if recover(database):
                     continue
                 if busy.job_id == job_id is not None:
                     raise
-                reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _WAIT_S
-            tell = watching.on_wait
-        except (HistoryError, OSError, MemoryError) as error:  # the others for want of descriptors or memory
-            if watching.stop() is None and not _may_wait(error, watching, give_up_s):
+                reason, pause_s = str(busy).partition(";")[0] + "; waiting until it has finished", _SLOT_POLL_S
+            report = observer.on_wait
+        except (HistoryError, OSError, MemoryError) as error:  # the latter by a shortage of descriptors or memory
+            # The daemon always retries, a command while the lock is held.
+            retries = observer.patient or (isinstance(error, LockHeld) and time.monotonic() < deadline_s)
+            if not retries and observer.stop() is None:
                 raise
-            reason, pause_s = f"{what} has to wait: {reason_of(error)}", _AGAIN_S
-            tell = partial(_log.warning, "%s") if watching.patient else watching.on_wait
-        if reason != told:
-            tell(reason)
-            told = reason
-        again_s = time.monotonic() + pause_s
-        while (left_s := again_s - time.monotonic()) > 0:
-            if watching.give_up() or watching.stop() is not None:
+            reason, pause_s = f"{what} has to wait: {reason_of(error)}", _RETRY_INTERVAL_S
+            report = partial(_log.warning, "%s") if observer.patient else observer.on_wait
+        if reason != last_reason:
+            report(reason)
+            last_reason = reason
+        resume_s = time.monotonic() + pause_s
+        while (left_s := resume_s - time.monotonic()) > 0:
+            if observer.give_up() or observer.stop() is not None:
                 raise Stopped(f"{what} was stopped before it began")
             time.sleep(min(left_s, _STOP_POLL_S))
-
-
-def _may_wait(error: BaseException, watching: RunObserver, give_up_s: float) -> bool:
-    """Return whether to try again after an error: the daemon always, a command while a lock is held."""
-    return watching.patient or (isinstance(error, LockHeld) and time.monotonic() < give_up_s)

@@ -1,4 +1,4 @@
-"""What a process that is gone has left as running in the history."""
+"""Recovery of runs and calibrations whose process died."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from runner.model.runs import Owner, Status
 
 
 def recover(database: Database, gone: Owner | None = None) -> list[int]:
-    """End, in the history, the runs and calibrations whose process is gone; returns the numbers of the runs.
+    """Record the runs and calibrations of dead processes as interrupted; return the numbers of the runs.
 
     Args:
-        database: Where they are.
-        gone: A process that is known to be gone, on whatever machine it was.
+        database: The history.
+        gone: A process known to be dead, on any machine.
     """
     if database.location.read_only:
         return []
@@ -25,36 +25,41 @@ def recover(database: Database, gone: Owner | None = None) -> list[int]:
     for calibration_id, owner in calibrators.items():
         if _is_gone(database, owner):
             finish_calibration(database, calibration_id, None)
-    ended = []
+    recovered = []
     for run_id, owner in owners.items():
-        # Not by the machine's name, which may have been changed since.
-        of_gone = gone is not None and replace(owner, host=gone.host) == gone
-        if of_gone or _is_gone(database, owner):
+        # Not by the machine's name, which may have been changed.
+        is_known = gone is not None and replace(owner, host=gone.host) == gone
+        if is_known or _is_gone(database, owner):
             message = f"the process that carried it out ({owner.pid}) is gone"
-            ending = RunOutcome(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
-            if finish_run(database, run_id, ending):
-                ended.append(run_id)
-    return ended
+            if _interrupt(database, run_id, message):
+                recovered.append(run_id)
+    return recovered
 
 
-def end_out_of_sight(database: Database, run_id: int) -> bool:
-    """End a run that somebody has asked to end, if its process does not answer and is not to be looked for from here.
+def end_unreachable(database: Database, run_id: int) -> bool:
+    """End a run whose process can't be seen from here and did not answer a cancel request.
 
     Returns:
-        Whether it is such a one; if its process goes on after all, what it finds is not saved.
+        Whether it is such a run; if its process still runs, its snapshot is not saved.
     """
     owner = list_owners(database).get(run_id)
     if owner is None or not is_out_of_sight(owner):
         return False
-    message = f"its process ({owner.pid}), out of sight from here, did not answer when it was asked to end"
-    finish_run(database, run_id, RunOutcome(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message))
+    _interrupt(
+        database, run_id, f"its process ({owner.pid}), out of sight from here, did not answer when it was asked to end"
+    )
     return True
 
 
-def _is_gone(database: Database, owner: Owner) -> bool:
-    """Whether a process has ended, however it is looked for.
+def _interrupt(database: Database, run_id: int, message: str) -> bool:
+    outcome = RunOutcome(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
+    return finish_run(database, run_id, outcome)
 
-    One that is out of sight is gone when nobody holds the lock that it took before it was on record. While others hold
-    it that can't be told; but what is gone stands in the way of most others, so that they do not for long.
+
+def _is_gone(database: Database, owner: Owner) -> bool:
+    """Return whether a process has ended, even one that can't be seen from here.
+
+    Such a process is dead if nobody holds the run lock, which it acquired before it was recorded. While others hold
+    the lock this can't be known; as the dead run blocks most others, they do not hold it for long.
     """
     return not is_alive(owner) or (is_out_of_sight(owner) and database.location.is_deserted())

@@ -1,4 +1,4 @@
-"""Telling a command something: started without a shell, in a session of its own, and ended with all it started."""
+"""Hook commands: started without a shell, in a session of their own, and ended with all their children."""
 
 import fcntl
 import os
@@ -15,50 +15,52 @@ from runner.model.errors import reason_of
 from runner.model.secrets import is_secret_variable
 from runner.model.signals import signal_group, signal_name
 
-# How long a command may take, how long it may clean up once it is told to end, and how often it is looked at.
+# How long a command may take, and how long it may clean up after SIGTERM.
 LIMIT_S = 30.0
 _GRACE_S = 2.0
-_TICK_S = 0.02
-# How much is kept of what it writes to stderr, and how much may lie on the disk meanwhile.
+_POLL_S = 0.02
+# How much of its stderr is kept, and how much may be on the disk.
 _KEPT_BYTES = 2_000
-_MOST_BYTES = 64_000
-# Of whoever started the daemon, who listens there to the daemon alone.
-_NOT_FOR_COMMANDS = frozenset({"NOTIFY_SOCKET"})
+_MAX_BYTES = 64_000
+# Of the service manager, for the daemon alone.
+_DAEMON_VARIABLES = frozenset({"NOTIFY_SOCKET"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
-    """How a command took what it was told.
+class HookResult:
+    """The result of a hook command.
 
     Attributes:
-        exit_code: How it ended, negative for a signal; None if it was not started, or stopped before it had ended.
-        wall_s: Seconds that it took.
-        why: What went wrong, as it may be logged; None for an exit code alone.
-        message: The same, and the end of what it wrote to stderr; None if there is nothing to say.
+        exit_code: Negative for a signal; None if it was not started, or stopped with runner.
+        wall_s: Its duration in seconds.
+        error: What went wrong, without its output; None for an exit code alone.
+        message: The error and the end of its stderr; None for neither.
     """
 
     exit_code: int | None
     wall_s: float
-    why: str | None
+    error: str | None
     message: str | None
 
 
-def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]) -> Told:
-    """Carry out a command and wait for its end.
+def run_hook(
+    command: Sequence[str], text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]
+) -> HookResult:
+    """Run a command and wait for its end.
 
-    It starts in ``/``, where it keeps no file system from being unmounted. What it writes to stdout is dropped. What it
-    has started and left running when it ends by itself goes on: ``mail`` delivers that way.
+    It starts in ``/``, where it keeps no file system from being unmounted. Its stdout is dropped. Children that it
+    leaves running when it ends by itself continue: ``mail`` delivers that way.
 
     Args:
         command: A program and its arguments.
-        text: What it finds on standard input.
-        environment: What it gets besides the environment of this process.
-        stop: Asked many times a second whether to end it.
+        text: Its standard input.
+        environment: Variables added to those of this process.
+        stop: Returns whether to end it; polled.
     """
-    began = time.monotonic()
-    inherited = {name: value for name, value in os.environ.items() if _is_for_commands(name, value)}
+    started_s = time.monotonic()
+    inherited = {name: value for name, value in os.environ.items() if _is_for_hooks(name, value)}
     try:
-        # Files instead of pipes: nobody has to read and write at once, and what outlives the command can go on writing.
+        # Files instead of pipes: nobody has to read and write at once, and children that continue can write.
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as file:
             stdin.write(text)
             stdin.seek(0)
@@ -72,41 +74,38 @@ def tell_command(command: Sequence[str], text: bytes, environment: Mapping[str, 
                 env={**inherited, **environment},
                 start_new_session=True,
             )
-            exit_code, why = _follow(process, stderr, began + LIMIT_S, stop)
-            said = stderr.tail().decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
-    except (OSError, ValueError) as error:
-        exit_code, why, said = None, f"can't be started: {reason_of(error)}", ""
-    return Told(
+            exit_code, error = _wait(process, stderr, started_s + LIMIT_S, stop)
+            output = stderr.tail().decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
+    except (OSError, ValueError) as failure:
+        exit_code, error, output = None, f"can't be started: {reason_of(failure)}", ""
+    return HookResult(
         exit_code=exit_code,
-        wall_s=time.monotonic() - began,
-        why=why or None,
-        message=": ".join(filter(None, (why, said))) or None,
+        wall_s=time.monotonic() - started_s,
+        error=error or None,
+        message=": ".join(filter(None, (error, output))) or None,
     )
 
 
-def _is_for_commands(name: str, value: str) -> bool:
-    """Return whether a command gets a variable: one that needs the database is given a password of its own.
-
-    It gets RUNNER_DB only where that can't hold a password, however it is spelt.
-    """
+def _is_for_hooks(name: str, value: str) -> bool:
+    """Return whether hooks inherit a variable; a RUNNER_DB that may contain a password they do not."""
     if name == "RUNNER_DB" and any(mark in value for mark in "@?="):
         return False
-    return name not in _NOT_FOR_COMMANDS and not is_secret_variable(name, value)
+    return name not in _DAEMON_VARIABLES and not is_secret_variable(name, value)
 
 
-def _follow(
+def _wait(
     process: subprocess.Popen[bytes], stderr: "_Stderr", deadline_s: float, stop: Callable[[], bool]
 ) -> tuple[int | None, str]:
-    """Wait until a process has ended, or end it; returns its exit code and what went wrong."""
+    """Wait until a process has ended, or end it; return its exit code and what went wrong."""
     try:
         while (code := process.poll()) is None:
-            stderr.bound()
+            stderr.truncate()
             if stop():
                 return None, "ended because runner was stopped"
             if time.monotonic() >= deadline_s:
                 _end_group(process)
                 return process.returncode, f"ended after its time limit of {LIMIT_S:g} s"
-            time.sleep(_TICK_S)
+            time.sleep(_POLL_S)
     finally:
         if process.returncode is None:
             _end_group(process)
@@ -114,33 +113,33 @@ def _follow(
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and whatever else is in its group: asked first, then killed."""
+    """End a process and its group, by SIGTERM and then by SIGKILL."""
     signal_group(process.pid, signal.SIGTERM)
     deadline_s = time.monotonic() + _GRACE_S
     while process.poll() is None or signal_group(process.pid, 0):
         if time.monotonic() >= deadline_s:
             signal_group(process.pid, signal.SIGKILL)
             break
-        time.sleep(_TICK_S)
-    with suppress(subprocess.TimeoutExpired):  # one that became another user's can't be killed
+        time.sleep(_POLL_S)
+    with suppress(subprocess.TimeoutExpired):  # a process that became another user's can't be killed
         process.wait(_GRACE_S)
 
 
 class _Stderr:
-    """What a command writes to stderr, of which the end is kept."""
+    """The end of what a command writes to stderr."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._number = file.fileno()
         self._earlier = b""
         fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
 
-    def bound(self) -> None:
+    def truncate(self) -> None:
         """Keep it from filling the disk."""
-        if os.fstat(self._number).st_size > _MOST_BYTES:
+        if os.fstat(self._number).st_size > _MAX_BYTES:
             self._earlier = self.tail()
             os.ftruncate(self._number, 0)
 
     def tail(self) -> bytes:
-        """Give its last bytes."""
+        """Return the last bytes."""
         size = os.fstat(self._number).st_size
         return (self._earlier + os.pread(self._number, _KEPT_BYTES, max(0, size - _KEPT_BYTES)))[-_KEPT_BYTES:]

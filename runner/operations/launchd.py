@@ -1,4 +1,4 @@
-"""The daemon as a job of launchd, the system's or a user's own."""
+"""The launchd property list of the daemon, for the system or for a user."""
 
 import plistlib
 
@@ -7,7 +7,7 @@ from runner.operations.service_files import LABEL, Service
 
 
 def launchd_plist(service: Service) -> bytes:
-    """Write the property list of a service; see launchd.plist(5).
+    """Render the property list of a service; see launchd.plist(5).
 
     Raises:
         UsageError: If XML has no way to express it.
@@ -20,12 +20,12 @@ def launchd_plist(service: Service) -> bytes:
         "Label": LABEL,
         "ProgramArguments": list(service.command),
         "RunAtLoad": True,
-        # It can't tell wrong settings from other failures, so it tries again, but not too often.
+        # launchd can't distinguish wrong settings from other failures: it restarts, but not too often.
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": 30,
-        # Others are slowed down, and a measurement of that is none.
+        # Other types are throttled, which distorts timings.
         "ProcessType": "Interactive",
-        # The daemon's own five seconds for a run, and time to record; it ends itself after 45 seconds.
+        # The daemon ends within 45 seconds.
         "ExitTimeOut": 60,
         "StandardOutPath": log,
         "StandardErrorPath": log,
@@ -38,9 +38,9 @@ def launchd_plist(service: Service) -> bytes:
 
 
 def is_plist(content: bytes) -> bool:
-    """Whether a file is a property list that :func:`launchd_plist` wrote, whatever was changed in it since."""
+    """Return whether a file is a property list that :func:`launchd_plist` rendered, however it was edited."""
     try:
         job = plistlib.loads(content)
-    except Exception:  # noqa: BLE001  the parts of the parser raise whatever what they are given leads to
+    except Exception:  # noqa: BLE001  the parser raises errors of many kinds
         return False
     return isinstance(job, dict) and job.get("Label") == LABEL

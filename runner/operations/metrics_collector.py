@@ -1,7 +1,6 @@
-"""The daemon's figures: filled from the history once, then kept up by what is new in it.
+"""The daemon's metrics, collected from the history: manual runs count as well.
 
-All that happens to jobs is a row of the history, whoever wrote it, so that runs by hand count as well. Each look reads
-the rows that are new or were not finished at the last one, and nothing else.
+Each update reads only the rows that are new or were not finished at the last one.
 """
 
 import platform
@@ -28,12 +27,12 @@ from runner.schedules.fire_times import next_fire_time
 
 # Rows read at a time.
 _CHUNK = 1_000
-# A second is what a firing may take on a busy machine; beyond that runs wait for each other, or the machine slept.
+# A second may pass on a busy machine; above that, runs wait for each other, or the machine slept.
 _LATENESS_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 
 
-class _Tally:
-    """What has been noted of one job."""
+class _JobCounts:
+    """The counts and the last runs of one job."""
 
     __slots__ = ("ended", "missed", "saved", "skipped", "succeeded")
 
@@ -45,21 +44,17 @@ class _Tally:
         self.succeeded: Run | None = None
 
 
-class Figures:
-    """The figures of one daemon, which counts from where this is made.
-
-    Args:
-        database: Where the jobs and their history are.
-        now: When the daemon started.
+class MetricsCollector:
+    """The metrics of one daemon; counters start with this object.
 
     Raises:
-        HistoryError: If it can't be read; whatever is noted already stays, and can be asked for.
+        HistoryError: If the history can't be read.
     """
 
     def __init__(self, database: Database, now: datetime) -> None:
         self._database = database
         self._version = version("runner")
-        self._started_at = self._looked_at = now
+        self._started_at = self._collected_at = now
         with database.view() as view:
             self._seen = newest_run_id(view)
             self._unfinished = set(list_owners(view))
@@ -67,78 +62,72 @@ class Figures:
         self._revision = -1
         self._jobs: list[Job] = []
         self._next: dict[int, datetime | None] = {}
-        self._tallies: dict[int, _Tally] = {}
+        self._counts: dict[int, _JobCounts] = {}
         self._lateness = [0] * (len(_LATENESS_BOUNDS_S) + 1)
         self._lateness_s = 0.0
 
-    def follow(self) -> None:
-        """Note what is new in the history.
+    def update(self) -> None:
+        """Read what is new in the history.
 
         Raises:
-            HistoryError: If it can't be read; whatever is noted already stays, and can be asked for.
+            HistoryError: If it can't be read; :meth:`metrics` then returns what was known before.
         """
         with self._database.view() as view:
-            self._follow(view)
+            self._read(view)
 
-    def _follow(self, view: Reader) -> None:
+    def _read(self, view: Reader) -> None:
         revision = jobs_revision(view)
         if revision != self._revision:
             self._jobs = list_jobs(view)
             self._revision = revision
             self._next.clear()
-            left = {job.job_id for job in self._jobs}
-            self._tallies = {job_id: tally for job_id, tally in self._tallies.items() if job_id in left}
+            present = {job.job_id for job in self._jobs}
+            self._counts = {job_id: counts for job_id, counts in self._counts.items() if job_id in present}
         if not self._filled:
             for run in list_last_saved(view).values():
-                self._tally(run).saved = run
+                self._counts_of(run).saved = run
             for run in list_last_succeeded(view).values():
-                self._tally(run).succeeded = run
+                self._counts_of(run).succeeded = run
             self._filled = True
-        looked_at = list_runs_numbered(view, self._unfinished)
-        self._unfinished &= {run.run_id for run in looked_at}  # the others are forgotten
-        for run in looked_at:
-            self._note(run)
+        unfinished = list_runs_numbered(view, self._unfinished)
+        self._unfinished &= {run.run_id for run in unfinished}  # the others were deleted
+        for run in unfinished:
+            self._add(run)
         while new := list_runs_after(view, self._seen, _CHUNK):
             for run in new:
-                self._note(run)
+                self._add(run)
                 self._seen = run.run_id
 
-    def _note(self, run: Run) -> None:
+    def _add(self, run: Run) -> None:
         if run.status is Status.RUNNING:
             self._unfinished.add(run.run_id)
             return
         if run.run_id <= self._seen and run.run_id not in self._unfinished:
-            return  # noted already
+            return  # counted already
         self._unfinished.discard(run.run_id)
-        tally = self._tally(run)
+        counts = self._counts_of(run)
         if run.status is Status.MISSED:
-            tally.missed += run.missed
+            counts.missed += run.missed
         elif run.status is Status.SKIPPED:
-            tally.skipped += 1
+            counts.skipped += 1
         else:
-            tally.ended[run.status] += 1
+            counts.ended[run.status] += 1
         if run.lateness_s is not None:
             self._lateness[bisect_left(_LATENESS_BOUNDS_S, run.lateness_s)] += 1
             self._lateness_s += run.lateness_s
-        if run.files is not None and (tally.saved is None or run.run_id >= tally.saved.run_id):
-            tally.saved = run
-        if run.status is Status.SUCCEEDED and (tally.succeeded is None or run.run_id >= tally.succeeded.run_id):
-            tally.succeeded = run
+        if run.files is not None and (counts.saved is None or run.run_id >= counts.saved.run_id):
+            counts.saved = run
+        if run.status is Status.SUCCEEDED and (counts.succeeded is None or run.run_id >= counts.succeeded.run_id):
+            counts.succeeded = run
 
-    def _tally(self, run: Run) -> _Tally:
-        return self._tallies.setdefault(run.job_id, _Tally())
+    def _counts_of(self, run: Run) -> _JobCounts:
+        return self._counts.setdefault(run.job_id, _JobCounts())
 
     def metrics(self, now: datetime, *, up: bool, alive_at: datetime) -> Metrics:
-        """Give the figures as they are.
-
-        Args:
-            now: The clock.
-            up: Whether the daemon fires.
-            alive_at: When its scheduler last gave a sign of life.
-        """
-        if now < self._looked_at:  # the clock was set back, and what has fired may fire again
+        """Return the metrics; *up* is whether the daemon runs, *alive_at* its scheduler's last heartbeat."""
+        if now < self._collected_at:  # the clock was set back: jobs may fire again
             self._next.clear()
-        self._looked_at = now
+        self._collected_at = now
         return Metrics(
             up=up,
             started_at=self._started_at,
@@ -153,15 +142,15 @@ class Figures:
         )
 
     def _job_metrics(self, job: Job, now: datetime) -> JobMetrics:
-        tally = self._tallies.get(job.job_id) or _Tally()
-        saved = tally.saved
+        counts = self._counts.get(job.job_id) or _JobCounts()
+        saved = counts.saved
         return JobMetrics(
             job=job.spec.name,
-            ended=tally.ended,
-            missed=tally.missed,
-            skipped=tally.skipped,
+            ended=counts.ended,
+            missed=counts.missed,
+            skipped=counts.skipped,
             next_at=self._next_at(job, now),
-            succeeded_at=tally.succeeded.finished_at if tally.succeeded is not None else None,
+            succeeded_at=counts.succeeded.finished_at if counts.succeeded is not None else None,
             wall_s=saved.wall_s if saved is not None else None,
             strategy_wall_s={
                 one.strategy: one.wall_s for one in (saved.executions if saved else ()) if one.wall_s is not None
@@ -171,7 +160,7 @@ class Figures:
         )
 
     def _next_at(self, job: Job, now: datetime) -> datetime | None:
-        """Tell when a job fires next, computed anew only when that has come."""
+        """Return when a job fires next, computed again only when that time has passed."""
         if job.spec.schedule is None or job.spec.paused:
             return None
         known = self._next.get(job.job_id, now)

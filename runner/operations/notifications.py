@@ -1,4 +1,4 @@
-"""What of a run somebody wants to be told, and telling it."""
+"""Notifications: the events of a run, and the hook commands for them."""
 
 import json
 import logging
@@ -24,53 +24,48 @@ from runner.model.errors import HistoryError
 from runner.model.jobs import Event, Job, Notify
 from runner.model.notifications import Notification
 from runner.model.runs import Change, Difference, Problem, Run, Status
-from runner.operations.hook_command import Told, tell_command
+from runner.operations.hook_command import HookResult, run_hook
 from runner.trends.report import Metric, find_regressions, newest_series
 
 _log = logging.getLogger(__name__)
 
-# As `runner regressions` has it by default.
+# The defaults of `runner regressions`.
 _SLOWER_BY = 0.2
 _METRIC = Metric.PER_ENTRY
-# A year of hourly runs; `runner regressions` looks at all.
-_LAST_RUNS = 10_000
+# A year of hourly runs; `runner regressions` reads all.
+_MAX_TIMINGS = 10_000
 # More attempts than a firing can have.
-_MOST_ATTEMPTS = 200
+_MAX_ATTEMPTS = 200
 
 Describe = Callable[[Run, Sequence[Change], Sequence[Problem], Sequence[Difference]], Mapping[str, Any]]
 
 
 def find_due(database: Reader, job: Job, run: Run) -> list[Notify]:
-    """Find out who is to be told of a run that has ended, in the order in which they were chosen.
+    """Find the notifications of a job that are due after its newest run, in the order of registration.
 
-    Each command is told of a failure once, until a run has succeeded again; of a slower level once, too, and
-    later levels are measured against it. A retry that follows leaves open how its firing ends.
-
-    Args:
-        database: Where it is remembered.
-        job: The job.
-        run: Its newest run.
+    A failure is due once until a run has succeeded, and not while a retry follows. A slower level is due once as well,
+    and later levels are compared with it.
     """
     if run.status not in {*GOOD, *BAD}:
         return []
-    happened: dict[Event, Callable[[Notify], bool]] = {
-        Event.FAILURE: lambda notify: _begins_to_fail(database, job, run, notify),
-        Event.RECOVERY: lambda _: run.status in GOOD and _had_failed(database, job, run),
+    is_due: dict[Event, Callable[[Notify], bool]] = {
+        Event.FAILURE: lambda notify: _is_first_failure(database, job, run, notify),
+        Event.RECOVERY: lambda _: run.status in GOOD and _has_recovered(database, job, run),
         Event.CHANGE: lambda _: bool(run.added or run.removed or run.modified) and is_comparable(database, run),
-        Event.SLOW: lambda notify: run.status in GOOD and _got_slower(database, run, notify),
+        Event.SLOW: lambda notify: run.status in GOOD and _is_slower(database, run, notify),
     }
-    return [notify for notify in job.spec.notify if happened[notify.event](notify)]
+    return [notify for notify in job.spec.notify if is_due[notify.event](notify)]
 
 
-def _begins_to_fail(database: Reader, job: Job, run: Run, notify: Notify) -> bool:
+def _is_first_failure(database: Reader, job: Job, run: Run, notify: Notify) -> bool:
     if run.status not in BAD or not is_settled(job, run):
         return False
     return last_notified_run(database, job.job_id, notify, find_last_good(database, run)) is None
 
 
-def _had_failed(database: Reader, job: Job, run: Run) -> bool:
-    """Whether the firing before that of a run failed for good."""
-    for earlier in _runs_before(database, run):
+def _has_recovered(database: Reader, job: Job, run: Run) -> bool:
+    """Return whether the firing before that of a run failed with its last attempt."""
+    for earlier in _earlier_runs(database, run):
         if earlier.status in GOOD:
             return False
         same_firing = run.scheduled_at is not None and run.scheduled_at == earlier.scheduled_at
@@ -79,39 +74,39 @@ def _had_failed(database: Reader, job: Job, run: Run) -> bool:
     return False
 
 
-def _runs_before(database: Reader, run: Run) -> Iterator[Run]:
-    """Give the runs before one that say something about its job, newest first; seldom is a second one asked for."""
+def _earlier_runs(database: Reader, run: Run) -> Iterator[Run]:
+    """Yield earlier good or bad runs of a job, newest first; mostly one is enough."""
     yield from list_runs_before(database, run.job_id, run.run_id, statuses=(*GOOD, *BAD), limit=1)
-    yield from list_runs_before(database, run.job_id, run.run_id, statuses=(*GOOD, *BAD), limit=_MOST_ATTEMPTS)[1:]
+    yield from list_runs_before(database, run.job_id, run.run_id, statuses=(*GOOD, *BAD), limit=_MAX_ATTEMPTS)[1:]
 
 
-def _got_slower(database: Reader, run: Run, notify: Notify) -> bool:
-    series = newest_series(list_timings(database, run.job_id, last=_LAST_RUNS))
+def _is_slower(database: Reader, run: Run, notify: Notify) -> bool:
+    series = newest_series(list_timings(database, run.job_id, last=_MAX_TIMINGS))
     if not series or series[-1].run != run.run_id:
         return False
-    accepted = list_acknowledged(database, run.job_id, series[-1].environment, _METRIC.value)
-    told = last_notified_run(database, run.job_id, notify, series[0].run) or 0
-    # What was told is known, as if it had been acknowledged.
-    known = {timing.strategy: max(told, accepted.get(timing.strategy, 0)) for timing in series}
-    return bool(find_regressions(series, over=_SLOWER_BY, metric=_METRIC, accepted=known))
+    acknowledged = list_acknowledged(database, run.job_id, series[-1].environment, _METRIC.value)
+    notified = last_notified_run(database, run.job_id, notify, series[0].run) or 0
+    # A level that was notified counts as acknowledged.
+    accepted = {timing.strategy: max(notified, acknowledged.get(timing.strategy, 0)) for timing in series}
+    return bool(find_regressions(series, over=_SLOWER_BY, metric=_METRIC, accepted=accepted))
 
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Tells a job's commands what happened.
+    """Sends the notifications of runs and records them.
 
     Attributes:
-        database: Where jobs and runs are remembered, and who was told what.
-        describe: Gives a run with its changes, problems and differences as scripts know it.
-        stop: Asked many times a second; a status ends the command that is being told.
+        database: The history.
+        describe: Returns a run's record, with changes, problems and differences.
+        stop: Returns a status to end the current hook; polled.
     """
 
     database: Database
     describe: Describe
     stop: Callable[[], Status | None] = lambda: None
 
-    def tell(self, job: Job, run_id: int) -> bool:
-        """Tell whoever wants to know what became of a run that was saved; returns whether they could be found."""
+    def notify(self, job: Job, run_id: int) -> bool:
+        """Send the notifications of a saved run; return whether they could be determined."""
         if not job.spec.notify or self.stop() is not None:
             return True
         try:
@@ -119,14 +114,14 @@ class Notifier:
                 run = get_run(view, run_id)
                 due = find_due(view, job, run)
         except HistoryError as error:
-            _log.error("nobody could be told of run %d: %s", run_id, error)
+            _log.error("notifications for run %d could not be determined: %s", run_id, error)
             return False
         for notify in due:
-            self._tell(job, run, notify)
+            self._send(job, run, notify)
         return True
 
     def notify_pending(self, job: Job) -> None:
-        """Tell that the last run of a job failed, if the process that carried it out could not."""
+        """Send the notification of the last run's failure, if the run's process could not."""
         if not any(notify.event is Event.FAILURE for notify in job.spec.notify):
             return
         try:
@@ -134,21 +129,20 @@ class Notifier:
                 run = find_last_ended(view, job.job_id)
                 due = find_due(view, job, run) if run is not None and run.status in BAD else []
         except HistoryError as error:
-            _log.error("nobody could be told of the last run: %s", error)
+            _log.error("notifications for the last run could not be determined: %s", error)
             return
         for notify in due:
             if run is not None and notify.event is Event.FAILURE:
-                self._tell(job, run, notify)
+                self._send(job, run, notify)
 
-    def _tell(self, job: Job, run: Run, notify: Notify) -> None:
+    def _send(self, job: Job, run: Run, notify: Notify) -> None:
         if self.stop() is not None:
             return
         started_at = datetime.now(UTC)
-        about = {"RUNNER_EVENT": notify.event.value, "RUNNER_JOB": job.spec.name, "RUNNER_RUN": str(run.run_id)}
+        variables = {"RUNNER_EVENT": notify.event.value, "RUNNER_JOB": job.spec.name, "RUNNER_RUN": str(run.run_id)}
         try:
-            told = tell_command(
-                notify.command, self._described(run, notify.event), about, lambda: self.stop() is not None
-            )
+            text = self._render(run, notify.event)
+            result = run_hook(notify.command, text, variables, lambda: self.stop() is not None)
             record_notification(
                 self.database,
                 run.run_id,
@@ -156,28 +150,33 @@ class Notifier:
                     event=notify.event,
                     command=notify.command,
                     started_at=started_at,
-                    wall_s=told.wall_s,
-                    exit_code=told.exit_code,
-                    message=told.message,
+                    wall_s=result.wall_s,
+                    exit_code=result.exit_code,
+                    message=result.message,
                 ),
             )
         except HistoryError as error:
-            _log.error("who was told of run %d could not be kept: %s", run.run_id, error)
+            _log.error("a notification for run %d could not be recorded: %s", run.run_id, error)
         else:
-            _report(run, notify, told)
+            _report(run, notify, result)
 
-    def _described(self, run: Run, event: Event) -> bytes:
+    def _render(self, run: Run, event: Event) -> bytes:
         with self.database.view() as view:
             changes = list_changes(view, run.job_id, run.run_id - 1, run.run_id)
             record = self.describe(run, changes, list_problems(view, run), list_differences(view, run))
         return json.dumps({**record, "event": event.value}).encode() + b"\n"
 
 
-def _report(run: Run, notify: Notify, told: Told) -> None:
-    """Log how a command took it; its arguments and what it wrote may hold what is nobody else's business."""
-    said = (notify.event.value, notify.command[0])
-    if told.exit_code == 0:
-        _log.info("%s told to %s", *said)
+def _report(run: Run, notify: Notify, result: HookResult) -> None:
+    """Log the result without the hook's arguments and output, which may be confidential."""
+    if result.exit_code == 0:
+        _log.info("%s notification sent to %s", notify.event.value, notify.command[0])
     else:
-        how = told.why or f"ended with {told.exit_code}"
-        _log.warning("%s not told: %s %s; see `runner show %d`", *said, how, run.run_id)
+        error = result.error or f"ended with {result.exit_code}"
+        _log.warning(
+            "%s notification failed: %s %s; see `runner show %d`",
+            notify.event.value,
+            notify.command[0],
+            error,
+            run.run_id,
+        )

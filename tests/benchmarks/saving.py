@@ -76,7 +76,7 @@ def _save(database: Database, job: Job, request: ScanRequest, outcome: Outcome) 
         environment=environment,
         owner=describe_process(),
     )
-    ending = _ending(outcome, Snapshot(outcome.result), now)
+    ending = _ending(outcome, outcome.result, now)
     began = time.perf_counter()
     finish_run(database, run_id, ending)
     return time.perf_counter() - began

@@ -319,7 +319,7 @@ class World:
 
     def _fire(
         self, database: Database, job: Job, *, cause: Cause, scheduled_at: datetime | None, attempt: int, at_once: int,
-        watching: RunObserver, **_: Any,
+        observer: RunObserver, **_: Any,
     ) -> int:  # fmt: skip
         """Carry out a run as ``fire`` does, only that nothing is scanned."""
 
@@ -329,13 +329,13 @@ class World:
                 owner=self._owner, at_once=at_once, attempt=attempt,
             )  # fmt: skip
 
-        run_id = locks.wait_for_slot(database, begin, watching, what=job.spec.name, job_id=job.job_id)
-        watching.on_strategy(job.spec.strategies[0], 1)
+        run_id = locks.wait_for_slot(database, begin, observer, what=job.spec.name, job_id=job.job_id)
+        observer.on_strategy(job.spec.strategies[0], 1)
         began_us = self._passed_us
         until_us = began_us + self.takes(job) // timedelta(microseconds=1)
-        while self._passed_us < until_us and watching.stop() is None:
+        while self._passed_us < until_us and observer.stop() is None:
             self._sleep((until_us - self._passed_us) / _SECOND_US)
-        status = self.ends(job) if self._passed_us >= until_us else watching.stop() or Status.INTERRUPTED
+        status = self.ends(job) if self._passed_us >= until_us else observer.stop() or Status.INTERRUPTED
         wall_s = (self._passed_us - began_us) / _SECOND_US
         finish_run(database, run_id, RunOutcome(status=status, finished_at=datetime.now(UTC), wall_s=wall_s))
         return run_id

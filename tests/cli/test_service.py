@@ -360,7 +360,7 @@ def test_a_link_that_can_not_be_removed_is_named_and_the_service_can_still_be(
         patch.setattr(Path, "unlink", refuse)
         for _ in range(2):
             said = refused(program, "uninstall", *where)
-            assert f"the link {link} to the service's file can't be removed: Permission denied" in said
+            assert f"the link {link} to the service file can't be removed: Permission denied" in said
     program.out("service", "uninstall", *where)
     assert not path.exists()
     assert not link.is_symlink()

@@ -354,6 +354,6 @@ def test_it_forgets_what_the_settings_do_not_retain(program: Program, tree: Path
     settings.write_text("retain_runs = 2\n")
     program.environment["RUNNER_SETTINGS"] = str(settings)
     with program.daemon() as daemon:
-        until(lambda: "forgot 2 runs" in daemon.said(), "the old runs are forgotten")
+        until(lambda: "deleted 2 runs" in daemon.said(), "the deletion of the old runs")
     assert [3, 4] == [run["run"] for run in program.history()]
     assert find_markdown(tree) == sorted(filter(None, program.call("files", "docs", "-0").stdout.split(b"\0")))

@@ -42,10 +42,10 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def measure(database: Database, root: Path, rounds: int = 2, watching: RunObserver | None = None) -> Calibration:
+def measure(database: Database, root: Path, rounds: int = 2, observer: RunObserver | None = None) -> Calibration:
     return calibrate(
         database, os.fsencode(root), NAMES, cpus=1, start_method="fork", rounds=rounds,
-        watching=watching or RunObserver(), random=Random(1),  # noqa: S311  chance, not secrets
+        observer=observer or RunObserver(), random=Random(1),  # noqa: S311  chance, not secrets
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_everything_is_measured_once_in_every_round_and_kept(database: Database,
     totals: list[int] = []
     done = calibrate(
         database, os.fsencode(root), NAMES, cpus=1, start_method="fork", rounds=2,
-        watching=RunObserver(), on_total=totals.append, random=Random(1),  # noqa: S311  chance, not secrets
+        observer=RunObserver(), on_total=totals.append, random=Random(1),  # noqa: S311  chance, not secrets
     )  # fmt: skip
 
     by_round = [{one.condition for one in done.measurements if one.round == number} for number in (1, 2)]
@@ -159,7 +159,7 @@ def test_a_calibration_keeps_its_lock_though_that_is_removed(history: Database, 
         return Status.CANCELLED
 
     with pytest.raises(Stopped):
-        measure(history, root, watching=RunObserver(on_strategy=lambda *_: lock.unlink(missing_ok=True), stop=look))
+        measure(history, root, observer=RunObserver(on_strategy=lambda *_: lock.unlink(missing_ok=True), stop=look))
     assert [True] == looks
 
 

@@ -66,8 +66,8 @@ def register(database: Database, root: Path, name: str = "docs", **choices: obje
     return add_job(database, replace(spec, **choices), NOW)  # type: ignore[arg-type]
 
 
-def run(database: Database, job: Job, watching: RunObserver | None = None, at_once: int = 1) -> Run:
-    return get_run(database, fire(database, job, cause=Cause.MANUAL, watching=watching, at_once=at_once))
+def run(database: Database, job: Job, observer: RunObserver | None = None, at_once: int = 1) -> Run:
+    return get_run(database, fire(database, job, cause=Cause.MANUAL, observer=observer, at_once=at_once))
 
 
 def begin(database: Database, job: Job, owner: Owner) -> int:
@@ -143,7 +143,7 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> None:
             yield connection
         raise HistoryError("the server has gone")
 
-    monkeypatch.setattr(executor, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(executor, "_RETRY_INTERVAL_S", 0.01)
     monkeypatch.setattr(Database, "write", unheard)
 
 
@@ -151,7 +151,7 @@ def test_a_run_whose_beginning_was_written_but_not_confirmed_is_carried_out_once
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losing(monkeypatch)
-    run_id = fire(database, job, cause=Cause.SCHEDULE, scheduled_at=NOW, watching=RunObserver(patient=True))
+    run_id = fire(database, job, cause=Cause.SCHEDULE, scheduled_at=NOW, observer=RunObserver(patient=True))
     assert [(run_id, Status.SUCCEEDED)] == [(run.run_id, run.status) for run in list_runs(database)]
 
 
@@ -167,7 +167,7 @@ def test_a_run_waits_for_a_history_that_can_not_be_read_before_it_begins(
             raise HistoryError("the server has gone")
         return []
 
-    monkeypatch.setattr(executor, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(executor, "_RETRY_INTERVAL_S", 0.01)
     monkeypatch.setattr(executor, "list_first_strategies", refuse_once)
     assert Status.SUCCEEDED is run(database, job, RunObserver(patient=True)).status
     assert 1 == len(list_runs(database))
@@ -201,7 +201,7 @@ def test_a_run_that_an_error_stopped_ends_as_soon_as_the_database_can_be_written
     def fail(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(executor, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(executor, "_RETRY_INTERVAL_S", 0.01)
     monkeypatch.setattr(executor, "finish_run", refuse_three_times)
     monkeypatch.setattr(executor, "_conclude", fail)
     with pytest.raises(RuntimeError, match="a defect"):
@@ -459,7 +459,7 @@ def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":
         "def hold(strategy, position):\n"
         "    print(position, flush=True)\n"
         "    sys.stdin.readline()\n"
-        "fire(database, job, cause=Cause.MANUAL, watching=RunObserver(on_strategy=hold))\n"
+        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_strategy=hold))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(database.location)],
@@ -597,7 +597,7 @@ def test_a_run_in_another_container_goes_on_though_its_lock_was_removed(
     held = FIRE + (
         f"import runner; runner.__file__ = {str(tmp_path / 'held' / 'runner' / '__init__.py')!r}\n"
         "told = lambda *_: print('on', flush=True)\n"
-        "fire(database, job, cause=Cause.MANUAL, watching=RunObserver(on_progress=told))\n"
+        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_progress=told))\n"
     )
     command = in_container(sys.executable, "-c", held, str(database.location))
     # What a process of another container leaves is kept as long as it may be alive, until the next boot.
@@ -662,7 +662,7 @@ def test_a_lock_that_root_has_made_can_be_taken_by_whoever_owns_the_database(
 
 def test_a_run_of_a_container_that_is_gone_does_not_stand_in_the_way(database: Database, job: Job) -> None:
     begun = FIRE + (
-        "fire(database, job, cause=Cause.MANUAL, watching=RunObserver(on_strategy=lambda *_: os._exit(9)))\n"
+        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_strategy=lambda *_: os._exit(9)))\n"
     )
     with pytest.raises(subprocess.CalledProcessError):
         contained(database, "import os\n" + begun)
@@ -690,7 +690,7 @@ import sys
 from runner.history.database import locate
 from runner.history.upgrade import open_database
 from runner.execution import cancel
-cancel._PATIENCE_S = 0.1
+cancel._TIMEOUT_S = 0.1
 print(cancel.cancel(open_database(locate(sys.argv[1])), 1).message)
 """
 
@@ -720,7 +720,7 @@ def test_a_run_that_is_gone_stands_in_nobodys_way_though_a_hidden_process_has_it
 def test_a_run_out_of_sight_ends_when_it_is_cancelled_and_nobody_answers(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancel, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(cancel, "_TIMEOUT_S", 0.1)
     boot = f"{ME.boot.partition(' ')[0]} pid:[1]"
     run_id = begin(database, job, replace(ME, boot=boot))
     other = database.location.run_lock()
@@ -755,8 +755,8 @@ def test_a_process_killed_in_a_run_leaves_no_process_and_loses_no_file(
     program = (
         FIRE
         + f"import runner; runner.__file__ = {str(package / 'runner' / '__init__.py')!r}\n"
-        + "watching = RunObserver(on_progress=lambda _: print('on', flush=True))\n"
-        + "fire(database, job, cause=Cause.MANUAL, watching=watching)\n"
+        + "observer = RunObserver(on_progress=lambda _: print('on', flush=True))\n"
+        + "fire(database, job, cause=Cause.MANUAL, observer=observer)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(database.location)], stdout=subprocess.PIPE, text=True

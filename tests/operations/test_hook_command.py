@@ -12,16 +12,16 @@ from conftest import is_gone, until
 
 from runner.model import secrets
 from runner.model.secrets import keep_secret
-from runner.operations import hook_command as telling
-from runner.operations.hook_command import Told, tell_command
+from runner.operations import hook_command
+from runner.operations.hook_command import HookResult, run_hook
 
 TEXT = b'{"run": 12}\n'
 
 
-def tell(
+def run(
     script: str, *arguments: str | Path, text: bytes = TEXT, stop: Callable[[], bool] = lambda: False, **about: str
-) -> Told:
-    return tell_command([sys.executable, "-c", script, *map(str, arguments)], text, about, stop)
+) -> HookResult:
+    return run_hook([sys.executable, "-c", script, *map(str, arguments)], text, about, stop)
 
 
 def test_it_gets_the_text_its_arguments_and_the_environment_and_nothing_else(
@@ -42,9 +42,9 @@ json.dump(got, open(sys.argv[1], "w"))
     inherited = os.open(os.devnull, os.O_RDONLY)
     # What only happens to be inheritable is not handed on either.
     os.set_inheritable(inherited, True)  # noqa: FBT003  its only argument
-    told = tell(script, tmp_path / "got", "two words", "$HOME; *", RUNNER_EVENT="failure")
+    result = run(script, tmp_path / "got", "two words", "$HOME; *", RUNNER_EVENT="failure")
     os.close(inherited)
-    assert (0, None) == (told.exit_code, told.message)
+    assert (0, None) == (result.exit_code, result.message)
     got = json.loads((tmp_path / "got").read_text())
     assert (TEXT.decode(), ["two words", "$HOME; *"], "/", True) == tuple(
         got[key] for key in ("text", "arguments", "folder", "leads")
@@ -55,26 +55,26 @@ json.dump(got, open(sys.argv[1], "w"))
 
 
 def test_one_that_does_not_read_what_it_gets_is_no_failure() -> None:
-    told = tell("import os; os.close(0)", text=b"x" * 10_000_000)
-    assert (0, None) == (told.exit_code, told.message)
+    result = run("import os; os.close(0)", text=b"x" * 10_000_000)
+    assert (0, None) == (result.exit_code, result.message)
 
 
 @pytest.mark.parametrize("program", ["/nowhere/at all", "no-such-program-anywhere", "/", "/etc/passwd", "a\0b"])
 def test_one_that_cannot_be_started_says_why(program: str) -> None:
-    told = tell_command([program], TEXT, {}, lambda: False)
-    assert told.exit_code is None
-    assert told.message is not None
-    assert told.message.startswith("can't be started: ")
-    assert "\n" not in told.message
+    result = run_hook([program], TEXT, {}, lambda: False)
+    assert result.exit_code is None
+    assert result.message is not None
+    assert result.message.startswith("can't be started: ")
+    assert "\n" not in result.message
 
 
 def test_how_it_failed_and_the_end_of_what_it_said_are_kept() -> None:
-    told = tell("import sys; sys.stderr.write('first' + 'x' * 5000 + 'last\\0\\n'); sys.stderr.flush(); sys.exit(3)")
-    assert 3 == told.exit_code
-    assert told.message is not None
-    assert "first" not in told.message
-    assert told.message.endswith("xlast\\0")
-    killed = tell("import os; os.kill(os.getpid(), 9)")
+    result = run("import sys; sys.stderr.write('first' + 'x' * 5000 + 'last\\0\\n'); sys.stderr.flush(); sys.exit(3)")
+    assert 3 == result.exit_code
+    assert result.message is not None
+    assert "first" not in result.message
+    assert result.message.endswith("xlast\\0")
+    killed = run("import os; os.kill(os.getpid(), 9)")
     assert (-signal.SIGKILL, "killed by SIGKILL") == (killed.exit_code, killed.message)
 
 
@@ -100,18 +100,18 @@ def assert_ended(note: Path) -> None:
 
 
 def test_one_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "LIMIT_S", 1.0)
-    monkeypatch.setattr(telling, "_GRACE_S", 0.3)
-    told = tell(HANGING, tmp_path / "numbers")
-    assert -signal.SIGKILL == told.exit_code
-    assert told.message is not None
-    assert told.message.startswith("ended after its time limit of 1 s: ")
-    assert len(told.message) < 2_100
+    monkeypatch.setattr(hook_command, "LIMIT_S", 1.0)
+    monkeypatch.setattr(hook_command, "_GRACE_S", 0.3)
+    result = run(HANGING, tmp_path / "numbers")
+    assert -signal.SIGKILL == result.exit_code
+    assert result.message is not None
+    assert result.message.startswith("ended after its time limit of 1 s: ")
+    assert len(result.message) < 2_100
     assert_ended(tmp_path / "numbers")
 
 
 def test_one_may_end_in_order_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "LIMIT_S", 1.0)
+    monkeypatch.setattr(hook_command, "LIMIT_S", 1.0)
     script = """
 import signal, sys, time
 def end(*_):
@@ -120,16 +120,16 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 time.sleep(60)
 """
-    assert 7 == tell(script, tmp_path / "ended").exit_code
+    assert 7 == run(script, tmp_path / "ended").exit_code
     assert (tmp_path / "ended").exists()
 
 
 def test_a_stop_ends_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "_GRACE_S", 0.3)
-    told = tell(HANGING, tmp_path / "numbers", stop=(tmp_path / "numbers").exists)
-    assert told.exit_code is None
-    assert told.message is not None
-    assert told.message.startswith("ended because runner was stopped")
+    monkeypatch.setattr(hook_command, "_GRACE_S", 0.3)
+    result = run(HANGING, tmp_path / "numbers", stop=(tmp_path / "numbers").exists)
+    assert result.exit_code is None
+    assert result.message is not None
+    assert result.message.startswith("ended because runner was stopped")
     assert_ended(tmp_path / "numbers")
 
 
@@ -145,8 +145,8 @@ sys.stderr.write("delivered, with a warning\\n")
 sys.stderr.flush()
 open(sys.argv[2], "w").close()
 """
-    told = tell(script, tmp_path / "go on", tmp_path / "delivered")
-    assert (0, None) == (told.exit_code, told.message)
+    result = run(script, tmp_path / "go on", tmp_path / "delivered")
+    assert (0, None) == (result.exit_code, result.message)
     (tmp_path / "go on").touch()
     until((tmp_path / "delivered").exists, "the delivery")
 
@@ -162,14 +162,14 @@ while os.fstat(2).st_size > 100_000 and time.monotonic() < end:
 open(sys.argv[1], "w").write(str(os.fstat(2).st_size))
 os.write(2, b"end")
 """
-    told = tell(script, tmp_path / "size")
+    result = run(script, tmp_path / "size")
     assert int((tmp_path / "size").read_text()) <= 100_000
-    assert told.message is not None
-    assert told.message.endswith("xend")
+    assert result.message is not None
+    assert result.message.endswith("xend")
 
 
 def test_a_defect_while_it_is_followed_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "_GRACE_S", 0.3)
+    monkeypatch.setattr(hook_command, "_GRACE_S", 0.3)
 
     def stop() -> bool:
         if (tmp_path / "numbers").exists():
@@ -177,7 +177,7 @@ def test_a_defect_while_it_is_followed_leaves_no_process(tmp_path: Path, monkeyp
         return False
 
     with pytest.raises(ZeroDivisionError):
-        tell(HANGING, tmp_path / "numbers", stop=stop)
+        run(HANGING, tmp_path / "numbers", stop=stop)
     assert_ended(tmp_path / "numbers")
 
 
@@ -209,5 +209,5 @@ def test_it_gets_no_password_of_the_database(
     keep_secret("postgresql://me:open-sesame-1@host/db")
     monkeypatch.setenv(name, value)
     script = "import os, sys; open(sys.argv[1], 'w').write(os.environ.get(sys.argv[2], '-'))"
-    assert 0 == tell(script, tmp_path / "got", name).exit_code
+    assert 0 == run(script, tmp_path / "got", name).exit_code
     assert (value if kept else "-") == (tmp_path / "got").read_text()

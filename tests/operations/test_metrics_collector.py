@@ -1,4 +1,4 @@
-"""The figures of a daemon: what they are filled with, and how they follow the history."""
+"""The metrics of a daemon, and how they follow the history."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ from runner.model.file_replacement import replace_file
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
 from runner.model.metrics import JobMetrics, Metrics
 from runner.model.runs import Cause, Status
-from runner.operations.metrics_collector import Figures
+from runner.operations.metrics_collector import MetricsCollector
 from runner.operations.metrics_writer import MetricsWriter
 
 NOW = datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC)
@@ -35,9 +35,9 @@ def carry_out(database: Database, job: Job) -> int:
     return fire(database, job, cause=Cause.SCHEDULE, scheduled_at=datetime.now(UTC))
 
 
-def look(figures: Figures, now: datetime = NOW) -> Metrics:
-    figures.follow()
-    return figures.metrics(now, up=True, alive_at=now)
+def look(collector: MetricsCollector, now: datetime = NOW) -> Metrics:
+    collector.update()
+    return collector.metrics(now, up=True, alive_at=now)
 
 
 def only(metrics: Metrics) -> JobMetrics:
@@ -50,7 +50,7 @@ def test_what_the_last_run_left_is_known_at_the_start_but_counts_begin_anew(data
     carry_out(database, job)
     tree.rename(tree.with_name("away"))
     carry_out(database, job)  # fails
-    known = only(look(Figures(database, NOW)))
+    known = only(look(MetricsCollector(database, NOW)))
     assert {} == known.ended
     assert [7, 5] == [known.files, known.directories]
     assert known.succeeded_at is not None
@@ -61,109 +61,109 @@ def test_what_the_last_run_left_is_known_at_the_start_but_counts_begin_anew(data
 def test_each_run_that_ends_is_counted_once(database: Database, tree: Path) -> None:
     job = register(database, tree)
     carry_out(database, job)
-    figures = Figures(database, NOW)
+    collector = MetricsCollector(database, NOW)
     for times in range(1, 4):
         carry_out(database, job)
         for _ in range(2):
-            metrics = look(figures)
+            metrics = look(collector)
             assert {Status.SUCCEEDED: times} == only(metrics).ended
             assert times == sum(metrics.lateness_s.counts)
     (tree / "new.md").touch()
     carry_out(database, job)
     tree.rename(tree.with_name("away"))
     carry_out(database, job)
-    assert {Status.SUCCEEDED: 4, Status.FAILED: 1} == only(look(figures)).ended
-    assert 8 == only(look(figures)).files
+    assert {Status.SUCCEEDED: 4, Status.FAILED: 1} == only(look(collector)).ended
+    assert 8 == only(look(collector)).files
 
 
 def test_a_run_is_counted_when_it_ends_and_goes_on_until_then(database: Database, tree: Path) -> None:
     from runner.measure.observer import RunObserver
 
     job = register(database, tree)
-    before, seen = Figures(database, NOW), []
+    before, seen = MetricsCollector(database, NOW), []
 
     def on_strategy(_name: str, _position: int) -> None:
         seen.append((look(before).running, only(look(before)).ended))
-        begun.append(Figures(database, NOW))
+        begun.append(MetricsCollector(database, NOW))
 
-    begun: list[Figures] = []
-    fire(database, job, cause=Cause.MANUAL, watching=RunObserver(on_strategy=on_strategy))
+    begun: list[MetricsCollector] = []
+    fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_strategy=on_strategy))
     assert [(1, {})] == [(running, dict(ended)) for running, ended in seen[:1]]
-    for figures in (before, *begun):
-        assert 0 == look(figures).running
-        assert {Status.SUCCEEDED: 1} == only(look(figures)).ended
+    for collector in (before, *begun):
+        assert 0 == look(collector).running
+        assert {Status.SUCCEEDED: 1} == only(look(collector)).ended
 
 
 def test_fire_times_that_passed_are_counted_one_by_one(database: Database, tree: Path) -> None:
     job = register(database, tree)
-    figures = Figures(database, NOW)
+    collector = MetricsCollector(database, NOW)
     for status, missed in ((Status.MISSED, 5), (Status.SKIPPED, 0), (Status.MISSED, 1)):
         record_not_run(database, job, status=status, scheduled_at=NOW, now=NOW, message="x", missed=missed)
-    known = only(look(figures))
+    known = only(look(collector))
     assert (6, 1, {}) == (known.missed, known.skipped, known.ended)
 
 
 def test_forgetting_runs_lowers_no_count(database: Database, tree: Path) -> None:
     job = register(database, tree)
-    figures = Figures(database, NOW)
+    collector = MetricsCollector(database, NOW)
     for _ in range(3):
         carry_out(database, job)
-    before = look(figures)
+    before = look(collector)
     prune(database, Retention(newest=1))
-    assert before == look(figures)
+    assert before == look(collector)
 
 
 def test_a_removed_job_disappears_and_a_renamed_one_changes_its_name(database: Database, tree: Path) -> None:
     jobs = [register(database, tree, name) for name in ("one", "two")]
-    figures = Figures(database, NOW)
+    collector = MetricsCollector(database, NOW)
     for job in jobs:
         carry_out(database, job)
-    assert ["one", "two"] == [job.job for job in look(figures).jobs]
+    assert ["one", "two"] == [job.job for job in look(collector).jobs]
     from dataclasses import replace
 
     change_job(database, jobs[0], replace(jobs[0].spec, name="first"), NOW)
     remove_job(database, jobs[1], NOW)
-    known = only(look(figures))
+    known = only(look(collector))
     assert ("first", {Status.SUCCEEDED: 1}) == (known.job, known.ended)
 
 
 def test_the_next_fire_time_moves_on_with_the_clock_and_back_with_it(database: Database, tree: Path) -> None:
     register(database, tree)
-    figures = Figures(database, NOW)
+    collector = MetricsCollector(database, NOW)
     for hours in (0, 1, 3, 2):
         now = NOW + timedelta(hours=hours)
-        assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(figures, now)).next_at
+        assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(collector, now)).next_at
 
 
 def test_the_next_fire_time_of_a_job_registered_by_a_clock_that_was_ahead_is_by_the_clock(
     database: Database, tree: Path
 ) -> None:
     job = register(database, tree)
-    figures = Figures(database, NOW)
-    look(figures)
+    collector = MetricsCollector(database, NOW)
+    look(collector)
     set_back(database, {job.job_id}, now := NOW - timedelta(days=100))
-    assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(figures, now)).next_at
+    assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(collector, now)).next_at
 
 
 def test_a_job_that_does_not_fire_has_no_next_time(database: Database, tree: Path) -> None:
     register(database, tree, schedule=None)
-    assert only(look(Figures(database, NOW))).next_at is None
+    assert only(look(MetricsCollector(database, NOW))).next_at is None
 
 
 @pytest.fixture
 def write(database: Database, tmp_path: Path) -> Callable[[], None]:
     writer = MetricsWriter(database, str(tmp_path / "runner.prom"), lambda metrics: f"{metrics.up}\n")
-    writer._figures = Figures(database, NOW)
+    writer._collector = MetricsCollector(database, NOW)
     return lambda: writer._write(up=True)
 
 
 def test_the_file_is_written_while_the_database_can_not_be_read(
     write: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def locked(_figures: Figures) -> None:
+    def locked(_collector: MetricsCollector) -> None:
         raise HistoryError("the database is locked")
 
-    monkeypatch.setattr(Figures, "follow", locked)
+    monkeypatch.setattr(MetricsCollector, "update", locked)
     write()
     assert "True\n" == (tmp_path / "runner.prom").read_text()
 

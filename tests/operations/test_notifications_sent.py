@@ -55,7 +55,7 @@ class World:
     job: Job
     now: datetime = NOW
 
-    def run(self, at: int | None = None, *, attempt: int = 1, job: Job | None = None, **watching: Any) -> Run:
+    def run(self, at: int | None = None, *, attempt: int = 1, job: Job | None = None, **observer: Any) -> Run:
         """Carry out a run, by hand or for the fire time after so many hours, and tell of it as every caller does."""
         job = job or self.job
         run_id = fire(
@@ -64,9 +64,9 @@ class World:
             cause=Cause.MANUAL if at is None else Cause.SCHEDULE,
             scheduled_at=None if at is None else NOW + timedelta(hours=at),
             attempt=attempt,
-            watching=RunObserver(**watching),
+            observer=RunObserver(**observer),
         )
-        self.notifier().tell(job, run_id)
+        self.notifier().notify(job, run_id)
         return get_run(self.database, run_id)
 
     def notifier(self, **choices: Any) -> Notifier:
@@ -179,7 +179,7 @@ def finish(
     )
     assert finish_run(world.database, run_id, ending)
     if tell:
-        world.notifier().tell(world.job, run_id)
+        world.notifier().notify(world.job, run_id)
     return run_id
 
 
@@ -233,7 +233,7 @@ def test_what_was_not_carried_out_or_was_cancelled_tells_nothing_and_changes_not
         run_id = record_not_run(
             world.database, world.job, status=status, scheduled_at=NOW, now=NOW, message="", missed=1
         )
-        world.notifier().tell(world.job, run_id)
+        world.notifier().notify(world.job, run_id)
     world.run(5)
     assert [("failure", failed)] == world.events()
     world.bring_root_back()
@@ -334,8 +334,8 @@ def test_of_a_command_that_takes_too_long_that_is_what_is_logged(
     world.change(notify=(Notify(Event.FAILURE, (sys.executable, "-c", hangs)),))
     world.lose_root()
     run = world.run(1)
-    said = f"failure not told: {sys.executable} ended after its time limit of 0.5 s; see `runner show {run.run_id}`"
-    assert [said] == [record.getMessage() for record in caplog.records]
+    failed = f"failure notification failed: {sys.executable} ended after its time limit of 0.5 s"
+    assert [f"{failed}; see `runner show {run.run_id}`"] == [record.getMessage() for record in caplog.records]
 
 
 def test_every_command_is_recorded_with_how_it_took_it_and_none_stops_the_others(
@@ -360,9 +360,9 @@ def test_every_command_is_recorded_with_how_it_took_it_and_none_stops_the_others
     ] == [(one.event, one.command, one.exit_code, one.message) for one in told]
     assert all(one.started_at > NOW and one.wall_s > 0 for one in told)
     assert [
-        "failure not told: /nowhere/mailer can't be started: No such file or directory; see `runner show 1`",
-        f"failure not told: {sys.executable} ended with 4; see `runner show 1`",
-        f"failure told to {sys.executable}",
+        "failure notification failed: /nowhere/mailer can't be started: No such file or directory; see `runner show 1`",
+        f"failure notification failed: {sys.executable} ended with 4; see `runner show 1`",
+        f"failure notification sent to {sys.executable}",
     ] == [record.getMessage() for record in caplog.records]
     # Who could not be started hears of it as soon as that can be done.
     second = world.run(2)
@@ -385,7 +385,7 @@ def test_nothing_is_told_once_runner_is_stopped_and_the_next_process_does(world:
     world.told.mkdir()
     assert Status.INTERRUPTED == failed.status
     other = add_job(world.database, replace(world.job.spec, name="other"), NOW)
-    world.notifier(stop=lambda: Status.INTERRUPTED).tell(
+    world.notifier(stop=lambda: Status.INTERRUPTED).notify(
         other, world.run(job=other, stop=lambda: Status.INTERRUPTED).run_id
     )
     asked = iter([None, None])
@@ -393,7 +393,7 @@ def test_nothing_is_told_once_runner_is_stopped_and_the_next_process_does(world:
     third = replace(other.spec, name="third", notify=(hanging,))
     world.job = add_job(world.database, third, NOW)
     run_id = finish(world, 3, Status.FAILED, tell=False)
-    world.notifier(stop=lambda: next(asked, Status.INTERRUPTED)).tell(world.job, run_id)
+    world.notifier(stop=lambda: next(asked, Status.INTERRUPTED)).notify(world.job, run_id)
     [ended] = list_notifications(world.database, get_run(world.database, run_id))
     assert (None, "ended because runner was stopped") == (ended.exit_code, ended.message)
     assert None is last_notified_run(world.database, world.job.job_id, hanging, 0)

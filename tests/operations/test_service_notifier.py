@@ -86,12 +86,12 @@ def test_a_manager_that_is_gone_does_not_end_the_daemon_and_is_said_once(program
     with program.daemon() as daemon:
         until(lambda: len(program.history("succeeded")) >= 2, "two runs")
         assert 0 == daemon.stop()
-    assert 1 == daemon.said().count("the service manager can't be told anything: ")
+    assert 1 == daemon.said().count("the service manager does not receive messages: ")
 
 
 def test_nobody_is_told_without_a_socket(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     for address in ("", "vsock:2:1234", "notify"):
-        nobody = ServiceNotifier.take({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"})
+        nobody = ServiceNotifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"})
         for tell in (nobody.ready, nobody.alive, nobody.reloading, nobody.stopping):
             tell()
     assert [] == manager.told
@@ -100,7 +100,7 @@ def test_nobody_is_told_without_a_socket(manager: Manager, caplog: pytest.LogCap
 
 def test_what_the_manager_left_is_taken_out_of_the_environment(manager: Manager) -> None:
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/"}
-    ServiceNotifier.take(environment)
+    ServiceNotifier.from_environment(environment)
     assert {"HOME": "/"} == environment
 
 
@@ -121,39 +121,39 @@ def test_signs_of_life_are_given_to_whom_they_are_asked_of_and_no_more_often(
     manager: Manager, left: dict[str, str], signs: int
 ) -> None:
     named = {name: str(os.getpid()) if value == "ours" else value for name, value in left.items()}
-    supervisor = ServiceNotifier.take({"NOTIFY_SOCKET": manager.address, **named})
+    notifier = ServiceNotifier.from_environment({"NOTIFY_SOCKET": manager.address, **named})
     for _ in range(3):
-        supervisor.alive()
-    supervisor.stopping()
+        notifier.alive()
+    notifier.stopping()
     until(lambda: "STOPPING=1" in manager.told, "the last message")
     assert ["WATCHDOG=1"] * signs + ["STOPPING=1"] == manager.told
 
 
 def test_a_sign_of_life_comes_again_after_half_the_time(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((100.0, 104.9, 105.0, 105.1, 110.0))
-    supervisor = ServiceNotifier(manager.address, 10.0)
+    notifier = ServiceNotifier(manager.address, 10.0)
     monkeypatch.setattr("runner.operations.service_notifier.time", SimpleNamespace(monotonic=lambda: next(times)))
     for _ in range(5):
-        supervisor.alive()
+        notifier.alive()
     monkeypatch.undo()
-    supervisor.stopping()
+    notifier.stopping()
     until(lambda: "STOPPING=1" in manager.told, "the last message")
     assert 3 == len(manager.variables("WATCHDOG"))
 
 
 def test_a_status_is_one_line_and_told_when_it_changes(manager: Manager) -> None:
-    supervisor = ServiceNotifier(manager.address)
+    notifier = ServiceNotifier(manager.address)
     for text in ("idle", "idle", "ä\nSTOPPING=1\udce9", "idle"):
-        supervisor.status(text)
-    supervisor.stopping()
+        notifier.status(text)
+    notifier.stopping()
     until(lambda: "STOPPING=1" in manager.told, "the last message")
     assert ["STATUS=idle", "STATUS=ä?STOPPING=1?", "STATUS=idle", "STOPPING=1"] == manager.told
 
 
 def test_reading_anew_is_told_with_its_instant(manager: Manager) -> None:
-    supervisor = ServiceNotifier(manager.address)
-    supervisor.reloading()
-    supervisor.ready()
+    notifier = ServiceNotifier(manager.address)
+    notifier.reloading()
+    notifier.ready()
     until(lambda: "READY=1" in manager.told, "the end of it")
     assert ["1"] == manager.variables("RELOADING")
     (instant,) = manager.variables("MONOTONIC_USEC")
@@ -163,14 +163,14 @@ def test_reading_anew_is_told_with_its_instant(manager: Manager) -> None:
 def test_a_manager_that_does_not_listen_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("runner.operations.service_notifier._PATIENCE_S", 0.01)
+    monkeypatch.setattr("runner.operations.service_notifier._TIMEOUT_S", 0.01)
     with tempfile.TemporaryDirectory() as scratch, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(f"{scratch}/notify")
-        supervisor = ServiceNotifier(f"{scratch}/notify")
+        notifier = ServiceNotifier(f"{scratch}/notify")
         with caplog.at_level(logging.WARNING):
             for _ in range(10_000):  # more than any queue holds
-                supervisor.ready()
+                notifier.ready()
                 if caplog.records:
                     break
-            supervisor.ready()
+            notifier.ready()
     assert 1 == len(caplog.records)
