@@ -57,6 +57,8 @@ class Reader:
         """Run a block, or save it as the file that its title names."""
         if block.title:
             (self.program.folder / block.title).write_text(block.text)
+            if block.language == "python" and "sys.stdin" not in block.text:
+                self.run(f"python {block.title}")
         elif block.language == "sh":
             for line in _join_lines(block.text):
                 self.run(line)
