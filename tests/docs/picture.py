@@ -26,7 +26,7 @@ _PREPARED_RUNS = 4
 def draw(target: Path) -> None:
     """Run the commands in a scratch directory and save their output as SVG."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
         directory = Path(scratch)
         _call(directory, "runner sample notes --recipe demo")
         for line in COMMANDS:

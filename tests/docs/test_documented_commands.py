@@ -23,7 +23,17 @@ _TESTED_ELSEWHERE = {"demo": "test_demo_and_lesson.py", "lesson": "test_demo_and
 # Programs that change the machine, need the network or another program's server. Their lines are only parsed.
 _NOT_RUN = {
     *("apt", "brew", "createdb", "journalctl", "launchctl", "loginctl", "pip", "pipx", "python3", "source", "sudo"),
-    *("psql", "pg_dump", "systemctl", "uv", ".venv/bin/pip", ".venv/bin/pytest", "export", "promtool", "systemd-analyze"),
+    *(
+        "psql",
+        "pg_dump",
+        "systemctl",
+        "uv",
+        ".venv/bin/pip",
+        ".venv/bin/pytest",
+        "export",
+        "promtool",
+        "systemd-analyze",
+    ),
 }
 _LANGUAGES = {"sh", "text", "toml", "python", "sql", "json", "promql"}
 _STARTS_EMPTY = {"README.md", "install.md"}
@@ -132,7 +142,7 @@ def test_the_examples_of_the_reference_are_valid() -> None:
     root = typer.main.get_command(app)
     lines = [line for block in list_blocks(_GENERATED) if block.language == "sh" for line in _join_lines(block.text)]
     for line in lines:
-        arguments = shlex.split(re.split(r" (?:\||>|&&) ", line)[0])[1:]
+        arguments = shlex.split(re.split(r" (?:\||>|&&) ", re.sub(r"\$\([^)]*\)", "", line))[0])[1:]
         command, context = root, typer.Context(root, info_name="runner")
         while arguments and (inner := getattr(command, "commands", {}).get(arguments[0])):
             command, context = inner, typer.Context(inner, info_name=arguments.pop(0), parent=context)
@@ -142,5 +152,7 @@ def test_the_examples_of_the_reference_are_valid() -> None:
 
 def test_the_installation_commands_are_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    assert "\n    python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[dev]' && .venv/bin/pytest\n" in text
+    assert (
+        "\n    python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[dev]' && .venv/bin/pytest\n" in text
+    )
     assert len(text.splitlines()) <= 250
