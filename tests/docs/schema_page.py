@@ -108,7 +108,7 @@ def render_diagram(tables: Mapping[str, Table]) -> str:
     """Return the diagram as SVG."""
     places = dict(_place(tables))
     height = max(y + _height(tables[name]) for name, (_, y) in places.items()) + 10
-    width = len(_COLUMNS) * (_WIDTH + _GAP) - _GAP + 40
+    width = len(_COLUMNS) * (_WIDTH + _GAP) - _GAP + 70
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
         ' font-family="monospace" font-size="11">',
@@ -125,7 +125,7 @@ def _place(tables: Mapping[str, Table]) -> Iterator[tuple[str, tuple[int, int]]]
     for number, names in enumerate(_COLUMNS):
         y = 10
         for name in names:
-            yield name, (20 + number * (_WIDTH + _GAP), y)
+            yield name, (50 + number * (_WIDTH + _GAP), y)
             y += _height(tables[name]) + 20
 
 
