@@ -61,10 +61,8 @@ def _call(directory: Path, line: str) -> str:
         "XDG_CONFIG_HOME": str(directory),
     }
     command = [sys.executable, "-m", *shlex.split(line)]
-    done = subprocess.run(
-        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True, text=True
-    )
-    return done.stdout.rstrip("\n")
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=True, text=True)
+    return (done.stdout or done.stderr).rstrip("\n")  # progress goes to stderr and would be shown frame by frame
 
 
 def _without_remote_fonts(svg: str) -> str:
