@@ -39,6 +39,17 @@ def test_pictures_load_nothing_from_other_hosts() -> None:
         assert not re.search(r"url\(\"?http|href=", picture.read_text())
 
 
+def test_the_metrics_of_a_daemon_are_documented(program: Program, tree: Path) -> None:
+    program.out("run", str(tree))
+    with program.daemon("--metrics-file", "runner.prom"):
+        pass
+    written = re.findall(r"^# TYPE (\w+)", (program.folder / "runner.prom").read_text(), re.MULTILINE)
+    table = "\n".join(
+        line for line in (DOCS / "monitoring.md").read_text().splitlines() if line.startswith("| `runner_")
+    )
+    assert set(written) == set(re.findall(r"`(runner_\w+)", table))
+
+
 @pytest.mark.parametrize("view", ["run_history", "execution_timings", "file_events"])
 def test_every_column_of_a_view_is_documented(program: Program, view: str) -> None:
     program.out("db", "upgrade")
