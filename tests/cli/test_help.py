@@ -1,8 +1,7 @@
-"""Every command has help with an example in it, and stands in the documentation."""
+"""Every command has help with an example."""
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import typer
@@ -10,8 +9,6 @@ from conftest import Program
 from rich.console import Console
 
 from runner.cli.main import app
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def all_commands() -> list[str]:
@@ -49,11 +46,6 @@ def test_help_is_shown_without_a_command(program: Program) -> None:
     assert (0, b"") == (done.returncode, done.stderr)
     for panel in ("Jobs", "Running", "Asking", "Trying it out", "Care"):
         assert f"─ {panel} ─" in done.stdout.decode()
-
-
-@pytest.mark.parametrize("command", all_commands())
-def test_a_command_stands_in_the_readme(command: str) -> None:
-    assert f"runner {command}" in README.read_text()
 
 
 @pytest.mark.parametrize("command", ["", *all_commands()])

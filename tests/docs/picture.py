@@ -20,10 +20,9 @@ COMMANDS = (
     "runner history",
 )
 _WIDTH = 88
-_PREPARED_RUNS = 4
 
 
-def draw(target: Path) -> None:
+def draw(target: Path, prepared_runs: int = 4) -> None:
     """Run the commands in a scratch directory and save their output as SVG."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
@@ -35,15 +34,15 @@ def draw(target: Path) -> None:
             console.print(Text.from_ansi(shown), soft_wrap=True)
             console.print()
             if line.startswith("runner schedule"):
-                _record_runs(directory)
+                _record_runs(directory, prepared_runs)
     target.write_text(_without_remote_fonts(console.export_svg(title="runner")))
 
 
-def _record_runs(directory: Path) -> None:
+def _record_runs(directory: Path, number_of_runs: int) -> None:
     """Record some runs, and change the tree before the last one and for the next one."""
     notes = directory / "notes"
-    for number in range(_PREPARED_RUNS):
-        if number == _PREPARED_RUNS - 1:
+    for number in range(number_of_runs):
+        if number == number_of_runs - 1:
             (notes / "reading-list.md").write_text("- The Art of Unix Programming\n")
         _call(directory, "runner run notes")
     first, second, *_ = sorted(notes.rglob("*.md"))
@@ -62,10 +61,8 @@ def _call(directory: Path, line: str) -> str:
         "XDG_CONFIG_HOME": str(directory),
     }
     command = [sys.executable, "-m", *shlex.split(line)]
-    done = subprocess.run(
-        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True, text=True
-    )
-    return done.stdout.rstrip("\n")
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=True, text=True)
+    return (done.stdout or done.stderr).rstrip("\n")  # progress goes to stderr and would be shown frame by frame
 
 
 def _without_remote_fonts(svg: str) -> str:

@@ -1,8 +1,5 @@
 """The views for analysts, read as an analyst does: by SQL and by pandas."""
 
-import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,6 @@ from history_examples import listing, opened, play, snapshot, some_job
 
 from runner.history.contents import list_changes
 from runner.history.database import Database
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -61,33 +56,6 @@ def test_a_size_known_later_is_no_event(path: Path) -> None:
         play(database, job, snapshot(listing(b"", {b"x.md": (1, 1)})))
         with database.read() as connection:
             assert [("added",)] == connection.exec_driver_sql("SELECT kind FROM file_events").all()
-
-
-def test_the_readme_lists_every_column_of_a_view(path: Path) -> None:
-    with opened(path) as database, database.read() as connection:
-        for view in ("run_history", "execution_timings", "file_events"):
-            columns = [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({view})")]
-            [line] = [line for line in README.read_text().splitlines() if line.startswith(f"| `{view}`")]
-            documented = set(re.findall(r"`(\w+)`", line)) | {"run", "job_id", "job"}
-            assert set(columns) <= documented
-
-
-def test_the_readmes_program_for_pandas_runs(path: Path, tmp_path: Path) -> None:
-    with opened(path) as database:
-        made(database)
-    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    program = tmp_path / "runner"
-    program.write_text(f"#!/bin/sh\necho {path}\n")
-    program.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
-    assert "events" in done.stdout
 
 
 def test_pandas_reads_runs_with_their_times(path: Path) -> None:
