@@ -24,8 +24,8 @@ from runner.measure.environment import (
 )
 from runner.measure.observer import RunObserver
 from runner.measure.root_check import tell_waiting
-from runner.measure.trial import ScanTask
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trial import ScanTask, TrialResult
+from runner.measure.trials import carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError, is_condition, reason_of
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Status
@@ -236,7 +236,7 @@ def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Run
                 on_progress=following.on_progress,
             )
         except ScanError as error:
-            outcome = Outcome(status=Status.FAILED, message=str(error))
+            outcome = TrialResult(status=Status.FAILED, message=str(error))
         filesystem = outcome.filesystem or filesystem
         if not outcome.begun and not executed:
             return _Work(executed=[], root_error=outcome.message)
@@ -249,7 +249,7 @@ def _execute(order: Sequence[str], request: ScanRequest, job: Job, watching: Run
     return _Work(executed=executed, filesystem=filesystem)
 
 
-def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outcome) -> _Executed:
+def _describe(strategy: str, position: int, request: ScanRequest, outcome: TrialResult) -> _Executed:
     parallel = load_strategy(strategy).parallel
     execution = Execution(
         strategy=strategy,
@@ -259,21 +259,20 @@ def _describe(strategy: str, position: int, request: ScanRequest, outcome: Outco
         start_method=request.start_method if parallel else None,
         message=outcome.message,
     )
-    figures = outcome.figures
-    if figures is None:
+    if outcome.message is not None:
         return _Executed(execution=execution, snapshot=None)
-    snapshot: Snapshot = outcome.result
+    snapshot: Snapshot = outcome.value
     measured = replace(
         execution,
         # What a strategy that is found to be wrong has read anew is right, and is saved.
         status=Status.FAILED if snapshot.defect else Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
         message=snapshot.defect or "; ".join(snapshot.messages) or None,
-        wall_s=figures.wall_s,
-        startup_s=figures.startup_s,
-        user_s=figures.user_s,
-        system_s=figures.system_s,
-        max_rss_bytes=figures.max_rss_bytes,
-        cache=Cache.COLD if figures.blocks_in else Cache.WARM,
+        wall_s=outcome.wall_s,
+        startup_s=outcome.startup_s,
+        user_s=outcome.user_s,
+        system_s=outcome.system_s,
+        max_rss_bytes=outcome.max_rss_bytes,
+        cache=Cache.COLD if outcome.blocks_in else Cache.WARM,
         files=snapshot.files,
         directories=snapshot.directories,
         entries=snapshot.entries,

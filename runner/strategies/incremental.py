@@ -1,4 +1,4 @@
-"""Folders whose stamps are unchanged are not read; from time to time all of them are, to make sure."""
+"""The incremental strategy: it reads only directories with changed stamps, and sometimes all, to verify this."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from runner.strategies.base import ScanRequest
 
 _DUE = "a full scan was due, which verifies the others"
-# The most folders that a message names.
+# Maximum number of directories named in a message.
 _MOST_NAMED = 5
-# How far the clock may seem to be set back between two scans: reading two clocks takes a moment, and steps that add
-# up to less than what stamps have to lie before a scan do no harm.
+# Tolerated backward step of the clock between two scans: reading two clocks takes a moment, and steps that add up to
+# less than the minimum age of settled stamps are harmless.
 _STEP_NS = 1_000_000_000
 
 
@@ -55,7 +55,7 @@ class Incremental:
 
 
 def _enter(walker: Walker) -> bool:
-    """Make the root the current folder, from which the others are looked at; tells whether that is allowed."""
+    """Make the root the current directory, from which the others are looked at; return whether that is allowed."""
     try:
         os.fchdir(walker.fd)
     except PermissionError:
@@ -64,7 +64,7 @@ def _enter(walker: Walker) -> bool:
 
 
 def _why_full(cache: Cache, request: ScanRequest, clock: Clock) -> str | None:
-    """Say why everything has to be read; None if what is remembered can be relied on."""
+    """Return why everything has to be read; None if the cache can be relied on."""
     if cache.key != key_of(request.root, request.selection):
         return NOTHING
     if not clock.boot or cache.boot != clock.boot:
@@ -115,14 +115,14 @@ def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock
 
 
 def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: Part, found: Snapshot) -> None:
-    """Keep what was found for the next scan; done when the clock has stopped.
+    """Store what was found for the next scan, after the clock of the execution has stopped.
 
     Args:
         request: The tree.
-        clock: As it was at the start.
-        earlier: What the scan relied on; None for a full scan.
-        part: What was found.
-        found: The same, and takes what there is to say.
+        clock: At the start of the scan.
+        earlier: The cache that the scan relied on; None for a full scan.
+        part: What was read.
+        found: The snapshot of the same; receives digest and messages.
     """
     assert request.cache is not None  # noqa: S101  the scan would not have begun
     if not look_reaches(part):

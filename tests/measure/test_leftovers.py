@@ -17,7 +17,7 @@ import pytest
 from trial_tasks import Remote, wait_until
 
 from runner.measure.leftovers import remove_leftovers, trial_directory
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trials import carry_out
 from runner.model.runs import Status
 
 SHM = Path("/dev/shm")  # noqa: S108
@@ -197,7 +197,7 @@ def test_a_fork_server_starts_with_a_long_tmpdir(temporary: Path, monkeypatch: p
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    outcome: Outcome = carry_out(Remote("burn_in_workers", 0.0, "forkserver"))
+    outcome = carry_out(Remote("burn_in_workers", 0.0, "forkserver"))
     assert (Status.SUCCEEDED, None) == (outcome.status, outcome.message)
     assert [] == os.listdir(long)
 

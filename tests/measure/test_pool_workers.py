@@ -10,7 +10,8 @@ import pytest
 from trial_tasks import Remote, wait_until
 
 from runner.measure.leftovers import remove_leftovers
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trial import TrialResult
+from runner.measure.trials import carry_out
 from runner.model.runs import Status
 
 MOMENTS = ("starting", "busy", "sending", "telling", "idle 0", "idle 1", "ending 0", "ending 1")
@@ -32,7 +33,7 @@ def noted(folder: Path, name: str) -> list[int]:
     return [int(word) for word in (folder / name).read_text(encoding="ascii").split()]
 
 
-def carried_out(task: Remote) -> tuple[Outcome, float]:
+def carried_out(task: Remote) -> tuple[TrialResult, float]:
     began = time.monotonic()
     outcome = carry_out(task, timeout_s=20)
     return outcome, time.monotonic() - began
@@ -49,7 +50,7 @@ def test_a_killed_worker_fails_the_trial_by_name_and_leaves_nothing(tmp_path: Pa
     assert moment in {"starting", "telling"} or victim == named
     assert moment != "telling" or (tmp_path / "told").read_text(encoding="ascii") == "[]"
     assert outcome.defect is None
-    assert outcome.figures is None
+    assert outcome.message is not None
     assert took_s < 2
     # Killed workers are nobody's children here: they are gone as soon as the kernel has come to it.
     wait_until(lambda: [] == living(noted(tmp_path, "trial")[0]), 1)
@@ -96,7 +97,7 @@ def test_a_worker_that_was_stopped_and_stays_so_fails_the_trial_by_name(
 @pytest.mark.parametrize("start_method", ["fork", "forkserver"])
 def test_a_worker_that_was_stopped_for_a_moment_is_waited_for(tmp_path: Path, start_method: str, then: str) -> None:
     outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 100, then, start_method))
-    assert (Status.SUCCEEDED, "awake") == (outcome.status, outcome.result)
+    assert (Status.SUCCEEDED, "awake") == (outcome.status, outcome.value)
 
 
 def test_a_worker_that_leaves_fails_the_trial_with_its_exit_code(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from trial_tasks import Remote
 
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trial import TrialResult
+from runner.measure.trials import carry_out
 from runner.model.errors import ScanError, is_condition, reason_of
 from runner.model.runs import Status
 from runner.strategies.watched_pool import cannot_start
@@ -19,7 +20,7 @@ START_METHODS = ["fork", "spawn", "forkserver"]
 NOT_IN_MESSAGES = ("None", "Errno", "defect", "Traceback", "\n", ": ;", ": ,")
 
 
-def assert_told(outcome: Outcome) -> None:
+def assert_told(outcome: TrialResult) -> None:
     """Fail unless a trial succeeded, or failed with one line that blames the machine."""
     if outcome.status is not Status.SUCCEEDED:
         assert (Status.FAILED, None) == (outcome.status, outcome.defect), outcome

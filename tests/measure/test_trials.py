@@ -16,7 +16,8 @@ from trial_tasks import LARGE, Remote, wait_until
 
 from runner.measure import trials
 from runner.measure.lesson import Experiment, LessonTask
-from runner.measure.trials import Figures, Outcome, Progress, carry_out
+from runner.measure.trial import TrialResult
+from runner.measure.trials import Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.runs import Status
 from runner.model.signals import is_known_stopped
@@ -24,14 +25,14 @@ from runner.model.signals import is_known_stopped
 OUR_MODULES = ("runner", "runner.measure", "runner.model", "runner.scan", "runner.strategies", "trial_tasks")
 
 
-def figures_of(outcome: Outcome) -> Figures:
+def figures_of(outcome: TrialResult) -> TrialResult:
     assert (Status.SUCCEEDED, None) == (outcome.status, outcome.message)
-    assert outcome.figures is not None
-    return outcome.figures
+    assert outcome.message is None
+    return outcome
 
 
 def test_a_trial_imports_the_standard_library_and_the_scanning_package_alone() -> None:
-    described = carry_out(Remote("describe_trial")).result
+    described = carry_out(Remote("describe_trial")).value
     strangers = [
         name
         for name in described["modules"]
@@ -43,7 +44,7 @@ def test_a_trial_imports_the_standard_library_and_the_scanning_package_alone() -
 
 
 def test_a_trial_leads_its_session_with_one_thread_and_default_signals() -> None:
-    described = carry_out(Remote("describe_trial")).result
+    described = carry_out(Remote("describe_trial")).value
     assert (True, 1, 1) == (described["leads"], described["threads"], described["python_threads"])
     # Python itself ignores SIGPIPE and SIGXFSZ, and catches SIGINT; what a shell has ignored, as nohup does, stays so.
     inherited = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
@@ -60,7 +61,7 @@ def numbers(mask: int) -> set[int]:
 def test_the_cpu_time_of_every_worker_counts(start_method: str) -> None:
     outcome = carry_out(Remote("burn_in_workers", 0.4, start_method))
     figures = figures_of(outcome)
-    burnt = sum(outcome.result)
+    burnt = sum(outcome.value)
     spent = figures.user_s + figures.system_s
     assert burnt >= 0.8
     assert burnt * 0.95 < spent < burnt + 1.5
@@ -90,7 +91,7 @@ def test_the_lesson_finds_the_same_in_both_ways(tmp_path: Path, workers: int) ->
     results = [
         carry_out(
             LessonTask(experiment=each, workers=workers, start_method="fork", directories=os.fsencode(tmp_path))
-        ).result
+        ).value
         for each in Experiment
     ]
     assert [sum(n * n for n in range(100)), 4] == results
@@ -102,7 +103,7 @@ def test_peak_memory_is_that_of_the_trial_and_not_of_a_large_parent() -> None:
         "from trial_tasks import Remote\n"
         "from runner.measure.trials import carry_out\n"
         "ballast = b'x' * int(sys.argv[1])\n"
-        "print(carry_out(Remote('burn_in_workers', 0.0, sys.argv[2])).figures.max_rss_bytes)"
+        "print(carry_out(Remote('burn_in_workers', 0.0, sys.argv[2])).max_rss_bytes)"
     )
 
     def peak(ballast: int, start_method: str) -> int:
@@ -116,7 +117,7 @@ def test_peak_memory_is_that_of_the_trial_and_not_of_a_large_parent() -> None:
 
 
 def test_a_large_result_arrives_whole() -> None:
-    assert bytes(LARGE) == carry_out(Remote("give_bytes", LARGE)).result
+    assert bytes(LARGE) == carry_out(Remote("give_bytes", LARGE)).value
 
 
 SLOW_TO_READ = "import time; time.sleep({seconds}); "
@@ -132,7 +133,7 @@ def test_a_large_task_arrives_whole_though_signals_come_in_between(monkeypatch: 
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
-    assert (Status.SUCCEEDED, 1_000_000) == (outcome.status, outcome.result)
+    assert (Status.SUCCEEDED, 1_000_000) == (outcome.status, outcome.value)
 
 
 @pytest.mark.timeout(30)
@@ -168,7 +169,7 @@ def test_a_trial_that_is_stopped_for_moments_is_waited_for(tmp_path: Path, monke
 
 
 def test_what_a_task_prints_does_not_end_up_in_its_result() -> None:
-    assert "kept" == carry_out(Remote("print_something")).result
+    assert "kept" == carry_out(Remote("print_something")).value
 
 
 def test_progress_only_grows_and_ends_at_the_whole(tmp_path: Path) -> None:
@@ -176,13 +177,13 @@ def test_progress_only_grows_and_ends_at_the_whole(tmp_path: Path) -> None:
 
     def note(progress: Progress) -> None:
         told.append(progress)
-        if progress.folders == 1_000:
+        if progress.directories == 1_000:
             (tmp_path / "go").touch()
 
     carry_out(Remote("count_up", 1_000, str(tmp_path / "go")), on_progress=note)
 
-    assert Progress(folders=1_000, entries=300_001, files=2_000) == told[-1]
-    assert sorted(told, key=lambda each: (each.folders, each.entries)) == told
+    assert Progress(directories=1_000, entries=300_001, files=2_000) == told[-1]
+    assert sorted(told, key=lambda each: (each.directories, each.entries)) == told
 
 
 def test_an_unforeseen_error_is_one_line_with_its_traceback_apart() -> None:

@@ -18,7 +18,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.measure.trial import Measured
+from runner.measure.trial import TrialResult
 from runner.strategies import watched_pool
 from runner.strategies.exchange import Channel
 from runner.strategies.watched_pool import WatchedPool, starting, trial_context
@@ -49,11 +49,11 @@ class Remote:
     def prepare(self) -> str:
         return "of its own"
 
-    def carry_out(self, report: Report) -> Measured:
+    def carry_out(self, report: Report) -> tuple[TrialResult, Any]:
         function, args = self.call
         began = time.perf_counter()
         result, end = globals()[function](report, *args)
-        return Measured(wall_s=time.perf_counter() - began, startup_s=0.0, result=result, end=end)
+        return TrialResult(wall_s=time.perf_counter() - began, value=result), end
 
 
 def nothing() -> None:
