@@ -39,14 +39,14 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(directory)
 
 
-def semaphores(folder: Path) -> set[str]:
+def semaphores(directory: Path) -> set[str]:
     """Return the semaphores of a trial that are left."""
-    return set((folder / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
+    return set((directory / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
 
 
-def start(folder: Path, start_method: str) -> subprocess.Popen[bytes]:
+def start(directory: Path, start_method: str) -> subprocess.Popen[bytes]:
     """Start a process that follows a trial as soon as it is sent a line."""
-    return subprocess.Popen([sys.executable, "-c", FOLLOW, folder, start_method], stdin=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", FOLLOW, directory, start_method], stdin=subprocess.PIPE)
 
 
 def begin(parent: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What the machine lacks fails a trial with one line, whatever it lacks and wherever; it is no defect of runner."""
+"""Shortages of the machine fail a trial with one line and are no defect."""
 
 import errno
 import os
@@ -67,7 +67,7 @@ def test_a_result_that_does_not_fit_into_memory_is_no_defect(monkeypatch: pytest
         carry_out(Remote("give_bytes", 10))
 
 
-LACKING = [MemoryError(), OSError(errno.EMFILE, "no more")]
+LACKING = [MemoryError(), OSError(errno.EMFILE, "no free descriptors")]
 
 
 @pytest.mark.parametrize("error", LACKING)
