@@ -167,9 +167,9 @@ class ScanTask:
 
         def end() -> None:
             scan.end()
-            check_mounts(scan.found, request.root, request.selection, request.mounts, mounts)
+            check_mounts(scan.snapshot, request.root, request.selection, request.mounts, mounts)
 
-        return TrialResult(wall_s=wall_s, startup_s=scan.startup_s, value=scan.found), end
+        return TrialResult(wall_s=wall_s, startup_s=scan.startup_s, value=scan.snapshot), end
 
 
 class LookTask:

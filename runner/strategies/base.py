@@ -81,14 +81,16 @@ class Scan:
     """A finished scan.
 
     Args:
-        found: Its snapshot.
+        snapshot: What it found.
         startup_s: Seconds until the strategy could begin to read.
         end: Ends what the scan started; called after the clock has stopped.
     """
 
-    __slots__ = ("end", "found", "startup_s")
+    __slots__ = ("end", "snapshot", "startup_s")
 
-    def __init__(self, found: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end) -> None:
-        self.found = found
+    def __init__(
+        self, snapshot: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end
+    ) -> None:
+        self.snapshot = snapshot
         self.startup_s = startup_s
         self.end = end

@@ -63,8 +63,8 @@ def scan(root: Path, track: Track = Track.STAT, full_every_s: int = 3600, **sele
     with counted_listings() as counts:
         done = Incremental().scan(request, lambda *_: None)
     done.end()
-    assert findings(Sequential().scan(request, lambda *_: None).found) == findings(done.found)
-    return done.found, counts[0]
+    assert findings(Sequential().scan(request, lambda *_: None).snapshot) == findings(done.snapshot)
+    return done.snapshot, counts[0]
 
 
 def known(root: Path, **selection: Any) -> None:
@@ -144,7 +144,7 @@ def test_a_directory_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: py
         patch.setattr(os, "lstat", lstat)
         done = Incremental().scan(request, lambda *_: None)
     done.end()
-    assert b"a/b/c/x.md" in names(done.found)
+    assert b"a/b/c/x.md" in names(done.snapshot)
     assert 5 == scan(tree, Track.NAMES)[0].files
 
 
@@ -321,8 +321,8 @@ def test_an_unwritable_cache_is_reported(tree: Path) -> None:
     )  # fmt: skip
     done = Incremental().scan(request, lambda *_: None)
     done.end()
-    assert 5 == done.found.files
-    assert "can't be written: " in done.found.messages[-1]
+    assert 5 == done.snapshot.files
+    assert "can't be written: " in done.snapshot.messages[-1]
     assert [] == [name for name in os.listdir(tree.parent) if "remembered" in name]
 
 

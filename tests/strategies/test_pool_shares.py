@@ -64,7 +64,7 @@ def test_every_directory_is_read_once(
     )
     scan.end()
 
-    parts = list(map(decode, scan.found.parts))
+    parts = list(map(decode, scan.snapshot.parts))
     assert sorted(expected) == sorted(part.path(number) for part in parts for number in range(len(part.names)))
     assert len(expected) == sum(reported)
 
@@ -124,8 +124,8 @@ def test_a_worker_that_found_only_problems_sends_them(tmp_path: Path, monkeypatc
     )
     scan.end()
 
-    assert len(scan.found.parts) == 2
-    assert scan.found.directories + len(scan.found.problems) == 2_001
+    assert len(scan.snapshot.parts) == 2
+    assert scan.snapshot.directories + len(scan.snapshot.problems) == 2_001
 
 
 @pytest.mark.parametrize(("depth", "most_shared"), [(30, pending._MOST_SHARED), (10, 100_000)], ids=["deep", "much"])
@@ -145,8 +145,8 @@ def test_shares_that_cost_too_much_are_not_sent(
     )
     scan.end()
 
-    assert scan.found.directories == 1 + depth + 600
-    assert sum(len(piece) for part in scan.found.parts for piece in part) < 150_000
+    assert scan.snapshot.directories == 1 + depth + 600
+    assert sum(len(piece) for part in scan.snapshot.parts for piece in part) < 150_000
     shutil.rmtree(tmp_path / ("long" * 50))
 
 
@@ -160,7 +160,7 @@ def test_work_of_one_worker_reaches_the_others(tmp_path: Path) -> None:
     )
     scan.end()
 
-    directories = [len(part.names) for part in map(decode, scan.found.parts)]
+    directories = [len(part.names) for part in map(decode, scan.snapshot.parts)]
     assert len(directories) == 2
     assert sum(directories) == 6_003
     assert min(directories) > 500
@@ -185,7 +185,7 @@ def test_findings_from_before_the_first_task_are_sent(tmp_path: Path, monkeypatc
     scan.end()
 
     assert min(readers.get(), readers.get()) > 0
-    assert scan.found.directories == 2_001
+    assert scan.snapshot.directories == 2_001
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
