@@ -54,7 +54,7 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
             current.append(bars.add_task(f"{position}. {strategy}", total=folders, files=0))
 
         def on_progress(progress: "TrialProgress") -> None:
-            bars.update(current[-1], completed=progress.folders, files=progress.files)
+            bars.update(current[-1], completed=progress.directories, files=progress.files)
 
         yield RunObserver(
             stop=stop,

@@ -167,22 +167,21 @@ def _measure(
     observer = tell_waiting(observer, [request.root])
     task = ScanTask(strategy=condition.strategy, request=request)
     outcome = carry_out(task, timeout_s=timeout_s, stop=observer.stop, on_progress=observer.on_progress)
-    figures = outcome.figures
-    if figures is None:
+    if outcome.message is not None:
         if outcome.status in {Status.CANCELLED, Status.INTERRUPTED}:
             raise Stopped("the calibration was stopped")
         raise ScanError(f"the {condition.strategy} execution failed: {outcome.message}")
-    found: Snapshot = outcome.result
+    found: Snapshot = outcome.value
     return found, Measurement(
         condition=condition,
         round=0,
         position=0,
-        wall_s=figures.wall_s,
-        startup_s=figures.startup_s,
-        user_s=figures.user_s,
-        system_s=figures.system_s,
-        max_rss_bytes=figures.max_rss_bytes,
-        cache=Cache.COLD if figures.blocks_in else Cache.WARM,
+        wall_s=outcome.wall_s,
+        startup_s=outcome.startup_s,
+        user_s=outcome.user_s,
+        system_s=outcome.system_s,
+        max_rss_bytes=outcome.max_rss_bytes,
+        cache=Cache.COLD if outcome.blocks_in else Cache.WARM,
         files=found.files,
         directories=found.directories,
         entries=found.entries,

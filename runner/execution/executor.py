@@ -18,8 +18,8 @@ from runner.jobs.caches import cache_file
 from runner.measure.environment import DEFAULT_START_METHOD, describe_environment, describe_process, usable_cpus
 from runner.measure.observer import RunObserver
 from runner.measure.root_check import tell_waiting
-from runner.measure.trial import ScanTask
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trial import ScanTask, TrialResult
+from runner.measure.trials import carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError, is_condition, reason_of
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Status
@@ -232,16 +232,18 @@ def _execute(
     return replace(outcome, environment=replace(environment, filesystem=filesystem))
 
 
-def _run_trial(strategy: str, request: ScanRequest, timeout_s: int | None, observer: RunObserver) -> Outcome:
+def _run_trial(strategy: str, request: ScanRequest, timeout_s: int | None, observer: RunObserver) -> TrialResult:
     observer = tell_waiting(observer, [request.root])
     task = ScanTask(strategy=strategy, request=request)
     try:
         return carry_out(task, timeout_s=timeout_s, stop=observer.stop, on_progress=observer.on_progress)
     except ScanError as error:
-        return Outcome(status=Status.FAILED, message=str(error))
+        return TrialResult(status=Status.FAILED, message=str(error))
 
 
-def _describe(strategy: str, position: int, request: ScanRequest, result: Outcome) -> tuple[Execution, Snapshot | None]:
+def _describe(
+    strategy: str, position: int, request: ScanRequest, result: TrialResult
+) -> tuple[Execution, Snapshot | None]:
     parallel = load_strategy(strategy).parallel
     execution = Execution(
         strategy=strategy,
@@ -251,21 +253,20 @@ def _describe(strategy: str, position: int, request: ScanRequest, result: Outcom
         start_method=request.start_method if parallel else None,
         message=result.message,
     )
-    figures = result.figures
-    if figures is None:
+    if result.message is not None:
         return execution, None
-    snapshot: Snapshot = result.result
+    snapshot: Snapshot = result.value
     execution = replace(
         execution,
         # After a defect of incremental's cache the tree was read again: the snapshot is right, and is saved.
         status=Status.FAILED if snapshot.defect else Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
         message=snapshot.defect or "; ".join(snapshot.messages) or None,
-        wall_s=figures.wall_s,
-        startup_s=figures.startup_s,
-        user_s=figures.user_s,
-        system_s=figures.system_s,
-        max_rss_bytes=figures.max_rss_bytes,
-        cache=Cache.COLD if figures.blocks_in else Cache.WARM,
+        wall_s=result.wall_s,
+        startup_s=result.startup_s,
+        user_s=result.user_s,
+        system_s=result.system_s,
+        max_rss_bytes=result.max_rss_bytes,
+        cache=Cache.COLD if result.blocks_in else Cache.WARM,
         files=snapshot.files,
         directories=snapshot.directories,
         entries=snapshot.entries,

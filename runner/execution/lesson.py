@@ -7,7 +7,8 @@ from statistics import median
 
 from runner.execution.order import choose_order
 from runner.measure.lesson import Experiment, LessonTask
-from runner.measure.trials import Figures, carry_out
+from runner.measure.trial import TrialResult
+from runner.measure.trials import carry_out
 from runner.model.errors import ScanError
 
 WAYS = ("sequential", "pool")
@@ -60,7 +61,7 @@ def carry_out_lesson(
     measurements = []
     random = Random()  # noqa: S311  no secret
     for experiment in Experiment:
-        figures: dict[str, list[Figures]] = {way: [] for way in WAYS}
+        figures: dict[str, list[TrialResult]] = {way: [] for way in WAYS}
         results: dict[str, int] = {}
         first: list[str] = []
         for _ in range(rounds):
@@ -74,16 +75,16 @@ def carry_out_lesson(
                     directories=directories,
                 )
                 outcome = carry_out(task, timeout_s=_TIMEOUT_S)
-                if outcome.figures is None:
+                if outcome.message is not None:
                     raise ScanError(f"the {experiment} experiment failed ({way}): {outcome.message}")
-                figures[way].append(outcome.figures)
-                results[way] = outcome.result
+                figures[way].append(outcome)
+                results[way] = outcome.value
                 on_trial()
         measurements += [_summarise(experiment, way, results[way], figures[way]) for way in WAYS]
     return measurements
 
 
-def _summarise(experiment: Experiment, way: str, result: int, figures: list[Figures]) -> Measurement:
+def _summarise(experiment: Experiment, way: str, result: int, figures: list[TrialResult]) -> Measurement:
     return Measurement(
         experiment=experiment,
         way=way,

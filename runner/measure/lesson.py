@@ -1,8 +1,8 @@
-"""The lesson's two experiments, done as the lesson does them but measured as they should be.
+"""The lesson's two experiments, done as in the lesson but measured correctly.
 
-The lesson squares 0…99 and looks for markdown in a folder of folders, each in a plain loop and through ``Pool.map``,
-and ends the pool by ``close`` and ``join``. It then compares the CPU time of the process that made the pool, which did
-none of the work.
+The lesson squares 0…99 and finds markdown in a directory of directories, each in a plain loop and through
+``Pool.map``, and ends the pool by ``close`` and ``join``. It then compares the CPU time of the process that created the
+pool, which did none of the work.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runner.measure.trial import Measured
+from runner.measure.trial import TrialResult
 from runner.strategies.watched_pool import starting, trial_context
 
 if TYPE_CHECKING:
+    from runner.measure.trial import End
     from runner.scan.walk import Report
 
 
 class Experiment(StrEnum):
-    """What is done."""
+    """The experiments."""
 
     SQUARES = "squares"
     MARKDOWN = "markdown"
@@ -30,13 +31,13 @@ class Experiment(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LessonTask:
-    """One experiment, in one of the two ways.
+    """One experiment; its value is the sum of the results.
 
     Attributes:
-        experiment: What is done.
+        experiment: Which one.
         workers: Processes of the pool; 0 for a plain loop.
         start_method: How the pool starts them.
-        directories: The folder of folders searched by the second experiment.
+        directories: The directory of directories searched by the second experiment.
     """
 
     experiment: Experiment
@@ -45,11 +46,11 @@ class LessonTask:
     directories: bytes
 
     def prepare(self) -> str:
-        """Nothing is left to import, and nobody asks for the file system; see :class:`~runner.measure.trial.Task`."""
+        """Prepare nothing; see :class:`~runner.measure.trial.Task`."""
         return ""
 
-    def carry_out(self, report: Report) -> Measured:
-        """Do it, timing it from the first line of the lesson's cell to its last; the result is how much it found."""
+    def carry_out(self, report: Report) -> tuple[TrialResult, End]:
+        """Measure it from the first line of the lesson's cell to the last."""
         began = time.perf_counter()
         startup_s = 0.0
         function: Any
@@ -69,21 +70,17 @@ class LessonTask:
             results = [function(item) for item in items]
         wall_s = time.perf_counter() - began
         report(0, len(items), sum(results))
-        return Measured(wall_s=wall_s, startup_s=startup_s, result=sum(results), end=_nothing_left)
+        return TrialResult(wall_s=wall_s, startup_s=startup_s, value=sum(results)), None
 
 
 def square(number: int) -> int:
-    """Square a number."""
+    """Return the square of a number."""
     return number * number
 
 
-def count_markdown(directories: bytes, folder: bytes) -> int:
-    """Count the markdown files in one folder; a stray file among the folders has none."""
-    path = os.path.join(directories, folder)
+def count_markdown(directories: bytes, name: bytes) -> int:
+    """Count the markdown files in one directory; zero for a stray file."""
+    path = os.path.join(directories, name)
     if not os.path.isdir(path):
         return 0
-    return sum(name.endswith(b".md") for name in os.listdir(path))
-
-
-def _nothing_left() -> None:
-    """The pool has been ended within the measured time, as in the lesson."""
+    return sum(file.endswith(b".md") for file in os.listdir(path))

@@ -1,4 +1,4 @@
-"""What a caller learns of a run while it goes on, and how the caller stops it."""
+"""The observer of a run, which receives its progress and may stop it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from runner.model.runs import Status
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunObserver:
-    """Who watches a run, and may stop it.
+    """Callbacks of a run's caller.
 
     Attributes:
-        stop: Asked several times a second; a status ends the run, which is then recorded with it.
-        give_up: Asked likewise, but only as long as the run has to wait for others: whether not to begin it at all.
-        on_strategy: Told which strategy begins, and its position.
-        on_progress: Told several times a second how far it has come.
-        on_wait: Told for whose end the run has to wait, once for each. What else it waits for is logged.
-        on_unended: Left what records the end of a run that an error stopped, when that can't be recorded now.
-        patient: Whether to wait for a database that can't be used for now, rather than give up.
+        stop: Called several times a second; a returned status ends the run and is recorded.
+        give_up: Called several times a second while the run waits for others; returns whether to cancel it.
+        on_strategy: Called with the strategy that begins, and its position.
+        on_progress: Called several times a second with the progress.
+        on_wait: Called once for each run that this one waits for. Other reasons to wait are logged.
+        on_unended: Receives the function that records the end of a failed run, if that is impossible now.
+        patient: Whether to wait for an unusable database instead of failing.
     """
 
     stop: Callable[[], Status | None] = lambda: None

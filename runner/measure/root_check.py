@@ -1,4 +1,4 @@
-"""Looks at directories by processes that can be given up, because a file system may never answer."""
+"""Checks of directories by trial processes, because a file system may never answer."""
 
 import logging
 import os
@@ -19,38 +19,37 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# After so long without an answer it is told what is waited for.
+# Time without an answer before the observer is notified.
 _NOTICE_S = 2.0
-# How long a look waits for an answer unless a timeout is chosen.
+# Default time limit of a check.
 _LIMIT_S = 60.0
 
 
 def tell_waiting(
     watching: RunObserver, roots: Sequence[bytes], limits_s: Sequence[float | None] = (None,)
 ) -> RunObserver:
-    """Return what also tells, once, that nothing has been read for two seconds.
+    """Return an observer that also reports, once, that nothing has been read for two seconds.
 
     Args:
-        watching: Told of it and of all else.
-        roots: The tree that is read, or directories of which each counts as read once it has answered.
-        limits_s: Seconds without an answer, for each of them, after which asking whether to stop raises ScanError;
-            None for no limit.
+        watching: Receives that report and everything else.
+        roots: The tree that is read, or directories that each count as read once they have answered.
+        limits_s: For each of them, seconds without an answer after which ``stop`` raises ScanError; None for no limit.
     """
-    read, since_s, told = 0, time.monotonic(), False
+    read, since_s, reported = 0, time.monotonic(), False
     before: Progress | None = None
 
     def on_progress(progress: Progress) -> None:
         nonlocal read, since_s, before
         if progress != before:
-            read, since_s, before = progress.folders, time.monotonic(), progress
+            read, since_s, before = progress.directories, time.monotonic(), progress
         if watching.on_progress is not None:
             watching.on_progress(progress)
 
     def stop() -> Status | None:
-        nonlocal told
+        nonlocal reported
         number, silent_s = min(read, len(roots) - 1), time.monotonic() - since_s
-        if not told and silent_s >= _NOTICE_S:
-            told = True
+        if not reported and silent_s >= _NOTICE_S:
+            reported = True
             watching.on_wait(f"waiting for {os.fsdecode(roots[number])!r} to answer")
         limit_s = limits_s[number]
         if limit_s is not None and silent_s >= limit_s:
@@ -64,36 +63,36 @@ def tell_waiting(
 
 
 def look_at_roots(roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> list[tuple[str, str | None]]:
-    """Look whether directories can be scanned, one after another.
+    """Check whether directories can be scanned, one after another.
 
     Args:
         roots: Their absolute paths.
-        timeouts_s: How long to wait for each; None for a minute.
+        timeouts_s: Time limit of each; None for a minute.
 
     Returns:
-        For each the type of its file system, and why it can't be scanned; None if it can.
+        For each the type of its file system, and why it can't be scanned, None if it can.
 
     Raises:
-        ScanError: If one does not answer in time, or no process can look at it.
+        ScanError: If one does not answer in time, or no process can be started.
     """
-    looked: list[tuple[str, str | None]] = _look(LookTask(tuple(roots)), roots, timeouts_s) if roots else []
+    looked: list[tuple[str, str | None]] = _check(LookTask(tuple(roots)), roots, timeouts_s) if roots else []
     return looked
 
 
 def exists(path: str, timeout_s: float | None = None) -> bool:
-    """Return whether there is anything at a path.
+    """Return whether a path exists.
 
     Raises:
         ScanError: If its file system does not answer in time.
     """
-    there: bool = _look(ExistsTask(path), [os.fsencode(path)], [timeout_s])
+    there: bool = _check(ExistsTask(path), [os.fsencode(path)], [timeout_s])
     return there
 
 
-def _look(task: "Task", roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> Any:
+def _check(task: "Task", roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> Any:
     limits_s = [_LIMIT_S if timeout_s is None else timeout_s for timeout_s in timeouts_s]
     watching = tell_waiting(RunObserver(on_wait=partial(_log.warning, "%s")), roots, limits_s)
-    outcome = carry_out(task, stop=watching.stop, on_progress=watching.on_progress)
-    if outcome.message is not None:
-        raise ScanError(outcome.message)
-    return outcome.result
+    result = carry_out(task, stop=watching.stop, on_progress=watching.on_progress)
+    if result.message is not None:
+        raise ScanError(result.message)
+    return result.value

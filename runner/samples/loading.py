@@ -1,4 +1,4 @@
-"""Reads recipes from TOML, strictly: whatever a recipe says wrongly is told by its file and key."""
+"""Strict loading of recipes from TOML: each error names the file and the key."""
 
 import tomllib
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from runner.samples.recipe import (
 
 # Leaves room below the 255 bytes of every common file system for numbers longer than their place.
 _LONGEST_NAME_BYTES = 240
-_MOST_FILES = 10_000_000  # in one folder
+_MOST_FILES = 10_000_000  # in one directory
 _MOST_LINES = 100_000
 _MOST_SHARE = 10_000
 # Times that every file system can keep, 32-bit ones included.
@@ -41,10 +41,10 @@ def load_recipe(name_or_path: str) -> Recipe:
     """Load a recipe.
 
     Args:
-        name_or_path: Name of a bundled recipe, or path of a file; a file called as a bundled recipe needs its ``./``.
+        name_or_path: Name of a bundled recipe, or path of a file; a file with such a name needs its ``./``.
 
     Returns:
-        The recipe, with its folders and files counted.
+        The recipe, with its directories and files counted.
 
     Raises:
         UsageError: If there is none of that name, the file can't be read, or a key is unknown, missing or wrong.
@@ -179,7 +179,7 @@ def _stray(table: _Table) -> Stray:
 
 
 def _content(table: _Table) -> Content:
-    """Take the keys of a content: hex alone, or first, line with lines, and last in any selection; none for empty."""
+    """Return the content of a table: hex alone, or any of first, line with lines, and last; empty without keys."""
     if "hex" in table.entries:
         value = table.need("hex")
         try:

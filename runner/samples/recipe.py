@@ -1,4 +1,4 @@
-"""What a recipe says: levels of folders, kinds of files, their contents, and the numbers drawn for them.
+"""Recipes: levels of directories, kinds of files, their contents, and the numbers drawn for them.
 
 Only ``Random.random`` is drawn from: its sequence for a given seed is promised to stay the same in every Python,
 while that of ``randint``, ``choice`` and ``shuffle`` is not.
@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import repeat
 from random import Random
 
-# What $word stands for. A change here changes the bytes of every sample.
+# The values of $word. A change here changes the bytes of every sample.
 WORDS = (  # noqa: SIM905 - one word per line would take a page
     "amber anchor autumn basin beacon birch bramble candle canyon cedar cellar cinder clover copper coral cotton "
     "current dune ember engine fable falcon feather fern garden glacier granite harbour hazel heron hollow island "
@@ -20,21 +20,21 @@ WORDS = (  # noqa: SIM905 - one word per line would take a page
 ).split()
 PLACEHOLDER = re.compile(r"\$(\w*)")
 PLACEHOLDERS = ("number", "word")
-# So many folders take minutes to write; a recipe that asks for more has a slip in it.
+# This number takes minutes to write; a recipe with more contains a mistake.
 MOST_FOLDERS = 10_000_000
 _NUMBERED = re.compile("#+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
-    """What a file holds: fixed bytes, or text made of a first part, some lines and a last part.
+    """Content of a file: fixed bytes, or text made of a first part, some lines and a last part.
 
     Attributes:
         fixed: The bytes; None for text.
-        first: Text before the lines; ``$word`` and ``$number`` (0 to 999) are drawn anew wherever they stand.
+        first: Text before the lines; each ``$word`` and ``$number`` (0 to 999) is drawn separately.
         line: Text of each line, its newline included.
         last: Text after the lines.
-        lines: How many lines, the least and the most.
+        lines: Minimum and maximum number of lines.
     """
 
     fixed: bytes | None = b""
@@ -49,9 +49,9 @@ class Kind:
     """One kind of file.
 
     Attributes:
-        name: Its name; the ``#`` in it become the file's number in its folder, from 1, padded to as many digits.
-        share: How many files of each round are of this kind; a round is as long as all shares together.
-        content: What a file of this kind holds.
+        name: Its name; its ``#`` become the file's number in its directory, from 1, padded to as many digits.
+        share: Number of files of this kind in each round; a round is as long as the sum of all shares.
+        content: The content of its files.
     """
 
     name: str
@@ -61,13 +61,13 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
-    """Folders that lie in each folder of the level above, or in those of this level itself where it is a chain.
+    """Directories in each directory of the level above, or in those of the same level if it is a chain.
 
     Attributes:
-        name: Their name, numbered as that of a kind.
-        folders: How many in each folder above.
-        files: How many files in each of them, the least and the most.
-        depth: How often the level is nested in itself, 1 for not at all.
+        name: Their name, numbered like that of a kind.
+        folders: Their number in each directory above.
+        files: Minimum and maximum number of files in each of them.
+        depth: How often the level is nested in itself; 1 for not nested.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Stray:
 
     Attributes:
         name: Its name.
-        content: What it holds.
+        content: Its content.
     """
 
     name: str
@@ -91,18 +91,18 @@ class Stray:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """A sample tree, completely described.
+    """The complete description of a sample tree.
 
     Attributes:
-        name: The recipe's name, that of its file without ``.toml``.
+        name: The name of its file without ``.toml``.
         description: One line about it.
-        seed: Where the drawn numbers start.
-        modified_at: Modification time of every file and folder; aware.
+        seed: Of the drawn numbers.
+        modified_at: Modification time of every file and directory; aware.
         levels: From the top down, at least one.
         kinds: At least one.
         strays: Files at the top.
-        folders: How many folders the tree has, the root included.
-        files: How many files it has.
+        folders: Number of directories, the root included.
+        files: Number of files.
     """
 
     name: str
@@ -117,12 +117,12 @@ class Recipe:
 
 
 def numbered(name: str, number: int) -> bytes:
-    """Put a number into a name, ``page-###.md`` and 7 becoming ``page-007.md``; UTF-8 wherever it runs."""
+    """Format a name with a number, for example 7 into ``page-###.md`` for ``page-007.md``; UTF-8 in every locale."""
     return _NUMBERED.sub(lambda marks: f"{number:0{len(marks[0])}}", name).encode()
 
 
 def is_numbered(name: str) -> bool:
-    """Tell whether a name has exactly one place for a number."""
+    """Return whether a name has exactly one place for a number."""
     return len(_NUMBERED.findall(name)) == 1
 
 
@@ -133,7 +133,7 @@ def draw(random: Random, bounds: tuple[int, int]) -> int:
 
 
 def draw_counts(level: Level, seed: int) -> Iterator[int]:
-    """Draw the number of files of one folder of the level after the other, without end.
+    """Yield the number of files of each directory of the level in turn, without end.
 
     Each level has a sequence of its own, so that counting files needs no walk through the tree's order.
     """
@@ -144,7 +144,7 @@ def draw_counts(level: Level, seed: int) -> Iterator[int]:
 
 
 def count_directories(levels: tuple[Level, ...]) -> tuple[int, ...]:
-    """Count the folders of each level, all its depths together; the root is in none of them.
+    """Count the directories of each level, all its depths together; the root belongs to none.
 
     Counting stops soon above MOST_FOLDERS: the powers of a deep and branching level would outgrow any memory.
     """
@@ -162,9 +162,9 @@ def count_directories(levels: tuple[Level, ...]) -> tuple[int, ...]:
 
 
 def arrange(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
-    """Arrange one round of kinds, each as often as its share says and as evenly spread as can be.
+    """Return one round of kinds, each as often as its share and as evenly spread as possible.
 
-    Files go through the rounds in the order they are written, so n rounds hold exactly n times each share.
+    Files take their kinds in the order in which they are written, so n rounds contain exactly n times each share.
 
     Source:
         Smooth weighted round robin, as nginx balances upstream servers since 1.3.1.
@@ -181,7 +181,7 @@ def arrange(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
 
 
 def fill(content: Content, random: Random) -> bytes:
-    """Make the bytes of one file."""
+    """Generate the bytes of one file."""
     if content.fixed is not None:
         return content.fixed
 

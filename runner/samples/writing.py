@@ -1,4 +1,4 @@
-"""Writes the tree of a recipe, at any depth: every call is relative to one open folder, so no path grows too long."""
+"""Writing of sample trees at any depth: every call is relative to one open directory, so no path grows too long."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from runner.model.errors import RunnerError, UsageError, reason_of
 from runner.samples.recipe import Recipe, arrange, draw_counts, fill, numbered
 
 _PROGRESS_EVERY = 4096  # files
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -22,12 +22,12 @@ def write_sample(recipe: Recipe, directory: Path, progress: Callable[[int], None
 
     Args:
         recipe: What to write.
-        directory: The tree's root; made if missing, parents included, else an empty folder.
-        progress: Called with the number of files written so far, every few thousand and at the end.
+        directory: The tree's root: missing, to be created with its parents, or an empty directory.
+        progress: Called with the number of files written so far, every few thousand files and at the end.
 
     Raises:
-        UsageError: If the directory is not an empty folder, or may not be written to; nothing was written then.
-        RunnerError: If writing stopped midway; what was written is left there.
+        UsageError: If the directory is not empty or not writable; nothing was written.
+        RunnerError: If writing failed midway; the files written so far remain.
     """
     writer = _Writer(recipe, _open_empty(directory), progress or (lambda _files: None))
     try:
@@ -43,7 +43,7 @@ def write_sample(recipe: Recipe, directory: Path, progress: Callable[[int], None
             f"{str(directory)!r}, remove that folder before the next try"
         ) from error
     finally:
-        os.close(writer.folder)
+        os.close(writer.fd)
 
 
 def _open_empty(directory: Path) -> int:
@@ -61,22 +61,22 @@ def _open_empty(directory: Path) -> int:
 
 
 class _Writer:
-    """Walks through a tree while making it, with one folder open at a time.
+    """A traversal that creates a tree, with one directory open at a time.
 
     Attributes:
-        folder: Descriptor of the folder it stands in.
-        files: How many files it has written.
-        entries: How many files and folders it has made.
+        fd: Descriptor of the current directory.
+        files: Number of files written.
+        entries: Number of files and directories created.
     """
 
-    def __init__(self, recipe: Recipe, folder: int, progress: Callable[[int], None]) -> None:
-        self.folder = folder
+    def __init__(self, recipe: Recipe, fd: int, progress: Callable[[int], None]) -> None:
+        self.fd = fd
         self.files = 0
         self.entries = 0
         self._recipe = recipe
         self._progress = progress
         self._round = arrange(recipe.kinds)
-        self._turn = 0
+        self._next = 0
         self._random = Random(recipe.seed)  # noqa: S311 - reproducible is the point
         # Whole microseconds, because a float of seconds does not hold them all.
         since_epoch = recipe.modified_at - datetime(1970, 1, 1, tzinfo=UTC)
@@ -86,14 +86,14 @@ class _Writer:
     def write(self) -> None:
         for stray in self._recipe.strays:
             self._write_file(stray.name.encode(), fill(stray.content, self._random))
-        # For each depth the level that lies there and its sequence of file counts.
+        # For each depth the level there and its sequence of file counts.
         levels = [
             (level, counts)
             for n, level in enumerate(self._recipe.levels)
             for counts in [draw_counts(level, self._recipe.seed + n)]
             for _ in range(level.depth)
         ]
-        made = [0]  # how many subfolders each folder has by now, from the root to the one it stands in
+        made = [0]  # number of subdirectories created so far, from the root to the current directory
         while made:
             if len(made) <= len(levels) and made[-1] < levels[len(made) - 1][0].folders:
                 level, counts = levels[len(made) - 1]
@@ -104,32 +104,32 @@ class _Writer:
             else:
                 made.pop()
                 if made:
-                    os.utime(self.folder, ns=self._times)
-                    self._stand_in(os.open("..", _FOLDER, dir_fd=self.folder))
-        with suppress(PermissionError):  # the root may be someone else's folder that we may write to
-            os.utime(self.folder, ns=self._times)
+                    os.utime(self.fd, ns=self._times)
+                    self._change_to(os.open("..", _DIRECTORY, dir_fd=self.fd))
+        with suppress(PermissionError):  # the root may be another user's writable directory
+            os.utime(self.fd, ns=self._times)
         self._progress(self.files)
 
     def _enter(self, name: bytes) -> None:
-        os.mkdir(name, dir_fd=self.folder)
+        os.mkdir(name, dir_fd=self.fd)
         self.entries += 1
-        self._stand_in(os.open(name, _FOLDER, dir_fd=self.folder))
+        self._change_to(os.open(name, _DIRECTORY, dir_fd=self.fd))
 
-    def _stand_in(self, folder: int) -> None:
-        os.close(self.folder)
-        self.folder = folder
+    def _change_to(self, fd: int) -> None:
+        os.close(self.fd)
+        self.fd = fd
 
     def _write_files(self, count: int) -> None:
         for number in range(1, count + 1):
-            kind = self._round[self._turn]
-            self._turn = (self._turn + 1) % len(self._round)
+            kind = self._round[self._next]
+            self._next = (self._next + 1) % len(self._round)
             self._write_file(numbered(kind.name, number), fill(kind.content, self._random))
 
     def _write_file(self, name: bytes, content: bytes) -> None:
-        file = os.open(name, _NEW_FILE, 0o666, dir_fd=self.folder)
+        file = os.open(name, _NEW_FILE, 0o666, dir_fd=self.fd)
         self.entries += 1
         try:
-            while content:  # a disk that is nearly full takes a part
+            while content:  # a nearly full disk accepts a part
                 content = content[os.write(file, content) :]
             os.utime(file, ns=self._times)
         finally:

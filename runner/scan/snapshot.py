@@ -256,7 +256,7 @@ def lies_in(path: bytes, directories: Container[bytes]) -> bool:
 
 
 def pack_stats(stats: Iterable[tuple[int, int] | None]) -> bytes:
-    """Pack sizes in bytes and modification times in nanoseconds, None for unreadable ones."""
+    """Encode sizes in bytes and modification times in nanoseconds, None for unreadable ones."""
     pairs = [(UNKNOWN, UNKNOWN) if stat is None else stat for stat in stats]
     if all(pair[0] == UNKNOWN or clamp(pair[1]) == pair[1] for pair in pairs):
         return array(TYPE_CODE, [number for pair in pairs for number in pair]).tobytes()

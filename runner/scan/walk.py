@@ -288,7 +288,7 @@ def _note(part: Part, path: bytes, error: OSError) -> None:
 
 
 def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
-    """Stat found names without following links; drop those that vanished or became directories.
+    """Look at found names without following links; drop those that vanished or became directories.
 
     Args:
         fd: Their open directory.

@@ -1,4 +1,4 @@
-"""How a tree is scanned: each strategy behind one Protocol, all of them in one registry."""
+"""The strategies of a scan, behind one Protocol."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.strategies.base import Strategy
 
-# Where each strategy is, so that a trial imports the one it carries out and no other: multiprocessing alone takes
-# four times as long to import as Python to start.
+# Loaded by name, so that a trial process imports only its own strategy: multiprocessing alone takes four times as long
+# to import as Python to start.
 STRATEGIES = {
     "sequential": "runner.strategies.sequential:Sequential",
     "pool": "runner.strategies.pool:Pool",
@@ -18,7 +18,7 @@ STRATEGIES = {
 
 
 def load_strategy(name: str) -> Strategy:
-    """Give a strategy by its name."""
+    """Load a strategy by its name."""
     module, _, attribute = STRATEGIES[name].partition(":")
     strategy: Strategy = getattr(import_module(module), attribute)()
     return strategy

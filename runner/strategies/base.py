@@ -1,10 +1,10 @@
-"""What a strategy is given and what it gives back."""
+"""The interface of a strategy."""
 
 from __future__ import annotations
 
 from runner.scan.match import PlainSelection
 
-# How often an incremental strategy verifies itself, unless it is told otherwise.
+# Default interval of the full scans by which an incremental strategy verifies itself.
 FULL_EVERY_S = 24 * 60 * 60
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
             Args:
                 request: The tree.
-                report: Told of progress: folders read, entries listed and files found since last time.
+                report: Called with the directories read, entries listed and files found since the last call.
 
             Returns:
                 The finished scan.
@@ -42,13 +42,13 @@ class ScanRequest:
     """One tree to scan.
 
     Args:
-        root: Absolute path of the folder, bytes.
+        root: Absolute path of the directory.
         selection: What to find.
-        workers: Processes that a parallel strategy may use.
+        workers: Number of processes that a parallel strategy may use.
         start_method: How it starts them: fork, forkserver or spawn.
-        cache: Absolute path of the file in which an incremental strategy remembers the tree; None for none.
-        full_every_s: Seconds after which it reads everything again.
-        mounts: Paths of the mount points that the last saved run had, relative to the root.
+        cache: Absolute path of an incremental strategy's cache file; None for none.
+        full_every_s: Seconds between its full scans.
+        mounts: Mount points of the last saved run, relative to the root.
     """
 
     __slots__ = ("cache", "full_every_s", "mounts", "root", "selection", "start_method", "workers")
@@ -81,14 +81,16 @@ class Scan:
     """A finished scan.
 
     Args:
-        found: The complete list.
+        snapshot: What it found.
         startup_s: Seconds until the strategy could begin to read.
-        end: Ends what the scan started; called once the clock has stopped.
+        end: Ends what the scan started; called after the clock has stopped.
     """
 
-    __slots__ = ("end", "found", "startup_s")
+    __slots__ = ("end", "snapshot", "startup_s")
 
-    def __init__(self, found: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end) -> None:
-        self.found = found
+    def __init__(
+        self, snapshot: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end
+    ) -> None:
+        self.snapshot = snapshot
         self.startup_s = startup_s
         self.end = end

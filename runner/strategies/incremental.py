@@ -1,4 +1,4 @@
-"""Folders whose stamps are unchanged are not read; from time to time all of them are, to make sure."""
+"""The incremental strategy: it reads only directories with changed stamps, and sometimes all, to verify this."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from runner.strategies.base import ScanRequest
 
 _DUE = "a full scan was due, which verifies the others"
-# The most folders that a message names.
+# Maximum number of directories named in a message.
 _MOST_NAMED = 5
-# How far the clock may seem to be set back between two scans: reading two clocks takes a moment, and steps that add
-# up to less than what stamps have to lie before a scan do no harm.
+# Tolerated backward step of the clock between two scans: reading two clocks takes a moment, and steps that add up to
+# less than the minimum age of settled stamps are harmless.
 _STEP_NS = 1_000_000_000
 
 
@@ -55,7 +55,7 @@ class Incremental:
 
 
 def _enter(walker: Walker) -> bool:
-    """Make the root the current folder, from which the others are looked at; tells whether that is allowed."""
+    """Make the root the current directory, from which the others are looked at; return whether that is allowed."""
     try:
         os.fchdir(walker.fd)
     except PermissionError:
@@ -64,7 +64,7 @@ def _enter(walker: Walker) -> bool:
 
 
 def _why_full(cache: Cache, request: ScanRequest, clock: Clock) -> str | None:
-    """Say why everything has to be read; None if what is remembered can be relied on."""
+    """Return why everything has to be read; None if the cache can be relied on."""
     if cache.key != key_of(request.root, request.selection):
         return NOTHING
     if not clock.boot or cache.boot != clock.boot:
@@ -80,18 +80,18 @@ def _scan_full(
     walker: Walker, cache: Cache | None, why: str, request: ScanRequest, clock: Clock, report: Report
 ) -> Scan:
     part = walker.read([b""], report)
-    found = Snapshot.from_part(part)
-    found.messages.append(f"every folder was read: {why}")
+    snapshot = Snapshot.from_part(part)
+    snapshot.messages.append(f"every folder was read: {why}")
     if cache is not None and why == _DUE:
         wrong = differing(decode([cache.part]), cache.settled, part) if _enter(walker) else []
         if wrong:
             names = ", ".join(repr(os.fsdecode(path) or ".") for path in wrong[:_MOST_NAMED])
             more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
-            found.defect = (
+            snapshot.defect = (
                 f"a defect of the strategy: {names}{more} changed without a change of stamps, so that earlier "
                 f"incremental scans may be wrong; use another strategy here, and please report it"
             )
-    return Scan(found, end=partial(_remember, request, clock, None, part, found))
+    return Scan(snapshot, end=partial(_store_cache, request, clock, None, part, snapshot))
 
 
 def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock, report: Report) -> Scan:
@@ -110,34 +110,34 @@ def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock
             )
         )
     part = rescan.read(report)
-    found = Snapshot.from_part(part)
-    return Scan(found, end=partial(_remember, request, clock, cache, part, found))
+    snapshot = Snapshot.from_part(part)
+    return Scan(snapshot, end=partial(_store_cache, request, clock, cache, part, snapshot))
 
 
-def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: Part, found: Snapshot) -> None:
-    """Keep what was found for the next scan; done when the clock has stopped.
+def _store_cache(request: ScanRequest, clock: Clock, earlier: Cache | None, part: Part, snapshot: Snapshot) -> None:
+    """Store what was found for the next scan, after the clock of the execution has stopped.
 
     Args:
         request: The tree.
-        clock: As it was at the start.
-        earlier: What the scan relied on; None for a full scan.
-        part: What was found.
-        found: The same, and takes what there is to say.
+        clock: At the start of the scan.
+        earlier: The cache that the scan relied on; None for a full scan.
+        part: What was read.
+        snapshot: The snapshot of the same; receives digest and messages.
     """
     assert request.cache is not None  # noqa: S101  the scan would not have begun
     if not look_reaches(part):
-        found.messages.append("the tree is read as a whole every time: it has paths longer than the kernel takes")
+        snapshot.messages.append("the tree is read as a whole every time: it has paths longer than the kernel takes")
         with suppress(FileNotFoundError):
             os.unlink(request.cache)  # noqa: PTH108  as light as it gets
         return
     settled, untrusted = settle(part, request.root, clock.now_ns - SETTLED_AFTER_NS)
     if untrusted:
-        found.messages.append(
+        snapshot.messages.append(
             f"{untrusted} {'folder is' if untrusted == 1 else 'folders are'} read every time: "
             "the stamps of their file system can't be relied on"
         )
-    found.digest = digest_findings(part.findings(), part.problems)
-    [[piece]] = found.parts
+    snapshot.digest = digest_findings(part.findings(), part.problems)
+    [[piece]] = snapshot.parts
     cache = Cache(
         key=key_of(request.root, request.selection),
         boot=clock.boot,
@@ -145,13 +145,13 @@ def _remember(request: ScanRequest, clock: Clock, earlier: Cache | None, part: P
         full_at_ns=clock.now_ns if earlier is None else earlier.full_at_ns,
         settled=bytes(settled),
         part=piece,
-        counts=(found.directories, found.entries, found.files),
-        digest=found.digest,
+        counts=(snapshot.directories, snapshot.entries, snapshot.files),
+        digest=snapshot.digest,
     )
     try:
         store(request.cache, cache)
     except OSError as error:
         name = os.fsdecode(request.cache)
-        found.messages.append(
+        snapshot.messages.append(
             f"the next scan has to read everything again: {name!r} can't be written: {reason_of(error)}"
         )

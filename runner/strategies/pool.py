@@ -219,7 +219,7 @@ class _Reader:
         self._send_at = time.perf_counter() + _SEND_AFTER_S
 
     def _is_enough(self, spent: int) -> bool:
-        """Answer a request, and return whether to encode what was read."""
+        """Return whether to encode what was read; send a share if one is requested."""
         if spent < self._poll_at:
             return time.perf_counter() >= self._send_at
         self._poll_at = spent + _POLL_WORK

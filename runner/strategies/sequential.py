@@ -1,4 +1,4 @@
-"""One process that reads one folder after another."""
+"""The sequential strategy: one process reads one directory after another."""
 
 from __future__ import annotations
 

@@ -189,11 +189,11 @@ def compare(
             if random.random() < 0.3:  # in the very tick of the scan, before it is remembered
                 tree.change()
             scan.end()
-            assert findings(full.found) == findings(scan.found), f"round {number} of seed {seed}"
-            assert sorted(full.found.problems) == sorted(scan.found.problems), f"round {number} of seed {seed}"
-            assert full.found.directories == scan.found.directories, f"round {number} of seed {seed}"
+            assert findings(full.snapshot) == findings(scan.snapshot), f"round {number} of seed {seed}"
+            assert sorted(full.snapshot.problems) == sorted(scan.snapshot.problems), f"round {number} of seed {seed}"
+            assert full.snapshot.directories == scan.snapshot.directories, f"round {number} of seed {seed}"
             read += counts[0]
-            there += scan.found.directories
+            there += scan.snapshot.directories
     return read, there
 
 

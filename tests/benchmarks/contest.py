@@ -68,14 +68,14 @@ def strategy(name: str, request: ScanRequest) -> Contestant:
         began = time.perf_counter()
         outcome = carry_out(ScanTask(strategy=name, request=request))
         whole_s = time.perf_counter() - began
-        if outcome.figures is None:
+        if outcome.message is not None:
             raise SystemExit(f"{name}: {outcome.message}")
-        times.execution_s.append(outcome.figures.wall_s)
+        times.execution_s.append(outcome.wall_s)
         times.whole_s.append(whole_s)
-        times.cpu_s.append(outcome.figures.user_s + outcome.figures.system_s)
-        times.startup_s.append(outcome.figures.startup_s)
-        times.peak_bytes.append(outcome.figures.max_rss_bytes)
-        times.entries = outcome.result.entries
+        times.cpu_s.append(outcome.user_s + outcome.system_s)
+        times.startup_s.append(outcome.startup_s)
+        times.peak_bytes.append(outcome.max_rss_bytes)
+        times.entries = outcome.value.entries
 
     return run
 

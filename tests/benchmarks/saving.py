@@ -13,8 +13,8 @@ from runner.history.jobs import add_job
 from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
-from runner.measure.trial import ScanTask
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trial import ScanTask, TrialResult
+from runner.measure.trials import carry_out
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.model.runs import Cause, Execution, Status
 from runner.scan.snapshot import Snapshot
@@ -50,20 +50,20 @@ def saving_table(root: Path, scratch: Path, runs: int = 100) -> str:
         growth_bytes = (_used_bytes(path) - before) / runs
     return (
         "| what is saved | cost |\n|---|--:|\n"
-        f"| the first run, {first.result.files:,} found files | {first_s:.2f} s |\n"
+        f"| the first run, {first.value.files:,} found files | {first_s:.2f} s |\n"
         f"| an unchanged run, median of {runs} | {1e3 * median(saves_s):.2f} ms |\n"
         f"| growth of the database by each of those | {growth_bytes:,.0f} bytes |\n"
     )
 
 
-def _scan(request: ScanRequest) -> Outcome:
+def _scan(request: ScanRequest) -> TrialResult:
     outcome = carry_out(ScanTask(strategy=_STRATEGY, request=request))
-    if outcome.figures is None:
+    if outcome.message is not None:
         raise SystemExit(f"{_STRATEGY}: {outcome.message}")
     return outcome
 
 
-def _save(database: Database, job: Job, request: ScanRequest, outcome: Outcome) -> float:
+def _save(database: Database, job: Job, request: ScanRequest, outcome: TrialResult) -> float:
     """Save a run that found this; returns the seconds it took to finish it."""
     environment = describe_environment(request.root, workers=request.workers, start_method=request.start_method)
     now = datetime.now(UTC)
@@ -76,31 +76,29 @@ def _save(database: Database, job: Job, request: ScanRequest, outcome: Outcome) 
         environment=environment,
         owner=describe_process(),
     )
-    ending = _ending(outcome, outcome.result, now)
+    ending = _ending(outcome, outcome.value, now)
     began = time.perf_counter()
     finish_run(database, run_id, ending)
     return time.perf_counter() - began
 
 
-def _ending(outcome: Outcome, snapshot: Snapshot, now: datetime) -> RunOutcome:
+def _ending(outcome: TrialResult, snapshot: Snapshot, now: datetime) -> RunOutcome:
     """End a run as one of a single strategy ends."""
-    figures = outcome.figures
-    assert figures is not None  # it succeeded
     execution = Execution(
         strategy=_STRATEGY,
         position=1,
         status=Status.SUCCEEDED,
-        wall_s=figures.wall_s,
-        startup_s=figures.startup_s,
-        user_s=figures.user_s,
-        system_s=figures.system_s,
-        max_rss_bytes=figures.max_rss_bytes,
+        wall_s=outcome.wall_s,
+        startup_s=outcome.startup_s,
+        user_s=outcome.user_s,
+        system_s=outcome.system_s,
+        max_rss_bytes=outcome.max_rss_bytes,
         files=snapshot.files,
         directories=snapshot.directories,
         entries=snapshot.entries,
     )
     return RunOutcome(
-        status=Status.SUCCEEDED, finished_at=now, wall_s=figures.wall_s, executions=[execution], snapshot=snapshot
+        status=Status.SUCCEEDED, finished_at=now, wall_s=outcome.wall_s, executions=[execution], snapshot=snapshot
     )
 
 

@@ -32,7 +32,7 @@ from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, re
 from runner.history.runs import get_run, list_differences, list_runs
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.observer import RunObserver
-from runner.measure.trials import Outcome
+from runner.measure.trial import TrialResult
 from runner.model.errors import HistoryError
 from runner.model.jobs import Job, JobSpec, Selection, Track
 from runner.model.runs import Cause, ChangeKind, Difference, Owner, Run, Status
@@ -275,7 +275,7 @@ def test_only_trials_touch_the_root(database: Database, job: Job, root: Path, mo
 def test_a_run_whose_trial_can_not_be_ended_goes_no_further_and_the_next_one_does(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stuck = Outcome(status=Status.TIMED_OUT, message="stuck", left=True, filesystem="nfs4")
+    stuck = TrialResult(status=Status.TIMED_OUT, message="stuck", left=True, filesystem="nfs4")
     with monkeypatch.context() as patch:
         patch.setattr(executor, "carry_out", lambda *_, **__: stuck)
         done = run(database, job)

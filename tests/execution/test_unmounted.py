@@ -252,9 +252,9 @@ def test_a_mount_seen_only_before_or_after_a_scan_is_a_problem(root: Path, tmpfs
         if not mounted:
             unmount(root / "data/mnt")
         found = Sequential().scan(ScanRequest(root=place, selection=selection, workers=1, start_method="fork"), ignore)
-        check_mounts(found.found, place, selection, [b"data/mnt"], before)
-        assert [b"data/mnt"] == [path for path, _, _ in found.found.problems]
-        assert (b"data/mnt",) == found.found.mounts
+        check_mounts(found.snapshot, place, selection, [b"data/mnt"], before)
+        assert [b"data/mnt"] == [path for path, _, _ in found.snapshot.problems]
+        assert (b"data/mnt",) == found.snapshot.mounts
         if not mounted:
             tmpfs(root / "data/mnt")
 
@@ -263,5 +263,5 @@ def test_without_a_mount_table_nothing_is_compared(root: Path, monkeypatch: pyte
     monkeypatch.setattr(filesystems, "_MOUNT_TABLE", root / "missing")
     place, selection = os.fsencode(root), PlainSelection(Selection())
     found = Sequential().scan(ScanRequest(root=place, selection=selection, workers=1, start_method="fork"), ignore)
-    check_mounts(found.found, place, selection, [b"data/mnt"], list_mounts(place, selection))
-    assert ([], (b"data/mnt",)) == (found.found.problems, found.found.mounts)
+    check_mounts(found.snapshot, place, selection, [b"data/mnt"], list_mounts(place, selection))
+    assert ([], (b"data/mnt",)) == (found.snapshot.problems, found.snapshot.mounts)

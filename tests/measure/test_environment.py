@@ -52,7 +52,7 @@ def test_a_process_is_alive_until_it_has_ended_even_uncollected() -> None:
     assert not is_alive(owner)
 
 
-def test_this_process_is_alive_but_not_one_of_another_start_or_boot() -> None:
+def test_a_process_of_another_start_or_boot_is_not_alive() -> None:
     owner = describe_process()
     assert os.getpid() == owner.pid
     assert [True, False, False] == [
@@ -65,15 +65,13 @@ def test_a_process_on_another_machine_is_taken_to_live() -> None:
     assert is_alive(replace(describe_process(), host="elsewhere", boot="another", pid=2**22 + 1))
 
 
-def test_a_machine_that_was_given_another_name_knows_its_processes() -> None:
+def test_a_renamed_machine_knows_its_processes() -> None:
     owner = replace(describe_process(), host="called something else")
     assert is_alive(owner)
     assert not is_alive(replace(owner, pid=2**22 + 1))
 
 
-def test_processes_of_containers_with_numbers_of_their_own_are_not_mistaken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_of_other_containers_are_not_confused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = replace(describe_process(), host="another container")
     numbers = tmp_path / "pid"
     numbers.symlink_to("pid:[1]")
@@ -81,9 +79,7 @@ def test_processes_of_containers_with_numbers_of_their_own_are_not_mistaken(
     assert is_alive(replace(owner, pid=2**22 + 1)), "it can't be looked for from here"
 
 
-def test_what_another_container_has_run_since_this_boot_is_out_of_sight(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_of_another_container_are_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = describe_process()
     numbers = tmp_path / "pid"
     numbers.symlink_to("pid:[1]")
@@ -97,7 +93,7 @@ def test_what_another_container_has_run_since_this_boot_is_out_of_sight(
 
 
 @pytest.mark.parametrize("account", ["root", "nobody"])
-def test_a_process_that_is_hidden_from_this_user_is_taken_to_live(account: str) -> None:
+def test_a_hidden_process_counts_as_alive(account: str) -> None:
     tools = shutil.which("unshare"), shutil.which("setpriv")
     mounts = ["unshare", "--mount", "sh", "-ec", 'mount -t proc -o hidepid=invisible proc /proc; exec "$@"', "sh"]
     if None in tools or os.geteuid() != 0 or subprocess.run([*mounts, "true"], check=False).returncode:
@@ -135,9 +131,7 @@ def started_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def test_without_the_kernels_identifier_the_time_of_the_boot_tells_boots_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_boot_times_distinguish_boots_without_an_identifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_BOOT_ID", tmp_path / "none")
     owner = describe_process()
     assert owner.boot.isdigit()

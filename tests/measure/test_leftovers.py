@@ -17,7 +17,7 @@ import pytest
 from trial_tasks import Remote, wait_until
 
 from runner.measure.leftovers import remove_leftovers, trial_directory
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trials import carry_out
 from runner.model.runs import Status
 
 SHM = Path("/dev/shm")  # noqa: S108
@@ -39,14 +39,14 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(directory)
 
 
-def semaphores(folder: Path) -> set[str]:
+def semaphores(directory: Path) -> set[str]:
     """Return the semaphores of a trial that are left."""
-    return set((folder / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
+    return set((directory / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
 
 
-def start(folder: Path, start_method: str) -> subprocess.Popen[bytes]:
+def start(directory: Path, start_method: str) -> subprocess.Popen[bytes]:
     """Start a process that follows a trial as soon as it is sent a line."""
-    return subprocess.Popen([sys.executable, "-c", FOLLOW, folder, start_method], stdin=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", FOLLOW, directory, start_method], stdin=subprocess.PIPE)
 
 
 def begin(parent: subprocess.Popen[bytes]) -> None:
@@ -197,7 +197,7 @@ def test_a_fork_server_starts_with_a_long_tmpdir(temporary: Path, monkeypatch: p
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    outcome: Outcome = carry_out(Remote("burn_in_workers", 0.0, "forkserver"))
+    outcome = carry_out(Remote("burn_in_workers", 0.0, "forkserver"))
     assert (Status.SUCCEEDED, None) == (outcome.status, outcome.message)
     assert [] == os.listdir(long)
 

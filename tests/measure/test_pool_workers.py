@@ -10,14 +10,15 @@ import pytest
 from trial_tasks import Remote, wait_until
 
 from runner.measure.leftovers import remove_leftovers
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trial import TrialResult
+from runner.measure.trials import carry_out
 from runner.model.runs import Status
 
-MOMENTS = ("starting", "busy", "sending", "telling", "idle 0", "idle 1", "ending 0", "ending 1")
+MOMENTS = ("starting", "busy", "sending", "reporting", "idle 0", "idle 1", "ending 0", "ending 1")
 
 
 def living(session: int) -> list[int]:
-    """Processes of a session; ended ones that nobody has collected do not count."""
+    """Return the processes of a session; ended ones that nobody has collected do not count."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -28,28 +29,28 @@ def living(session: int) -> list[int]:
     return found
 
 
-def noted(folder: Path, name: str) -> list[int]:
-    return [int(word) for word in (folder / name).read_text(encoding="ascii").split()]
+def noted(directory: Path, name: str) -> list[int]:
+    return [int(word) for word in (directory / name).read_text(encoding="ascii").split()]
 
 
-def carried_out(task: Remote) -> tuple[Outcome, float]:
+def carried_out(task: Remote) -> tuple[TrialResult, float]:
     began = time.monotonic()
     outcome = carry_out(task, timeout_s=20)
     return outcome, time.monotonic() - began
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_worker_fails_the_trial_by_name_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
+def test_a_killed_worker_fails_the_trial_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
     outcome, took_s = carried_out(Remote("lose_worker", str(tmp_path), moment))
 
     [victim] = noted(tmp_path, "victim")
     # Both workers of the pool may have died by the time that one of them is named.
     named = int((outcome.message or "").split()[2])
     assert (Status.FAILED, f"pool worker {named} was killed by SIGKILL") == (outcome.status, outcome.message)
-    assert moment in {"starting", "telling"} or victim == named
-    assert moment != "telling" or (tmp_path / "told").read_text(encoding="ascii") == "[]"
+    assert moment in {"starting", "reporting"} or victim == named
+    assert moment != "reporting" or (tmp_path / "received").read_text(encoding="ascii") == "[]"
     assert outcome.defect is None
-    assert outcome.figures is None
+    assert outcome.message is not None
     assert took_s < 2
     # Killed workers are nobody's children here: they are gone as soon as the kernel has come to it.
     wait_until(lambda: [] == living(noted(tmp_path, "trial")[0]), 1)
@@ -81,14 +82,12 @@ def test_a_worker_killed_while_the_pool_is_made_is_noticed(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("then", ["left", "ending, left"])
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
-def test_a_worker_that_was_stopped_and_stays_so_fails_the_trial_by_name(
-    tmp_path: Path, start_method: str, then: str
-) -> None:
+def test_a_stopped_worker_fails_the_trial(tmp_path: Path, start_method: str, then: str) -> None:
     outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 3, then, start_method))
 
     [victim] = noted(tmp_path, "victim")
-    told = f"pool worker {victim} was stopped, and not continued within 0.3 s"
-    assert (Status.FAILED, told, None) == (outcome.status, outcome.message, outcome.defect)
+    reported = f"pool worker {victim} was stopped, and not continued within 0.3 s"
+    assert (Status.FAILED, reported, None) == (outcome.status, outcome.message, outcome.defect)
     wait_until(lambda: [] == living(noted(tmp_path, "trial")[0]), 1)
 
 
@@ -96,7 +95,7 @@ def test_a_worker_that_was_stopped_and_stays_so_fails_the_trial_by_name(
 @pytest.mark.parametrize("start_method", ["fork", "forkserver"])
 def test_a_worker_that_was_stopped_for_a_moment_is_waited_for(tmp_path: Path, start_method: str, then: str) -> None:
     outcome, _ = carried_out(Remote("stop_worker", str(tmp_path), 100, then, start_method))
-    assert (Status.SUCCEEDED, "awake") == (outcome.status, outcome.result)
+    assert (Status.SUCCEEDED, "awake") == (outcome.status, outcome.value)
 
 
 def test_a_worker_that_leaves_fails_the_trial_with_its_exit_code(tmp_path: Path) -> None:
@@ -105,16 +104,16 @@ def test_a_worker_that_leaves_fails_the_trial_with_its_exit_code(tmp_path: Path)
     assert f"pool worker {noted(tmp_path, 'victim')[0]} ended by itself with exit code 7" == outcome.message
 
 
-def start_parent(folder: Path, start_method: str) -> subprocess.Popen[bytes]:
+def start_parent(directory: Path, start_method: str) -> subprocess.Popen[bytes]:
     """Start a process that carries out a trial which never ends; returns once its workers are there."""
     program = (
         f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
         "from trial_tasks import Remote\n"
         "from runner.measure.trials import carry_out\n"
-        f"carry_out(Remote('wait_for_ever', {str(folder)!r}, {start_method!r}))"
+        f"carry_out(Remote('wait_for_ever', {str(directory)!r}, {start_method!r}))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program])
-    wait_until((folder / "trial").exists, 10)
+    wait_until((directory / "trial").exists, 10)
     return parent
 
 
@@ -139,7 +138,7 @@ def test_a_trial_whose_parent_is_killed_ends_with_its_workers(tmp_path: Path, tr
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-def test_a_killed_trial_is_failed_by_its_signal_and_takes_its_workers_along(tmp_path: Path, number: int) -> None:
+def test_a_killed_trial_fails_and_its_workers_end(tmp_path: Path, number: int) -> None:
     def kill_it() -> None:
         if (tmp_path / "trial").exists():
             os.kill(noted(tmp_path, "trial")[0], number)

@@ -1,4 +1,4 @@
-"""What the machine lacks fails a trial with one line, whatever it lacks and wherever; it is no defect of runner."""
+"""Shortages of the machine fail a trial with one line and are no defect."""
 
 import errno
 import os
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from trial_tasks import Remote
 
-from runner.measure.trials import Outcome, carry_out
+from runner.measure.trial import TrialResult
+from runner.measure.trials import carry_out
 from runner.model.errors import ScanError, is_condition, reason_of
 from runner.model.runs import Status
 from runner.strategies.watched_pool import cannot_start
@@ -19,7 +20,7 @@ START_METHODS = ["fork", "spawn", "forkserver"]
 NOT_IN_MESSAGES = ("None", "Errno", "defect", "Traceback", "\n", ": ;", ": ,")
 
 
-def assert_told(outcome: Outcome) -> None:
+def assert_told(outcome: TrialResult) -> None:
     """Fail unless a trial succeeded, or failed with one line that blames the machine."""
     if outcome.status is not Status.SUCCEEDED:
         assert (Status.FAILED, None) == (outcome.status, outcome.defect), outcome
@@ -66,7 +67,7 @@ def test_a_result_that_does_not_fit_into_memory_is_no_defect(monkeypatch: pytest
         carry_out(Remote("give_bytes", 10))
 
 
-LACKING = [MemoryError(), OSError(errno.EMFILE, "no more")]
+LACKING = [MemoryError(), OSError(errno.EMFILE, "no free descriptors")]
 
 
 @pytest.mark.parametrize("error", LACKING)

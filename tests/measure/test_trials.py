@@ -16,7 +16,8 @@ from trial_tasks import LARGE, Remote, wait_until
 
 from runner.measure import trials
 from runner.measure.lesson import Experiment, LessonTask
-from runner.measure.trials import Figures, Outcome, Progress, carry_out
+from runner.measure.trial import TrialResult
+from runner.measure.trials import Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.runs import Status
 from runner.model.signals import is_known_stopped
@@ -24,14 +25,14 @@ from runner.model.signals import is_known_stopped
 OUR_MODULES = ("runner", "runner.measure", "runner.model", "runner.scan", "runner.strategies", "trial_tasks")
 
 
-def figures_of(outcome: Outcome) -> Figures:
+def figures_of(outcome: TrialResult) -> TrialResult:
     assert (Status.SUCCEEDED, None) == (outcome.status, outcome.message)
-    assert outcome.figures is not None
-    return outcome.figures
+    assert outcome.message is None
+    return outcome
 
 
-def test_a_trial_imports_the_standard_library_and_the_scanning_package_alone() -> None:
-    described = carry_out(Remote("describe_trial")).result
+def test_a_trial_imports_only_the_scanning_packages() -> None:
+    described = carry_out(Remote("describe_trial")).value
     strangers = [
         name
         for name in described["modules"]
@@ -42,8 +43,8 @@ def test_a_trial_imports_the_standard_library_and_the_scanning_package_alone() -
     assert [] == strangers
 
 
-def test_a_trial_leads_its_session_with_one_thread_and_default_signals() -> None:
-    described = carry_out(Remote("describe_trial")).result
+def test_a_trial_leads_a_session_with_one_thread() -> None:
+    described = carry_out(Remote("describe_trial")).value
     assert (True, 1, 1) == (described["leads"], described["threads"], described["python_threads"])
     # Python itself ignores SIGPIPE and SIGXFSZ, and catches SIGINT; what a shell has ignored, as nohup does, stays so.
     inherited = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
@@ -60,7 +61,7 @@ def numbers(mask: int) -> set[int]:
 def test_the_cpu_time_of_every_worker_counts(start_method: str) -> None:
     outcome = carry_out(Remote("burn_in_workers", 0.4, start_method))
     figures = figures_of(outcome)
-    burnt = sum(outcome.result)
+    burnt = sum(outcome.value)
     spent = figures.user_s + figures.system_s
     assert burnt >= 0.8
     assert burnt * 0.95 < spent < burnt + 1.5
@@ -90,19 +91,19 @@ def test_the_lesson_finds_the_same_in_both_ways(tmp_path: Path, workers: int) ->
     results = [
         carry_out(
             LessonTask(experiment=each, workers=workers, start_method="fork", directories=os.fsencode(tmp_path))
-        ).result
+        ).value
         for each in Experiment
     ]
     assert [sum(n * n for n in range(100)), 4] == results
 
 
-def test_peak_memory_is_that_of_the_trial_and_not_of_a_large_parent() -> None:
+def test_peak_memory_excludes_a_large_parent() -> None:
     program = (
         f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
         "from trial_tasks import Remote\n"
         "from runner.measure.trials import carry_out\n"
         "ballast = b'x' * int(sys.argv[1])\n"
-        "print(carry_out(Remote('burn_in_workers', 0.0, sys.argv[2])).figures.max_rss_bytes)"
+        "print(carry_out(Remote('burn_in_workers', 0.0, sys.argv[2])).max_rss_bytes)"
     )
 
     def peak(ballast: int, start_method: str) -> int:
@@ -116,14 +117,14 @@ def test_peak_memory_is_that_of_the_trial_and_not_of_a_large_parent() -> None:
 
 
 def test_a_large_result_arrives_whole() -> None:
-    assert bytes(LARGE) == carry_out(Remote("give_bytes", LARGE)).result
+    assert bytes(LARGE) == carry_out(Remote("give_bytes", LARGE)).value
 
 
 SLOW_TO_READ = "import time; time.sleep({seconds}); "
 
 
-def test_a_large_task_arrives_whole_though_signals_come_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal ends the writing of what a pipe does not hold with a part of it."""
+def test_a_large_task_arrives_whole_despite_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send signals while a task is written: each one ends a write early."""
     monkeypatch.setattr(trials, "_BOOT", SLOW_TO_READ.format(seconds=0.5) + trials._BOOT)
     former = signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
@@ -132,7 +133,7 @@ def test_a_large_task_arrives_whole_though_signals_come_in_between(monkeypatch: 
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
-    assert (Status.SUCCEEDED, 1_000_000) == (outcome.status, outcome.result)
+    assert (Status.SUCCEEDED, 1_000_000) == (outcome.status, outcome.value)
 
 
 @pytest.mark.timeout(30)
@@ -147,7 +148,7 @@ def test_a_trial_that_does_not_read_a_large_task_can_be_ended(how: str, monkeypa
 
 
 def test_a_trial_that_is_stopped_for_moments_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only looks in a row count: here every second one finds it stopped, and more than may follow each other."""
+    """Count only consecutive checks: here every second one finds it stopped, and more than may follow each other."""
     monkeypatch.setattr(trials, "_MOST_STOPPED", 3)
     found: list[bool] = []
 
@@ -168,24 +169,24 @@ def test_a_trial_that_is_stopped_for_moments_is_waited_for(tmp_path: Path, monke
 
 
 def test_what_a_task_prints_does_not_end_up_in_its_result() -> None:
-    assert "kept" == carry_out(Remote("print_something")).result
+    assert "kept" == carry_out(Remote("print_something")).value
 
 
 def test_progress_only_grows_and_ends_at_the_whole(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
 
     def note(progress: Progress) -> None:
-        told.append(progress)
-        if progress.folders == 1_000:
+        reported.append(progress)
+        if progress.directories == 1_000:
             (tmp_path / "go").touch()
 
     carry_out(Remote("count_up", 1_000, str(tmp_path / "go")), on_progress=note)
 
-    assert Progress(folders=1_000, entries=300_001, files=2_000) == told[-1]
-    assert sorted(told, key=lambda each: (each.folders, each.entries)) == told
+    assert Progress(directories=1_000, entries=300_001, files=2_000) == reported[-1]
+    assert sorted(reported, key=lambda each: (each.directories, each.entries)) == reported
 
 
-def test_an_unforeseen_error_is_one_line_with_its_traceback_apart() -> None:
+def test_an_unexpected_error_is_one_line_and_a_traceback() -> None:
     outcome = carry_out(Remote("raise_unforeseen"))
     assert Status.FAILED == outcome.status
     assert "a defect in runner: ZeroDivisionError: nobody saw it coming; its traceback is in the log" == outcome.message
@@ -235,7 +236,7 @@ def test_without_descriptors_it_says_so_in_one_line(free: int) -> None:
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a folder for temporary files on a file system without any room; its path is short enough for sockets."""
+    """Give a directory for temporary files on a file system without any room; its path is short enough for sockets."""
     where = Path(tempfile.mkdtemp(prefix="full-"))
     command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", where]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
@@ -250,7 +251,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_without_room_for_temporary_files_it_says_so_in_one_line(full: Path) -> None:
-    """In a process of its own, which a hole in a shared file would kill; the disk fills up when it has begun."""
+    """Use a separate process, which a hole in a shared file would kill; the disk fills up when it has begun."""
     program = (
         f"import sys, tempfile; sys.path.append({str(Path(__file__).parent)!r}); tempfile.tempdir = {str(full)!r}\n"
         "from trial_tasks import Remote\n"
@@ -258,12 +259,12 @@ def test_without_room_for_temporary_files_it_says_so_in_one_line(full: Path) -> 
         "carry_out(Remote('describe_trial'), on_progress=print)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    told = f"a process for the scan can't be started: No space left on device ({full})"
+    reported = f"a process for the scan can't be started: No space left on device ({full})"
     assert 1 == done.returncode
-    assert done.stderr.decode().endswith(f"ScanError: {told}\n")
+    assert done.stderr.decode().endswith(f"ScanError: {reported}\n")
 
 
-def test_an_error_of_whoever_follows_a_trial_stays_what_it_is(tmp_path: Path) -> None:
+def test_an_error_of_a_callback_is_raised_unchanged(tmp_path: Path) -> None:
     def fail(*_: object) -> None:
         raise BrokenPipeError("nobody reads it")
 
@@ -284,8 +285,8 @@ def test_trials_leave_no_descriptor_thread_or_child_behind(tmp_path: Path) -> No
     assert trial not in children
 
 
-def test_a_trial_that_can_not_be_ended_is_left_and_collected_later(tmp_path: Path) -> None:
-    """As one that waits in the kernel for a file system that does not answer."""
+def test_a_trial_that_cannot_be_killed_is_collected_later(tmp_path: Path) -> None:
+    """Simulate one that waits in the kernel for a file system that does not answer."""
     try:
         outcome = carry_out(
             Remote("be_held", str(tmp_path)),
@@ -315,16 +316,16 @@ def test_a_worker_that_can_not_be_ended_is_left_and_named(tmp_path: Path) -> Non
         holder, worker = map(int, (tmp_path / "holder").read_text(encoding="ascii").split())
         if not worker:
             pytest.skip("tracing is not permitted here")
-        told = f"cancelled; its process {worker} can't be ended and is left behind: it waits in the kernel"
+        reported = f"cancelled; its process {worker} can't be ended and is left behind: it waits in the kernel"
         assert (Status.CANCELLED, True) == (outcome.status, outcome.left)
-        assert (outcome.message or "").startswith(told)
+        assert (outcome.message or "").startswith(reported)
         assert [] == trials._left
     finally:
         (tmp_path / "let go").touch()
     wait_until(lambda: not psutil.pid_exists(holder) or psutil.Process(holder).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_the_stop_callback_is_asked_several_times_a_second(tmp_path: Path) -> None:
+def test_the_stop_callback_is_called_several_times_a_second(tmp_path: Path) -> None:
     asked: list[float] = []
 
     def stop() -> Status | None:

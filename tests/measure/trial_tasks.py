@@ -18,7 +18,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.measure.trial import Measured
+from runner.measure.trial import TrialResult
 from runner.strategies import watched_pool
 from runner.strategies.exchange import Channel
 from runner.strategies.watched_pool import WatchedPool, starting, trial_context
@@ -49,11 +49,11 @@ class Remote:
     def prepare(self) -> str:
         return "of its own"
 
-    def carry_out(self, report: Report) -> Measured:
+    def carry_out(self, report: Report) -> tuple[TrialResult, Any]:
         function, args = self.call
         began = time.perf_counter()
         result, end = globals()[function](report, *args)
-        return Measured(wall_s=time.perf_counter() - began, startup_s=0.0, result=result, end=end)
+        return TrialResult(wall_s=time.perf_counter() - began, value=result), end
 
 
 def nothing() -> None:
@@ -61,7 +61,7 @@ def nothing() -> None:
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
-    """Wait for a condition by asking again and again; fails when it does not come true."""
+    """Wait for a condition by polling; fail at the time limit."""
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -69,7 +69,7 @@ def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
 
 
 def note(directory: str, name: str, value: object) -> None:
-    """Leave a value for the test, complete as soon as it can be seen."""
+    """Write a value for the test, complete as soon as it is visible."""
     path = Path(directory, name)
     part = path.with_suffix(f".{os.getpid()}")  # two workers may note the same at once
     part.write_text(str(value), encoding="ascii")
@@ -77,7 +77,7 @@ def note(directory: str, name: str, value: object) -> None:
 
 
 def note_pool(directory: str, watched: WatchedPool) -> None:
-    """Leave the numbers of the workers and the names that the pool's locks have outside, if any."""
+    """Write the process numbers of the workers and the names of the pool's semaphores, if any."""
     pool: Any = watched._pool
     queues = [pool._inqueue, pool._outqueue, pool._change_notifier]
     locks = [lock for queue in queues for lock in (queue._rlock, queue._wlock)]
@@ -109,7 +109,7 @@ def pause() -> None:
 
 
 def die_sending(directory: str) -> bytes:
-    """Give a large result; a helper stops the receiver, and kills this worker once the pipe is full."""
+    """Return a large result; a helper stops the receiver, and kills this worker once the pipe is full."""
     worker, trial = os.getpid(), os.getppid()
     note(directory, "victim", worker)
     os.kill(trial, signal.SIGSTOP)
@@ -121,15 +121,15 @@ def die_sending(directory: str) -> bytes:
     return bytes(LARGE)
 
 
-def die_telling(directory: str, channel: Channel) -> None:
-    """Die in the middle of a message, which its parent has begun to read."""
+def die_reporting(directory: str, channel: Channel) -> None:
+    """Kill this worker in the middle of a message, which its parent has begun to read."""
     os.write(channel._writer.fileno(), bytes([100, *bytes(50)]))
     time.sleep(0.2)
     die(directory)
 
 
 def doze() -> str:
-    """Be stopped for a moment."""
+    """Stop this process for a moment."""
     worker = os.getpid()
     if os.fork() == 0:
         wait_until(lambda: " T " in Path(f"/proc/{worker}/stat").read_text(encoding="ascii"))
@@ -150,7 +150,7 @@ def burn(seconds: float) -> float:
 
 
 def describe_trial(_report: Report) -> Any:
-    """What a trial is before its task has done anything."""
+    """Return the state of a trial process before its task has done anything."""
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
     described = {
         "modules": sorted(sys.modules),
@@ -176,7 +176,7 @@ def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -
 
 
 def be_held(_report: Report, directory: str) -> Any:
-    """Be traced by a process that does not look at it, so that it can't be collected even when it was killed."""
+    """Start a tracer of this process that ignores it, so that it can't be collected even when killed."""
     trial = os.getpid()
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -191,7 +191,7 @@ def be_held(_report: Report, directory: str) -> Any:
 
 
 def hold_worker(_report: Report, directory: str) -> Any:
-    """Have a worker that begins to end when it is killed, but which a process that traces it does not let end."""
+    """Start a worker that begins to end when it is killed, but which a process that traces it does not let end."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     if (worker := os.fork()) == 0:
@@ -211,17 +211,17 @@ def hold_worker(_report: Report, directory: str) -> Any:
 
 
 def lose_worker(_report: Report, directory: str, moment: str, start_method: str = "fork") -> Any:
-    """Lose a worker at a given moment, by SIGKILL."""
+    """Kill a worker at a given moment."""
     note(directory, "trial", os.getpid())
     if moment == "starting":
         watched = WatchedPool(2, start_method, die, (directory,))
         watched.submit(say, "anything")
         watched.result()
-    if moment == "telling":
+    if moment == "reporting":
         channel = Channel(multiprocessing.get_context("fork"))
-        watched = WatchedPool(2, "fork", partial(die_telling, directory), (channel,))
+        watched = WatchedPool(2, "fork", partial(die_reporting, directory), (channel,))
         watched.submit(pause)
-        watched.result(channel.reader, lambda: note(directory, "told", channel.receive()))
+        watched.result(channel.reader, lambda: note(directory, "received", channel.receive()))
     watched = WatchedPool(2, start_method)
     note_pool(directory, watched)
     if moment == "busy":
@@ -254,7 +254,7 @@ def lose_worker(_report: Report, directory: str, moment: str, start_method: str 
 
 
 def lose_worker_before_it_is_watched(_report: Report, directory: str) -> Any:
-    """Lose a worker while the pool is still being made; the others are then waited for in vain."""
+    """Kill a worker while the pool is created; waiting for the others would never end."""
     fork = os.fork
 
     def fork_and_lose() -> int:
@@ -317,7 +317,7 @@ def count_bytes(_report: Report, given: str) -> Any:
 
 
 def wait_for(_report: Report, directory: str) -> Any:
-    """Tell its number, and wait for the word to end."""
+    """Write the process number, and wait for a file."""
     note(directory, "trial", os.getpid())
     wait_until(Path(directory, "go").exists, 30)
     return None, nothing
@@ -347,7 +347,7 @@ def print_something(_report: Report) -> Any:
 
 
 def use_pool(start_method: str) -> tuple[Any, Callable[[], None]]:
-    """Let two workers do something."""
+    """Execute two tasks in a pool."""
     with starting(2):
         channel = Channel(trial_context(start_method))
     watched = WatchedPool(2, start_method)
@@ -358,7 +358,7 @@ def use_pool(start_method: str) -> tuple[Any, Callable[[], None]]:
 
 
 def lose_fork_server(_report: Report) -> Any:
-    """Lose the fork server while it starts a worker."""
+    """Kill the fork server while it starts a worker."""
     forkserver.ensure_running()
     server: int = vars(forkserver)["_forkserver"]._forkserver_pid
     os.kill(server, signal.SIGSTOP)
@@ -375,7 +375,7 @@ def use_few_descriptors(_report: Report, most: int, start_method: str) -> Any:
 
 
 def use_little_memory(_report: Report, more: int, start_method: str) -> Any:
-    """Use no more than so many bytes on top of what is mapped; a thread needs 8 MiB for its stack."""
+    """Limit the address space to this number of further bytes; a thread needs 8 MiB for its stack."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -45,14 +45,14 @@ def test_the_bundled_recipes_are_listed_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["deep", "demo", "lesson", "wide"])
-def test_every_bundled_recipe_loads_under_its_name_and_begins_with_its_explanation(name: str) -> None:
+def test_every_bundled_recipe_loads_and_is_explained(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.modified_at == datetime(2026, 1, 1, tzinfo=UTC)
     assert (bundled("data") / f"{name}.toml").read_text(encoding="utf-8").startswith("# ")
 
 
-def test_the_wide_recipe_counts_a_million_files_of_which_each_leaf_has_ten_markdown() -> None:
+def test_the_wide_recipe_counts_a_million_files() -> None:
     recipe = load_recipe("wide")
     assert (recipe.folders, recipe.files) == (1 + 10 + 200 + 10_000, 1_000_000)
     assert recipe.levels[-1].files == (100, 100)
@@ -88,7 +88,7 @@ def test_an_unknown_name_is_answered_with_the_bundled_ones() -> None:
         load_recipe("lessn")
 
 
-def test_a_recipe_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+def test_an_unreadable_recipe_is_named_with_the_reason(tmp_path: Path) -> None:
     missing = tmp_path / "gone.toml"
     with pytest.raises(UsageError, match=r"gone\.toml': No such file or directory"):
         load_recipe(str(missing))
@@ -203,9 +203,7 @@ def test_levels_and_kinds_cannot_be_empty(tmp_path: Path, table: str) -> None:
     assert f": {table} must be written as [[{table}]]" in complaint(tmp_path, f"{table} = []\n{rest}")
 
 
-def test_a_checkout_keeps_bundled_folders_beside_the_package_and_a_wheel_inside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bundled_directories_are_found_in_checkout_and_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "runner"
     package.mkdir()
     monkeypatch.setattr("runner.model.bundled._PACKAGE", package)

@@ -93,7 +93,7 @@ def deep(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["rm", "-rf", root], check=True)
 
 
-def test_the_lesson_has_the_files_and_folders_it_counts(lesson: Path) -> None:
+def test_the_lesson_has_the_files_and_directories_it_counts(lesson: Path) -> None:
     recipe = load_recipe("lesson")
     assert find(lesson, "-type", "f") == recipe.files
     assert find(lesson, "-type", "d") == recipe.folders == 101
@@ -102,7 +102,7 @@ def test_the_lesson_has_the_files_and_folders_it_counts(lesson: Path) -> None:
     assert (lesson / ".DS_Store").read_bytes().startswith(b"\0\0\0\1Bud1")
 
 
-def test_each_folder_of_the_lesson_holds_hundreds_of_files_of_several_kinds_a_tenth_markdown(lesson: Path) -> None:
+def test_a_tenth_of_the_lessons_files_is_markdown(lesson: Path) -> None:
     sizes = set()
     for folder in lesson.iterdir():
         if folder.is_dir():
@@ -141,7 +141,7 @@ def test_two_writes_give_the_same_tree_and_another_seed_another(tmp_path: Path) 
     assert len(counts) == 5
 
 
-def test_every_file_and_folder_has_the_time_of_the_recipe(tmp_path: Path) -> None:
+def test_every_file_and_directory_has_the_time_of_the_recipe(tmp_path: Path) -> None:
     recipe = own_recipe(tmp_path, LIKE_WIDE.replace("00:00:00Z", "01:00:00.123456+01:00"))
     root = tmp_path / "tree"
     write_sample(recipe, root)
@@ -149,7 +149,7 @@ def test_every_file_and_folder_has_the_time_of_the_recipe(tmp_path: Path) -> Non
     assert times == {1_767_225_600_123_456_000}
 
 
-def test_a_tree_of_the_shape_of_wide_has_ten_markdown_files_in_each_leaf(tmp_path: Path) -> None:
+def test_a_wide_tree_has_ten_markdown_files_in_each_leaf(tmp_path: Path) -> None:
     recipe = own_recipe(tmp_path)
     root = tmp_path / "tree"
     write_sample(recipe, root)
@@ -189,14 +189,14 @@ def test_a_level_may_branch_within_itself(tmp_path: Path) -> None:
     assert find(root, "-type", "f") == recipe.files == 360
 
 
-def test_progress_rises_every_few_thousand_files_to_the_count_of_the_recipe(tmp_path: Path) -> None:
+def test_progress_ends_at_the_count_of_the_recipe(tmp_path: Path) -> None:
     recipe = load_recipe("demo")
     seen: list[int] = []
     write_sample(recipe, tmp_path / "tree", seen.append)
     assert seen == [4096, recipe.files]
 
 
-def test_missing_parents_are_made_and_an_empty_folder_or_a_link_to_one_is_taken(tmp_path: Path) -> None:
+def test_missing_parents_are_created(tmp_path: Path) -> None:
     recipe = own_recipe(tmp_path, LIKE_WIDE.replace("= 100", "= 5"))
     write_sample(recipe, tmp_path / "a" / "b" / "c")
     (tmp_path / "empty").mkdir()
@@ -214,7 +214,7 @@ def refusal(recipe: Recipe, directory: Path) -> str:
     return message
 
 
-def test_a_folder_with_anything_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_anything_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
     full = tmp_path / "full\n"
     full.mkdir()
     (full / ".hidden").touch()
@@ -229,12 +229,12 @@ def test_a_file_is_no_place_for_a_tree(tmp_path: Path) -> None:
         assert "is not a folder" in refusal(recipe, tmp_path / place)
 
 
-def test_a_folder_that_cannot_be_made_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert "File name too long" in refusal(own_recipe(tmp_path), tmp_path / ("x" * 256))
 
 
 @pytest.mark.parametrize("call", ["mkdir", "listdir"])
-def test_a_folder_without_permission_is_refused_with_the_reason(
+def test_a_directory_without_permission_is_refused_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     # The kernel denies root nothing, and tests run as root in containers: the denial is played.

@@ -33,13 +33,11 @@ def test_without_a_mount_table_nothing_is_trusted(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("path", ["/proc", "/dev/shm", "/"])  # noqa: S108  a mount of its own
 def test_the_type_is_the_one_that_findmnt_tells(path: str) -> None:
-    told = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", path], check=True, capture_output=True, text=True)
-    assert told.stdout.split()[-1] == find_filesystem(path.encode())
+    reported = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", path], check=True, capture_output=True, text=True)
+    assert reported.stdout.split()[-1] == find_filesystem(path.encode())
 
 
-def test_a_device_missing_from_the_table_is_looked_up_by_its_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unlisted_device_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mountinfo").write_bytes(
         b"1 0 0:9998 / / rw - ext4 a rw\n2 1 0:9999 / " + os.fsencode(tmp_path) + b" rw - btrfs b rw\n"
     )

@@ -27,9 +27,9 @@ ATOMS = st.sampled_from([
 
 
 def matching(pattern: str, names: list[str], *, ignore_case: bool) -> tuple[list[str], list[str]]:
-    """Names that find and that runner match."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+    """Return the names that find and that runner match."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
         for name in names:
             (root / name).touch()
         test = "-iname" if ignore_case else "-name"

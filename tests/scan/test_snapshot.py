@@ -17,18 +17,18 @@ from runner.scan.snapshot import (
     unpack_stats,
 )
 
-# A folder's path, the names found in it, and how many entries it has.
-Folder = tuple[bytes, list[bytes], int]
+# A directory's path, the names found in it, and how many entries it has.
+Directory = tuple[bytes, list[bytes], int]
 
 
-def listing(path: bytes, *names: bytes, entries: int = 0) -> Folder:
+def listing(path: bytes, *names: bytes, entries: int = 0) -> Directory:
     return path, list(names), entries
 
 
-def snapshot(*folders: Folder, problems: Sequence[tuple[bytes, int, str]] = ()) -> Snapshot:
+def snapshot(*directories: Directory, problems: Sequence[tuple[bytes, int, str]] = ()) -> Snapshot:
     part = Part()
     part.problems = list(problems)
-    for path, names, entries in folders:
+    for path, names, entries in directories:
         part.names.append(path)
         part.found.append(b"\0".join(names))
         part.stats.append(b"")
@@ -44,7 +44,7 @@ def test_a_snapshot_counts_what_was_found_and_what_was_listed() -> None:
     assert [] == snapshot(problems=[(b"x", 13, "no")]).listings
 
 
-def test_a_folder_without_findings_has_no_names() -> None:
+def test_a_directory_without_findings_has_no_names() -> None:
     assert ([], [b"a", b"b"]) == (found_names(b""), found_names(b"a\0b"))
 
 
@@ -73,7 +73,7 @@ def test_snapshots_that_agree_do_not_differ() -> None:
     assert {} == differing_paths({"sequential": one, "pool": other})
 
 
-def test_each_path_that_not_all_found_is_told_with_who_found_it() -> None:
+def test_differing_paths_name_the_strategies_that_found_them() -> None:
     differing = differing_paths(
         {
             "sequential": snapshot(listing(b"", b"both", b"one"), listing(b"a", b"x")),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import find, folders, found, in_child, read, scratch, write_comb, write_tree
+from trees import directories, find, found, in_child, read, scratch, write_comb, write_tree
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
@@ -53,7 +53,7 @@ def test_a_time_beyond_64_bits_is_kept_as_it_is(time_ns: int) -> None:
     assert (time_ns, nearest) == (mtime_ns, STAMPS.unpack(part.stamps)[2])
 
 
-def test_a_chain_of_5000_folders_needs_neither_recursion_nor_long_paths_nor_many_descriptors() -> None:
+def test_a_chain_of_5000_directories_is_read() -> None:
     with scratch() as root:
         write_comb(root, 5_000, teeth=1)
         part = in_child(lambda: with_descriptors(64, lambda: read(root)))
@@ -64,7 +64,7 @@ def test_a_chain_of_5000_folders_needs_neither_recursion_nor_long_paths_nor_many
 
 
 def with_descriptors(count: int, function: Callable[[], Any]) -> Any:
-    """Call a function in a process that may open so many files besides those that are open."""
+    """Call a function in a process that may open this number of further files."""
     taken = set(map(int, os.listdir("/proc/self/fd")))
     # Numbers are given from below, so a high one that is taken leaves many more under it.
     limit = next(islice((fd for fd in naturals() if fd not in taken), count, None))
@@ -113,7 +113,7 @@ def test_the_walk_leaves_no_descriptor_open(tmp_path: Path) -> None:
     assert before == os.listdir("/proc/self/fd")
 
 
-def test_an_unreadable_folder_is_a_problem_and_the_rest_is_found() -> None:
+def test_an_unreadable_directory_is_a_problem() -> None:
     with scratch() as root:
         write_tree(root, {"a/x.md": 0, "shut/x.md": 0, "z/x.md": 0})
         (root / "shut").chmod(0)
@@ -123,7 +123,7 @@ def test_an_unreadable_folder_is_a_problem_and_the_rest_is_found() -> None:
     assert [b"a/x.md", b"z/x.md"] == found(part)
 
 
-def test_in_a_readable_folder_that_may_not_be_entered_names_are_found_and_stats_are_unknown() -> None:
+def test_a_directory_that_may_not_be_entered_has_unknown_stats() -> None:
     with scratch() as root:
         write_tree(root, {"list/x.md": 5, "list/below/y.md": 0})
         (root / "list").chmod(0o444)
@@ -154,7 +154,7 @@ def test_a_root_that_may_be_read_but_not_entered_is_listed() -> None:
 
 
 @pytest.mark.parametrize("track", Track)
-def test_a_folder_made_while_a_leaf_is_listed_is_no_file(
+def test_a_directory_made_while_a_leaf_is_listed_is_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: Track
 ) -> None:
     write_tree(tmp_path, {"leaf/x.md": 0})
@@ -178,7 +178,7 @@ def test_an_unreadable_root_is_one_line(mode: int) -> None:
 
 
 def before_opening(monkeypatch: pytest.MonkeyPatch, name: str, action: Callable[[], object]) -> None:
-    """Do something once, right before a folder of this name is opened."""
+    """Do something once, right before a directory of this name is opened."""
     waiting = [action]
     plain_open = os.open
 
@@ -190,7 +190,7 @@ def before_opening(monkeypatch: pytest.MonkeyPatch, name: str, action: Callable[
     monkeypatch.setattr(os, "open", acting_open)
 
 
-def test_a_folder_swapped_for_a_link_does_not_lead_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_swapped_for_a_link_does_not_lead_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     write_tree(tmp_path, {"root/victim/x.md": 0, "outside/secret.md": 0})
 
@@ -206,7 +206,7 @@ def test_a_folder_swapped_for_a_link_does_not_lead_outside(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("swapped_for", ["link", "folder"])
-def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
+def test_a_replaced_parent_does_not_lead_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped_for: str
 ) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
@@ -217,30 +217,28 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
     closed: list[bytes] = []
     plain_evict = pending.Pending._evict
 
-    def evict(self: Any, folder: Any) -> None:
-        plain_evict(self, folder)
-        closed.append(folder.name)
+    def evict(self: Any, directory: Any) -> None:
+        plain_evict(self, directory)
+        closed.append(directory.name)
         if len(closed) == 1:
-            (root / os.fsdecode(folder.name)).rename(tmp_path / "away")
+            (root / os.fsdecode(directory.name)).rename(tmp_path / "away")
             if swapped_for == "link":
-                (root / os.fsdecode(folder.name)).symlink_to(outside)
+                (root / os.fsdecode(directory.name)).symlink_to(outside)
             else:
-                outside.rename(root / os.fsdecode(folder.name))
+                outside.rename(root / os.fsdecode(directory.name))
 
     monkeypatch.setattr(pending.Pending, "_evict", evict)
     part = read(root)
 
-    # The swapped one was closed when the first of its subfolders was entered, which is the only one that was read.
+    # The swapped one was closed when the first of its subdirectories was entered, which is the only one that was read.
     [other] = {b"a", b"b"} - {closed[0]}
-    entered = [path for path in folders(part) if path.startswith(closed[0] + b"/")]
+    entered = [path for path in directories(part) if path.startswith(closed[0] + b"/")]
     assert [entered[0], entered[0] + b"/below"] == entered
     expected = [*(other + f"/{child}/below/x.md".encode() for child in "12"), entered[1] + b"/x.md"]
     assert sorted(expected) == found(part)
 
 
-def test_a_folder_that_vanishes_was_simply_removed_a_moment_earlier(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_vanished_directory_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tree(tmp_path, {"gone/": 0, "kept/x.md": 0})
     before_opening(monkeypatch, "gone", (tmp_path / "gone").rmdir)
 
@@ -249,9 +247,7 @@ def test_a_folder_that_vanishes_was_simply_removed_a_moment_earlier(
     assert ([], [b"kept/x.md"]) == (part.problems, found(part))
 
 
-def test_a_file_that_vanishes_or_becomes_a_folder_before_its_stat_is_not_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_vanishes_before_its_stat_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tree(tmp_path, {"a.md": 1, "b.md": 2, "c.md": 3})
     plain_lstat, waiting = os.lstat, [True]
 
@@ -317,29 +313,29 @@ def test_excludes_prune_by_name_and_by_path(tmp_path: Path, excludes: tuple[str,
     assert [path.encode() for path in left] == found(read(tmp_path, Selection(excludes=excludes)))
 
 
-def test_a_pruned_folder_is_not_read(tmp_path: Path) -> None:
+def test_a_pruned_directory_is_not_read(tmp_path: Path) -> None:
     write_tree(tmp_path, {"skip/below/x.md": 0, "keep/x.md": 0})
-    assert [b"", b"keep"] == folders(read(tmp_path, Selection(excludes=("skip",))))
+    assert [b"", b"keep"] == directories(read(tmp_path, Selection(excludes=("skip",))))
 
 
 def test_other_file_systems_are_left_unread_only_on_request() -> None:
     # /dev with /dev/shm below it: on every Linux two file systems, and small.
     def read_devices(*, one_file_system: bool) -> tuple[Part, int]:
-        told = []
+        reported = []
         selection = Selection(patterns=("*",), track=Track.NAMES, one_file_system=one_file_system)
         walker = Walker(b"/dev", selection, settle=True)
-        part = walker.read([b""], lambda folders, _entries, _files: told.append(folders))
+        part = walker.read([b""], lambda directories, _entries, _files: reported.append(directories))
         walker.close()
-        return part, sum(told)
+        return part, sum(reported)
 
     with scratch("/dev/shm"):  # noqa: S108  the other file system
-        one, told = read_devices(one_file_system=True)
+        one, reported = read_devices(one_file_system=True)
         all_of_them, _ = read_devices(one_file_system=False)
 
     device = Path("/dev").stat().st_dev
     assert {device} == {stamps[0] for stamps in STAMPS.iter_unpack(one.stamps)}
     assert Path("/dev/shm").stat().st_dev in {stamps[0] for stamps in STAMPS.iter_unpack(all_of_them.stamps)}  # noqa: S108
-    assert len(one.names) == told
+    assert len(one.names) == reported
 
 
 TREES: st.SearchStrategy[dict[str, Any]] = st.recursive(
@@ -353,19 +349,19 @@ def is_spent(budget: int, spent: int) -> bool:
     return spent >= budget
 
 
-def write_nested(folder: Path, tree: dict[str, Any]) -> None:
-    (folder / "x.md").touch()
+def write_nested(directory: Path, tree: dict[str, Any]) -> None:
+    (directory / "x.md").touch()
     for name, below in tree.items():
-        (folder / name).mkdir()
-        write_nested(folder / name, below)
+        (directory / name).mkdir()
+        write_nested(directory / name, below)
 
 
 @settings(max_examples=30, deadline=None)
 @given(tree=TREES, budget=st.integers(1, 400), most_open=st.integers(1, 4))
 def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget: int, most_open: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending, "MAX_OPEN", most_open)
-        root = Path(folder)
+        root = Path(directory)
         write_nested(root, tree)
         rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
         walker = Walker(os.fsencode(root), Selection())
@@ -376,7 +372,7 @@ def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget
             rest = waiting.paths()
             waiting.close()
             assert part.names
-            folders_read += folders(part)
+            folders_read += directories(part)
             files_found += found(part)
         walker.close()
         there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
@@ -388,12 +384,12 @@ def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget
 
 @settings(max_examples=60, deadline=None)
 @given(tree=TREES, budgets=st.lists(st.integers(1, 400), min_size=1), most_open=st.integers(1, 4), data=st.data())
-def test_two_that_read_in_pieces_and_take_from_each_other_lose_and_double_nothing(
+def test_two_readers_that_share_lose_and_double_nothing(
     tree: dict[str, Any], budgets: list[int], most_open: int, data: st.DataObject
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending, "MAX_OPEN", most_open)
-        root = Path(folder)
+        root = Path(directory)
         write_nested(root, tree)
         walkers = [Walker(os.fsencode(root), Selection()) for _ in range(2)]
         all_pending, pieces = [Pending(walker.fd) for walker in walkers], [list[bytes](), list[bytes]()]
@@ -413,11 +409,11 @@ def test_two_that_read_in_pieces_and_take_from_each_other_lose_and_double_nothin
         expected = find(root, "!", "-type", "d", "-name", "*.md")
 
     parts = list(map(decode, pieces))
-    assert sorted(there) == sorted(chain.from_iterable(map(folders, parts)))
+    assert sorted(there) == sorted(chain.from_iterable(map(directories, parts)))
     assert expected == sorted(chain.from_iterable(map(found, parts)))
 
 
-def test_a_folder_is_let_go_when_the_last_below_it_is_taken(tmp_path: Path) -> None:
+def test_a_directory_is_closed_with_its_last_subdirectory(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"above/{number}/": 0 for number in range(3)})
     walker = Walker(os.fsencode(tmp_path), Selection())
     waiting = Pending(walker.fd)
@@ -435,7 +431,7 @@ def test_a_folder_is_let_go_when_the_last_below_it_is_taken(tmp_path: Path) -> N
     assert [1, 1, 0] == [*held_open, len(waiting._open)]
 
 
-def test_what_lies_deep_or_is_too_much_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deep_or_large_shares_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "_LONGEST", 8)
     monkeypatch.setattr(pending, "_MOST_TAKEN", 10)
     waiting = Pending(-1)
@@ -451,13 +447,15 @@ def test_what_lies_deep_or_is_too_much_is_not_taken(monkeypatch: pytest.MonkeyPa
     assert [b"far/away/%d" % number for number in range(8)] == waiting.paths()
 
 
-def test_what_identifies_a_folder_is_told_to_whoever_wants_it(tmp_path: Path) -> None:
+def test_stamps_are_recorded_on_request(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.md": 0, "b.txt": 0, "below/": 0})
     walker = Walker(os.fsencode(tmp_path), Selection(), settle=True)
     part = walker.read([b""], lambda *_: None)
     walker.close()
-    told = tmp_path.stat()
+    reported = tmp_path.stat()
     assert (b"", b"a.md", 3) == (part.path(0), part.found[0], part.count()[1])
-    assert (told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns) == STAMPS.unpack_from(part.stamps)
+    assert (reported.st_dev, reported.st_ino, reported.st_mtime_ns, reported.st_ctime_ns) == STAMPS.unpack_from(
+        part.stamps
+    )
     assert b"" == read(tmp_path).stamps
-    assert stat.S_ISDIR(told.st_mode)
+    assert stat.S_ISDIR(reported.st_mode)

@@ -17,7 +17,7 @@ NOBODY = 65534
 
 
 def write_tree(root: Path, files: dict[str, int]) -> None:
-    """Write files of given sizes, with their folders; a trailing slash makes an empty folder."""
+    """Write files of given sizes, with their directories; a trailing slash makes an empty directory."""
     for path, size in files.items():
         target = root / path
         (target if path.endswith("/") else target.parent).mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def write_tree(root: Path, files: dict[str, int]) -> None:
 
 
 def find(root: Path, *conditions: str, user: int | None = None) -> list[bytes]:
-    """Paths of the entries that find finds, relative to the root, sorted; unreadable folders are passed over."""
+    """Return the sorted relative paths of the entries that find finds, without those in unreadable directories."""
     listing = subprocess.run(
         ["find", ".", *conditions, "-print0"],
         cwd=root, user=user, check=user is None, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
@@ -38,7 +38,7 @@ def found(part: Part) -> list[bytes]:
     return sorted(join_path(path, name) for path, names, _ in part.findings() for name in found_names(names))
 
 
-def folders(part: Part) -> list[bytes]:
+def directories(part: Part) -> list[bytes]:
     return sorted(part.path(number) for number in range(len(part.names)))
 
 
@@ -81,31 +81,31 @@ def in_child(function: Callable[[], Any], *, as_nobody: bool = False) -> Any:
 
 
 @contextmanager
-def scratch(where: str = "/tmp") -> Iterator[Path]:  # noqa: S108  open to every user, unlike pytest's folder
-    """A folder that every user may enter; removed by rm, at any depth."""
-    folder = Path(tempfile.mkdtemp(dir=where))
-    folder.chmod(0o755)
+def scratch(where: str = "/tmp") -> Iterator[Path]:  # noqa: S108  open to every user, unlike pytest's directory
+    """Yield a directory that every user may enter; rm removes it, at any depth."""
+    directory = Path(tempfile.mkdtemp(dir=where))
+    directory.chmod(0o755)
     try:
-        yield folder
+        yield directory
     finally:
-        subprocess.run(["chmod", "u+rwx", "-R", folder], check=False, capture_output=True)
-        subprocess.run(["rm", "-rf", folder], check=True)
+        subprocess.run(["chmod", "u+rwx", "-R", directory], check=False, capture_output=True)
+        subprocess.run(["rm", "-rf", directory], check=True)
 
 
 def write_comb(root: Path, levels: int, teeth: int = 3) -> None:
-    """Write a folder of *teeth* folders, one of which holds the next such folder, and so on; a file in each."""
-    folder = os.open(root, os.O_RDONLY)
-    next_folder = folder
+    """Write a directory of *teeth* directories, one of which contains the next such directory; a file in each."""
+    directory = os.open(root, os.O_RDONLY)
+    next_directory = directory
     for level in range(levels):
         for tooth in range(teeth):
             name = f"{tooth}"
-            os.mkdir(name, dir_fd=folder)
-            below = os.open(name, os.O_RDONLY, dir_fd=folder)
+            os.mkdir(name, dir_fd=directory)
+            below = os.open(name, os.O_RDONLY, dir_fd=directory)
             os.close(os.open("x.md", os.O_CREAT | os.O_WRONLY, dir_fd=below))
             if tooth == level % teeth:
-                next_folder = below
+                next_directory = below
             else:
                 os.close(below)
-        os.close(folder)
-        folder = next_folder
-    os.close(folder)
+        os.close(directory)
+        directory = next_directory
+    os.close(directory)

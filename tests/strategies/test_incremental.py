@@ -26,9 +26,9 @@ FILE_SYSTEMS = ["/tmp", "/dev/shm"]  # noqa: S108  ext4 on most machines, and tm
 
 @pytest.fixture(params=FILE_SYSTEMS)
 def scratch(request: pytest.FixtureRequest) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir=request.param))
-    yield folder
-    shutil.rmtree(folder)
+    directory = Path(tempfile.mkdtemp(dir=request.param))
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def _stamps_are_relied_on_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rest() -> None:
-    """Let enough time pass for the stamps of everything to be relied on."""
+    """Wait until all stamps can be relied on."""
     time.sleep(2 * two_ticks_ns() / 1e9)
 
 
 def scan(root: Path, track: Track = Track.STAT, full_every_s: int = 3600, **selection: Any) -> tuple[Snapshot, int]:
-    """Scan incrementally; gives what was found and how many folders were read."""
+    """Scan incrementally; gives what was found and how many directories were read."""
     request = ScanRequest(
         root=os.fsencode(root),
         selection=Selection(track=track, **selection),
@@ -63,8 +63,8 @@ def scan(root: Path, track: Track = Track.STAT, full_every_s: int = 3600, **sele
     with counted_listings() as counts:
         done = Incremental().scan(request, lambda *_: None)
     done.end()
-    assert findings(Sequential().scan(request, lambda *_: None).found) == findings(done.found)
-    return done.found, counts[0]
+    assert findings(Sequential().scan(request, lambda *_: None).snapshot) == findings(done.snapshot)
+    return done.snapshot, counts[0]
 
 
 def known(root: Path, **selection: Any) -> None:
@@ -79,7 +79,7 @@ def names(found: Snapshot) -> list[bytes]:
 
 
 @pytest.mark.parametrize("track", Track)
-def test_of_an_unchanged_tree_no_folder_is_read(tree: Path, track: Track) -> None:
+def test_of_an_unchanged_tree_no_directory_is_read(tree: Path, track: Track) -> None:
     first, read = scan(tree, track)
     assert (6, ["every folder was read: there is no earlier incremental scan of this tree"]) == (read, first.messages)
     rest()
@@ -89,14 +89,14 @@ def test_of_an_unchanged_tree_no_folder_is_read(tree: Path, track: Track) -> Non
     assert (6, 5, first.digest) == (again.directories, again.files, again.digest)
 
 
-def test_only_folders_whose_lists_changed_are_read(tree: Path) -> None:
+def test_only_directories_whose_lists_changed_are_read(tree: Path) -> None:
     known(tree)
     (tree / "a" / "b" / "new.md").touch()
     found, read = scan(tree)
     assert (1, True) == (read, b"a/b/new.md" in names(found))
 
 
-def test_a_new_folder_is_read_with_all_below_it(tree: Path) -> None:
+def test_a_new_directory_is_read_with_all_below_it(tree: Path) -> None:
     known(tree)
     (tree / "d" / "new" / "below").mkdir(parents=True)
     (tree / "d" / "new" / "below" / "y.md").touch()
@@ -104,14 +104,14 @@ def test_a_new_folder_is_read_with_all_below_it(tree: Path) -> None:
     assert (3, True) == (read, b"d/new/below/y.md" in names(found))  # d, new and below
 
 
-def test_what_lies_in_a_folder_that_is_gone_is_gone(tree: Path) -> None:
+def test_what_lies_in_a_directory_that_is_gone_is_gone(tree: Path) -> None:
     known(tree)
     shutil.rmtree(tree / "a")
     found, read = scan(tree)
     assert (1, [b"d/x.md", b"e/x.md"], 3) == (read, names(found), found.directories)
 
 
-def test_a_folder_swapped_for_a_link_is_not_followed(tree: Path) -> None:
+def test_a_directory_swapped_for_a_link_is_not_followed(tree: Path) -> None:
     known(tree)
     (tree / "a").rename(tree.parent / "away")
     (tree / "a").symlink_to(tree.parent / "away")
@@ -119,8 +119,8 @@ def test_a_folder_swapped_for_a_link_is_not_followed(tree: Path) -> None:
     assert ([b"d/x.md", b"e/x.md"], []) == (names(found), found.problems)
 
 
-def test_a_folder_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of its subfolders only the way to them was gone, which their parents' stamps do not tell."""
+def test_a_directory_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its subdirectories only the way to them was gone, which their parents' stamps do not tell."""
     known(tree)
     plain_lstat = os.lstat
 
@@ -144,11 +144,11 @@ def test_a_folder_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: pytes
         patch.setattr(os, "lstat", lstat)
         done = Incremental().scan(request, lambda *_: None)
     done.end()
-    assert b"a/b/c/x.md" in names(done.found)
+    assert b"a/b/c/x.md" in names(done.snapshot)
     assert 5 == scan(tree, Track.NAMES)[0].files
 
 
-def test_a_folder_that_moved_is_found_where_it_is(tree: Path) -> None:
+def test_a_directory_that_moved_is_found_where_it_is(tree: Path) -> None:
     known(tree)
     (tree / "a" / "b").rename(tree / "e" / "b")
     found, _ = scan(tree)
@@ -177,7 +177,7 @@ def test_after_random_changes_it_equals_a_full_scan(scratch: Path, seed: int) ->
     assert read < there
 
 
-def test_by_the_rule_as_it_is_young_folders_are_read_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_the_rule_as_it_is_young_directories_are_read_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     scan(tree)
     assert 6 == scan(tree)[1]
@@ -186,7 +186,7 @@ def test_by_the_rule_as_it_is_young_folders_are_read_again(tree: Path, monkeypat
     assert 6 == scan(tree)[1]
 
 
-def test_a_folder_from_the_future_is_never_relied_on(tree: Path) -> None:
+def test_a_directory_from_the_future_is_never_relied_on(tree: Path) -> None:
     future = time.time_ns() + 10**12
     os.utime(tree / "d", ns=(future, future))
     known(tree)
@@ -210,9 +210,7 @@ def test_a_problem_is_tried_again_until_it_is_none(tree: Path, monkeypatch: pyte
     assert ([], True) == (found.problems, b"d/x.md" in names(found))
 
 
-def test_where_stamps_can_not_be_relied_on_everything_is_read_and_that_is_said(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreliable_stamps_are_reported_and_all_is_read(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.scan.rescan.devices_stamping_changes", lambda _: frozenset())
     known(tree)
     found, read = scan(tree)
@@ -220,7 +218,7 @@ def test_where_stamps_can_not_be_relied_on_everything_is_read_and_that_is_said(
     assert (6, said) == (read, found.messages)
 
 
-def test_what_was_remembered_for_another_selection_is_not_used(tree: Path) -> None:
+def test_the_cache_of_another_selection_is_not_used(tree: Path) -> None:
     known(tree)
     assert 6 == scan(tree, patterns=("*",))[1]
     assert 6 == scan(tree, excludes=("d",))[1] + 1
@@ -298,7 +296,7 @@ def test_a_root_that_may_not_be_entered_is_read_as_a_whole(tree: Path, monkeypat
     assert (6, ["every folder was read: the root may be read but not entered"]) == (read, found.messages)
 
 
-def test_the_clock_is_told_by_the_boot_and_by_the_one_that_nobody_can_set() -> None:
+def test_the_clock_has_a_boot_and_a_lead() -> None:
     first, second = Clock(), Clock()
     assert first.boot == second.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert abs(second.ahead_ns - first.ahead_ns) < 10**8
@@ -306,7 +304,7 @@ def test_the_clock_is_told_by_the_boot_and_by_the_one_that_nobody_can_set() -> N
 
 
 @pytest.mark.parametrize("content", [b"", b"torn", b"\0" * 100, None])
-def test_what_can_not_be_read_is_as_good_as_nothing(tree: Path, content: bytes | None) -> None:
+def test_an_unreadable_cache_counts_as_none(tree: Path, content: bytes | None) -> None:
     known(tree)
     remembered = tree.parent / "remembered"
     whole = remembered.read_bytes()
@@ -315,7 +313,7 @@ def test_what_can_not_be_read_is_as_good_as_nothing(tree: Path, content: bytes |
     assert (6, True) == (read, "every folder was read: what was remembered of it is damaged" in found.messages[0])
 
 
-def test_a_cache_that_can_not_be_written_is_said_and_harms_nothing(tree: Path) -> None:
+def test_an_unwritable_cache_is_reported(tree: Path) -> None:
     (tree.parent / "file").touch()
     request = ScanRequest(
         root=os.fsencode(tree), selection=Selection(), workers=1, start_method="fork",
@@ -323,8 +321,8 @@ def test_a_cache_that_can_not_be_written_is_said_and_harms_nothing(tree: Path) -
     )  # fmt: skip
     done = Incremental().scan(request, lambda *_: None)
     done.end()
-    assert 5 == done.found.files
-    assert "can't be written: " in done.found.messages[-1]
+    assert 5 == done.snapshot.files
+    assert "can't be written: " in done.snapshot.messages[-1]
     assert [] == [name for name in os.listdir(tree.parent) if "remembered" in name]
 
 
@@ -337,7 +335,7 @@ def test_a_full_scan_is_due_now_and_then_and_says_so(tree: Path) -> None:
 
 @pytest.mark.parametrize("change", ["name", "folder"])
 def test_a_full_scan_finds_out_what_should_never_happen(tree: Path, change: str) -> None:
-    """The memory is falsified, which stands for a file system that does not keep its promise."""
+    """Use a false cache like one of a file system with unreliable stamps."""
     known(tree)
     path = os.fsencode(tree.parent / "remembered")
     cache = load(path)
@@ -367,7 +365,7 @@ def test_a_full_scan_takes_no_honest_change_for_a_defect(tree: Path) -> None:
     assert scan(tree, full_every_s=0)[0].defect is None
 
 
-def test_without_a_place_to_remember_it_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_scan_without_a_cache_file_is_refused(tmp_path: Path) -> None:
     request = ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=1, start_method="fork")
     with pytest.raises(ScanError, match="needs a place"):
         Incremental().scan(request, lambda *_: None)

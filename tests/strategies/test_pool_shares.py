@@ -24,7 +24,7 @@ _LARGE = b"x" * 2_000_000
 
 
 def receive(queue: Any) -> Any:
-    """Take from a queue what must soon be there."""
+    """Receive an item that must soon be in a queue."""
     assert queue._reader.poll(10), "waited in vain"
     return queue.get()
 
@@ -42,7 +42,7 @@ def test_a_worker_that_finds_another_root_ends_the_scan(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("much", [0, 1_000, 1_000_000])
 @pytest.mark.parametrize("least_work", [1, 400])
 @pytest.mark.parametrize("is_counting", [True, False])
-def test_every_folder_is_read_once_however_often_workers_share(
+def test_every_directory_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, much: int, least_work: int, *, is_counting: bool
 ) -> None:
     expected = [b""]
@@ -56,17 +56,17 @@ def test_every_folder_is_read_once_however_often_workers_share(
     monkeypatch.setattr(pool, "_LARGE", much)
     if not is_counting:
         monkeypatch.setattr(walk, "devices_counting_subdirectories", frozenset)
-    told = []
+    reported = []
 
     scan = Pool().scan(
         ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=workers, start_method="fork"),
-        lambda folders, _entries, _files: told.append(folders),
+        lambda directories, _entries, _files: reported.append(directories),
     )
     scan.end()
 
-    parts = list(map(decode, scan.found.parts))
+    parts = list(map(decode, scan.snapshot.parts))
     assert sorted(expected) == sorted(part.path(number) for part in parts for number in range(len(part.names)))
-    assert len(expected) == sum(told)
+    assert len(expected) == sum(reported)
 
 
 def test_no_worker_is_started_with_more_than_fits_into_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,28 +88,24 @@ def test_no_worker_is_started_with_more_than_fits_into_a_pipe(tmp_path: Path, mo
     assert max(len(arg) for arg in kept if isinstance(arg, bytes)) < 10_000
 
 
-def test_progress_is_told_as_often_as_it_is_to_be_and_not_at_every_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_is_reported_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20_000):
         (tmp_path / str(number)).mkdir()
     monkeypatch.setattr(pool, "_SEND_AFTER_S", 0.005)
-    told = []
+    reported = []
 
     Pool().scan(
         ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"),
-        lambda folders, _entries, _files: told.append(folders),
+        lambda directories, _entries, _files: reported.append(directories),
     ).end()
 
-    assert sum(told) == 20_001
-    assert len(told) > 5
+    assert sum(reported) == 20_001
+    assert len(reported) > 5
     # In 5 ms hundreds are read; few are left when there is nothing more to read.
-    assert len([folders for folders in told if folders < 10]) < 20
+    assert len([directories for directories in reported if directories < 10]) < 20
 
 
-def test_what_could_not_be_read_is_told_by_a_worker_that_read_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_found_only_problems_sends_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2_000):
         (tmp_path / str(number)).mkdir()
     read, began_at_root = pending.Pending.open, []
@@ -128,12 +124,12 @@ def test_what_could_not_be_read_is_told_by_a_worker_that_read_nothing_else(
     )
     scan.end()
 
-    assert len(scan.found.parts) == 2
-    assert scan.found.directories + len(scan.found.problems) == 2_001
+    assert len(scan.snapshot.parts) == 2
+    assert scan.snapshot.directories + len(scan.snapshot.problems) == 2_001
 
 
 @pytest.mark.parametrize(("depth", "most_shared"), [(30, pending._MOST_SHARED), (10, 100_000)], ids=["deep", "much"])
-def test_what_costs_more_to_give_than_to_read_is_not_given(
+def test_shares_that_cost_too_much_are_not_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, most_shared: int
 ) -> None:
     monkeypatch.setattr(pending, "_MOST_SHARED", most_shared)
@@ -149,12 +145,12 @@ def test_what_costs_more_to_give_than_to_read_is_not_given(
     )
     scan.end()
 
-    assert scan.found.directories == 1 + depth + 600
-    assert sum(len(piece) for part in scan.found.parts for piece in part) < 150_000
+    assert scan.snapshot.directories == 1 + depth + 600
+    assert sum(len(piece) for part in scan.snapshot.parts for piece in part) < 150_000
     shutil.rmtree(tmp_path / ("long" * 50))
 
 
-def test_folders_that_only_one_worker_was_given_reach_the_others(tmp_path: Path) -> None:
+def test_work_of_one_worker_reaches_the_others(tmp_path: Path) -> None:
     for number in range(3_000):
         (tmp_path / "large" / f"{number}" / "below").mkdir(parents=True)
     (tmp_path / "small").mkdir()
@@ -164,15 +160,13 @@ def test_folders_that_only_one_worker_was_given_reach_the_others(tmp_path: Path)
     )
     scan.end()
 
-    folders = [len(part.names) for part in map(decode, scan.found.parts)]
-    assert len(folders) == 2
-    assert sum(folders) == 6_003
-    assert min(folders) > 500
+    directories = [len(part.names) for part in map(decode, scan.snapshot.parts)]
+    assert len(directories) == 2
+    assert sum(directories) == 6_003
+    assert min(directories) > 500
 
 
-def test_what_a_worker_read_before_its_task_is_told_however_late_it_takes_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_findings_from_before_the_first_task_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2_000):
         (tmp_path / str(number)).mkdir()
     begin, readers = pool._Reader.begin, multiprocessing.get_context("fork").SimpleQueue()
@@ -191,11 +185,11 @@ def test_what_a_worker_read_before_its_task_is_told_however_late_it_takes_one(
     scan.end()
 
     assert min(readers.get(), readers.get()) > 0
-    assert scan.found.directories == 2_001
+    assert scan.snapshot.directories == 2_001
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int) -> None:
+def test_each_share_is_received_once_and_all_workers_end(workers: int) -> None:
     context = multiprocessing.get_context("fork")
     exchange, done = Exchange(workers, context, from_root=False), context.SimpleQueue()
 
@@ -206,7 +200,7 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
         return b""
 
     def work(seed: int) -> None:
-        """Do what was got one by one, giving half of the rest whenever somebody wants it."""
+        """Process a share item by item, and send half of the rest on request."""
         chance = random.Random(seed)  # noqa: S311  chance, not secrets
         left = list(range(seed * 1000, seed * 1000 + 300)) if seed < 2 else []
         while left or (share := get_share()):
@@ -231,7 +225,7 @@ def test_what_is_given_is_got_once_and_all_end_when_nothing_is_left(workers: int
     assert done.empty()
 
 
-def test_a_share_larger_than_a_pipe_reaches_who_waits_for_it() -> None:
+def test_a_share_larger_than_a_pipe_is_received() -> None:
     context = multiprocessing.get_context("fork")
     exchange, got = Exchange(2, context, from_root=False), context.SimpleQueue()
     assert exchange.request()

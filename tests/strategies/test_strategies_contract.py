@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from runner.measure.trial import ScanTask
-from runner.measure.trials import Outcome, Progress, carry_out
+from runner.measure.trial import ScanTask, TrialResult
+from runner.measure.trials import Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Status
@@ -49,10 +49,10 @@ def strategy(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2, **selection: Any) -> Outcome:
-    with tempfile.TemporaryDirectory() as folder:
+def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2, **selection: Any) -> TrialResult:
+    with tempfile.TemporaryDirectory() as directory:
         request = request_for(
-            root, folder, workers=workers, start_method=start_method, selection=Selection(**selection)
+            root, directory, workers=workers, start_method=start_method, selection=Selection(**selection)
         )
         outcomes = [
             carry_out(ScanTask(strategy=strategy.partition(",")[0], request=request), timeout_s=30)
@@ -62,28 +62,33 @@ def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2
 
 
 def request_for(
-    root: Path, folder: str | Path, *, workers: int = 2, start_method: str = "fork", selection: Selection | None = None
+    root: Path,
+    directory: str | Path,
+    *,
+    workers: int = 2,
+    start_method: str = "fork",
+    selection: Selection | None = None,
 ) -> ScanRequest:
     return ScanRequest(
         root=os.fsencode(root),
         selection=selection or Selection(),
         workers=workers,
         start_method=start_method,
-        cache=os.path.join(os.fsencode(folder), b"remembered"),
+        cache=os.path.join(os.fsencode(directory), b"remembered"),
     )
 
 
-def parts(outcome: Outcome) -> list[Part]:
+def parts(outcome: TrialResult) -> list[Part]:
     assert (Status.SUCCEEDED, None, None) == (outcome.status, outcome.message, outcome.defect)
-    return [decode(part) for part in outcome.result.parts]
+    return [decode(part) for part in outcome.value.parts]
 
 
-def found(outcome: Outcome) -> list[bytes]:
+def found(outcome: TrialResult) -> list[bytes]:
     findings = chain.from_iterable(part.findings() for part in parts(outcome))
     return sorted(join_path(path, name) for path, names, _ in findings for name in found_names(names))
 
 
-def folders(outcome: Outcome) -> list[bytes]:
+def directories(outcome: TrialResult) -> list[bytes]:
     return sorted(part.path(number) for part in parts(outcome) for number in range(len(part.names)))
 
 
@@ -94,10 +99,10 @@ def find(root: Path, *conditions: str) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def zoo() -> Iterator[Path]:
-    """Every kind of entry and every kind of name."""
+    """A tree with every kind of entry and of name."""
     root = Path(tempfile.mkdtemp(prefix="zoo"))
-    for folder in (b"", b"sub", b"sub/x.md", b"caf\xe9", b"a\nb.md", b"d" * 255):
-        path = os.path.join(os.fsencode(root), folder)
+    for directory in (b"", b"sub", b"sub/x.md", b"caf\xe9", b"a\nb.md", b"d" * 255):
+        path = os.path.join(os.fsencode(root), directory)
         Path(os.fsdecode(path)).mkdir(parents=True, exist_ok=True)
         for name in PLAIN_NAMES + ODD_NAMES:
             Path(os.fsdecode(os.path.join(path, name))).touch()
@@ -130,8 +135,8 @@ def test_it_finds_what_find_finds(strategy: str, zoo: Path, patterns: tuple[str,
     outcome = scan(strategy, zoo, patterns=patterns, track=track)
 
     assert find(zoo, "!", "-type", "d", "(", *tests, ")") == found(outcome)
-    assert find(zoo, "-type", "d") == folders(outcome)
-    assert [] == outcome.result.problems
+    assert find(zoo, "-type", "d") == directories(outcome)
+    assert [] == outcome.value.problems
 
 
 def test_regardless_of_case_it_finds_what_find_finds(strategy: str, zoo: Path) -> None:
@@ -147,9 +152,9 @@ def test_every_size_and_time_is_that_of_lstat(strategy: str, zoo: Path) -> None:
         assert expected == list(unpack_stats(stats))
 
 
-def test_an_empty_root_is_one_folder(strategy: str, tmp_path: Path) -> None:
+def test_an_empty_root_is_one_directory(strategy: str, tmp_path: Path) -> None:
     outcome = scan(strategy, tmp_path)
-    assert ([], [b""]) == (found(outcome), folders(outcome))
+    assert ([], [b""]) == (found(outcome), directories(outcome))
 
 
 @pytest.mark.parametrize("shape", ["one huge subtree", "2,000 folders at the root", "chain", "one huge folder"])
@@ -173,7 +178,7 @@ def test_lopsided_trees_lose_nothing(strategy: str, tmp_path: Path, shape: str) 
     outcome = scan(strategy, tmp_path)
 
     assert find(tmp_path, "!", "-type", "d", "-name", "*.md") == found(outcome)
-    assert find(tmp_path, "-type", "d") == folders(outcome)
+    assert find(tmp_path, "-type", "d") == directories(outcome)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -185,34 +190,34 @@ def test_the_number_of_workers_changes_nothing(strategy: str, zoo: Path, workers
 def test_the_start_method_changes_nothing(strategy: str, zoo: Path, start_method: str) -> None:
     outcome = scan(strategy, zoo, start_method)
     assert found(scan("sequential", zoo)) == found(outcome)
-    assert outcome.figures is not None
+    assert outcome.message is None
     if load_strategy(strategy.partition(",")[0]).parallel:
-        assert 0 < outcome.figures.startup_s < outcome.figures.wall_s
-        assert outcome.figures.workers_user_s + outcome.figures.workers_system_s > 0
+        assert 0 < outcome.startup_s < outcome.wall_s
+        assert outcome.workers_user_s + outcome.workers_system_s > 0
     else:
-        assert 0 == outcome.figures.startup_s
+        assert 0 == outcome.startup_s
 
 
 def test_progress_only_grows_and_ends_at_what_was_found(strategy: str, zoo: Path, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     request = request_for(zoo, tmp_path)
     name = strategy.partition(",")[0]
     if strategy == AGAIN:
         carry_out(ScanTask(strategy=name, request=request))
-    outcome = carry_out(ScanTask(strategy=name, request=request), on_progress=told.append)
+    outcome = carry_out(ScanTask(strategy=name, request=request), on_progress=reported.append)
 
-    for counts in zip(*((each.folders, each.entries, each.files) for each in told), strict=True):
+    for counts in zip(*((each.directories, each.entries, each.files) for each in reported), strict=True):
         assert sorted(counts) == list(counts)
     entries = sum(part.count()[1] for part in parts(outcome))
-    expected = Progress(folders=len(folders(outcome)), entries=entries, files=len(found(outcome)))
-    assert expected == told[-1]
+    expected = Progress(directories=len(directories(outcome)), entries=entries, files=len(found(outcome)))
+    assert expected == reported[-1]
 
 
 @pytest.mark.parametrize("root", ["missing", "file"])
-def test_a_root_that_is_no_folder_fails_in_one_line(strategy: str, tmp_path: Path, root: str) -> None:
+def test_a_root_that_is_no_directory_fails_in_one_line(strategy: str, tmp_path: Path, root: str) -> None:
     (tmp_path / "file").touch()
     outcome = scan(strategy, tmp_path / root)
-    assert (Status.FAILED, None, None) == (outcome.status, outcome.result, outcome.defect)
+    assert (Status.FAILED, None, None) == (outcome.status, outcome.value, outcome.defect)
     assert outcome.message
     assert "\n" not in outcome.message
     assert root in outcome.message
@@ -255,8 +260,8 @@ def test_a_root_that_changes_in_mid_scan_fails_in_one_line(strategy: str, tmp_pa
     assert "\n" not in message
 
 
-def test_a_problem_is_told_with_path_number_and_text(strategy: str, tmp_path: Path) -> None:
-    # A chain of links to a folder on a file system is no problem; a folder that can't be opened by anyone is rare.
+def test_a_problem_has_path_number_and_text(strategy: str, tmp_path: Path) -> None:
+    # A chain of links to a directory is no problem, and a directory that nobody can open is rare.
     # /proc/1/task/1/net of a stranger would be one, so a process that has ended but was not collected serves.
     pid = os.fork()
     if pid == 0:
@@ -264,7 +269,7 @@ def test_a_problem_is_told_with_path_number_and_text(strategy: str, tmp_path: Pa
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     try:
         outcome = scan(strategy, Path(f"/proc/{pid}"), patterns=("comm",), track=Track.NAMES)
-        problems = set(outcome.result.problems)
+        problems = set(outcome.value.problems)
     finally:
         os.waitpid(pid, 0)
     assert tmp_path.exists()
