@@ -121,7 +121,7 @@ class Backend(ABC):
     def insert_many(
         self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert many rows in the fastest way."""
+        """Add many rows in the fastest way."""
 
     @abstractmethod
     def update_many(

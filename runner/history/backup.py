@@ -66,4 +66,4 @@ def _check_is_open(descriptor: int) -> None:
         with suppress(OSError):
             same += os.path.samestat(own, os.fstat(number))
     if same < 2:
-        raise PermissionError(errno.EPERM, "another process has replaced it meanwhile")
+        raise PermissionError(errno.EPERM, "another process has replaced it")

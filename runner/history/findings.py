@@ -156,7 +156,7 @@ def _compare_directories(
 def _insert_directories(
     location: Backend, connection: Connection, new: list[tuple[Listing, bytes]], changes: _Changes
 ) -> None:
-    """Insert new directories, and note their files as added."""
+    """Add new directories, and record their files as added."""
     rows = [(changes.job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
     columns = (directories.c.job_id, directories.c.path, directories.c.path_digest, directories.c.findings_digest)
     location.insert_many(connection, columns, rows)

@@ -124,7 +124,7 @@ class PostgresqlDatabase(Backend):
     def insert_many(
         self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert rows by COPY, which takes a tenth of the time of INSERT."""
+        """Add rows by COPY, which takes a tenth of the time of INSERT."""
         self._copy_in(connection, str(columns[0].table), columns, rows)
 
     def update_many(
@@ -194,7 +194,7 @@ class PostgresqlDatabase(Backend):
         return True
 
     def trim(self, _engine: Engine) -> None:
-        """Do nothing: the server limits its own log."""
+        """Return at once: the server limits its own log."""
 
     def find_readers(self, engine: Engine) -> list[str]:
         """Find the other processes with an open transaction."""

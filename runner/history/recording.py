@@ -157,9 +157,9 @@ def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once
     if not same_job and len(running) + len(calibrating) < at_once:
         return
     for other in (*same_job, *running):
-        raise Busy(f"run {other.id} of the job {other.name!r} is going on; wait until it has finished", other.job_id)
+        raise Busy(f"run {other.id} of the job {other.name!r} is running; wait until it has finished", other.job_id)
     root = os.fsdecode(calibrating[0].root)
-    raise Busy(f"a calibration of {root!r} is going on; wait until it has finished", None)
+    raise Busy(f"a calibration of {root!r} is running; wait until it has finished", None)
 
 
 def finish_run(database: Database, run_id: int, outcome: RunOutcome) -> bool:
@@ -290,7 +290,7 @@ def request_cancel(database: Database, run_id: int, now: datetime) -> None:
         if status is None:
             raise Unknown(f"there is no run {run_id}; see `runner history`")
         if status != Status.RUNNING.value:
-            raise UsageError(f"run {run_id} is not going on: it {Status(status).said}; see `runner status`")
+            raise UsageError(f"run {run_id} is not running: it {Status(status).said}; see `runner status`")
         first_request = update(runs).where(runs.c.id == run_id, runs.c.cancel_requested_at.is_(None))
         connection.execute(first_request.values(cancel_requested_at=now))
 

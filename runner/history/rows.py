@@ -72,7 +72,7 @@ def read_owner(row: Row[Any]) -> Owner:
 
 
 def insert_row(connection: Connection, table: Table, values: dict[str, Any]) -> int:
-    """Insert a row and return its number."""
+    """Add a row and return its number."""
     key = connection.execute(insert(table).values(values)).inserted_primary_key
     assert key is not None  # noqa: S101  a row was inserted
     return int(key[0])

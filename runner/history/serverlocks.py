@@ -33,10 +33,10 @@ class NoLock:
     """A run lock that locks nothing."""
 
     def hold(self) -> None:
-        """Do nothing."""
+        """Return at once."""
 
     def release(self) -> None:
-        """Do nothing."""
+        """Return at once."""
 
 
 class SessionLock:

@@ -173,7 +173,7 @@ class SqliteFile(Backend):
     def insert_many(
         self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert rows through the driver, which takes a fifth of SQLAlchemy's time."""
+        """Add rows through the driver, which takes a fifth of SQLAlchemy's time."""
         statement = insert(_table_of(columns)).values({column: bindparam(column.name) for column in columns})
         sql = str(statement.compile(dialect=connection.dialect))
         for start in range(0, len(rows), _CHUNK):

@@ -1,7 +1,7 @@
 """The tables of the newest schema.
 
 A found file is an interval of runs: ``first_run_id`` is the first run that found this state, ``gone_run_id`` the first
-that no longer did, NULL while the state is current. Problems are stored likewise. A run without changes adds only its
+that no longer did, NULL while the state is current. Problems are intervals too. A run without changes adds only its
 own row and its executions. The bounds of intervals are not foreign keys, because pruning may delete those runs.
 """
 

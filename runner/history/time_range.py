@@ -77,7 +77,7 @@ def find_state(database: Reader, job: Job, run: int | None, at: str | None, now:
     if has_earlier_files(database, first):
         raise UsageError(f"{_describe_beginning(first)}; ask for it or for a later one")
     raise UsageError(
-        f"no run of {job.spec.name!r} had been saved by {at}; the first was run {first.run_id}, "
+        f"{job.spec.name!r} has no saved run before {at}; its first is run {first.run_id}, "
         f"at {format_instant(first.finished_at)}"
     )
 
@@ -119,7 +119,7 @@ def find_time_range(
         notes += describe_later_failure(database, job, after)
     notes += describe_unreadable(after, "taken")
     if len(list_selections_between(database, job, before or first, after)) > 1:
-        notes.append("the job looked for something else meanwhile, so that not every change is one of the tree")
+        notes.append("the job had other patterns or options in between, so not every change is one of the tree")
     return TimeRange(before=before, first=first, after=after, notes=tuple(notes))
 
 

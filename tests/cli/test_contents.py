@@ -107,7 +107,7 @@ def test_a_change_of_what_is_looked_for_is_told(program: Program) -> None:
     program.out("edit", "tree", "--pattern", "*.txt")
     program.out("run", "tree")
     done = program.quick("changes", "tree")
-    assert b"note: the job looked for something else meanwhile" in done.stderr
+    assert b"note: the job had other patterns or options in between" in done.stderr
     assert done.stdout.count(b".md\n") == 6
 
 
@@ -165,7 +165,7 @@ def test_a_file_has_a_life_by_the_name_that_is_shown(program: Program) -> None:
     ("arguments", "said"),
     [
         ("changes tree --since 2099-01-01", "lies in the future"),
-        ("changes tree --until 2000-01-01", "had been saved by 2000-01-01; the first was run 1"),
+        ("changes tree --until 2000-01-01", "has no saved run before 2000-01-01; its first is run 1"),
         ("changes tree --from 3 --to 2", "run 3 comes after run 2; exchange them"),
         ("changes tree --since 1s --until 2s", "--since lies after --until; exchange them"),
         ("changes tree --from 3 --until {2}", "run 3 comes after --until {2}; exchange them"),

@@ -153,7 +153,7 @@ def test_a_backup_that_is_replaced_while_it_is_written_is_refused(
 
     monkeypatch.setattr(sqlite3, "connect", replaced)
     database = locate(str(world.program.database))
-    with pytest.raises(DatabaseUnusable, match="replaced it meanwhile"):
+    with pytest.raises(DatabaseUnusable, match="has replaced it"):
         database.copy(database.make_engine(1.0), world.theirs / "copy.db")
     # SQLite has opened it, but nothing was written.
     assert not (world.outside / "new").exists() or not (world.outside / "new").stat().st_size

@@ -269,7 +269,7 @@ def test_a_job_that_the_daemon_runs_is_not_run_by_hand_as_well(program: Program,
         thaw(trial)
     assert (1, b"") == (refused.returncode, refused.stdout)
     said = refused.stderr.decode()
-    assert f"runner: run {going} of the job 'docs' is going on; wait until it has finished\n" == said
+    assert f"runner: run {going} of the job 'docs' is running; wait until it has finished\n" == said
 
 
 def test_a_firing_beside_a_manual_run_of_the_same_job_is_skipped(program: Program, tree: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_retry_postponed_while_its_job_changes_runs_once(world: World, monkeyp
         if options["attempt"] == 2 and job.spec.timeout_s is None:
             change_job(database, job, replace(job.spec, timeout_s=99), world.now)
             world.takes = lambda _job: 3 * SECOND
-            raise Busy("run 9 of the job 'docs' is going on; wait until it has finished", job.job_id)
+            raise Busy("run 9 of the job 'docs' is running; wait until it has finished", job.job_id)
         return real(database, job, **options)
 
     monkeypatch.setattr(firing_runner, "fire", meet)

@@ -140,7 +140,7 @@ def test_a_calibration_and_a_run_are_never_beside_each_other(database: Database,
         )  # fmt: skip
 
     calibration_id = begin(database, path, describe_process())
-    with pytest.raises(Busy, match=r"a calibration of .*tree' is going on; wait"):
+    with pytest.raises(Busy, match=r"a calibration of .*tree' is running; wait"):
         begin_a_run()
     with pytest.raises(Busy, match="a calibration"):
         begin(database, path, describe_process())

@@ -475,7 +475,7 @@ def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":
 
 def test_a_job_that_another_process_runs_is_busy(database: Database, job: Job, root: Path) -> None:
     with start_firing(database, root) as process:
-        with pytest.raises(Busy, match="run 1 of the job 'docs' is going on; wait until it has finished"):
+        with pytest.raises(Busy, match="run 1 of the job 'docs' is running; wait until it has finished"):
             run(database, job)
         process.communicate("\n\n")
     assert 0 == process.returncode
@@ -493,7 +493,7 @@ def test_a_run_waits_for_another_jobs_run_and_then_goes_on(database: Database, j
         finish_run(database, going, RunOutcome(status=Status.SUCCEEDED, finished_at=NOW))
 
     assert Status.SUCCEEDED == run(database, job, RunObserver(on_wait=end_it)).status
-    assert ["run 1 of the job 'other' is going on; waiting until it has finished"] == waits
+    assert ["run 1 of the job 'other' is running; waiting until it has finished"] == waits
 
 
 def test_a_run_that_waits_can_be_stopped_and_leaves_no_trace(database: Database, job: Job, root: Path) -> None:

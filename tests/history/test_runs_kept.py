@@ -206,7 +206,7 @@ def test_concurrent_runs_are_limited(database: Database) -> None:
     other = replace(OWNER, pid=5)
     with pytest.raises(Busy) as alone:
         begin(database, second)
-    assert "run 1 of the job 'first' is going on; wait until it has finished" == str(alone.value)
+    assert "run 1 of the job 'first' is running; wait until it has finished" == str(alone.value)
     assert first.job_id == alone.value.job_id
     assert 2 == begin(database, second, other, at_once=2)
     with pytest.raises(Busy) as same:
