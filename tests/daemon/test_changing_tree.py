@@ -18,10 +18,10 @@ State = dict[str, tuple[int, int]]
 def look(root: Path) -> State:
     """Look at the tree itself, in a way that has nothing in common with a scan."""
     state = {}
-    for folder, _, names in os.walk(root):
+    for directory, _, names in os.walk(root):
         for name in names:
             if name.endswith(".md"):
-                path = Path(folder, name)
+                path = Path(directory, name)
                 stat = path.lstat()
                 state[str(path.relative_to(root))] = (stat.st_size, stat.st_mtime_ns)
     return state
@@ -89,8 +89,8 @@ def test_every_question_is_answered_as_by_a_replay(program: Program, replay: dic
             files = program.json("files", "docs", *asked)
             assert state == {file["path"]: (file["size_bytes"], file["mtime_ns"]) for file in files}
         counts = program.json("files", "docs", "--run", str(run_id), "--by-folder", "--depth", "2")
-        folders = Counter("/".join(path.split("/")[:-1][:2]) for path in state)
-        assert folders == {count["path"]: count["files"] for count in counts}
+        counted = Counter("/".join(path.split("/")[:-1][:2]) for path in state)
+        assert counted == {count["path"]: count["files"] for count in counts}
     states = list(replay.items())
     for (before, (old, since)), (after, (new, until_)) in [*pairwise(states), *combinations(states[::2], 2)]:
         expected = expected_changes(old, new)

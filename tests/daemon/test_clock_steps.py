@@ -48,7 +48,7 @@ def rows(world: World, job_id: int) -> list[Run]:
 
 
 def fired(world: World, job_id: int) -> Counter[datetime]:
-    """Tell how often a job has run for each of its fire times."""
+    """Count the runs of a job for each of its fire times."""
     return Counter(run.scheduled_at for run in rows(world, job_id) if run.scheduled_at and run.started_at)
 
 
@@ -57,7 +57,7 @@ def step(world: World, by: timedelta) -> Callable[[], None]:
 
 
 def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Give what locks the database, of which the daemon then reads no jobs and can't record what did not happen."""
+    """Return a function that locks the database for the jobs table and missed or skipped firings."""
     refused = False
 
     def unless_locked(do: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +78,7 @@ def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("by", [150 * SECOND, 50 * MINUTE, 5 * HOUR, 3 * DAY])
-def test_what_a_clock_put_forward_leaps_over_is_missed_with_its_count_and_made_up_for_once(
+def test_fire_times_skipped_by_a_clock_set_forward_are_missed(
     world: World, household: Household, by: timedelta
 ) -> None:
     world.at(START + 58 * MINUTE, step(world, by))
@@ -95,7 +95,7 @@ def test_what_a_clock_put_forward_leaps_over_is_missed_with_its_count_and_made_u
 
 
 @pytest.mark.parametrize("asleep", [12 * MINUTE, 8 * HOUR])
-def test_a_machine_that_wakes_is_noticed_within_seconds(world: World, household: Household, asleep: timedelta) -> None:
+def test_a_wakeup_is_noticed_within_seconds(world: World, household: Household, asleep: timedelta) -> None:
     woken: list[datetime] = []
 
     def sleep_and_wake() -> None:
@@ -111,7 +111,7 @@ def test_a_machine_that_wakes_is_noticed_within_seconds(world: World, household:
         assert timedelta() <= run.started_at - woken[0] <= 2 * SECOND
 
 
-def test_a_run_that_slept_with_the_machine_is_followed_by_the_one_that_makes_up(world: World) -> None:
+def test_a_run_interrupted_by_sleep_is_followed_by_catch_up(world: World) -> None:
     world.takes = lambda _job: 10 * MINUTE
     household = Household(world, seed=0)
     household.register("docs", every="1h", catchup=Catchup.ONCE)
@@ -127,16 +127,14 @@ def test_a_run_that_slept_with_the_machine_is_followed_by_the_one_that_makes_up(
     ] == [(run.status, run.cause, run.scheduled_at) for run in rows(world, 1)]
 
 
-@pytest.mark.parametrize("meanwhile", [False, True], ids=["", "meanwhile"])
-def test_what_passes_unfired_after_a_clock_that_was_ahead_was_set_right_is_missed(
-    world: World, *, meanwhile: bool
-) -> None:
+@pytest.mark.parametrize("during", [False, True], ids=["", "during"])
+def test_fire_times_after_a_corrected_clock_are_missed(world: World, *, during: bool) -> None:
     world.set_clock(365 * DAY)
     household = Household(world, seed=0)
     household.register("any-hour", cron="*/20 * * * *", catchup=Catchup.ONCE)
     household.register("interval", every="20m", catchup=Catchup.ONCE)
     world.live(HOUR)
-    if meanwhile:
+    if during:
         world.after(MINUTE, step(world, -365 * DAY))
     else:
         world.set_clock(-365 * DAY)
@@ -149,7 +147,7 @@ def test_what_passes_unfired_after_a_clock_that_was_ahead_was_set_right_is_misse
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
 @pytest.mark.parametrize("by", [30 * SECOND, 10 * MINUTE, 2 * HOUR, DAY])
-def test_a_clock_set_back_is_followed_by_what_names_no_time_and_within_three_hours_not_by_what_does(
+def test_only_intervals_follow_a_clock_set_back_by_under_3_hours(
     world: World, household: Household, by: timedelta, *, restarted: bool
 ) -> None:
     set_at = TWO + 5 * MINUTE
@@ -171,9 +169,7 @@ def test_a_clock_set_back_is_followed_by_what_names_no_time_and_within_three_hou
     assert [] == [run for job_id in household.jobs for run in rows(world, job_id) if run.started_at is None]
 
 
-def test_a_clock_set_back_while_the_database_cannot_be_used_is_followed_from_then_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_set_back_under_a_locked_database_is_followed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.ONCE)
     lock = make_lockable(monkeypatch)
     world.leaps = False
@@ -187,7 +183,7 @@ def test_a_clock_set_back_while_the_database_cannot_be_used_is_followed_from_the
 
 
 @pytest.mark.parametrize("late", ["missed", "skipped"])
-def test_a_row_that_is_written_only_after_the_clock_was_set_back_says_nothing_of_what_comes_by_again(
+def test_a_row_from_before_a_set_back_hides_no_later_fire_time(
     world: World, monkeypatch: pytest.MonkeyPatch, late: str
 ) -> None:
     lock = make_lockable(monkeypatch)
@@ -206,9 +202,7 @@ def test_a_row_that_is_written_only_after_the_clock_was_set_back_says_nothing_of
     assert (Status.MISSED, START + HOUR, 5) == (newest.status, newest.scheduled_at, newest.missed)
 
 
-def test_what_is_not_on_record_yet_when_the_clock_is_set_back_fires_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pending_firing_fires_once_despite_a_set_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = make_lockable(monkeypatch)
     Household(world, seed=0).register("names-a-time", cron="0 2 * * *", catchup=Catchup.ONCE)
     world.at(TWO - MINUTE, lambda: lock(locked=True))
@@ -221,9 +215,7 @@ def test_what_is_not_on_record_yet_when_the_clock_is_set_back_fires_once(
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
 @pytest.mark.parametrize("by", [HOUR, 365 * DAY])
-def test_another_instant_that_is_chosen_after_the_clock_was_set_back_is_not_held_for_fired(
-    world: World, by: timedelta, *, restarted: bool
-) -> None:
+def test_a_new_instant_after_a_set_back_still_fires(world: World, by: timedelta, *, restarted: bool) -> None:
     household = Household(world, seed=0)
     household.register("instant", at="2026-06-01T02:00:00Z", catchup=Catchup.NONE)
     other = TWO + MINUTE - by + 30 * MINUTE
@@ -235,7 +227,7 @@ def test_another_instant_that_is_chosen_after_the_clock_was_set_back_is_not_held
 
 
 @pytest.mark.usefixtures("household")
-def test_a_clock_set_back_is_followed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_back_is_followed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     read_at: list[datetime] = []
 
     def list_and_tell(database: Database) -> list[Job]:
@@ -252,9 +244,7 @@ def test_a_clock_set_back_is_followed_once(world: World, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("ahead", ["nothing", "a retry", "a firing that waits"])
-def test_what_was_due_before_the_clock_was_set_back_says_nothing_of_what_comes_by_again(
-    world: World, ahead: str
-) -> None:
+def test_a_firing_due_before_a_set_back_hides_no_fire_time(world: World, ahead: str) -> None:
     household = Household(world, seed=0)
     household.register("long", every="1h", catchup=Catchup.NONE)
     household.register("docs", every="20m", catchup=Catchup.NONE)
@@ -280,7 +270,7 @@ def test_what_was_due_before_the_clock_was_set_back_says_nothing_of_what_comes_b
 @pytest.mark.parametrize(
     "lasting", [4 * MINUTE, 20 * MINUTE, 75 * MINUTE], ids=["killed before", "killed after", "going on"]
 )
-def test_what_names_its_time_fires_once_though_the_clock_is_set_back_while_it_waits(
+def test_a_waiting_cron_job_fires_once_despite_a_set_back(
     world: World, when: dict[str, str], lasting: timedelta
 ) -> None:
     world.at_once = 1
@@ -298,14 +288,14 @@ def test_what_names_its_time_fires_once_though_the_clock_is_set_back_while_it_wa
     assert 0 <= min(late_s), "so that their sum never falls"
 
 
-def test_a_clock_set_back_past_the_registration_leaves_nothing_out(world: World) -> None:
+def test_a_clock_set_back_past_registration_omits_nothing(world: World) -> None:
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.ALL)
     world.at(START + 50 * MINUTE, step(world, -4 * HOUR))
     world.live(51 * MINUTE)
     job = find_job(world.database, "interval")
     assert job is not None
     assert job.spec.schedule is not None
-    assert START - 3 * HOUR == next_fire_time(job.spec.schedule, 1, world.now), "what everybody is told"
+    assert START - 3 * HOUR == next_fire_time(job.spec.schedule, 1, world.now), "the answer of `runner next`"
     world.live(61 * MINUTE, killed=True)  # it is 21:52
     world.rest(140 * MINUTE)
     world.live(MINUTE)
@@ -316,7 +306,7 @@ def test_a_clock_set_back_past_the_registration_leaves_nothing_out(world: World)
     ]
 
 
-def test_a_clock_set_back_again_and_again_by_less_than_a_minute_is_followed(world: World) -> None:
+def test_small_set_backs_add_up(world: World) -> None:
     Household(world, seed=0).register("minutes", every="1m", catchup=Catchup.NONE)
     for number in range(10):
         world.after(10 * MINUTE + (30 + 2 * number) * SECOND, step(world, -50 * SECOND))
@@ -324,7 +314,7 @@ def test_a_clock_set_back_again_and_again_by_less_than_a_minute_is_followed(worl
     assert START + 3 * MINUTE == rows(world, 1)[-1].scheduled_at
 
 
-def test_a_gap_that_is_lived_through_twice_is_recorded_twice(world: World) -> None:
+def test_a_gap_repeated_by_the_clock_is_recorded_twice(world: World) -> None:
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
     world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
     world.after(112 * MINUTE, step(world, -51 * MINUTE))
@@ -334,7 +324,7 @@ def test_a_gap_that_is_lived_through_twice_is_recorded_twice(world: World) -> No
     assert [(START + 80 * MINUTE, 2)] * 2 == missed
 
 
-def test_a_gap_is_recorded_once_though_that_was_not_confirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unconfirmed_gap_is_recorded_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     unheard = iter(range(2))
 
     def record(*arguments: Any, **named: Any) -> None:

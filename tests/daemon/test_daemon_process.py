@@ -21,12 +21,12 @@ def instant(text: str) -> datetime:
 
 
 def finished(program: Program, *, job: str | None = None, at_least: int = 1) -> list[Record]:
-    """Wait for so many runs that have ended well; gives them, oldest first."""
+    """Wait for a number of succeeded runs; return them, oldest first."""
     until(lambda: len(program.history("succeeded", job=job)) >= at_least, f"{at_least} runs")
     return program.history("succeeded", job=job)
 
 
-def test_it_fires_on_the_exact_phase_and_finds_what_find_finds(program: Program, tree: Path) -> None:
+def test_it_fires_in_phase_and_agrees_with_find(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "2s")
     anchor = instant(program.json("jobs")[0]["created_at"])
     with program.daemon():
@@ -43,7 +43,7 @@ def test_it_fires_on_the_exact_phase_and_finds_what_find_finds(program: Program,
     assert find_markdown(tree) == sorted(filter(None, files.split(b"\0")))
 
 
-def test_a_file_added_one_removed_and_one_changed_are_seen_by_the_next_firing(program: Program, tree: Path) -> None:
+def test_the_next_firing_sees_all_kinds_of_changes(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon():
         before = finished(program)[-1]["run"]
@@ -57,7 +57,7 @@ def test_a_file_added_one_removed_and_one_changed_are_seen_by_the_next_firing(pr
     assert {"new.md"} == set(new) - set(old)
 
 
-def test_it_follows_what_other_processes_do_to_jobs_within_two_seconds(program: Program, tree: Path) -> None:
+def test_changed_jobs_are_followed_within_two_seconds(program: Program, tree: Path) -> None:
     def runs_since(moment: datetime) -> list[Record]:
         return [run for run in program.history() if instant(run["scheduled_at"]) >= moment]
 
@@ -83,7 +83,7 @@ def test_it_follows_what_other_processes_do_to_jobs_within_two_seconds(program: 
         assert 0 == daemon.stop()
 
 
-def test_a_second_daemon_is_refused_even_by_another_name_of_the_database(program: Program) -> None:
+def test_a_second_daemon_is_refused_under_any_database_name(program: Program) -> None:
     (program.folder / "link.db").symlink_to(program.database)
     with program.daemon() as first:
         second = program.call("daemon", "--db", "link.db")
@@ -94,7 +94,7 @@ def test_a_second_daemon_is_refused_even_by_another_name_of_the_database(program
     assert str(first.process.pid) in said
 
 
-def test_a_daemon_whose_lock_was_removed_takes_it_again(program: Program) -> None:
+def test_a_daemon_acquires_a_removed_lock_again(program: Program) -> None:
     lock = program.folder / "runner.db.daemon.lock"
     with program.daemon() as first:
         lock.unlink()
@@ -118,7 +118,7 @@ def stopped_idle(program: Program, daemon: Daemon) -> bool:
 
 
 @pytest.mark.parametrize("remove", ["unlink", "rename"])
-def test_of_two_daemons_the_one_whose_lock_was_removed_gives_up(program: Program, remove: str) -> None:
+def test_a_daemon_that_lost_its_removed_lock_stops(program: Program, remove: str) -> None:
     lock = program.folder / "runner.db.daemon.lock"
     with program.daemon() as first:
         until(lambda: stopped_idle(program, first), "a moment in which it does not write")
@@ -136,9 +136,7 @@ def test_of_two_daemons_the_one_whose_lock_was_removed_gives_up(program: Program
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
-def test_a_daemon_whose_database_is_gone_writes_into_no_file_that_nobody_finds(
-    program: Program, tree: Path, *, replaced: bool
-) -> None:
+def test_a_daemon_does_not_write_to_an_unlinked_database(program: Program, tree: Path, *, replaced: bool) -> None:
     program.out("schedule", tree, "--every", "1h")
     backup = program.folder / "backup.db"
     program.out("db", "backup", backup)
@@ -156,9 +154,7 @@ def test_a_daemon_whose_database_is_gone_writes_into_no_file_that_nobody_finds(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_running_run_finish_and_leaves_nothing_behind(
-    program: Program, tree: Path, number: signal.Signals
-) -> None:
+def test_after_a_signal_the_running_run_finishes(program: Program, tree: Path, number: signal.Signals) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         trial = daemon.freeze_trial()
@@ -173,7 +169,7 @@ def test_a_signal_lets_the_running_run_finish_and_leaves_nothing_behind(
     assert 2 == len(last["executions"])
 
 
-def test_a_run_that_takes_longer_than_the_grace_is_ended(program: Program, tree: Path) -> None:
+def test_a_run_longer_than_the_grace_period_is_ended(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
@@ -203,7 +199,7 @@ def test_a_signal_stops_an_idle_daemon_at_once(program: Program) -> None:
         assert datetime.now(UTC) - began < timedelta(seconds=2)
 
 
-def test_kill_nine_in_mid_run_leaves_no_process_and_an_interrupted_run(program: Program, tree: Path) -> None:
+def test_sigkill_during_a_run_leaves_an_interrupted_run(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
@@ -222,7 +218,7 @@ def test_kill_nine_in_mid_run_leaves_no_process_and_an_interrupted_run(program: 
     assert 1 == len([run for run in program.history() if run["run"] == killed["run"]])
 
 
-def test_a_slow_run_turns_overlapping_fire_times_into_skipped_rows(program: Program, tree: Path) -> None:
+def test_fire_times_during_a_slow_run_are_skipped(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         trial = daemon.freeze_trial()
@@ -236,7 +232,7 @@ def test_a_slow_run_turns_overlapping_fire_times_into_skipped_rows(program: Prog
     assert "succeeded" == slow["status"]
 
 
-def test_a_root_that_vanishes_fails_its_runs_and_keeps_its_files(program: Program, tree: Path) -> None:
+def test_a_missing_root_fails_its_runs_and_keeps_its_files(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     away = tree.with_name("away")
     with program.daemon():
@@ -260,7 +256,7 @@ def test_several_jobs_run_one_at_a_time(program: Program, tree: Path) -> None:
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
-def test_a_job_that_the_daemon_runs_is_not_run_by_hand_as_well(program: Program, tree: Path) -> None:
+def test_a_manual_run_of_a_running_job_is_refused(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         trial = daemon.freeze_trial()
@@ -289,7 +285,7 @@ def test_a_firing_beside_a_manual_run_of_the_same_job_is_skipped(program: Progra
         assert 0 == by_hand.wait(20)
 
 
-def test_status_tells_what_is_before_during_after_and_when_it_was_killed(program: Program, tree: Path) -> None:
+def test_status_before_during_after_and_when_killed(program: Program, tree: Path) -> None:
     before = program.quick("status")
     assert 1 == before.returncode
     assert b"none has run yet" in before.stdout
@@ -323,7 +319,7 @@ def test_status_tells_what_is_before_during_after_and_when_it_was_killed(program
     assert b"not running: died" in killed.stdout
 
 
-def test_names_in_the_log_drive_no_terminal(program: Program) -> None:
+def test_names_in_the_log_are_escaped(program: Program) -> None:
     root = os.fsencode(program.folder) + b"/a\n\x1b]0;x\x07\xe9"
     os.mkdir(root)  # noqa: PTH102  bytes
     program.out("schedule", root, "--every", "1s", "--name", "odd")
@@ -337,7 +333,7 @@ def test_names_in_the_log_drive_no_terminal(program: Program) -> None:
     assert all(line[:4].isdigit() for line in said.splitlines())
 
 
-def test_no_worker_thread_or_child_is_left_while_idle(program: Program, tree: Path) -> None:
+def test_an_idle_daemon_has_no_child_process(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         finished(program, at_least=2)
@@ -346,7 +342,7 @@ def test_no_worker_thread_or_child_is_left_while_idle(program: Program, tree: Pa
         assert 0 == daemon.stop()
 
 
-def test_it_forgets_what_the_settings_do_not_retain(program: Program, tree: Path) -> None:
+def test_it_deletes_runs_by_the_retention_settings(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--cron", "0 0 1 1 *", "--strategy", "sequential")
     for _ in range(4):
         program.out("run", "docs")

@@ -26,7 +26,7 @@ def twice(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Send a signal twice, the second time when the first has arrived: the kernel would make one of both."""
     process.send_signal(number)
     status = Path(f"/proc/{process.pid}/status")
-    if status.exists():  # elsewhere it is told by nobody
+    if status.exists():  # not available elsewhere
         until(lambda: "ShdPnd:\t0000000000000000\n" in status.read_text(), "the signal to arrive")
     process.send_signal(number)
 
@@ -39,7 +39,7 @@ def goes_on(program: Program) -> None:
     assert 1 == len(program.history("interrupted"))
 
 
-# Nobody gives up waiting for a lock, and it is told while the main thread waits for one.
+# Lock waits have no timeout, and a file shows that the main thread waits for one.
 WAITING = """
 import pathlib, threading
 import runner.history.database as database
@@ -48,22 +48,20 @@ database.BUSY_TIMEOUT_S = 3600.0
 waits = pathlib.Path("waits")
 plain = transactions.wait_for_lock
 def waiting(take, **given):
-    def told():
+    def timeout():
         try:
             take()
         except BlockingIOError:
             if threading.current_thread() is threading.main_thread():
                 waits.touch()
             raise
-    plain(told, **given)
+    plain(timeout, **given)
 transactions.wait_for_lock = waiting
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_is_heard_while_the_main_thread_waits_for_a_lock(
-    program: Program, tree: Path, number: signal.Signals
-) -> None:
+def test_a_second_signal_is_handled_during_a_lock_wait(program: Program, tree: Path, number: signal.Signals) -> None:
     program.out("schedule", tree, "--every", "1s")
     waits = program.folder / "waits"
     with changed(program, WAITING).daemon() as daemon:
@@ -81,7 +79,7 @@ def test_a_second_signal_is_heard_while_the_main_thread_waits_for_a_lock(
 
 @contextmanager
 def silenced(server: PostgresqlServer) -> Iterator[None]:
-    """Let a server answer nobody meanwhile, while the kernel keeps its connections."""
+    """Stop a server within the context, while the kernel keeps its connections."""
     postmaster = psutil.Process(int((server.folder / "data/postmaster.pid").read_text().splitlines()[0]))
     postmaster.suspend()  # from now on it has no new children
     everyone = [postmaster, *postmaster.children()]
@@ -97,7 +95,7 @@ def silenced(server: PostgresqlServer) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-def test_a_daemon_ends_though_its_server_does_not_answer(
+def test_a_daemon_ends_while_its_server_hangs(
     program: Program, tree: Path, postgresql: PostgresqlServer, signals: int
 ) -> None:
     with postgresql.fresh("kept") as name:
@@ -117,14 +115,14 @@ def test_a_daemon_ends_though_its_server_does_not_answer(
         goes_on(program)
 
 
-def test_service_managers_wait_for_longer_than_a_daemon_may_take_to_end(tmp_path: Path) -> None:
+def test_service_managers_wait_longer_than_a_forced_end(tmp_path: Path) -> None:
     given = Service(command=["/usr/bin/runner", "daemon"], environment={}, home=tmp_path, account=None, server=True)
-    (told,) = (line for line in systemd_unit(given).decode().splitlines() if line.startswith("TimeoutStopSec="))
-    assert shutdown.LIMIT_S + 5 < float(told.partition("=")[2])
-    assert f"<integer>{told.partition('=')[2]}</integer>".encode() in launchd_plist(given)
+    (timeout,) = (line for line in systemd_unit(given).decode().splitlines() if line.startswith("TimeoutStopSec="))
+    assert shutdown.LIMIT_S + 5 < float(timeout.partition("=")[2])
+    assert f"<integer>{timeout.partition('=')[2]}</integer>".encode() in launchd_plist(given)
 
 
-def test_a_log_that_nobody_reads_keeps_no_daemon_from_ending(program: Program) -> None:
+def test_a_daemon_ends_while_its_log_is_blocked(program: Program) -> None:
     reads, writes = os.pipe()
     try:
         os.set_blocking(writes, False)
@@ -154,7 +152,7 @@ service.ServiceNotifier.stopping = lambda _self: time.sleep(1)
 """
 
 
-def test_a_run_that_waits_for_another_one_gets_no_time_to_finish(program: Program, tree: Path) -> None:
+def test_a_waiting_run_gets_no_grace_period(program: Program, tree: Path) -> None:
     other = tree.with_name("other")
     other.mkdir()
     program.out("schedule", tree, "--every", "1s")
@@ -172,5 +170,5 @@ def test_a_run_that_waits_for_another_one_gets_no_time_to_finish(program: Progra
         if trial is not None:
             thaw(trial)
         assert 0 == by_hand.wait(20)
-    # What passed before there was a daemon is; what waited in vain is yet to be, by the next one.
+    # The fire times before the daemon are missed; those that waited are recorded by the next daemon.
     assert {"missed"} >= {run["status"] for run in program.history(job="docs")}

@@ -20,7 +20,7 @@ CHEAP = (
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
-def test_after_faults_at_random_moments_nothing_is_lost_doubled_or_left() -> None:
+def test_random_faults_lose_and_duplicate_nothing() -> None:
     chosen = [word for name in CHEAP for word in ("--only", name)]
     given = ["--faults", str(len(CHEAP)), "--worlds", "1", "--seed", "5"]
     command = [sys.executable, "-m", "tests.benchmarks.faults", *given, *chosen]

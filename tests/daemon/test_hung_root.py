@@ -1,4 +1,4 @@
-"""A root whose file system does not answer, and what is left of a daemon when it is told twice to end."""
+"""A root whose file system does not answer, and what is left of a daemon after two signals."""
 
 import signal
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Changed, Program, family, until
 
-# Whatever touches the root waits for as long as there is a file of this name, in the daemon as well as in its trials.
+# Every access to the root waits as long as there is a file of this name, in the daemon as well as in its trials.
 HUNG = """
 import os, time
 def answering(call):
@@ -55,7 +55,7 @@ def goes_on(program: Program, job: str) -> None:
     until(lambda: len(program.history("succeeded", job=job)) > before, f"another run of {job}", 30)
 
 
-def test_a_root_that_does_not_answer_times_its_run_out_and_holds_up_nobody(changed: Changed, hung: Path) -> None:
+def test_a_hung_root_times_out_and_blocks_no_other_job(changed: Changed, hung: Path) -> None:
     changed.out("edit", "docs", "--timeout", "1s")
     with changed.daemon():
         timed_out = until(lambda: changed.history("timed_out", job="docs"), "a run that is timed out")[0]
@@ -65,7 +65,7 @@ def test_a_root_that_does_not_answer_times_its_run_out_and_holds_up_nobody(chang
         goes_on(changed, "docs")
 
 
-def test_a_run_on_a_root_that_does_not_answer_can_be_cancelled(changed: Changed, hung: Path) -> None:
+def test_a_run_on_a_hung_root_can_be_cancelled(changed: Changed, hung: Path) -> None:
     with changed.daemon():
         run = until(lambda: changed.history("running", job="docs"), "a run that hangs")[0]["run"]
         changed.out("cancel", str(run))
@@ -76,32 +76,32 @@ def test_a_run_on_a_root_that_does_not_answer_can_be_cancelled(changed: Changed,
 
 
 @pytest.mark.usefixtures("hung")
-def test_a_daemon_ends_though_a_root_does_not_answer(changed: Changed) -> None:
+def test_a_daemon_ends_despite_a_hung_root(changed: Changed) -> None:
     with changed.daemon() as daemon:
         until(lambda: changed.history("running", job="docs"), "a run that hangs")
         assert 0 == daemon.stop()
     assert 1 == len(changed.history("interrupted", job="docs"))
 
 
-def test_a_root_that_is_missing_fails_as_ever(changed: Changed, hung: Path, tree: Path) -> None:
+def test_a_missing_root_fails(changed: Changed, hung: Path, tree: Path) -> None:
     tree.rename(tree.with_name("elsewhere"))
     hung.unlink()
     with changed.daemon():
         failed = until(lambda: changed.history("failed", job="docs"), "a run that fails")[0]
-    told = f"the root {str(tree)!r} does not exist; create it, mount it, or name another folder"
-    assert (told, []) == (failed["message"], failed["executions"])
+    expected = f"the root {str(tree)!r} does not exist; create it, mount it, or name another folder"
+    assert (expected, []) == (failed["message"], failed["executions"])
 
 
-def test_a_run_by_hand_on_a_folder_that_does_not_answer_can_be_ended(changed: Changed, hung: Path, tree: Path) -> None:
+def test_a_manual_run_on_a_hung_directory_can_be_ended(changed: Changed, hung: Path, tree: Path) -> None:
     assert hung.exists()
     with changed.start("run", tree, stderr=subprocess.PIPE) as process:
-        until(lambda: family(process.pid), "a process that looks at the folder")
+        until(lambda: family(process.pid), "a process that looks at the directory")
         process.send_signal(signal.SIGINT)
         assert 130 == process.wait(20)
     assert [] == changed.history(job="docs")
 
 
-def test_a_job_with_the_name_of_a_folder_that_does_not_answer_is_found(changed: Changed, hung: Path) -> None:
+def test_a_job_with_the_name_of_a_hung_directory_is_found(changed: Changed, hung: Path) -> None:
     assert hung.with_name("docs").is_dir()
     with changed.start("run", "docs", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         until(lambda: changed.history("running", job="docs"), "a run that hangs")
@@ -110,16 +110,16 @@ def test_a_job_with_the_name_of_a_folder_that_does_not_answer_is_found(changed: 
 
 
 @pytest.mark.usefixtures("hung")
-def test_a_folder_that_does_not_answer_is_looked_for_before_there_is_a_database(changed: Changed, tree: Path) -> None:
+def test_a_hung_directory_is_checked_before_a_database_exists(changed: Changed, tree: Path) -> None:
     changed.environment["RUNNER_DB"] = str(changed.folder / "none.db")
     with changed.start("run", tree.name, stderr=subprocess.PIPE) as process:
-        until(lambda: family(process.pid), "a process that looks for the folder")
+        until(lambda: family(process.pid), "a process that looks for the directory")
         process.send_signal(signal.SIGINT)
         assert 130 == process.wait(20)
     assert not changed.database.exists()
 
 
-def test_a_second_signal_ends_a_daemon_whose_run_can_not_be_ended(changed: Changed, tree: Path) -> None:
+def test_a_second_signal_ends_a_daemon_despite_a_hung_run(changed: Changed, tree: Path) -> None:
     changed.change = STUCK
     changed.out("schedule", tree, "--every", "1s", "--name", "docs")
     with changed.daemon() as daemon:

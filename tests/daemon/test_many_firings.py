@@ -30,7 +30,7 @@ def runs_of(world: World, job_id: int | None = None) -> list[Run]:
     return [run for run in list_runs(world.database)[::-1] if job_id in {None, run.job_id}]
 
 
-def test_a_thousand_jobs_of_one_fire_time_run_once_each_in_the_order_of_their_numbers(world: World) -> None:
+def test_a_thousand_jobs_due_at_once_run_in_order(world: World) -> None:
     household = Household(world, seed=0)
     for number in range(1000):
         household.register(f"job-{number}", cron="0 3 * * *", catchup=Catchup.ONCE)
@@ -43,7 +43,7 @@ def test_a_thousand_jobs_of_one_fire_time_run_once_each_in_the_order_of_their_nu
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_a_job_of_each_second_beside_a_slow_one_keeps_its_phase_and_neither_starves(world: World, at_once: int) -> None:
+def test_a_quick_job_and_a_slow_one_both_run(world: World, at_once: int) -> None:
     world.at_once = at_once
     world.takes = lambda job: 6 * SECOND if job.spec.name == "slow" else SECOND / 20
     household = Household(world, seed=0)
@@ -65,7 +65,7 @@ def _has_run(program: Program, job: str) -> bool:
     return len(program.history("succeeded", job=job)) >= 4
 
 
-def test_a_quick_and_a_slow_job_of_a_real_daemon_both_run_on_their_phase(program: Program, tree: Path) -> None:
+def test_a_real_daemon_runs_a_quick_and_a_slow_job_in_phase(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s", "--name", "quick")
     slow = tree.with_name("slow")
     slow.mkdir()
@@ -75,9 +75,9 @@ def test_a_quick_and_a_slow_job_of_a_real_daemon_both_run_on_their_phase(program
             until(partial(_has_run, program, name), f"four runs of {name}", 60)
     for job, interval in (("quick", SECOND), ("slow", 2 * SECOND)):
         anchor = datetime.fromisoformat(next(one for one in program.json("jobs") if one["name"] == job)["created_at"])
-        told: list[datetime] = []
+        recorded: list[datetime] = []
         for run in program.history(job=job):
             if run["cause"] == "schedule":
                 first = datetime.fromisoformat(run["scheduled_at"])
-                told += [first + number * interval for number in range(max(1, run["missed"]))]
-        assert [anchor + number * interval for number in range(1, len(told) + 1)] == sorted(told)
+                recorded += [first + number * interval for number in range(max(1, run["missed"]))]
+        assert [anchor + number * interval for number in range(1, len(recorded) + 1)] == sorted(recorded)

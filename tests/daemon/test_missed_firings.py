@@ -32,21 +32,23 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-@pytest.mark.parametrize(("catchup", "made_up"), [(Catchup.NONE, []), (Catchup.ONCE, [3]), (Catchup.ALL, [1, 2, 3])])
-def test_a_downtime_is_one_missed_row_and_made_up_for_as_the_job_says(
-    program: Program, tree: Path, catchup: Catchup, made_up: list[int]
+@pytest.mark.parametrize(("catchup", "caught_up"), [(Catchup.NONE, []), (Catchup.ONCE, [3]), (Catchup.ALL, [1, 2, 3])])
+def test_a_downtime_is_one_missed_row_and_caught_up(
+    program: Program, tree: Path, catchup: Catchup, caught_up: list[int]
 ) -> None:
     job = registered(program, tree, every="10m", ago=35 * MINUTE, catchup=catchup)
     with program.daemon():
-        until(lambda: len(program.history("missed", "succeeded")) == 1 + len(made_up), "all that is owed")
+        until(lambda: len(program.history("missed", "succeeded")) == 1 + len(caught_up), "all catch-up runs")
     (missed,) = program.history("missed")
     assert (3, job.armed_at + 10 * MINUTE) == (missed["missed"], instant(missed["scheduled_at"]))
     runs = program.history("succeeded")
-    assert [job.armed_at + number * 10 * MINUTE for number in made_up] == [instant(run["scheduled_at"]) for run in runs]
+    assert [job.armed_at + number * 10 * MINUTE for number in caught_up] == [
+        instant(run["scheduled_at"]) for run in runs
+    ]
     assert {"catchup"} >= {run["cause"] for run in runs}
 
 
-def test_a_run_of_the_last_daemon_is_ended_even_if_its_machine_is_gone(program: Program, tree: Path) -> None:
+def test_a_run_of_the_earlier_daemon_is_ended_on_any_machine(program: Program, tree: Path) -> None:
     job = registered(program, tree, every="10m", ago=5 * MINUTE)
     elsewhere = Owner(host="elsewhere", boot="another", pid=1, started_s=1.0)
     now = datetime.now(UTC)
@@ -62,11 +64,11 @@ def test_a_run_of_the_last_daemon_is_ended_even_if_its_machine_is_gone(program: 
         assert ["interrupted"] == [run["status"] for run in program.history()]
 
 
-def test_what_is_on_record_is_not_missed_again(program: Program, tree: Path) -> None:
+def test_recorded_fire_times_are_not_missed_again(program: Program, tree: Path) -> None:
     registered(program, tree, every="10m", ago=35 * MINUTE)
     for _ in range(2):
         with program.daemon():
-            until(lambda: program.history("succeeded"), "the run that makes up for it")
+            until(lambda: program.history("succeeded"), "the catch-up run")
     assert ["missed", "succeeded"] == [run["status"] for run in program.history()]
 
 
@@ -79,7 +81,7 @@ def test_a_paused_job_misses_nothing(program: Program, tree: Path) -> None:
         assert [] == program.history()
 
 
-def test_fire_times_slept_through_are_one_missed_row(program: Program, tree: Path) -> None:
+def test_fire_times_during_sleep_are_one_missed_row(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         until(lambda: program.history("succeeded"), "a run")
@@ -100,7 +102,7 @@ def test_fire_times_slept_through_are_one_missed_row(program: Program, tree: Pat
     assert expected == sorted(covered)  # each fire time has one record, none has two
 
 
-def test_a_firing_that_waits_when_the_daemon_is_killed_is_missed_not_lost(program: Program, tree: Path) -> None:
+def test_a_waiting_firing_of_a_killed_daemon_is_missed(program: Program, tree: Path) -> None:
     other = tree.with_name("other")
     other.mkdir()
     program.out("schedule", enlarge(other), "--at", "2099-01-01T00:00:00Z")
@@ -123,7 +125,7 @@ def test_a_firing_that_waits_when_the_daemon_is_killed_is_missed_not_lost(progra
     before = of_docs()
     with program.daemon():
         until(lambda: len(of_docs()) > len(before), "the next daemon's account")
-    told = sum(max(1, run["missed"]) for run in of_docs() if run["cause"] == "schedule")
+    recorded = sum(max(1, run["missed"]) for run in of_docs() if run["cause"] == "schedule")
     assert job.armed_at + timedelta(seconds=1) == min(instant(run["scheduled_at"]) for run in of_docs())
     last = max(instant(run["scheduled_at"]) for run in of_docs())
-    assert told == round((last - job.armed_at) / timedelta(seconds=1))
+    assert recorded == round((last - job.armed_at) / timedelta(seconds=1))

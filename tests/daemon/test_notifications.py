@@ -1,4 +1,4 @@
-"""Notifications of a real daemon: told by its worker, ended with it, made up for after it died."""
+"""Notifications of a real daemon: sent by its worker, ended with it, sent by the next one after its death."""
 
 import json
 import sys
@@ -22,27 +22,27 @@ time.sleep(300)
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
-    return tmp_path / "told"
+def sent(tmp_path: Path) -> Path:
+    return tmp_path / "sent"
 
 
-def listening(program: Program, told: Path, script: str = LISTENER) -> str:
+def listening(program: Program, sent: Path, script: str = LISTENER) -> str:
     path = program.folder / "listener.py"
     path.write_text(script)
-    return f"{sys.executable} {path} {told}"
+    return f"{sys.executable} {path} {sent}"
 
 
-def heard(told: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+def received(sent: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in sent.read_text().splitlines()] if sent.exists() else []
 
 
 def alive(note: Path) -> list[int]:
-    """Give the processes of a hanging command that have not ended."""
+    """Return the processes of a hanging hook that have not ended."""
     return [int(number) for number in note.read_text().split() if not is_gone(int(number))]
 
 
-def test_a_failure_a_recovery_and_a_change_are_told_once_each(program: Program, tree: Path, told: Path) -> None:
-    command = listening(program, told)
+def test_failure_recovery_and_change_are_notified_once(program: Program, tree: Path, sent: Path) -> None:
+    command = listening(program, sent)
     events = [f"--notify={event}={command}" for event in ("failure", "recovery", "change", "slow")]
     program.out("schedule", tree, "--every", "1s", "--strategy", "sequential", *events)
     with program.daemon() as daemon:
@@ -51,11 +51,11 @@ def test_a_failure_a_recovery_and_a_change_are_told_once_each(program: Program, 
         until(lambda: len(program.history("failed")) > 2, "several failures")
         (elsewhere / "new.md").write_text("new")
         elsewhere.rename(tree)
-        until(lambda: len(heard(told)) >= 3, "three notifications")
+        until(lambda: len(received(sent)) >= 3, "three notifications")
         last = program.history()[-1]["run"]
         until(lambda: program.history("succeeded")[-1]["run"] > last, "another run")
         assert 0 == daemon.stop()
-    failure, recovery, change = heard(told)
+    failure, recovery, change = received(sent)
     assert ["failure", "recovery", "change"] == [one["event"] for one in (failure, recovery, change)]
     assert failure["run"] == program.history("failed")[0]["run"]
     assert recovery["run"] == change["run"]
@@ -70,12 +70,10 @@ def test_a_failure_a_recovery_and_a_change_are_told_once_each(program: Program, 
     assert "listener.py" in table
 
 
-def test_a_run_by_hand_tells_as_well_and_a_command_that_fails_harms_nothing(
-    program: Program, tree: Path, told: Path
-) -> None:
+def test_manual_runs_notify_and_a_failing_hook_is_harmless(program: Program, tree: Path, sent: Path) -> None:
     program.out(
         *("schedule", tree, "--every", "1h", "--notify", "change=/nowhere/at/all --token hunter2"),
-        *("--notify", f"change={listening(program, told)}"),
+        *("--notify", f"change={listening(program, sent)}"),
     )
     program.out("run", "docs")
     (tree / "new.md").write_text("new")
@@ -83,29 +81,27 @@ def test_a_run_by_hand_tells_as_well_and_a_command_that_fails_harms_nothing(
     assert 0 == done.returncode
     run = json.loads(done.stdout)
     assert [None, 0] == [one["exit_code"] for one in run["notifications"]]
-    assert [run["run"]] == [one["run"] for one in heard(told)]
+    assert [run["run"]] == [one["run"] for one in received(sent)]
     assert b"/nowhere/at/all" in done.stderr
     assert b"hunter2" not in done.stderr
 
 
-def test_a_stop_ends_a_command_that_hangs_with_its_children(program: Program, tree: Path, told: Path) -> None:
-    tree_is_gone = f"--notify=failure={listening(program, told, HANGING)}"
+def test_a_stop_ends_a_hanging_hook_with_its_children(program: Program, tree: Path, sent: Path) -> None:
+    tree_is_gone = f"--notify=failure={listening(program, sent, HANGING)}"
     program.out("schedule", tree, "--every", "1s", "--strategy", "sequential", tree_is_gone)
     tree.rename(tree.with_name("elsewhere"))
     with program.daemon() as daemon:
-        until(told.exists, "the command's start")
-        assert 2 == len(alive(told))
+        until(sent.exists, "the command's start")
+        assert 2 == len(alive(sent))
         daemon.stop()
-    until(lambda: not alive(told), "the end of the group")
+    until(lambda: not alive(sent), "the end of the group")
     (failed,) = program.history("failed")
     (notification,) = program.json("show", str(failed["run"]))["notifications"]
     assert (None, "ended because runner was stopped") == (notification["exit_code"], notification["message"])
 
 
-def test_a_run_that_a_daemon_died_under_is_told_by_the_next_before_it_runs_again(
-    program: Program, tree: Path, told: Path
-) -> None:
-    events = [f"--notify={event}={listening(program, told)}" for event in ("failure", "recovery")]
+def test_the_next_daemon_notifies_an_interrupted_run_first(program: Program, tree: Path, sent: Path) -> None:
+    events = [f"--notify={event}={listening(program, sent)}" for event in ("failure", "recovery")]
     program.out("schedule", enlarge(tree), "--every", "1s", "--strategy", "sequential", *events)
     with program.daemon() as daemon:
         trial = daemon.freeze_trial()
@@ -113,46 +109,44 @@ def test_a_run_that_a_daemon_died_under_is_told_by_the_next_before_it_runs_again
         daemon.process.wait()
         thaw(trial)
     with program.daemon():
-        until(lambda: len(heard(told)) >= 2, "both")
+        until(lambda: len(received(sent)) >= 2, "both")
         last = program.history()[-1]["run"]
         until(lambda: program.history("succeeded")[-1]["run"] > last, "another run")
-    failure, recovery = heard(told)
+    failure, recovery = received(sent)
     assert ("failure", "interrupted", "recovery") == (failure["event"], failure["status"], recovery["event"])
     assert failure["run"] < recovery["run"]
 
 
-def test_only_the_last_attempt_is_told(program: Program, tree: Path, told: Path) -> None:
+def test_only_the_last_attempt_is_notified(program: Program, tree: Path, sent: Path) -> None:
     program.out(
         *("schedule", tree, "--every", "4s", "--strategy", "sequential", "--retries", "1", "--retry-delay", "1s"),
-        f"--notify=failure={listening(program, told)}",
+        f"--notify=failure={listening(program, sent)}",
     )
     tree.rename(tree.with_name("elsewhere"))
     with program.daemon():
-        until(lambda: heard(told), "a notification")
-    (failure,) = heard(told)
+        until(lambda: received(sent), "a notification")
+    (failure,) = received(sent)
     assert 2 == failure["attempt"]
 
 
 @pytest.mark.parametrize("command", ["./tell.sh", "bin/tell", "''"])
-def test_a_program_that_could_not_be_found_from_elsewhere_is_refused(
-    program: Program, tree: Path, command: str
-) -> None:
+def test_a_relative_hook_program_is_refused(program: Program, tree: Path, command: str) -> None:
     done = program.quick("schedule", tree, "--every", "1h", "--notify", f"failure={command} now")
     assert (2, 1) == (done.returncode, done.stderr.count(b"\n"))
     assert b"whole path" in done.stderr
     assert not program.database.exists()
 
 
-def test_fire_times_that_pass_while_a_command_hangs_are_skipped(program: Program, tree: Path, told: Path) -> None:
+def test_fire_times_during_a_hanging_hook_are_skipped(program: Program, tree: Path, sent: Path) -> None:
     program.out(
         *("schedule", tree, "--every", "1s", "--strategy", "sequential"),
-        f"--notify=failure={listening(program, told, HANGING)}",
+        f"--notify=failure={listening(program, sent, HANGING)}",
     )
     tree.rename(tree.with_name("elsewhere"))
     with program.daemon():
         until(lambda: len(program.history("skipped")) > 1, "firings beside it")
-        assert 2 == len(alive(told))
+        assert 2 == len(alive(sent))
         assert 1 == len(program.history("failed"))
     # Before the run has begun, on a busy machine, others may have waited for it.
     assert "the previous run was still running" == program.history("skipped")[-1]["message"]
-    until(lambda: not alive(told), "the end of the group")
+    until(lambda: not alive(sent), "the end of the group")

@@ -31,7 +31,7 @@ def attempts(program: Program) -> list[Record]:
     return [run for run in program.history() if run["status"] != "missed"]
 
 
-def test_a_failed_run_is_tried_again_as_often_as_chosen_and_each_attempt_is_kept(program: Program, tree: Path) -> None:
+def test_a_failed_run_is_retried_and_each_attempt_recorded(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--retries", "2", "--retry-delay", "1s")
     moved = tree.rename(tree.with_name("elsewhere"))
     fire_soon(program)
@@ -49,7 +49,7 @@ def test_a_failed_run_is_tried_again_as_often_as_chosen_and_each_attempt_is_kept
     moved.rename(tree)
 
 
-def test_a_retry_that_succeeds_is_the_last_and_is_no_late_firing(program: Program, tree: Path) -> None:
+def test_a_successful_retry_is_the_last_and_not_late(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--retries", "5", "--retry-delay", "1s")
     moved = tree.rename(tree.with_name("elsewhere"))
     fire_soon(program)
@@ -65,7 +65,7 @@ def test_a_retry_that_succeeds_is_the_last_and_is_no_late_firing(program: Progra
     assert None is succeeded["lateness_s"]
 
 
-def test_a_retry_that_was_owed_when_the_daemon_died_is_made(program: Program, tree: Path) -> None:
+def test_a_pending_retry_survives_the_daemons_death(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "6s")
     moved = tree.rename(tree.with_name("elsewhere"))
     fire_soon(program)
@@ -73,7 +73,7 @@ def test_a_retry_that_was_owed_when_the_daemon_died_is_made(program: Program, tr
         until(lambda: program.history("failed"), "a failure")
         daemon.process.kill()
         daemon.process.wait()
-    assert 1 == program.call("run", "docs").returncode  # no attempt at what is owed
+    assert 1 == program.call("run", "docs").returncode  # no attempt of the firing
     moved.rename(tree)
     with program.daemon():
         until(lambda: program.history("succeeded"), "the retry")
@@ -82,7 +82,7 @@ def test_a_retry_that_was_owed_when_the_daemon_died_is_made(program: Program, tr
     assert ("failed", 1, "succeeded", 2) == (first["status"], first["attempt"], second["status"], second["attempt"])
 
 
-def test_a_retry_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
+def test_a_retry_waits_for_a_manual_run(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "10s")
     moved = enlarge(tree).rename(tree.with_name("elsewhere"))
     fire_soon(program)
@@ -100,7 +100,7 @@ def test_a_retry_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
     ]
 
 
-def test_a_run_by_hand_leaves_the_retry_promised(program: Program, tree: Path) -> None:
+def test_a_manual_run_does_not_replace_a_retry(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "30m")
     moved = tree.rename(tree.with_name("elsewhere"))
     fire_soon(program)
@@ -117,9 +117,7 @@ def test_a_run_by_hand_leaves_the_retry_promised(program: Program, tree: Path) -
     assert {None} == {run["retry_at"] for run in program.json("history")}
 
 
-def test_a_retry_that_a_skipped_firing_has_replaced_is_not_made_by_the_next_daemon(
-    program: Program, tree: Path
-) -> None:
+def test_the_next_daemon_drops_a_retry_replaced_by_a_firing(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--retries", "1", "--retry-delay", "40m")
     register_ago(program, timedelta(hours=2, minutes=30))
     started_at = datetime.now(UTC) - timedelta(hours=1, minutes=30)
@@ -136,7 +134,7 @@ def test_a_retry_that_a_skipped_firing_has_replaced_is_not_made_by_the_next_daem
     ]
 
 
-def test_what_makes_up_for_missed_fire_times_waits_for_a_run_by_hand(program: Program, tree: Path) -> None:
+def test_a_catch_up_run_waits_for_a_manual_run(program: Program, tree: Path) -> None:
     program.out("schedule", enlarge(tree), "--every", "1h", "--catchup", "all")
     register_ago(program, timedelta(hours=2, minutes=30))
     with program.start("run", "docs", stderr=subprocess.DEVNULL) as by_hand:
@@ -169,12 +167,12 @@ def record_failed(
 
 
 def fire_soon(program: Program) -> None:
-    """Let the only job, which fires every hour, have been registered an hour ago but for a second."""
+    """Backdate the registration of the only, hourly job, so that it fires in a second."""
     register_ago(program, timedelta(hours=1, seconds=-1.5))
 
 
 def register_ago(program: Program, ago: timedelta) -> None:
-    """Let the only job have been registered so long ago."""
+    """Backdate the registration of the only job."""
     with closing(sqlite3.connect(program.database)) as connection:
         then = (datetime.now(UTC) - ago).replace(tzinfo=None)
         connection.execute(
@@ -198,7 +196,7 @@ def test_a_running_run_is_cancelled_from_another_process(program: Program, tree:
         assert [1] == sorted({run["attempt"] for run in attempts(program)})
 
 
-def test_a_run_by_hand_can_be_cancelled_from_elsewhere(program: Program, tree: Path) -> None:
+def test_a_manual_run_can_be_cancelled_by_another_process(program: Program, tree: Path) -> None:
     program.out("schedule", enlarge(tree), "--every", "1h")
     with program.start("run", "docs", stderr=subprocess.PIPE) as process:
         freeze_trial(process.pid)
@@ -210,7 +208,7 @@ def test_a_run_by_hand_can_be_cancelled_from_elsewhere(program: Program, tree: P
 
 
 @pytest.mark.parametrize("number", ["7", "0", "-3", "99999999999999999999"])
-def test_what_is_not_running_is_not_cancelled(program: Program, tree: Path, number: str) -> None:
+def test_a_run_that_is_not_running_is_not_cancelled(program: Program, tree: Path, number: str) -> None:
     program.out("run", tree)
     before = program.history()
     for given in (number, "1"):
@@ -219,8 +217,7 @@ def test_what_is_not_running_is_not_cancelled(program: Program, tree: Path, numb
     assert before == program.history()
 
 
-def test_a_firing_waits_for_a_database_that_another_program_locks(program: Program, tree: Path) -> None:
-    """It is neither lost nor doubled, and neither are those that pass meanwhile."""
+def test_a_firing_waits_for_a_locked_database(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     with program.daemon() as daemon:
         until(lambda: program.history("succeeded"), "a run")
@@ -238,14 +235,14 @@ def test_a_firing_waits_for_a_database_that_another_program_locks(program: Progr
 def assert_accounted(program: Program) -> None:
     """Make sure that each fire time of the only job, one a second, has one record."""
     anchor = instant(program.json("jobs")[0]["created_at"])
-    told: list[int] = []
+    recorded: list[int] = []
     for run in program.history():
         first = round((instant(run["scheduled_at"]) - anchor).total_seconds())
-        told += range(first, first + (run["missed"] or 1)) if run["cause"] == "schedule" else []
-    assert list(range(1, max(told) + 1)) == sorted(told)
+        recorded += range(first, first + (run["missed"] or 1)) if run["cause"] == "schedule" else []
+    assert list(range(1, max(recorded) + 1)) == sorted(recorded)
 
 
-def test_sighup_reads_the_settings_again_and_a_bad_file_changes_nothing(program: Program, tree: Path) -> None:
+def test_sighup_loads_the_settings_unless_they_are_wrong(program: Program, tree: Path) -> None:
     settings = program.folder / "settings.toml"
     settings.write_text("runs_at_once = 1\n")
     program.environment["RUNNER_SETTINGS"] = str(settings)
@@ -267,7 +264,7 @@ def test_sighup_reads_the_settings_again_and_a_bad_file_changes_nothing(program:
         assert 0 == daemon.stop()
 
 
-def test_catchup_that_was_queued_when_the_daemon_died_is_made(program: Program, tree: Path) -> None:
+def test_queued_catch_up_survives_the_daemons_death(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1h", "--catchup", "all")
     register_ago(program, timedelta(hours=3, minutes=30))
     enlarge(tree)
@@ -286,7 +283,7 @@ def test_catchup_that_was_queued_when_the_daemon_died_is_made(program: Program, 
     assert 4 == len(program.history())
 
 
-def test_what_may_still_be_owed_is_told_with_what_was_made(database: Database) -> None:
+def test_unmade_rows_are_listed_with_their_catch_up_runs(database: Database) -> None:
     now = datetime.now(UTC)
     job = add_job(database, JobSpec(name="docs", root=b"/", catchup=Catchup.ALL), now)
     assert ([], set()) == list_unmade(database, job)
@@ -298,13 +295,13 @@ def test_what_may_still_be_owed_is_told_with_what_was_made(database: Database) -
     miss(-1, 3)  # before the present schedule
     first, _, third = miss(1, 3), miss(2, 0), miss(3, 1)
     record_not_run(database, job, status=Status.SKIPPED, scheduled_at=now, now=now, message="")
-    for _ in range(3):  # by hand, which makes up for nothing
+    for _ in range(3):  # manual runs catch nothing up
         record_failed(database, job, now, now, cause=Cause.MANUAL)
     missed, made = list_unmade(database, job)
     assert ([first, third], [3, 1], set()) == ([row.run_id for row in missed], [row.owed for row in missed], made)
 
 
-def test_a_job_whose_zone_is_unknown_here_does_not_keep_the_others_from_firing(program: Program, tree: Path) -> None:
+def test_a_job_with_an_unknown_zone_does_not_block_others(program: Program, tree: Path) -> None:
     now = datetime.now(UTC)
     lost = Schedule(kind=ScheduleKind.CRON, expression="* * * * *", timezone="Atlantis/Center", anchor_at=now)
     with program.opened() as database:

@@ -48,7 +48,7 @@ SHORTAGES = {
 
 
 @pytest.mark.parametrize("shortage", SHORTAGES)
-def test_a_shortage_at_the_start_is_named_and_the_service_goes_on(program: Program, small: Path, shortage: str) -> None:
+def test_a_shortage_at_start_is_logged_and_survived(program: Program, small: Path, shortage: str) -> None:
     SHORTAGES[shortage](small)
     for command in (["daemon"], ["run", "docs"], ["edit", "docs", "--workers", "3"]):
         refused = program.call(*command)
@@ -63,7 +63,7 @@ def test_a_shortage_at_the_start_is_named_and_the_service_goes_on(program: Progr
     assert 0 == program.quick("db", "check").returncode
 
 
-def test_a_backup_that_lacks_room_is_no_wrong_usage(program: Program, small: Path) -> None:
+def test_a_backup_without_space_exits_with_1(program: Program, small: Path) -> None:
     without_inodes(small)
     for target in (small / "copy.db",):
         program.environment["RUNNER_DB"] = str(program.folder / "other.db")
@@ -72,7 +72,7 @@ def test_a_backup_that_lacks_room_is_no_wrong_usage(program: Program, small: Pat
         assert 1 == refused.returncode, refused.stderr
 
 
-def test_a_metrics_folder_that_is_read_only_or_full_does_not_end_the_service(program: Program, small: Path) -> None:
+def test_a_full_metrics_directory_does_not_end_the_daemon(program: Program, small: Path) -> None:
     program.environment["RUNNER_DB"] = str(program.folder / "other.db")
     program.out("db", "upgrade")
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
@@ -88,7 +88,7 @@ def test_a_metrics_folder_that_is_read_only_or_full_does_not_end_the_service(pro
         until((small / "m.prom").exists, "the metrics")
 
 
-def test_a_new_database_on_a_read_only_file_system_is_no_wrong_usage(program: Program, small: Path) -> None:
+def test_a_read_only_file_system_exits_with_1(program: Program, small: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
     refused = program.call("daemon", "--db", small / "new.db")
     assert (1, True) == (refused.returncode, b"read-only" in refused.stderr), refused.stderr

@@ -30,7 +30,7 @@ def register_some(household: Household) -> None:
 
 
 @pytest.mark.parametrize("start", ["2026-03-05"])
-def test_every_fire_time_of_weeks_has_one_record_and_is_made_up_for_as_chosen(history: Database, start: str) -> None:
+def test_every_fire_time_of_weeks_has_one_record(history: Database, start: str) -> None:
     durations = itertools.cycle(DURATIONS)
     world = World(
         history, datetime.fromisoformat(start).replace(tzinfo=UTC, second=7), takes=lambda _job: next(durations)
@@ -42,7 +42,7 @@ def test_every_fire_time_of_weeks_has_one_record_and_is_made_up_for_as_chosen(hi
         assert 0 < sum(getattr(account, kind) for account in found.values()), kind
 
 
-def test_what_was_missed_by_an_earlier_schedule_is_not_made_up_for_by_times_of_the_present_one(
+def test_missed_times_of_an_earlier_schedule_are_not_caught_up(
     history: Database,
 ) -> None:
     world = World(history, datetime(2026, 3, 1, tzinfo=UTC), takes=lambda _job: timedelta(hours=3))
@@ -51,7 +51,7 @@ def test_what_was_missed_by_an_earlier_schedule_is_not_made_up_for_by_times_of_t
         household.register("first", cron="15 1 * * *", catchup=Catchup.ONCE)
         household.register("changed", cron="0 * * * *", catchup=Catchup.ONCE)
         world.rest(timedelta(hours=5, minutes=10))
-        world.live(timedelta(minutes=10), killed=True)  # the first is made up for, the other one waits for it
+        world.live(timedelta(minutes=10), killed=True)  # the first is caught up, the other one waits for it
         household.change(2, cron="30 * * * *")
         world.rest(timedelta(minutes=1))
         world.live(timedelta(minutes=5))
@@ -60,7 +60,7 @@ def test_what_was_missed_by_an_earlier_schedule_is_not_made_up_for_by_times_of_t
     ]
 
 
-def test_all_of_several_downtimes_are_made_up_for_though_daemons_died_before_they_came_to_it(
+def test_several_downtimes_are_caught_up_despite_deaths(
     history: Database,
 ) -> None:
     world = World(history, datetime(2026, 3, 1, tzinfo=UTC), takes=lambda _job: timedelta(hours=3))
@@ -78,7 +78,7 @@ def test_all_of_several_downtimes_are_made_up_for_though_daemons_died_before_the
 
 
 @pytest.mark.parametrize("meddle", [Household.pause, Household.remove])
-def test_a_firing_whose_job_is_paused_or_removed_while_it_waits_is_skipped(
+def test_a_waiting_firing_of_a_paused_job_is_skipped(
     history: Database, meddle: Callable[[Household, int], None]
 ) -> None:
     start = datetime(2026, 3, 1, tzinfo=UTC)

@@ -45,7 +45,7 @@ READ, WRITE, FUTEX = {"x86_64": (0, 1, 202), "aarch64": (63, 64, 98)}.get(platfo
 
 
 def obeying(program: Program) -> Changed:
-    """Give the program as a user whom permissions bind."""
+    """Return the program with permissions that apply to root too."""
     if os.geteuid() != 0:
         return changed(program)
     setpriv = shutil.which("setpriv")
@@ -56,7 +56,7 @@ def obeying(program: Program) -> Changed:
 
 @pytest.fixture
 def program(program: Program) -> Iterator[Program]:
-    """Give the program, of which nothing may run any more when a test has ended."""
+    """Return the program and check that no process of it is left after the test."""
     program.environment["SURVIVING"] = str(program.folder)
     yield program
     try:
@@ -68,7 +68,7 @@ def program(program: Program) -> Iterator[Program]:
 
 
 def left(program: Program) -> list[psutil.Process]:
-    """Give what runs of a program: the processes that have its environment from it, whoever their parent is now."""
+    """Return the processes of a program, found by their environment."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -79,13 +79,13 @@ def left(program: Program) -> list[psutil.Process]:
 
 @pytest.fixture
 def large(tree: Path) -> Path:
-    """Give a tree that takes a moment."""
+    """Create a tree whose scan takes a moment."""
     return enlarge(tree)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of its own, of eight megabytes."""
+    """Mount a file system of eight megabytes."""
     where = tmp_path / "disk"
     where.mkdir()
     command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", where]
@@ -98,7 +98,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def scheduled(program: Program, tree: Path, *choices: str) -> None:
-    """Register the job under test, and another one that it must not hold up."""
+    """Register the job under test, and another one that must stay unaffected."""
     program.out("schedule", tree, "--name", "docs", "--every", "1s", *choices)
     other = tree.with_name("other")
     other.mkdir()
@@ -111,7 +111,7 @@ def instant(text: str) -> datetime:
 
 
 def freeze(program: Program, daemon: Daemon, root: Path, *, worker: bool = False) -> psutil.Process:
-    """Stop a trial of docs, with its workers, when it or a worker of it has begun to read, and is there."""
+    """Stop a trial process of docs, with its workers, while it or a worker of it reads."""
     parent = psutil.Process(daemon.process.pid)
 
     def frozen() -> psutil.Process | None:
@@ -133,17 +133,17 @@ def reads(trial: psutil.Process, root: Path, *, worker: bool) -> bool:
 
 
 def is_below(process: psutil.Process, root: Path) -> bool:
-    """Whether a worker has begun to read: in the root itself it may be by birth, as a copy of the trial."""
+    """Return whether a worker reads: it may be in the root itself as a copy of the trial process."""
     return process.cwd().startswith(f"{root}/")
 
 
 def ended(program: Program, *statuses: str, job: str = "docs") -> Record:
-    """Wait for a run of these statuses; gives the first."""
+    """Wait for a run of these statuses; return the first."""
     return until(lambda: program.history(*statuses, job=job), f"a run that is {statuses}")[0]
 
 
 def fired_on(program: Program, root: Path) -> None:
-    """Make sure that both jobs run undisturbed from now on, and that the history is exact."""
+    """Check that both jobs run undisturbed from now on, and that the history is exact."""
     since = datetime.now(UTC)
     for job in ("docs", "other"):
         until(
@@ -163,7 +163,7 @@ def fired_on(program: Program, root: Path) -> None:
 
 
 def adds_up(program: Program, job: str) -> None:
-    """Make sure that every change is that of a run that was saved: together they make up what each one found."""
+    """Check that the changes of the saved runs add up to the number of files of each."""
     files = 0
     for run in program.history(job=job):
         if run["files"] is not None:
@@ -173,14 +173,14 @@ def adds_up(program: Program, job: str) -> None:
 
 
 def listed(program: Program, *asked: str, job: str = "docs") -> list[bytes]:
-    """Give the files of a job as the program lists them."""
+    """List the files of a job by the program."""
     done = program.call("files", job, *asked, "-0")
     assert 0 == done.returncode, done.stderr.decode()
     return sorted(filter(None, done.stdout.split(b"\0")))
 
 
 def unaccounted(program: Program, job: str) -> list[str]:
-    """Tell what is wrong with the records of a job's fire times, each of which has to have one."""
+    """Find the fire times of a job without exactly one record."""
     (anchor,) = (instant(one["created_at"]) for one in program.json("jobs") if one["name"] == job)
     records: Counter[int] = Counter()
     for run in program.history(job=job):
@@ -191,7 +191,7 @@ def unaccounted(program: Program, job: str) -> list[str]:
 
 
 def accounted(program: Program) -> None:
-    """Make sure that every fire time has one record, and nothing goes on, when the daemon has ended."""
+    """Check that every fire time has one record and no run is running after the daemon's end."""
     assert [] == program.history("running")
     for job in ("docs", "other"):
         assert [] == unaccounted(program, job)
@@ -200,7 +200,7 @@ def accounted(program: Program) -> None:
 # Processes that die or stand still.
 
 
-# The daemon kills itself when it is about to say something to the database for the so manieth time.
+# The daemon kills itself before it executes a statement for the n-th time.
 KILLED = """
 import os, signal
 from sqlalchemy import Engine, event
@@ -227,9 +227,7 @@ def look(_connection, _cursor, statement, *_):
         pytest.param("UPDATE runs SET", 4, id="ending a run on time"),
     ],
 )
-def test_a_daemon_killed_at_any_instant_loses_nothing_and_leaves_nothing(
-    program: Program, tree: Path, statement: str, times: int
-) -> None:
+def test_a_killed_daemon_loses_and_leaves_nothing(program: Program, tree: Path, statement: str, times: int) -> None:
     scheduled(program, tree)
     for job, root in (("docs", tree), ("other", tree.with_name("other"))):
         program.out("run", job)
@@ -254,7 +252,7 @@ def test_a_daemon_killed_at_any_instant_loses_nothing_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "pool"])
-def test_a_killed_trial_fails_its_run_alone(program: Program, large: Path, strategy: str) -> None:
+def test_a_killed_trial_process_fails_only_its_run(program: Program, large: Path, strategy: str) -> None:
     scheduled(program, large, "--strategy", strategy, "--workers", "2")
     with program.daemon() as daemon:
         trial = freeze(program, daemon, large, worker=strategy == "pool")
@@ -268,7 +266,7 @@ def test_a_killed_trial_fails_its_run_alone(program: Program, large: Path, strat
 
 @pytest.mark.skipif(READ < 0 or not Path("/proc/self/syscall").exists(), reason="system calls are not shown here")
 @pytest.mark.parametrize("moment", ["busy", "idle", "in mid-result"])
-def test_a_killed_worker_fails_its_run_alone(program: Program, large: Path, moment: str) -> None:
+def test_a_killed_worker_fails_only_its_run(program: Program, large: Path, moment: str) -> None:
     if moment == "in mid-result":  # what each worker finds is then more than the largest pipe holds
         for number in range(12_000):
             (large / f"part-{number % 4}" / f"{number}-{'long' * 60}.md").touch()
@@ -289,7 +287,7 @@ def test_a_killed_worker_fails_its_run_alone(program: Program, large: Path, mome
 def catch(
     program: Program, daemon: Daemon, root: Path, moment: str
 ) -> tuple[psutil.Process, list[psutil.Process], psutil.Process] | None:
-    """Stop a trial when one of its workers is at some moment; gives it, its workers and that one; None if none came."""
+    """Stop a trial process at a moment of a worker; return it, its workers and that worker; None if none came."""
     trial = freeze(program, daemon, root, worker=True)
     workers = trial.children()
     if moment == "busy":
@@ -307,12 +305,12 @@ def catch(
 
 
 def waits_in(process: psutil.Process) -> int:
-    """Tell in which system call a process waits; -2 if in none."""
+    """Return the system call in which a process waits; -2 for none."""
     word = Path(f"/proc/{process.pid}/syscall").read_text().split()[0]
     return int(word) if word.isdigit() else -2
 
 
-def test_a_worker_without_memory_fails_its_run_alone(program: Program, large: Path) -> None:
+def test_a_worker_without_memory_fails_only_its_run(program: Program, large: Path) -> None:
     scheduled(program, large, "--strategy", "pool", "--workers", "2")
     with program.daemon() as daemon:
         trial = freeze(program, daemon, large, worker=True)
@@ -328,7 +326,7 @@ def test_a_worker_without_memory_fails_its_run_alone(program: Program, large: Pa
     accounted(program)
 
 
-def test_a_trial_that_stands_still_is_ended_by_its_time_limit(program: Program, large: Path) -> None:
+def test_a_stopped_trial_process_ends_at_its_time_limit(program: Program, large: Path) -> None:
     scheduled(program, large, "--timeout", "4s")
     with program.daemon() as daemon:
         trial = freeze(program, daemon, large)
@@ -339,20 +337,20 @@ def test_a_trial_that_stands_still_is_ended_by_its_time_limit(program: Program, 
     accounted(program)
 
 
-def test_a_trial_that_stands_still_without_a_time_limit_is_given_up(program: Program, large: Path) -> None:
+def test_a_stopped_trial_process_without_limit_is_ended(program: Program, large: Path) -> None:
     scheduled(program, large)
     impatient = changed(program, "import runner.measure.trials as trials; trials._MOST_STOPPED = 20")
     with impatient.daemon() as daemon:
         trial = freeze(program, daemon, large)
         everyone = [trial, *trial.children()]
-        told = "the trial process was stopped, and not continued within 2 s"
-        assert told in ended(program, "failed")["message"]
+        expected = "the trial process was stopped, and not continued within 2 s"
+        assert expected in ended(program, "failed")["message"]
         until(lambda: gone(everyone), "no process left", 3)
         fired_on(program, large)
     accounted(program)
 
 
-def test_what_a_daemon_slept_through_in_mid_run_is_recorded_once(program: Program, large: Path) -> None:
+def test_fire_times_during_a_suspended_run_are_recorded_once(program: Program, large: Path) -> None:
     scheduled(program, large)
     with program.daemon() as daemon:
         trial = freeze(program, daemon, large)
@@ -365,7 +363,7 @@ def test_what_a_daemon_slept_through_in_mid_run_is_recorded_once(program: Progra
     accounted(program)
 
 
-def test_signals_that_keep_coming_change_nothing_about_its_end(program: Program) -> None:
+def test_repeated_signals_do_not_disturb_the_end(program: Program) -> None:
     with program.daemon() as daemon:
         deadline = datetime.now(UTC) + 20 * SECOND
         while daemon.process.poll() is None and datetime.now(UTC) < deadline:
@@ -383,7 +381,7 @@ while not pathlib.Path("go").exists():
 """
 
 
-def test_of_ten_daemons_on_an_empty_database_one_runs_and_nine_say_who(program: Program, tree: Path) -> None:
+def test_of_ten_daemons_started_at_once_one_runs(program: Program, tree: Path) -> None:
     said = [program.folder / f"daemon-{number}.log" for number in range(10)]
     started = []
     for path in said:
@@ -398,11 +396,11 @@ def test_of_ten_daemons_on_an_empty_database_one_runs_and_nine_say_who(program: 
         for process, path in zip(started, said, strict=True):
             if process is not winner:
                 assert 1 == process.returncode
-                told = path.read_text()
-                assert told.startswith(
+                message = path.read_text()
+                assert message.startswith(
                     f"runner: a daemon is already running for {program.database} (process {winner.pid} on "
                 )
-                assert 1 == told.count("\n")
+                assert 1 == message.count("\n")
         assert program.json("status")["pid"] == winner.pid
         scheduled(program, tree)
         fired_on(program, tree)
@@ -415,23 +413,21 @@ def test_of_ten_daemons_on_an_empty_database_one_runs_and_nine_say_who(program: 
     accounted(program)
 
 
-# It tells who it is as a run's owner would be told.
+# It prints its identity as a run's owner.
 INNOCENT = """
 import dataclasses, json, signal, sys
 from runner.measure.environment import describe_process
-told = []
+received = []
 for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-    signal.signal(number, lambda number, frame: told.append(number))
+    signal.signal(number, lambda number, frame: received.append(number))
 print(json.dumps(dataclasses.asdict(describe_process())), flush=True)
 sys.stdin.read()
-print(told)
+print(received)
 """
 
 
 @pytest.mark.parametrize("other", [{"started_s": 1.0}, {"boot": "an earlier one"}], ids=["number reused", "reboot"])
-def test_an_innocent_process_with_an_owners_number_is_let_alone(
-    program: Program, tree: Path, other: dict[str, Any]
-) -> None:
+def test_another_process_with_an_owners_pid_is_left_alone(program: Program, tree: Path, other: dict[str, Any]) -> None:
     scheduled(program, tree)
     with subprocess.Popen(
         [sys.executable, "-c", INNOCENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -475,7 +471,7 @@ def test_an_innocent_process_with_an_owners_number_is_let_alone(
 
 @contextmanager
 def full(where: Path, room: int) -> Iterator[None]:
-    """Leave so many bytes on a file system meanwhile."""
+    """Limit a file system to some free bytes within the context."""
     filler = where / "filler"
     with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(where).free - room)
@@ -485,7 +481,7 @@ def full(where: Path, room: int) -> Iterator[None]:
         filler.unlink()
 
 
-def test_a_run_whose_disk_is_full_in_mid_save_waits_for_room(program: Program, large: Path, disk: Path) -> None:
+def test_a_save_waits_for_space_on_a_full_disk(program: Program, large: Path, disk: Path) -> None:
     program.environment["RUNNER_DB"] = str(disk / "runner.db")
     scheduled(program, large)
     files = len(find_markdown(large))
@@ -497,7 +493,7 @@ def test_a_run_whose_disk_is_full_in_mid_save_waits_for_room(program: Program, l
             (large / "part-0" / f"new-{number}-{'long' * 30}.md").touch()
         with full(disk, 100_000):
             thaw(trial)
-            until(lambda: "can't grow: the disk is full" in daemon.said(), "the daemon's word")
+            until(lambda: "can't grow: the disk is full" in daemon.said(), "the log line")
             assert files == len(program.json("files", "docs"))
         fired_on(program, large)
         (run,) = (one for one in program.history() if one["run"] == run_id)
@@ -506,9 +502,7 @@ def test_a_run_whose_disk_is_full_in_mid_save_waits_for_room(program: Program, l
     assert files == len(program.json("files", "docs", "--run", str(before)))
 
 
-def test_a_disk_that_stays_full_costs_what_a_run_found_but_not_its_record(
-    program: Program, large: Path, disk: Path
-) -> None:
+def test_a_disk_that_stays_full_costs_only_the_snapshot(program: Program, large: Path, disk: Path) -> None:
     program.environment["RUNNER_DB"] = str(disk / "runner.db")
     scheduled(program, large)
     files = find_markdown(large)
@@ -527,9 +521,7 @@ def test_a_disk_that_stays_full_costs_what_a_run_found_but_not_its_record(
     accounted(program)
 
 
-def test_a_daemon_on_a_read_only_file_system_says_so_and_harms_nothing(
-    program: Program, tree: Path, disk: Path
-) -> None:
+def test_a_daemon_on_a_read_only_file_system_is_harmless(program: Program, tree: Path, disk: Path) -> None:
     program.environment["RUNNER_DB"] = str(disk / "runner.db")
     scheduled(program, tree)
     program.out("run", "docs")
@@ -546,7 +538,7 @@ def test_a_daemon_on_a_read_only_file_system_says_so_and_harms_nothing(
     accounted(program)
 
 
-def test_a_daemon_whose_database_is_closed_to_it_says_so_and_harms_nothing(program: Program, tree: Path) -> None:
+def test_a_daemon_without_access_to_its_database_is_harmless(program: Program, tree: Path) -> None:
     kept = program.folder / "kept"
     kept.mkdir()
     program.environment["RUNNER_DB"] = str(kept / "runner.db")
@@ -564,7 +556,7 @@ def test_a_daemon_whose_database_is_closed_to_it_says_so_and_harms_nothing(progr
     accounted(program)
 
 
-def test_a_daemon_waits_for_a_lock_of_runs_that_is_closed_to_it_and_says_so(program: Program, tree: Path) -> None:
+def test_a_daemon_waits_for_an_inaccessible_run_lock(program: Program, tree: Path) -> None:
     scheduled(program, tree)
     program.out("run", "docs")
     with program.daemon():
@@ -575,8 +567,8 @@ def test_a_daemon_waits_for_a_lock_of_runs_that_is_closed_to_it_and_says_so(prog
     with obeying(program).daemon() as daemon:
         # Either job may be the one that has its turn first.
         why = f"has to wait: the lock of runs {lock} can't be taken: Permission denied; change its permissions\n"
-        told = [f"WARNING {name}: the run of {name!r} {why}" for name in ("docs", "other")]
-        until(lambda: any(line in daemon.said() for line in told), "the daemon's word")
+        expected = [f"WARNING {name}: the run of {name!r} {why}" for name in ("docs", "other")]
+        until(lambda: any(line in daemon.said() for line in expected), "the log line")
         lock.chmod(0o644)
         fired_on(program, tree)
     accounted(program)
@@ -584,7 +576,7 @@ def test_a_daemon_waits_for_a_lock_of_runs_that_is_closed_to_it_and_says_so(prog
 
 @contextmanager
 def locked(program: Program, *, between_runs: bool = False) -> Iterator[None]:
-    """Hold the lock of whoever writes to the database meanwhile."""
+    """Hold the database's write lock within the context."""
     with closing(sqlite3.connect(program.database, isolation_level=None, timeout=30)) as connection:
 
         def taken() -> bool:
@@ -605,7 +597,7 @@ def pass_time(seconds: float) -> None:
     until(lambda: datetime.now(UTC) > passed, "time to pass")
 
 
-def test_a_lock_that_goes_in_time_loses_nothing(program: Program, tree: Path) -> None:
+def test_a_short_lock_loses_nothing(program: Program, tree: Path) -> None:
     scheduled(program, tree)
     with program.daemon() as daemon:
         ended(program, "succeeded")
@@ -616,7 +608,7 @@ def test_a_lock_that_goes_in_time_loses_nothing(program: Program, tree: Path) ->
     accounted(program)
 
 
-# What waits for a lock, or is late by one, does so for as much less as a lock of the tests is shorter than a minute.
+# Timeouts in proportion to the tests' short locks.
 IMPATIENT = """
 import datetime
 import runner.daemon.clock as clock, runner.daemon.daemon as service, runner.daemon.heartbeat as heartbeat
@@ -626,12 +618,12 @@ service.LATE = clock.LATE = datetime.timedelta(seconds=1)
 """
 
 
-def test_a_lock_that_stays_longer_than_anyone_waits_loses_nothing(program: Program, tree: Path) -> None:
+def test_a_long_lock_loses_nothing(program: Program, tree: Path) -> None:
     scheduled(program, tree)
     with changed(program, IMPATIENT).daemon() as daemon:
         before = ended(program, "succeeded")
         with locked(program, between_runs=True):
-            until(lambda: re.search("has to wait: .* is locked by another program", daemon.said()), "the daemon's word")
+            until(lambda: re.search("has to wait: .* is locked by another program", daemon.said()), "the log line")
             pass_time(3)
         fired_on(program, tree)
         assert before in program.history()
@@ -640,7 +632,7 @@ def test_a_lock_that_stays_longer_than_anyone_waits_loses_nothing(program: Progr
 
 
 @pytest.mark.parametrize("patience", ["changed", "as it is"])
-def test_a_lock_that_comes_in_mid_run_costs_at_most_what_it_found(program: Program, large: Path, patience: str) -> None:
+def test_a_lock_during_a_run_costs_at_most_the_snapshot(program: Program, large: Path, patience: str) -> None:
     scheduled(program, large, "--strategy", "sequential")
     change = IMPATIENT if patience == "changed" else "import runner.history.database as it; it.BUSY_TIMEOUT_S = 0.3"
     with changed(program, change).daemon() as daemon:
@@ -650,7 +642,7 @@ def test_a_lock_that_comes_in_mid_run_costs_at_most_what_it_found(program: Progr
         (large / "new.md").touch()
         with locked(program):
             thaw(trial)
-            until(lambda: "is locked by another program" in daemon.said(), "the daemon's word")
+            until(lambda: "is locked by another program" in daemon.said(), "the log line")
             pass_time(3)
         fired_on(program, large)
         assert before in program.history()
@@ -670,9 +662,7 @@ database.BUSY_TIMEOUT_S, shutdown._GRACE_S, shutdown._WRITE_S = {busy_s}, 0.5, {
 """
 
 
-def test_a_lock_that_stays_keeps_a_daemon_from_ending_for_no_longer_than_one_deadline(
-    program: Program, large: Path
-) -> None:
+def test_a_locked_database_delays_the_end_by_one_deadline(program: Program, large: Path) -> None:
     scheduled(program, large)
     with changed(program, ENDING.format(busy_s=6.0, end_s=2.0)).daemon() as daemon:
         ended(program, "succeeded")
@@ -684,7 +674,7 @@ def test_a_lock_that_stays_keeps_a_daemon_from_ending_for_no_longer_than_one_dea
     accounted(program)
 
 
-def test_a_lock_that_goes_while_a_daemon_ends_costs_nothing_that_was_found(program: Program, large: Path) -> None:
+def test_a_lock_released_during_the_end_costs_nothing(program: Program, large: Path) -> None:
     scheduled(program, large)
     with changed(program, ENDING.format(busy_s=0.5, end_s=12.0)).daemon() as daemon:
         ended(program, "succeeded")
@@ -692,8 +682,8 @@ def test_a_lock_that_goes_while_a_daemon_ends_costs_nothing_that_was_found(progr
         run_id = program.history("running")[0]["run"]
         with locked(program):
             thaw(trial)
-            told = f"docs run {run_id}: the database .* is locked by another program"
-            until(lambda: re.search(told, daemon.said()), "the daemon's word")
+            expected = f"docs run {run_id}: the database .* is locked by another program"
+            until(lambda: re.search(expected, daemon.said()), "the log line")
             daemon.process.send_signal(signal.SIGTERM)
             until(lambda: "stopping" in daemon.said(), "its end to begin")
             pass_time(3)  # more than the run has
@@ -707,7 +697,7 @@ def test_a_lock_that_goes_while_a_daemon_ends_costs_nothing_that_was_found(progr
 
 @contextmanager
 def starved(pid: int, free: int) -> Iterator[None]:
-    """Leave a process so many descriptors beside those that are open meanwhile."""
+    """Limit a process to some free descriptors within the context."""
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     most = next(most for most in count() if most - sum(fd < most for fd in taken) == free)
@@ -724,13 +714,13 @@ def test_without_descriptors_no_fire_time_is_lost(program: Program, tree: Path) 
     with program.daemon() as daemon:
         ended(program, "succeeded")
         with starved(daemon.process.pid, 0):
-            until(lambda: re.search("has to wait: .* Too many open files", daemon.said()), "the daemon's word")
+            until(lambda: re.search("has to wait: .* Too many open files", daemon.said()), "the log line")
             pass_time(3)
         fired_on(program, tree)
     accounted(program)
 
 
-# SQLite's want of memory comes up as Python's, in whatever is being said to the database.
+# A shortage of memory in SQLite is raised as Python's MemoryError, in any statement.
 SQLITE_WITHOUT_MEMORY = """
 from sqlalchemy import Engine, event
 said = 0
@@ -768,17 +758,17 @@ def forgetful(*arguments, **choices):
         ),
     ],
 )
-def test_without_memory_for_a_moment_no_fire_time_is_lost_and_no_run_goes_on(
-    program: Program, large: Path, change: str
-) -> None:
+def test_a_moment_without_memory_loses_no_fire_time(program: Program, large: Path, change: str) -> None:
     scheduled(program, large)
     with changed(program, change).daemon() as daemon:
         ended(program, "succeeded")
         trial = freeze(program, daemon, large)
-        told = "there is not enough memory"
-        until(lambda: daemon.said().count("was skipped") > 2 or told in daemon.said(), "fire times that are skipped")
+        expected = "there is not enough memory"
+        until(
+            lambda: daemon.said().count("was skipped") > 2 or expected in daemon.said(), "fire times that are skipped"
+        )
         thaw(trial)
-        until(lambda: told in daemon.said(), "the daemon's word")
+        until(lambda: expected in daemon.said(), "the log line")
         fired_on(program, large)
         assert 0 == daemon.stop()
     accounted(program)
@@ -788,13 +778,13 @@ SHORT = "a process for the scan can't be started: Too many open files"
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are not shown here")
-def test_with_too_few_descriptors_for_a_trial_its_run_says_so(program: Program, tree: Path) -> None:
+def test_too_few_descriptors_for_a_trial_fail_its_run(program: Program, tree: Path) -> None:
     scheduled(program, tree)
     with program.daemon() as daemon:
         ended(program, "succeeded")
 
         def fell_short() -> bool:
-            """Leave it more and more, from what does not do to begin a run to what does for a trial as well."""
+            """Raise the limit, from too few to start a run to enough for a trial process."""
             for free in range(2, 12):
                 with starved(daemon.process.pid, free), suppress(pytest.fail.Exception):
                     return until(lambda: any(SHORT in run["message"] for run in program.history("failed")), SHORT, 2)
@@ -822,7 +812,7 @@ RUNS = 20_000
 
 
 def old_database(program: Program) -> Path:
-    """Give a database of the first schema with so many runs in it that an upgrade takes a moment."""
+    """Create a database of the first schema with enough runs for a slow upgrade."""
     path = program.folder / "old.db"
     subprocess.run([sys.executable, "-c", OLD, path], check=True, env=program.environment)
     with closing(sqlite3.connect(path)) as old, old:
@@ -841,7 +831,7 @@ def old_database(program: Program) -> Path:
 
 
 @pytest.mark.parametrize("moment", ["copying", "migrating"])
-def test_an_upgrade_killed_half_way_is_done_again(program: Program, tree: Path, moment: str) -> None:
+def test_a_killed_upgrade_is_repeated(program: Program, tree: Path, moment: str) -> None:
     old = old_database(program)
     shutil.copy(old, program.database)
     backup = program.database.with_name(f"runner.db.before-{REVISIONS[-1]}")
@@ -885,7 +875,7 @@ def test_an_upgrade_killed_half_way_is_done_again(program: Program, tree: Path, 
 
 @contextmanager
 def replaced(root: Path, by: str) -> Iterator[None]:
-    """Put something else in the place of a tree meanwhile."""
+    """Replace a tree by something else within the context."""
     away = root.with_name("away")
     if by == "closed":
         root.chmod(0)
@@ -895,7 +885,7 @@ def replaced(root: Path, by: str) -> Iterator[None]:
         root.rename(away)
         if by == "a file":
             root.write_text("a file\n")
-        if by == "a folder":
+        if by == "a directory":
             root.mkdir()
     try:
         yield
@@ -907,14 +897,14 @@ def replaced(root: Path, by: str) -> Iterator[None]:
         else:
             if by == "a file":
                 root.unlink()
-            if by == "a folder":
+            if by == "a directory":
                 root.rmdir()
             away.rename(root)
 
 
 @pytest.fixture
 def mounted(large: Path) -> Iterator[Path]:
-    """Give a tree that is a mount."""
+    """Create a tree that is a mount."""
     source = large.with_name("source")
     large.rename(source)
     large.mkdir()
@@ -931,7 +921,7 @@ def mounted(large: Path) -> Iterator[Path]:
 GONE = {
     "nothing": "does not exist; create it",
     "a file": "replaced while it was scanned|is not a folder",
-    "a folder": "replaced while it was scanned",
+    "a directory": "replaced while it was scanned",
     "unmounted": "replaced while it was scanned",
     "closed": "can't be read: Permission denied",
 }
@@ -939,7 +929,7 @@ GONE = {
 
 @pytest.mark.parametrize("read_by", ["sequential", "pool", "a worker", "incremental"])
 @pytest.mark.parametrize("by", list(GONE))
-def test_a_root_that_goes_in_mid_scan_removes_nothing(
+def test_a_root_that_disappears_during_a_scan_removes_nothing(
     program: Program, by: str, read_by: str, request: pytest.FixtureRequest
 ) -> None:
     root: Path = request.getfixturevalue("mounted" if by == "unmounted" else "large")
@@ -951,7 +941,7 @@ def test_a_root_that_goes_in_mid_scan_removes_nothing(
     with obeying(program).daemon() as daemon:
 
         def caught() -> bool:
-            """Let the root go while it is scanned; False if all had been read by then."""
+            """Replace the root during a scan; return False if everything had been read already."""
             until(lambda: program.history("succeeded", job="docs")[-1]["files"] == len(expected), "a whole run")
             trial = freeze(program, daemon, root, worker=worker)
             run_id = program.history("running")[0]["run"]
@@ -998,7 +988,7 @@ threading.Thread(target=follow, daemon=True).start()
 
 @pytest.fixture
 def clocked(program: Program, tree: Path) -> Program:
-    """Give the program with a clock that can be set back, and jobs that were registered two days ago."""
+    """Return the program with a clock that can be set back, and jobs registered two days ago."""
     then = datetime.now(UTC) - 2 * 86400 * SECOND
     other = tree.with_name("other")
     other.mkdir()
@@ -1025,7 +1015,7 @@ def fired_a_day_ago(program: Program, root: Path) -> None:
     assert find_markdown(root) == listed(program)
 
 
-def test_a_clock_set_back_a_day_holds_up_nobody(clocked: Program, tree: Path) -> None:
+def test_a_clock_set_back_by_a_day_delays_no_job(clocked: Program, tree: Path) -> None:
     with clocked.daemon() as daemon:
         ended(clocked, "succeeded")
         before = [run for run in clocked.history() if run["status"] != "running"]
@@ -1044,7 +1034,7 @@ def test_a_clock_set_back_a_day_holds_up_nobody(clocked: Program, tree: Path) ->
     assert "sound" in clocked.out("db", "check")
 
 
-# How the first run of a daemon ended can't be read for a moment.
+# The outcome of a daemon's first run can't be read for a moment.
 UNSEEN = """
 import runner.daemon.firing_runner as service
 from runner.model.errors import HistoryError
@@ -1059,13 +1049,11 @@ service.get_run = get_run
 """
 
 
-def test_who_wants_to_know_of_a_failure_is_told_though_it_could_not_be_read_at_first(
-    program: Program, tree: Path, tmp_path: Path
-) -> None:
+def test_a_notification_survives_an_unreadable_history(program: Program, tree: Path, tmp_path: Path) -> None:
     at = (datetime.now(UTC) + 5 * SECOND).isoformat()
-    told = tmp_path / "told"
-    program.out("schedule", tree, "--at", at, "--notify", f"failure=touch {told}")
+    touched = tmp_path / "touched"
+    program.out("schedule", tree, "--at", at, "--notify", f"failure=touch {touched}")
     tree.rename(tree.with_name("elsewhere"))
     with changed(program, UNSEEN).daemon() as daemon:
-        until(told.exists, "the word")
+        until(touched.exists, "the notification")
         assert "can't be reached" in daemon.said()

@@ -56,7 +56,7 @@ def broken_daemon(program: Program, defect: str, *arguments: str | Path) -> Iter
         process.wait()
 
 
-def test_a_log_of_json_tells_job_and_run_of_every_line(program: Program, tree: Path) -> None:
+def test_a_json_log_names_job_and_run_in_every_line(program: Program, tree: Path) -> None:
     away = tree.with_name("away")
     program.out("schedule", tree, "--every", "1s", "--name", 'o"dd\\ ä')
     with program.daemon("--log-format", "json") as daemon:
@@ -78,7 +78,7 @@ def test_a_log_of_json_tells_job_and_run_of_every_line(program: Program, tree: P
     assert [None, "stopped"] == [lines(daemon)[-1][key] for key in ("job", "message")]
 
 
-def test_a_log_of_text_tells_them_in_the_same_place_always(program: Program, tree: Path) -> None:
+def test_a_text_log_names_job_and_run_in_one_place(program: Program, tree: Path) -> None:
     settings = program.folder / "settings.toml"
     settings.write_text("log_format = 'json'\n")
     program.environment["RUNNER_SETTINGS"] = str(settings)
@@ -90,7 +90,7 @@ def test_a_log_of_text_tells_them_in_the_same_place_always(program: Program, tre
         assert lines(daemon)
 
 
-def test_what_is_logged_far_below_a_run_is_about_it_and_holds_no_password(program: Program, tree: Path) -> None:
+def test_deep_log_lines_name_their_run_and_no_password(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     defect = (
         "import runner.execution.executor as firing\n"
@@ -106,7 +106,7 @@ def test_what_is_logged_far_below_a_run_is_about_it_and_holds_no_password(progra
     assert b"hunter2" not in daemon.log.read_bytes()
 
 
-def test_a_daemon_that_can_not_run_says_so_in_json_too(program: Program) -> None:
+def test_a_refused_daemon_logs_in_json(program: Program) -> None:
     with program.daemon():
         second = program.call("daemon", "--log-format", "json")
     assert 1 == second.returncode
@@ -116,7 +116,7 @@ def test_a_daemon_that_can_not_run_says_so_in_json_too(program: Program) -> None
     assert said["message"].startswith("a daemon is already running")
 
 
-def test_a_thread_that_ends_by_a_defect_is_in_the_log(program: Program) -> None:
+def test_a_defect_that_ends_a_thread_is_logged(program: Program) -> None:
     defect = (
         "import runner.daemon.daemon as service\n"
         "def fail(*_): raise RuntimeError('password=hunter2')\n"
@@ -130,7 +130,7 @@ def test_a_thread_that_ends_by_a_defect_is_in_the_log(program: Program) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresqlServer]:
-    """Give a server that can be stopped, with a role that has a password."""
+    """Start a server that can be stopped, with a role that has a password."""
     with running_server() as server:
         server.do(f"CREATE ROLE locked LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
         yield server
@@ -144,10 +144,10 @@ def urls(server: PostgresqlServer, name: str, password: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("form", [0, 1], ids=["in front", "as a parameter"])
-def test_the_databases_password_is_in_no_line_while_its_server_is_gone(
+def test_no_line_shows_the_password_while_the_server_is_gone(
     program: Program, tree: Path, server: PostgresqlServer, form: int
 ) -> None:
-    # The server would be as content without, were it not told the right one.
+    # Without it the server would accept a wrong one.
     wrong = f"{PASSWORD} wrong"
     with server.fresh() as name:
         program.environment["RUNNER_DB"] = urls(server, name, PASSWORD)[form]
@@ -171,7 +171,7 @@ def test_the_databases_password_is_in_no_line_while_its_server_is_gone(
             assert spelling not in "\n".join(said)
 
 
-def test_a_defect_of_a_command_is_logged_without_the_password(program: Program) -> None:
+def test_a_commands_defect_is_logged_without_the_password(program: Program) -> None:
     program.environment |= {
         "RUNNER_DB": "postgresql://me:hu%6eter2@127.0.0.1:1/x",
         "XDG_STATE_HOME": str(program.folder),
@@ -191,14 +191,14 @@ def test_a_defect_of_a_command_is_logged_without_the_password(program: Program) 
     assert "hunter2" not in logged + done.stderr
 
 
-def test_an_unescaped_at_in_a_password_is_refused_before_it_is_taken_for_a_server(program: Program) -> None:
+def test_an_unescaped_at_sign_in_a_password_is_refused(program: Program) -> None:
     done = program.quick("jobs", "--db", "postgresql://me:hun@ter2@db/x")
     assert (2, 1) == (done.returncode, done.stderr.count(b"\n"))
     assert b"%40" in done.stderr
     assert b"ter2" not in done.stderr
 
 
-def test_the_metrics_file_follows_the_runs_and_the_daemons_life(program: Program, tree: Path) -> None:
+def test_the_metrics_file_follows_runs_and_daemon(program: Program, tree: Path) -> None:
     path = program.folder / "runner.prom"
     ended = "runner_runs_total", "docs"
     program.out("schedule", tree, "--every", "1s")
@@ -208,7 +208,7 @@ def test_the_metrics_file_follows_the_runs_and_the_daemons_life(program: Program
         assert 0o644 == path.stat().st_mode & 0o777
         assert [7, 5] == [during["runner_files", "docs"], during["runner_directories", "docs"]]
         assert during["runner_next_fire_timestamp_seconds", "docs"] > during["runner_start_timestamp_seconds",]
-        assert during["runner_lateness_seconds_count",] >= 1  # making up for a missed one is not late
+        assert during["runner_lateness_seconds_count",] >= 1  # a catch-up run is not late
         assert {"sequential", "pool"} == {key[2] for key in during if key[0] == "runner_last_run_duration_seconds"}
         assert 1 == during["runner_up",]
         program.out("edit", "docs", "--name", "renamed")
@@ -226,10 +226,10 @@ def test_the_metrics_file_follows_the_runs_and_the_daemons_life(program: Program
     program.environment["RUNNER_SETTINGS"] = str(settings)
     with program.daemon() as daemon:
         until(path.exists, "the file")
-        anew = metrics(path)
-        assert last == anew["runner_last_success_timestamp_seconds", "renamed"]
-        assert 0 == anew["runner_runs_total", "renamed", "succeeded"]
-        assert ("runner_next_fire_timestamp_seconds", "renamed") not in anew
+        later = metrics(path)
+        assert last == later["runner_last_success_timestamp_seconds", "renamed"]
+        assert 0 == later["runner_runs_total", "renamed", "succeeded"]
+        assert ("runner_next_fire_timestamp_seconds", "renamed") not in later
         program.out("run", "renamed")
         until(lambda: metrics(path)["runner_runs_total", "renamed", "succeeded"] == 1, "the run by hand", 40)
         program.out("remove", "renamed")
@@ -237,7 +237,7 @@ def test_the_metrics_file_follows_the_runs_and_the_daemons_life(program: Program
     assert not [key for key in metrics(path) if "renamed" in key]
 
 
-def test_a_disk_that_hangs_holds_up_neither_firing_nor_stopping(program: Program, tree: Path) -> None:
+def test_a_hung_disk_delays_neither_firing_nor_stopping(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     defect = (
         "import runner.operations.metrics_writer as metrics\n"
@@ -249,23 +249,23 @@ def test_a_disk_that_hangs_holds_up_neither_firing_nor_stopping(program: Program
         assert 0 == daemon.stop()
 
 
-def test_a_folder_that_goes_is_told_once_and_comes_back(program: Program, tree: Path) -> None:
-    folder = program.folder / "collected"
-    folder.mkdir()
-    path = folder / "runner.prom"
+def test_a_missing_metrics_directory_is_logged_once(program: Program, tree: Path) -> None:
+    collected = program.folder / "collected"
+    collected.mkdir()
+    path = collected / "runner.prom"
     program.out("schedule", tree, "--every", "1s")
     with program.daemon("--metrics-file", path) as daemon:
         until(path.exists, "the file")
-        folder.rename(program.folder / "away")
+        collected.rename(program.folder / "away")
         until(lambda: "can't be written: No such file" in daemon.said(), "the error")
-        folder.mkdir()
+        collected.mkdir()
         until(path.exists, "the file to be written again")
         until(lambda: "is written again" in daemon.said(), "the daemon to say so")
-    assert ["runner.prom"] == os.listdir(folder)
+    assert ["runner.prom"] == os.listdir(collected)
 
 
 @pytest.mark.parametrize("path", ["missing/runner.prom", ""])
-def test_a_metrics_file_that_can_not_be_is_refused_at_the_start(program: Program, path: str) -> None:
+def test_an_impossible_metrics_file_is_refused_at_start(program: Program, path: str) -> None:
     done = program.call("daemon", "--metrics-file", path)
     assert (2, 1) == (done.returncode, done.stderr.count(b"\n"))
     assert done.stderr.startswith(b"runner: the ")

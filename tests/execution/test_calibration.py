@@ -35,10 +35,10 @@ NAMES = Selection(track=Track.NAMES)
 def root(tmp_path: Path) -> Path:
     """A tree with subtrees of about 80, 320 and 1,280 entries."""
     root = tmp_path / "tree"
-    for folder, count in {"small": 80, "middle/one": 160, "middle/two": 160, "large/all": 1_280}.items():
-        (root / folder).mkdir(parents=True)
+    for directory, count in {"small": 80, "middle/one": 160, "middle/two": 160, "large/all": 1_280}.items():
+        (root / directory).mkdir(parents=True)
         for number in range(count):
-            (root / folder / f"{number}.md").touch()
+            (root / directory / f"{number}.md").touch()
     return root
 
 
@@ -50,7 +50,7 @@ def measure(database: Database, root: Path, rounds: int = 2, observer: RunObserv
 
 
 @pytest.mark.parametrize(("count", "rounds"), [(1, 1), (5, 2), (8, 8), (3, 5)])
-def test_over_each_two_rounds_everything_comes_at_the_same_mean_position(count: int, rounds: int) -> None:
+def test_over_two_rounds_all_mean_positions_are_equal(count: int, rounds: int) -> None:
     orders = order_rounds(count, rounds, Random(3))  # noqa: S311  chance, not secrets
     assert rounds == len(orders)
     for order in orders:
@@ -59,7 +59,7 @@ def test_over_each_two_rounds_everything_comes_at_the_same_mean_position(count: 
         assert {count - 1} == {first.index(one) + second.index(one) for one in range(count)}
 
 
-def test_subtrees_are_chosen_down_a_ladder_of_sizes(root: Path) -> None:
+def test_subtrees_are_chosen_by_quartered_sizes(root: Path) -> None:
     walker = Walker(os.fsencode(root), NAMES)
     found = Snapshot.from_part(walker.read([b""], lambda *_: None))
     walker.close()
@@ -67,7 +67,7 @@ def test_subtrees_are_chosen_down_a_ladder_of_sizes(root: Path) -> None:
     assert [b"middle", b"small"] == choose_subtrees(found)
 
 
-def test_everything_is_measured_once_in_every_round_and_kept(database: Database, root: Path) -> None:
+def test_each_round_measures_each_condition_once(database: Database, root: Path) -> None:
     totals: list[int] = []
     done = calibrate(
         database, os.fsencode(root), NAMES, cpus=1, start_method="fork", rounds=2,
@@ -95,7 +95,7 @@ def test_everything_is_measured_once_in_every_round_and_kept(database: Database,
     assert {} == list_calibrators(database)
 
 
-def test_a_calibration_that_is_stopped_keeps_its_complete_rounds(database: Database, root: Path) -> None:
+def test_a_stopped_calibration_keeps_complete_rounds(database: Database, root: Path) -> None:
     begun: list[str] = []
 
     def stop() -> Status | None:
@@ -110,14 +110,14 @@ def test_a_calibration_that_is_stopped_keeps_its_complete_rounds(database: Datab
     assert {} == list_calibrators(database)
 
 
-def test_a_calibration_that_is_stopped_before_a_round_is_complete_says_so(database: Database, root: Path) -> None:
+def test_a_calibration_stopped_early_reports_that(database: Database, root: Path) -> None:
     with pytest.raises(Stopped, match="before a round was complete; nothing is kept"):
         measure(database, root, 9, RunObserver(stop=lambda: Status.CANCELLED))
 
     assert find_last_calibration(database, os.fsencode(root)) is None
 
 
-def test_nothing_is_kept_of_a_tree_that_was_never_calibrated(database: Database, root: Path) -> None:
+def test_an_uncalibrated_tree_has_no_calibration(database: Database, root: Path) -> None:
     assert find_last_calibration(database, os.fsencode(root)) is None
     with pytest.raises(ScanError):
         measure(database, root / "missing")
@@ -129,7 +129,7 @@ def begin(database: Database, root: bytes, owner: Owner) -> int:
     return begin_calibration(database, root, NAMES, started_at=NOW, environment=environment, owner=owner)
 
 
-def test_a_calibration_and_a_run_are_never_beside_each_other(database: Database, root: Path) -> None:
+def test_a_calibration_and_a_run_exclude_each_other(database: Database, root: Path) -> None:
     path = os.fsencode(root)
     job = add_job(database, JobSpec(name="docs", root=path), NOW)
 
@@ -150,7 +150,7 @@ def test_a_calibration_and_a_run_are_never_beside_each_other(database: Database,
         begin(database, path, describe_process())
 
 
-def test_a_calibration_keeps_its_lock_though_that_is_removed(history: Database, root: Path) -> None:
+def test_a_calibration_acquires_a_removed_lock_again(history: Database, root: Path) -> None:
     lock = Path(f"{history.location}.runs.lock")
     looks: list[bool] = []
 
@@ -163,7 +163,7 @@ def test_a_calibration_keeps_its_lock_though_that_is_removed(history: Database, 
     assert [True] == looks
 
 
-def test_a_calibration_whose_process_is_gone_blocks_nobody(database: Database, root: Path) -> None:
+def test_a_calibration_of_a_dead_process_blocks_nothing(database: Database, root: Path) -> None:
     gone = Owner(host=describe_process().host, boot="an earlier one", pid=1, started_s=1.0)
     begin(database, os.fsencode(root), gone)
     assert [gone] == list(list_calibrators(database).values())

@@ -48,10 +48,10 @@ def database(history: Database) -> Database:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
-    for folder in ("", "a", "a/b", "c.md"):
-        (root / folder).mkdir(exist_ok=True)
+    for directory in ("", "a", "a/b", "c.md"):
+        (root / directory).mkdir(exist_ok=True)
         for name in (b"one.md", b"two.txt", b"caf\xe9\n.md", b".DS_Store"):
-            Path(os.fsdecode(os.fsencode(root / folder) + b"/" + name)).write_bytes(name)
+            Path(os.fsdecode(os.fsencode(root / directory) + b"/" + name)).write_bytes(name)
     (root / "link.md").symlink_to("a")
     return root
 
@@ -92,7 +92,7 @@ def files_of(database: Database, run: Run) -> list[bytes]:
     return sorted(file.path for file in list_files(database, run.job_id, run.run_id))
 
 
-def test_a_run_finds_with_each_strategy_what_find_does(database: Database, job: Job, root: Path) -> None:
+def test_each_strategy_of_a_run_agrees_with_find(database: Database, job: Job, root: Path) -> None:
     done = run(database, job)
     assert (Status.SUCCEEDED, None, 0) == (done.status, done.message, done.differences)
     assert find(root) == files_of(database, done)
@@ -108,7 +108,7 @@ def test_a_run_finds_with_each_strategy_what_find_does(database: Database, job: 
     assert describe_environment(job.spec.root, workers=2, start_method="fork") == done.environment
 
 
-def test_one_file_added_one_removed_and_one_changed_are_told_apart(database: Database, job: Job, root: Path) -> None:
+def test_added_removed_and_modified_files_are_distinguished(database: Database, job: Job, root: Path) -> None:
     first = run(database, job)
     before = find(root)
     (root / "a" / "new.md").write_text("new")
@@ -133,7 +133,7 @@ def test_one_file_added_one_removed_and_one_changed_are_told_apart(database: Dat
 
 
 def losing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next transaction be written, but nobody be told so."""
+    """Commit the next transaction, but raise as if it had failed."""
     write = Database.write
 
     @contextmanager
@@ -147,17 +147,13 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Database, "write", unheard)
 
 
-def test_a_run_whose_beginning_was_written_but_not_confirmed_is_carried_out_once(
-    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unconfirmed_start_runs_once(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     losing(monkeypatch)
     run_id = fire(database, job, cause=Cause.SCHEDULE, scheduled_at=NOW, observer=RunObserver(patient=True))
     assert [(run_id, Status.SUCCEEDED)] == [(run.run_id, run.status) for run in list_runs(database)]
 
 
-def test_a_run_waits_for_a_history_that_can_not_be_read_before_it_begins(
-    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_waits_for_an_unreadable_history(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = False
 
     def refuse_once(*_: object, **__: object) -> list[str]:
@@ -173,9 +169,7 @@ def test_a_run_waits_for_a_history_that_can_not_be_read_before_it_begins(
     assert 1 == len(list_runs(database))
 
 
-def test_a_firing_that_did_not_happen_is_recorded_once_though_that_was_not_confirmed(
-    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unconfirmed_skip_is_recorded_once(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def record(minutes: int, *, again: bool = False) -> None:
         at = NOW + timedelta(minutes=minutes)
         record_not_run(database, job, status=Status.SKIPPED, scheduled_at=at, now=at, message="why", again=again)
@@ -188,7 +182,7 @@ def test_a_firing_that_did_not_happen_is_recorded_once_though_that_was_not_confi
     assert [NOW + timedelta(minutes=2), NOW + timedelta(minutes=1)] == [run.scheduled_at for run in list_runs(database)]
 
 
-def test_a_run_that_an_error_stopped_ends_as_soon_as_the_database_can_be_written(
+def test_a_run_stopped_by_an_error_ends_once_it_can_be_written(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusals = iter(range(3))
@@ -211,10 +205,9 @@ def test_a_run_that_an_error_stopped_ends_as_soon_as_the_database_can_be_written
     assert [("WARNING", "locked")] == [(one.levelname, one.message) for one in caplog.records]
 
 
-def test_a_run_begins_no_earlier_than_the_one_before_it_has_ended(
+def test_a_run_starts_after_the_end_of_the_previous_one(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not when it began to wait for its turn to write."""
     write = Database.write
     entered: list[datetime] = []
 
@@ -230,7 +223,7 @@ def test_a_run_begins_no_earlier_than_the_one_before_it_has_ended(
     assert entered[0] <= started_at
 
 
-def test_names_alone_do_not_change(database: Database, root: Path) -> None:
+def test_with_tracked_names_nothing_is_modified(database: Database, root: Path) -> None:
     job = register(database, root, selection=Selection(track=Track.NAMES))
     run(database, job)
     (root / "one.md").write_text("longer than it was")
@@ -252,8 +245,9 @@ def test_a_missing_root_fails_the_run_and_removes_nothing(database: Database, jo
     assert (Status.SUCCEEDED, 0, 0, 0) == (back.status, back.added, back.removed, back.modified)
 
 
-def test_only_trials_touch_the_root(database: Database, job: Job, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its file system may never answer, and what asks it can't be ended."""
+def test_only_trial_processes_touch_the_root(
+    database: Database, job: Job, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
     def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
         def refuse(path: Any, *arguments: Any, **choices: Any) -> Any:
@@ -272,7 +266,7 @@ def test_only_trials_touch_the_root(database: Database, job: Job, root: Path, mo
     assert expected.filesystem
 
 
-def test_a_run_whose_trial_can_not_be_ended_goes_no_further_and_the_next_one_does(
+def test_a_trial_that_cannot_be_ended_ends_its_run(
     database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = TrialResult(status=Status.TIMED_OUT, message="stuck", left=True, filesystem="nfs4")
@@ -286,7 +280,7 @@ def test_a_run_whose_trial_can_not_be_ended_goes_no_further_and_the_next_one_doe
     assert (Status.SUCCEEDED, 2) == ((again := run(database, job)).status, len(again.executions))
 
 
-def test_of_consecutive_runs_each_strategy_goes_first_in_half(database: Database, root: Path) -> None:
+def test_each_strategy_goes_first_in_half_of_the_runs(database: Database, root: Path) -> None:
     (root / "small").mkdir()
     job = register(database, root / "small", workers=1)
     # Long enough that a window on the history would fall out of step with the blocks.
@@ -336,9 +330,7 @@ FIRE = (
 )
 
 
-def test_an_unreadable_folder_makes_a_run_partial_and_its_files_unknown(
-    database: Database, job: Job, root: Path
-) -> None:
+def test_an_unreadable_directory_makes_its_files_unknown(database: Database, job: Job, root: Path) -> None:
     expected = files_of(database, run(database, job))
     (root / "a").chmod(0)
     program = FIRE + "print(fire(database, job, cause=Cause.MANUAL))"
@@ -370,7 +362,7 @@ def descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-def test_an_execution_that_takes_too_long_is_ended(
+def test_an_execution_ends_at_its_time_limit(
     database: Database, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = register(database, root, timeout_s=1)
@@ -387,7 +379,7 @@ def test_an_execution_that_takes_too_long_is_ended(
 
 
 @pytest.mark.parametrize("status", [Status.CANCELLED, Status.INTERRUPTED])
-def test_a_run_that_is_stopped_ends_at_once(
+def test_a_stopped_run_ends_at_once(
     database: Database, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: Status
 ) -> None:
     hold_up(monkeypatch, tmp_path)
@@ -398,7 +390,7 @@ def test_a_run_that_is_stopped_ends_at_once(
     assert [] == descendants()
 
 
-def test_a_run_stopped_in_its_second_execution_keeps_what_the_first_found(
+def test_a_run_stopped_in_its_second_execution_saves_the_first(
     database: Database, job: Job, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at: list[int] = []
@@ -415,7 +407,7 @@ def test_a_run_stopped_in_its_second_execution_keeps_what_the_first_found(
     assert find(root) == files_of(database, done)
 
 
-def test_an_error_on_the_way_leaves_no_run_going_on(database: Database, job: Job) -> None:
+def test_an_error_leaves_no_running_run(database: Database, job: Job) -> None:
     def fail(_strategy: str, _position: int) -> None:
         raise ZeroDivisionError
 
@@ -425,7 +417,7 @@ def test_an_error_on_the_way_leaves_no_run_going_on(database: Database, job: Job
     assert Status.SUCCEEDED == run(database, job).status
 
 
-def test_a_run_whose_findings_cannot_be_saved_does_not_stay_going_on(database: Database, job: Job) -> None:
+def test_a_failed_save_leaves_no_running_run(database: Database, job: Job) -> None:
     with database.write() as connection:
         connection.exec_driver_sql(
             "CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'no more'); END"
@@ -441,9 +433,7 @@ def test_a_run_whose_findings_cannot_be_saved_does_not_stay_going_on(database: D
     assert Status.SUCCEEDED == run(database, job).status
 
 
-def test_an_error_before_the_first_execution_leaves_no_run_going_on(
-    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_early_error_leaves_no_running_run(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> Sequence[str]:
         raise HistoryError("can't be read")
 
@@ -454,7 +444,7 @@ def test_an_error_before_the_first_execution_leaves_no_run_going_on(
 
 
 def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":
-    """Start a process that is in the middle of a run until it is told to go on."""
+    """Start a process that is in the middle of a run until it may continue."""
     program = FIRE + (
         "def hold(strategy, position):\n"
         "    print(position, flush=True)\n"
@@ -473,7 +463,7 @@ def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def test_a_job_that_another_process_runs_is_busy(database: Database, job: Job, root: Path) -> None:
+def test_a_job_running_in_another_process_is_busy(database: Database, job: Job, root: Path) -> None:
     with start_firing(database, root) as process:
         with pytest.raises(Busy, match="run 1 of the job 'docs' is running; wait until it has finished"):
             run(database, job)
@@ -483,7 +473,7 @@ def test_a_job_that_another_process_runs_is_busy(database: Database, job: Job, r
     assert 2 == run(database, job).run_id
 
 
-def test_a_run_waits_for_another_jobs_run_and_then_goes_on(database: Database, job: Job, root: Path) -> None:
+def test_a_run_waits_for_another_jobs_run(database: Database, job: Job, root: Path) -> None:
     other = register(database, root, "other")
     going = begin(database, other, describe_process())
     waits: list[str] = []
@@ -496,16 +486,14 @@ def test_a_run_waits_for_another_jobs_run_and_then_goes_on(database: Database, j
     assert ["run 1 of the job 'other' is running; waiting until it has finished"] == waits
 
 
-def test_a_run_that_waits_can_be_stopped_and_leaves_no_trace(database: Database, job: Job, root: Path) -> None:
+def test_a_waiting_run_can_be_stopped_and_leaves_no_row(database: Database, job: Job, root: Path) -> None:
     begin(database, register(database, root, "other"), describe_process())
     with pytest.raises(Stopped, match="the run of 'docs' was stopped before it began"):
         run(database, job, RunObserver(stop=lambda: Status.INTERRUPTED))
     assert [Status.RUNNING] == [one.status for one in list_runs(database)]
 
 
-def test_runs_of_different_jobs_go_on_beside_each_other_where_they_may(
-    database: Database, job: Job, root: Path
-) -> None:
+def test_jobs_run_concurrently_where_allowed(database: Database, job: Job, root: Path) -> None:
     other = register(database, root, "other")
     begin(database, other, describe_process())
     waited = threading.Event()
@@ -533,7 +521,7 @@ ME = describe_process()
     ],
     ids=["ended", "number given to another", "earlier boot", "alive", "another machine"],
 )
-def test_a_run_whose_process_is_gone_is_interrupted(
+def test_a_run_of_a_dead_process_is_interrupted(
     database: Database, job: Job, owner: Callable[[], Owner], *, gone: bool
 ) -> None:
     expected = files_of(database, run(database, job))
@@ -557,7 +545,7 @@ print(recover(open_database(locate(sys.argv[1]))))
 
 
 def in_container(*command: str) -> list[str]:
-    """Give a command that has process numbers of its own, as in a container."""
+    """Return a command prefix with a PID namespace of its own, as in a container."""
     if shutil.which("unshare") is None or subprocess.run([*CONTAINER, "true"], check=False).returncode:
         pytest.skip("processes can't be given numbers of their own here")
     return [*CONTAINER, *command]
@@ -570,9 +558,7 @@ def contained(database: Database, program: str) -> str:
 
 
 @pytest.mark.usefixtures("job")
-def test_a_run_is_ended_from_another_container_when_its_process_is_gone_and_not_before(
-    database: Database, root: Path
-) -> None:
+def test_another_container_recovers_only_dead_runs(database: Database, root: Path) -> None:
     with start_firing(database, root) as process:
         assert "[]\n" == contained(database, RECOVER)
         process.communicate("\n\n")
@@ -589,15 +575,13 @@ def lock_of(database: Database) -> Path:
 
 
 @pytest.mark.usefixtures("job")
-def test_a_run_in_another_container_goes_on_though_its_lock_was_removed(
-    database: Database, root: Path, tmp_path: Path
-) -> None:
+def test_a_run_elsewhere_continues_without_its_lock_file(database: Database, root: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         hold_up(patch, tmp_path)
     held = FIRE + (
         f"import runner; runner.__file__ = {str(tmp_path / 'held' / 'runner' / '__init__.py')!r}\n"
-        "told = lambda *_: print('on', flush=True)\n"
-        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_progress=told))\n"
+        "report = lambda *_: print('on', flush=True)\n"
+        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_progress=report))\n"
     )
     command = in_container(sys.executable, "-c", held, str(database.location))
     # What a process of another container leaves is kept as long as it may be alive, until the next boot.
@@ -619,9 +603,7 @@ def test_a_run_in_another_container_goes_on_though_its_lock_was_removed(
     until(lambda: [1] == recover(database), "its end to be known")
 
 
-def test_a_lock_that_is_removed_before_it_is_locked_is_none(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_file_removed_before_locking_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     flock, removed = fcntl.flock, threading.Event()
 
     def remove_first(fd: int, how: int) -> None:
@@ -642,9 +624,7 @@ def test_a_lock_that_is_removed_before_it_is_locked_is_none(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
 @pytest.mark.parametrize("owner", ["nobody", "root"])
-def test_a_lock_that_root_has_made_can_be_taken_by_whoever_owns_the_database(
-    database: Database, job: Job, owner: str
-) -> None:
+def test_the_databases_owner_can_use_a_lock_made_by_root(database: Database, job: Job, owner: str) -> None:
     account = pwd.getpwnam(owner)
     for path in Path(str(database.location)).parent.glob("runner.db*"):
         os.chown(path, account.pw_uid, account.pw_gid)
@@ -660,7 +640,7 @@ def test_a_lock_that_root_has_made_can_be_taken_by_whoever_owns_the_database(
         assert (account.pw_uid, account.pw_gid, 0o640) == (status.st_uid, status.st_gid, status.st_mode & 0o777)
 
 
-def test_a_run_of_a_container_that_is_gone_does_not_stand_in_the_way(database: Database, job: Job) -> None:
+def test_a_run_of_a_removed_container_blocks_nothing(database: Database, job: Job) -> None:
     begun = FIRE + (
         "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_strategy=lambda *_: os._exit(9)))\n"
     )
@@ -673,7 +653,7 @@ def test_a_run_of_a_container_that_is_gone_does_not_stand_in_the_way(database: D
 
 @contextmanager
 def hidden() -> Iterator[tuple[Owner, list[str]]]:
-    """Give a process, and what begins a command from which it is hidden."""
+    """Start a process, and return it with a command prefix from which it is hidden."""
     mounts = ["unshare", "--mount", "sh", "-ec", 'mount -t proc -o hidepid=invisible proc /proc; exec "$@"', "sh"]
     tools = shutil.which("unshare"), shutil.which("setpriv")
     if None in tools or os.geteuid() != 0 or subprocess.run([*mounts, "true"], check=False).returncode:
@@ -696,13 +676,11 @@ print(cancel.cancel(open_database(locate(sys.argv[1])), 1).message)
 
 
 @pytest.mark.parametrize("others", [False, True], ids=["alone", "others run"])
-def test_a_run_that_is_gone_stands_in_nobodys_way_though_a_hidden_process_has_its_number(
-    database: Database, job: Job, *, others: bool
-) -> None:
+def test_a_dead_run_with_a_hidden_pid_blocks_nothing(database: Database, job: Job, *, others: bool) -> None:
     with hidden() as (owner, within):
         run_id = begin(database, job, owner)
         other = database.location.run_lock()
-        other.hold()  # so that it can't be told whether its process is gone
+        other.hold()  # so that nobody knows whether its process is dead
 
         def call(program: str) -> str:
             command = [*within, sys.executable, "-c", program, str(database.location)]
@@ -717,14 +695,12 @@ def test_a_run_that_is_gone_stands_in_nobodys_way_though_a_hidden_process_has_it
         assert Status.INTERRUPTED == get_run(database, run_id).status
 
 
-def test_a_run_out_of_sight_ends_when_it_is_cancelled_and_nobody_answers(
-    database: Database, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_run_ends_when_cancelled(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancel, "_TIMEOUT_S", 0.1)
     boot = f"{ME.boot.partition(' ')[0]} pid:[1]"
     run_id = begin(database, job, replace(ME, boot=boot))
     other = database.location.run_lock()
-    other.hold()  # so that it can't be told whether its process is gone
+    other.hold()  # so that nobody knows whether its process is dead
     assert [] == recover(database)
     ended = cancel.cancel(database, run_id)
     other.release()
@@ -732,22 +708,20 @@ def test_a_run_out_of_sight_ends_when_it_is_cancelled_and_nobody_answers(
     assert "did not answer" in str(ended.message)
 
 
-def test_a_run_of_a_process_with_the_number_of_a_daemon_that_is_gone_goes_on(database: Database, job: Job) -> None:
+def test_a_run_with_the_pid_of_a_dead_daemon_continues(database: Database, job: Job) -> None:
     run_id = begin(database, job, ME)
     assert [] == recover(database, gone=replace(ME, started_s=ME.started_s - 60))
     assert [run_id] == recover(database, gone=replace(ME, host="as it was called then"))
 
 
-def test_a_run_of_a_process_that_is_gone_does_not_stand_in_the_way(database: Database, job: Job, root: Path) -> None:
+def test_a_run_of_a_dead_process_blocks_nothing(database: Database, job: Job, root: Path) -> None:
     begin(database, register(database, root, "other"), replace(ME, pid=dead_process()))
     begun = run(database, job, RunObserver(on_wait=lambda _: pytest.fail("it waited")))
     assert [Status.SUCCEEDED, Status.INTERRUPTED] == [one.status for one in list_runs(database)]
     assert 2 == begun.run_id
 
 
-def test_a_process_killed_in_a_run_leaves_no_process_and_loses_no_file(
-    database: Database, job: Job, tmp_path: Path
-) -> None:
+def test_a_killed_process_leaves_no_process_and_loses_no_file(database: Database, job: Job, tmp_path: Path) -> None:
     expected = files_of(database, run(database, job))
     package = tmp_path / "held"
     with pytest.MonkeyPatch.context() as patch:
@@ -781,7 +755,7 @@ def test_a_process_killed_in_a_run_leaves_no_process_and_loses_no_file(
     assert (Status.SUCCEEDED, 0, 0) == (again.status, again.added, again.removed)
 
 
-def test_a_run_that_looks_for_something_else_says_so(database: Database, job: Job) -> None:
+def test_a_run_with_changed_patterns_reports_that(database: Database, job: Job) -> None:
     first = run(database, job)
     edited = change_job(database, job, replace(job.spec, selection=Selection(patterns=("*.md", "*.txt"))), NOW)
     second, third = run(database, edited), run(database, edited)

@@ -48,7 +48,7 @@ def failed(
 
 
 def due(database: Database, run: Run, after: timedelta = timedelta()) -> timedelta | None:
-    """Tell how long after a run its next attempt is due, as it seems some time after it."""
+    """Return the delay of a run's retry, as seen some time after the run."""
     assert run.finished_at is not None
     at = find_attempts(database, [run], run.finished_at + after).again_at.get(run.run_id)
     return None if at is None else at - run.finished_at
@@ -62,9 +62,7 @@ def test_the_next_attempt_is_due_after_the_delay_until_the_last_one(database: Da
     assert {job.job_id: 3} == find_attempts(database, [last], datetime.now(UTC)).most
 
 
-def test_no_attempt_is_due_of_a_run_by_hand_or_one_that_has_been_followed_by_another(
-    database: Database, job: Job
-) -> None:
+def test_manual_and_superseded_runs_have_no_retry(database: Database, job: Job) -> None:
     first = failed(database, job)
     assert None is due(database, failed(database, job, cause=Cause.MANUAL))
     assert timedelta(minutes=10) == due(database, first)  # which what is run by hand does not replace
@@ -74,7 +72,7 @@ def test_no_attempt_is_due_of_a_run_by_hand_or_one_that_has_been_followed_by_ano
     assert [None, timedelta(minutes=10)] == [due(database, second), due(database, third)]
 
 
-def test_each_run_that_makes_up_for_missed_ones_is_tried_again(database: Database, job: Job) -> None:
+def test_each_catch_up_run_is_retried(database: Database, job: Job) -> None:
     before = failed(database, job)
     runs = [failed(database, job, cause=Cause.CATCHUP) for _ in range(3)]
     failed(database, job, cause=Cause.MANUAL)
@@ -84,13 +82,13 @@ def test_each_run_that_makes_up_for_missed_ones_is_tried_again(database: Databas
     assert waiting == sorted(find_attempts(database, [before, *runs, again], datetime.now(UTC)).again_at)
 
 
-def test_an_attempt_that_is_overdue_waits_for_a_daemon_until_the_job_fires_again(database: Database, job: Job) -> None:
+def test_an_overdue_retry_waits_until_the_job_fires(database: Database, job: Job) -> None:
     run = failed(database, job)
     assert timedelta(minutes=10) == due(database, run, timedelta(minutes=30))
     assert None is due(database, run, HOUR)
 
 
-def test_no_attempt_is_due_where_the_job_fires_before_or_is_paused_or_gone(database: Database, job: Job) -> None:
+def test_a_firing_a_pause_or_a_removal_drops_the_retry(database: Database, job: Job) -> None:
     run = failed(database, job)
     for spec in (replace(job.spec, retry_delay_s=3600), replace(job.spec, paused=True), replace(job.spec, retries=0)):
         change_job(database, job, spec, datetime.now(UTC))
@@ -99,7 +97,7 @@ def test_no_attempt_is_due_where_the_job_fires_before_or_is_paused_or_gone(datab
     assert timedelta(minutes=10) == due(database, run)
 
 
-def test_what_came_due_while_the_job_was_paused_is_not_made_up_for(database: Database, job: Job) -> None:
+def test_a_retry_due_during_a_pause_is_dropped(database: Database, job: Job) -> None:
     run = failed(database, job)
     assert run.finished_at is not None
     paused = change_job(database, job, replace(job.spec, paused=True), datetime.now(UTC))
@@ -109,7 +107,7 @@ def test_what_came_due_while_the_job_was_paused_is_not_made_up_for(database: Dat
         assert expected == due(database, run, timedelta(minutes=minutes))
 
 
-def test_what_did_not_fire_while_the_job_was_paused_forestalls_nothing(database: Database, job: Job) -> None:
+def test_fire_times_during_a_pause_do_not_drop_a_retry(database: Database, job: Job) -> None:
     run = failed(database, job)
     assert run.finished_at is not None
     late = replace(job.spec, retry_delay_s=5400)

@@ -25,13 +25,13 @@ from runner.strategies.base import ScanRequest
 from runner.strategies.sequential import Sequential
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-TOLD = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
+MESSAGE = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
 Mount = Callable[[Path], None]
 
 
 @pytest.fixture(params=["tmpfs", "bind"])
 def mount(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mount]:
-    """Give what mounts two markdown files on a directory: on a file system of their own, or on the same one."""
+    """Return what mounts two markdown files on a directory: on a file system of their own, or on the same one."""
     with mounting(str(request.param), tmp_path / "source") as mount:
         yield mount
 
@@ -64,7 +64,7 @@ def mounting(how: str, source: Path) -> Iterator[Mount]:
 
 
 def ignore(_directories: int, _entries: int, _files: int) -> None:
-    """Take a report of progress."""
+    """Receive progress."""
 
 
 @pytest.fixture(params=["sequential", "pool", "incremental"])
@@ -115,7 +115,7 @@ def test_files_of_a_vanished_mount_are_unknown_until_it_is_back(
     for added in (1, 0, 0):
         gone = run(database, job)
         assert (Status.PARTIAL, 3, added, 0, 1) == counts(gone)
-        assert [(b"data/mnt", TOLD)] == [(one.path, one.text) for one in list_problems(database, gone)]
+        assert [(b"data/mnt", MESSAGE)] == [(one.path, one.text) for one in list_problems(database, gone)]
         expected = {b"data/mnt/deep/two.md": True, b"data/mnt/one.md": True, b"data/mnt2/beside.md": False}
         assert expected | {b"new.md": False, b"plain.md": False} == unknown(database, gone)
     mount(root / "data/mnt")
@@ -133,7 +133,7 @@ def test_a_vanished_mount_can_be_accepted(database: Database, job: Job, root: Pa
     assert (Status.SUCCEEDED, 3, 0, 0, 0) == counts(run(database, job))
 
 
-def test_a_mount_point_that_is_gone_is_removed(database: Database, job: Job, root: Path, mount: Mount) -> None:
+def test_a_removed_mount_point_is_removed(database: Database, job: Job, root: Path, mount: Mount) -> None:
     mount(root / "data/mnt")
     run(database, job)
     unmount(root / "data/mnt")
@@ -193,9 +193,7 @@ def test_another_root_has_other_mounts(database: Database, job: Job, root: Path,
     assert (Status.SUCCEEDED, 0, 0, 4, 0) == counts(run(database, job))
 
 
-def test_a_root_named_by_a_link_is_compared_by_where_it_leads(
-    database: Database, job: Job, root: Path, mount: Mount
-) -> None:
+def test_a_root_link_is_compared_by_its_target(database: Database, job: Job, root: Path, mount: Mount) -> None:
     link = root.with_name("link")
     link.symlink_to(root)
     job = change_job(database, job, replace(job.spec, root=os.fsencode(link)), NOW)
@@ -205,7 +203,7 @@ def test_a_root_named_by_a_link_is_compared_by_where_it_leads(
     assert (Status.PARTIAL, 2, 0, 0, 1) == counts(run(database, job))
 
 
-def test_a_run_that_saves_nothing_forgets_no_mount(database: Database, job: Job, root: Path, mount: Mount) -> None:
+def test_a_run_without_snapshot_keeps_the_mounts(database: Database, job: Job, root: Path, mount: Mount) -> None:
     mount(root / "data/mnt")
     run(database, job)
     unmount(root / "data/mnt")
@@ -222,10 +220,10 @@ def test_show_displays_a_vanished_mount_and_run_accepts_it(
     mount(root / "data/mnt")
     program.out("run", "./tree")
     unmount(root / "data/mnt")
-    assert f"1 not read: data/mnt: {TOLD}" in " ".join(program.out("run", "tree").split())
+    assert f"1 not read: data/mnt: {MESSAGE}" in " ".join(program.out("run", "tree").split())
     program.environment["COLUMNS"] = "200"
-    assert TOLD in program.call("show", "2").stdout.decode()
-    assert [{"path": "data/mnt", "text": TOLD}] == [
+    assert MESSAGE in program.call("show", "2").stdout.decode()
+    assert [{"path": "data/mnt", "text": MESSAGE}] == [
         {key: one[key] for key in ("path", "text")} for one in program.json("show", "2")["problems"]
     ]
     assert [] == program.json("changes", "tree")

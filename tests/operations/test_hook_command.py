@@ -1,4 +1,4 @@
-"""Commands that are told something: what they get, and that none of them does harm."""
+"""Hook commands: what they get, and that none of them does harm."""
 
 import json
 import os
@@ -19,20 +19,18 @@ TEXT = b'{"run": 12}\n'
 
 
 def run(
-    script: str, *arguments: str | Path, text: bytes = TEXT, stop: Callable[[], bool] = lambda: False, **about: str
+    script: str, *arguments: str | Path, text: bytes = TEXT, stop: Callable[[], bool] = lambda: False, **variables: str
 ) -> HookResult:
-    return run_hook([sys.executable, "-c", script, *map(str, arguments)], text, about, stop)
+    return run_hook([sys.executable, "-c", script, *map(str, arguments)], text, variables, stop)
 
 
-def test_it_gets_the_text_its_arguments_and_the_environment_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hook_gets_text_arguments_and_environment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OF_THE_DAEMON", "kept")
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     script = """
 import json, os, sys
 got = {
-    "text": sys.stdin.read(), "arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ),
+    "text": sys.stdin.read(), "arguments": sys.argv[2:], "directory": os.getcwd(), "environment": dict(os.environ),
     "leads": os.getpid() == os.getsid(0) == os.getpgid(0),
     "open": [number for number in range(3, 200) if os.path.exists(f"/dev/fd/{number}") and os.path.islink(f"/proc/self/fd/{number}")],
 }
@@ -47,20 +45,20 @@ json.dump(got, open(sys.argv[1], "w"))
     assert (0, None) == (result.exit_code, result.message)
     got = json.loads((tmp_path / "got").read_text())
     assert (TEXT.decode(), ["two words", "$HOME; *"], "/", True) == tuple(
-        got[key] for key in ("text", "arguments", "folder", "leads")
+        got[key] for key in ("text", "arguments", "directory", "leads")
     )
     assert ("kept", "failure") == (got["environment"]["OF_THE_DAEMON"], got["environment"]["RUNNER_EVENT"])
     assert "NOTIFY_SOCKET" not in got["environment"]
     assert [] == got["open"]
 
 
-def test_one_that_does_not_read_what_it_gets_is_no_failure() -> None:
+def test_a_hook_need_not_read_its_input() -> None:
     result = run("import os; os.close(0)", text=b"x" * 10_000_000)
     assert (0, None) == (result.exit_code, result.message)
 
 
 @pytest.mark.parametrize("program", ["/nowhere/at all", "no-such-program-anywhere", "/", "/etc/passwd", "a\0b"])
-def test_one_that_cannot_be_started_says_why(program: str) -> None:
+def test_a_hook_that_cannot_be_started_has_a_reason(program: str) -> None:
     result = run_hook([program], TEXT, {}, lambda: False)
     assert result.exit_code is None
     assert result.message is not None
@@ -68,7 +66,7 @@ def test_one_that_cannot_be_started_says_why(program: str) -> None:
     assert "\n" not in result.message
 
 
-def test_how_it_failed_and_the_end_of_what_it_said_are_kept() -> None:
+def test_exit_code_and_end_of_stderr_are_kept() -> None:
     result = run("import sys; sys.stderr.write('first' + 'x' * 5000 + 'last\\0\\n'); sys.stderr.flush(); sys.exit(3)")
     assert 3 == result.exit_code
     assert result.message is not None
@@ -78,7 +76,7 @@ def test_how_it_failed_and_the_end_of_what_it_said_are_kept() -> None:
     assert (-signal.SIGKILL, "killed by SIGKILL") == (killed.exit_code, killed.message)
 
 
-# It starts a child that refuses to end as it does itself, tells both numbers, and hangs.
+# It starts a child that ignores SIGTERM like itself, writes both numbers, and hangs.
 HANGING = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -99,7 +97,7 @@ def assert_ended(note: Path) -> None:
     until(lambda: all(map(is_gone, numbers)), "the end of the group")
 
 
-def test_one_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_hook_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook_command, "LIMIT_S", 1.0)
     monkeypatch.setattr(hook_command, "_GRACE_S", 0.3)
     result = run(HANGING, tmp_path / "numbers")
@@ -110,7 +108,7 @@ def test_one_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: 
     assert_ended(tmp_path / "numbers")
 
 
-def test_one_may_end_in_order_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_may_clean_up_at_its_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook_command, "LIMIT_S", 1.0)
     script = """
 import signal, sys, time
@@ -124,7 +122,7 @@ time.sleep(60)
     assert (tmp_path / "ended").exists()
 
 
-def test_a_stop_ends_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_ends_a_hanging_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook_command, "_GRACE_S", 0.3)
     result = run(HANGING, tmp_path / "numbers", stop=(tmp_path / "numbers").exists)
     assert result.exit_code is None
@@ -133,8 +131,7 @@ def test_a_stop_ends_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert_ended(tmp_path / "numbers")
 
 
-def test_what_it_left_running_goes_on_and_can_still_write(tmp_path: Path) -> None:
-    """As ``mail`` does, whose child delivers when it has ended."""
+def test_children_left_by_a_hook_continue_and_can_write(tmp_path: Path) -> None:
     script = """
 import os, sys, time
 if os.fork():
@@ -151,7 +148,7 @@ open(sys.argv[2], "w").close()
     until((tmp_path / "delivered").exists, "the delivery")
 
 
-def test_what_a_talkative_one_writes_does_not_fill_the_disk(tmp_path: Path) -> None:
+def test_a_hooks_output_does_not_fill_the_disk(tmp_path: Path) -> None:
     script = """
 import os, sys, time
 for _ in range(100):
@@ -168,7 +165,7 @@ os.write(2, b"end")
     assert result.message.endswith("xend")
 
 
-def test_a_defect_while_it_is_followed_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_while_waiting_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook_command, "_GRACE_S", 0.3)
 
     def stop() -> bool:
@@ -202,7 +199,7 @@ def test_a_defect_while_it_is_followed_leaves_no_process(tmp_path: Path, monkeyp
         ("OLDPWD", "/home/me", True),
     ],
 )
-def test_it_gets_no_password_of_the_database(
+def test_a_hook_gets_no_database_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, *, kept: bool
 ) -> None:
     monkeypatch.setattr(secrets, "_known", {})

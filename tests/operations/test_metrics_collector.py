@@ -45,7 +45,7 @@ def only(metrics: Metrics) -> JobMetrics:
     return job
 
 
-def test_what_the_last_run_left_is_known_at_the_start_but_counts_begin_anew(database: Database, tree: Path) -> None:
+def test_the_last_run_is_known_at_start_and_counts_are_zero(database: Database, tree: Path) -> None:
     job = register(database, tree)
     carry_out(database, job)
     tree.rename(tree.with_name("away"))
@@ -76,7 +76,7 @@ def test_each_run_that_ends_is_counted_once(database: Database, tree: Path) -> N
     assert 8 == only(look(collector)).files
 
 
-def test_a_run_is_counted_when_it_ends_and_goes_on_until_then(database: Database, tree: Path) -> None:
+def test_a_run_counts_as_running_until_it_ends(database: Database, tree: Path) -> None:
     from runner.measure.observer import RunObserver
 
     job = register(database, tree)
@@ -94,7 +94,7 @@ def test_a_run_is_counted_when_it_ends_and_goes_on_until_then(database: Database
         assert {Status.SUCCEEDED: 1} == only(look(collector)).ended
 
 
-def test_fire_times_that_passed_are_counted_one_by_one(database: Database, tree: Path) -> None:
+def test_missed_fire_times_are_counted_one_by_one(database: Database, tree: Path) -> None:
     job = register(database, tree)
     collector = MetricsCollector(database, NOW)
     for status, missed in ((Status.MISSED, 5), (Status.SKIPPED, 0), (Status.MISSED, 1)):
@@ -103,7 +103,7 @@ def test_fire_times_that_passed_are_counted_one_by_one(database: Database, tree:
     assert (6, 1, {}) == (known.missed, known.skipped, known.ended)
 
 
-def test_forgetting_runs_lowers_no_count(database: Database, tree: Path) -> None:
+def test_deleting_runs_lowers_no_count(database: Database, tree: Path) -> None:
     job = register(database, tree)
     collector = MetricsCollector(database, NOW)
     for _ in range(3):
@@ -113,7 +113,7 @@ def test_forgetting_runs_lowers_no_count(database: Database, tree: Path) -> None
     assert before == look(collector)
 
 
-def test_a_removed_job_disappears_and_a_renamed_one_changes_its_name(database: Database, tree: Path) -> None:
+def test_removed_jobs_disappear_and_renamed_ones_change(database: Database, tree: Path) -> None:
     jobs = [register(database, tree, name) for name in ("one", "two")]
     collector = MetricsCollector(database, NOW)
     for job in jobs:
@@ -127,7 +127,7 @@ def test_a_removed_job_disappears_and_a_renamed_one_changes_its_name(database: D
     assert ("first", {Status.SUCCEEDED: 1}) == (known.job, known.ended)
 
 
-def test_the_next_fire_time_moves_on_with_the_clock_and_back_with_it(database: Database, tree: Path) -> None:
+def test_the_next_fire_time_follows_the_clock(database: Database, tree: Path) -> None:
     register(database, tree)
     collector = MetricsCollector(database, NOW)
     for hours in (0, 1, 3, 2):
@@ -135,9 +135,7 @@ def test_the_next_fire_time_moves_on_with_the_clock_and_back_with_it(database: D
         assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(collector, now)).next_at
 
 
-def test_the_next_fire_time_of_a_job_registered_by_a_clock_that_was_ahead_is_by_the_clock(
-    database: Database, tree: Path
-) -> None:
+def test_a_job_registered_by_a_fast_clock_fires_by_the_clock(database: Database, tree: Path) -> None:
     job = register(database, tree)
     collector = MetricsCollector(database, NOW)
     look(collector)
@@ -145,7 +143,7 @@ def test_the_next_fire_time_of_a_job_registered_by_a_clock_that_was_ahead_is_by_
     assert now.replace(minute=0, second=0) + timedelta(hours=1) == only(look(collector, now)).next_at
 
 
-def test_a_job_that_does_not_fire_has_no_next_time(database: Database, tree: Path) -> None:
+def test_a_job_without_schedule_has_no_next_fire_time(database: Database, tree: Path) -> None:
     register(database, tree, schedule=None)
     assert only(look(MetricsCollector(database, NOW))).next_at is None
 
@@ -157,7 +155,7 @@ def write(database: Database, tmp_path: Path) -> Callable[[], None]:
     return lambda: writer._write(up=True)
 
 
-def test_the_file_is_written_while_the_database_can_not_be_read(
+def test_the_file_is_written_while_the_database_is_locked(
     write: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def locked(_collector: MetricsCollector) -> None:
@@ -168,7 +166,7 @@ def test_the_file_is_written_while_the_database_can_not_be_read(
     assert "True\n" == (tmp_path / "runner.prom").read_text()
 
 
-def test_an_error_is_logged_once_and_what_follows_it_too(
+def test_an_error_and_its_end_are_logged_once(
     write: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -190,7 +188,7 @@ def test_an_error_is_logged_once_and_what_follows_it_too(
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_file_is_replaced_whole_and_readable_for_everybody(tmp_path: Path, *, durable: bool) -> None:
+def test_a_file_is_replaced_whole_and_readable_by_all(tmp_path: Path, *, durable: bool) -> None:
     path = tmp_path / "runner.prom"
     path.write_text("old\n")
     held = path.open()
@@ -206,7 +204,7 @@ def test_a_file_is_replaced_whole_and_readable_for_everybody(tmp_path: Path, *, 
     assert ["runner.prom"] == os.listdir(tmp_path)
 
 
-def test_a_file_that_can_not_be_replaced_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_replacement_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "runner.prom").mkdir()
     with pytest.raises(OSError, match="directory"):
         replace_file(tmp_path / "runner.prom", b"x", durable=False)
@@ -217,7 +215,7 @@ def test_a_file_that_can_not_be_replaced_leaves_nothing(tmp_path: Path) -> None:
     ("path", "said"),
     [("", "is empty"), ("missing/x.prom", "missing does not exist"), (".", "not a regular file"), ("pipe", "regular")],
 )
-def test_what_can_be_no_metrics_file_is_refused(
+def test_an_impossible_metrics_file_is_refused(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -226,7 +224,7 @@ def test_what_can_be_no_metrics_file_is_refused(
         MetricsWriter(database, path, lambda _: "")
 
 
-def test_what_a_killed_daemon_left_is_removed_and_a_link_stays(database: Database, tmp_path: Path) -> None:
+def test_leftovers_are_removed_and_a_link_stays(database: Database, tmp_path: Path) -> None:
     target, link = tmp_path / "there" / "runner.prom", tmp_path / "runner.prom"
     target.parent.mkdir()
     link.symlink_to(target)

@@ -1,4 +1,4 @@
-"""What is told of real runs, to real commands, on every kind of database."""
+"""Notifications of real runs, by real commands, on every kind of database."""
 
 import json
 import os
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-# Writes all it gets into a folder, under its number.
+# Writes all it gets into a directory, under its number.
 LISTENER = """
 import json, os, sys
-folder = sys.argv[1]
+directory = sys.argv[1]
 got = {"text": sys.stdin.read(), **{name: os.environ[f"RUNNER_{name.upper()}"] for name in ("event", "job", "run")}}
-with open(os.path.join(folder, f"{len(os.listdir(folder)):04}"), "w") as file:
+with open(os.path.join(directory, f"{len(os.listdir(directory)):04}"), "w") as file:
     json.dump(got, file)
 """
 
 
 @dataclass
 class World:
-    """A job whose every event is told to a command that writes it down."""
+    """A job with a hook for every event, which writes its input into a file."""
 
     database: Database
     root: Path
-    told: Path
+    sent: Path
     job: Job
     now: datetime = NOW
 
     def run(self, at: int | None = None, *, attempt: int = 1, job: Job | None = None, **observer: Any) -> Run:
-        """Carry out a run, by hand or for the fire time after so many hours, and tell of it as every caller does."""
+        """Run the job, manually or for the fire time after some hours, and send the notifications."""
         job = job or self.job
         run_id = fire(
             self.database,
@@ -77,7 +77,7 @@ class World:
         return self.job
 
     def heard(self) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text()) for path in sorted(self.told.iterdir())]
+        return [json.loads(path.read_text()) for path in sorted(self.sent.iterdir())]
 
     def events(self) -> list[tuple[str, int]]:
         return [(one["event"], int(one["run"])) for one in self.heard()]
@@ -91,24 +91,24 @@ class World:
 
 @pytest.fixture
 def world(database: Database, tmp_path: Path) -> World:
-    root, told = tmp_path / "docs", tmp_path / "told"
-    for folder in (root, root / "part", told):
-        folder.mkdir()
+    root, sent = tmp_path / "docs", tmp_path / "sent"
+    for directory in (root, root / "part", sent):
+        directory.mkdir()
     (root / "part" / "a.md").write_text("a")
-    notify = tuple(Notify(event, (sys.executable, "-c", LISTENER, str(told))) for event in Event)
+    notify = tuple(Notify(event, (sys.executable, "-c", LISTENER, str(sent))) for event in Event)
     schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=NOW)
     spec = JobSpec(name="docs", root=os.fsencode(root), strategies=("sequential",), notify=notify, schedule=schedule)
-    return World(database=database, root=root, told=told, job=add_job(database, spec, NOW))
+    return World(database=database, root=root, sent=sent, job=add_job(database, spec, NOW))
 
 
-def test_nothing_is_told_of_runs_as_they_should_be(world: World) -> None:
+def test_ordinary_runs_are_not_notified(world: World) -> None:
     world.run(1)
     world.run(2)
     world.run()
     assert [] == world.events()
 
 
-def test_a_command_gets_the_run_as_show_gives_it(world: World) -> None:
+def test_a_hook_gets_the_record_of_show(world: World) -> None:
     world.run(1)
     (world.root / "b.md").write_text("b")
     run = world.run(2)
@@ -117,12 +117,12 @@ def test_a_command_gets_the_run_as_show_gives_it(world: World) -> None:
     got = json.loads(heard["text"])
     assert ["b.md"] == [change["path"] for change in got["changes"]]
     assert "change" == got.pop("event")
-    # Who else was told, and by what command, is nobody's business.
+    # Other notifications and their commands are not part of it.
     assert json.loads(json.dumps(show_record(run))) | {"changes": got["changes"]} == got
     assert [] == got["notifications"]
 
 
-def test_a_job_that_begins_to_fail_is_told_once_until_it_has_succeeded_again(world: World) -> None:
+def test_a_failure_is_notified_once_until_success(world: World) -> None:
     world.run(1)
     world.lose_root()
     first, *_ = [world.run(hour).run_id for hour in (2, 3, 4)]
@@ -137,14 +137,14 @@ def test_a_job_that_begins_to_fail_is_told_once_until_it_has_succeeded_again(wor
     assert 3 == len(world.events())
 
 
-def test_a_first_run_that_fails_is_told_and_its_recovery_too(world: World) -> None:
+def test_a_failed_first_run_and_its_recovery_are_notified(world: World) -> None:
     world.lose_root()
     failed = world.run().run_id
     world.bring_root_back()
     assert [("failure", failed), ("recovery", world.run().run_id)] == world.events()
 
 
-def test_what_ends_in_part_is_no_failure_and_a_recovery(world: World) -> None:
+def test_a_partial_run_is_a_recovery_and_no_failure(world: World) -> None:
     world.run(1)
     finish(world, 2, Status.PARTIAL)
     assert [] == world.events()
@@ -183,7 +183,7 @@ def finish(
     return run_id
 
 
-def test_a_failure_is_told_only_when_the_last_attempt_has_failed(world: World) -> None:
+def test_a_failure_is_notified_after_the_last_attempt(world: World) -> None:
     world.change(retries=2)
     world.run(1)
     world.lose_root()
@@ -198,7 +198,7 @@ def test_a_failure_is_told_only_when_the_last_attempt_has_failed(world: World) -
     assert 2 == len(world.events())
 
 
-def test_a_retry_that_succeeds_is_no_recovery_as_nothing_had_been_told(world: World) -> None:
+def test_a_successful_retry_is_no_recovery(world: World) -> None:
     world.change(retries=2)
     world.run(1)
     finish(world, 2, Status.FAILED, attempt=1)
@@ -208,7 +208,7 @@ def test_a_retry_that_succeeds_is_no_recovery_as_nothing_had_been_told(world: Wo
     assert [] == world.events()
 
 
-def test_a_failure_is_told_at_once_where_the_next_firing_comes_before_the_retry(world: World) -> None:
+def test_a_failure_is_notified_if_a_firing_precedes_the_retry(world: World) -> None:
     world.change(retries=2, retry_delay_s=3600)
     failed = finish(world, 2, Status.FAILED)
     assert [("failure", failed)] == world.events()
@@ -216,12 +216,12 @@ def test_a_failure_is_told_at_once_where_the_next_firing_comes_before_the_retry(
     assert [("failure", failed), ("recovery", world.run(4).run_id)] == world.events()
 
 
-def test_a_failure_of_a_paused_job_is_told_as_it_is_not_tried_again(world: World) -> None:
+def test_a_failure_of_a_paused_job_is_notified(world: World) -> None:
     world.change(retries=2, paused=True)
     assert [("failure", finish(world, 2, Status.FAILED))] == world.events()
 
 
-def test_what_was_not_carried_out_or_was_cancelled_tells_nothing_and_changes_nothing(world: World) -> None:
+def test_missed_skipped_and_cancelled_runs_are_not_notified(world: World) -> None:
     world.run(1)
     (world.root / "b.md").write_text("b")
     world.run(2, stop=lambda: Status.CANCELLED)
@@ -241,7 +241,7 @@ def test_what_was_not_carried_out_or_was_cancelled_tells_nothing_and_changes_not
 
 
 @pytest.mark.parametrize("kind", ["added", "removed", "modified"])
-def test_each_kind_of_change_is_told_but_not_what_the_first_run_finds(world: World, kind: str) -> None:
+def test_changes_are_notified_but_not_the_first_snapshot(world: World, kind: str) -> None:
     world.run(1)
     a = world.root / "part" / "a.md"
     made: dict[str, Callable[[], object]] = {
@@ -256,7 +256,7 @@ def test_each_kind_of_change_is_told_but_not_what_the_first_run_finds(world: Wor
     assert [("change", changed.run_id)] == world.events()
 
 
-def test_what_comes_and_goes_with_the_patterns_is_no_change(world: World) -> None:
+def test_changed_patterns_are_no_change_of_files(world: World) -> None:
     (world.root / "b.txt").write_text("b")
     world.run(1)
     world.change(selection=Selection(patterns=("*.md", "*.txt")))
@@ -267,10 +267,10 @@ def test_what_comes_and_goes_with_the_patterns_is_no_change(world: World) -> Non
 
 
 def play(world: World, levels: list[float], *, seed: int = 0) -> list[int]:
-    """Carry out a run for each level, an hour apart; gives the hours at which slowness was told."""
+    """Run for each level, an hour apart; return the hours with a notification."""
     random = Random(seed)  # noqa: S311  chance, not secrets
     began = world.now
-    told = []
+    sent = []
     for hour, level in enumerate(levels):
         world.now = began + timedelta(hours=hour + 1)
         run_id = finish(
@@ -279,15 +279,15 @@ def play(world: World, levels: list[float], *, seed: int = 0) -> list[int]:
             Status.SUCCEEDED,
             wall_s=level * (1 + random.uniform(-0.03, 0.03)),
         )
-        told += [hour] if ("slow", run_id) in world.events() else []
-    return told
+        sent += [hour] if ("slow", run_id) in world.events() else []
+    return sent
 
 
 def only_slow(world: World) -> None:
     world.change(notify=[one for one in world.job.spec.notify if one.event is Event.SLOW])
 
 
-def test_a_lasting_slowness_is_told_once_and_again_when_it_comes_back(world: World) -> None:
+def test_a_slow_level_is_notified_once_and_when_it_returns(world: World) -> None:
     only_slow(world)
     [first] = play(world, [1.0] * 20 + [1.5] * 12)
     assert 20 < first
@@ -295,7 +295,7 @@ def test_a_lasting_slowness_is_told_once_and_again_when_it_comes_back(world: Wor
     assert 1 == len(play(world, [1.5] * 12))
 
 
-def test_a_level_yet_slower_is_told_and_a_little_slower_is_not(world: World) -> None:
+def test_only_a_clearly_slower_level_is_notified_again(world: World) -> None:
     only_slow(world)
     assert [] == play(world, [1.0] * 20 + [1.12] * 10)
     assert 1 == len(play(world, [1.5] * 12))
@@ -303,7 +303,7 @@ def test_a_level_yet_slower_is_told_and_a_little_slower_is_not(world: World) -> 
     assert 1 == len(play(world, [2.5] * 12))
 
 
-def test_an_acknowledged_slowness_is_not_told(world: World) -> None:
+def test_an_acknowledged_slow_level_is_not_notified(world: World) -> None:
     only_slow(world)
     levels = [1.0] * 20 + [1.5] * 12
     when = play(world, levels)
@@ -326,7 +326,7 @@ def newest_environment(world: World) -> int:
     return list_timings(world.database, world.job.job_id)[-1].environment
 
 
-def test_of_a_command_that_takes_too_long_that_is_what_is_logged(
+def test_a_hook_timeout_is_logged_without_its_output(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hook_command, "LIMIT_S", 0.5)
@@ -338,27 +338,25 @@ def test_of_a_command_that_takes_too_long_that_is_what_is_logged(
     assert [f"{failed}; see `runner show {run.run_id}`"] == [record.getMessage() for record in caplog.records]
 
 
-def test_every_command_is_recorded_with_how_it_took_it_and_none_stops_the_others(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_every_hook_result_is_recorded_and_stops_no_other(world: World, caplog: pytest.LogCaptureFixture) -> None:
     says = "import sys; sys.stderr.write('the server says no: hunter2'); sys.exit(4)"
     commands = [
         ("/nowhere/mailer", "--password", "hunter2"),
         (sys.executable, "-c", says),
-        (sys.executable, "-c", LISTENER, str(world.told)),
+        (sys.executable, "-c", LISTENER, str(world.sent)),
     ]
     world.change(notify=tuple(Notify(Event.FAILURE, command) for command in commands))
     world.lose_root()
     with caplog.at_level("INFO"):
         run = world.run(1)
     assert [("failure", run.run_id)] == world.events()
-    told = list_notifications(world.database, run)
+    sent = list_notifications(world.database, run)
     assert [
         (Event.FAILURE, commands[0], None, "can't be started: No such file or directory"),
         (Event.FAILURE, commands[1], 4, "the server says no: hunter2"),
         (Event.FAILURE, commands[2], 0, None),
-    ] == [(one.event, one.command, one.exit_code, one.message) for one in told]
-    assert all(one.started_at > NOW and one.wall_s > 0 for one in told)
+    ] == [(one.event, one.command, one.exit_code, one.message) for one in sent]
+    assert all(one.started_at > NOW and one.wall_s > 0 for one in sent)
     assert [
         "failure notification failed: /nowhere/mailer can't be started: No such file or directory; see `runner show 1`",
         f"failure notification failed: {sys.executable} ended with 4; see `runner show 1`",
@@ -369,7 +367,7 @@ def test_every_command_is_recorded_with_how_it_took_it_and_none_stops_the_others
     assert [commands[0]] == [one.command for one in list_notifications(world.database, second)]
 
 
-def test_who_is_chosen_while_a_job_fails_is_told_at_the_next_failure(world: World) -> None:
+def test_a_hook_added_during_failure_gets_the_next_failure(world: World) -> None:
     notify = world.job.spec.notify
     world.change(notify=())
     world.lose_root()
@@ -378,11 +376,11 @@ def test_who_is_chosen_while_a_job_fails_is_told_at_the_next_failure(world: Worl
     assert [("failure", world.run(2).run_id)] == world.events()
 
 
-def test_nothing_is_told_once_runner_is_stopped_and_the_next_process_does(world: World) -> None:
+def test_after_a_stop_the_next_process_notifies(world: World) -> None:
     world.run(1)
     failed = world.run(2, stop=lambda: Status.INTERRUPTED)
-    shutil.rmtree(world.told)
-    world.told.mkdir()
+    shutil.rmtree(world.sent)
+    world.sent.mkdir()
     assert Status.INTERRUPTED == failed.status
     other = add_job(world.database, replace(world.job.spec, name="other"), NOW)
     world.notifier(stop=lambda: Status.INTERRUPTED).notify(
@@ -399,7 +397,7 @@ def test_nothing_is_told_once_runner_is_stopped_and_the_next_process_does(world:
     assert None is last_notified_run(world.database, world.job.job_id, hanging, 0)
 
 
-def test_a_failure_that_nobody_could_tell_is_told_once_by_the_next_process(world: World) -> None:
+def test_a_pending_failure_is_notified_once_by_the_next_process(world: World) -> None:
     world.run(1)
     failed = finish(world, 2, Status.INTERRUPTED, tell=False)
     for _ in range(2):
@@ -410,14 +408,14 @@ def test_a_failure_that_nobody_could_tell_is_told_once_by_the_next_process(world
     assert [("failure", failed), ("recovery", failed + 1)] == world.events()
 
 
-def test_a_failure_that_is_still_tried_again_is_left_to_the_retry(world: World) -> None:
+def test_a_failure_with_a_retry_is_not_pending(world: World) -> None:
     world.change(retries=1)
     finish(world, 2, Status.FAILED, tell=False)
     world.notifier().notify_pending(world.job)
     assert [] == world.events()
 
 
-def test_a_history_that_cannot_be_written_harms_nothing(
+def test_an_unwritable_history_is_harmless(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.lose_root()
@@ -432,7 +430,7 @@ def test_a_history_that_cannot_be_written_harms_nothing(
     assert 2 == caplog.text.count("the database is locked")
 
 
-def test_what_was_told_goes_with_its_run_and_stays_with_the_others(world: World) -> None:
+def test_notifications_are_deleted_with_their_run(world: World) -> None:
     (first, second), when = [finish(world, hour, Status.FAILED, tell=False) for hour in (1, 2)], datetime.now(UTC)
     for run_id, message in ((first, "old"), (second, "line\\n and caf\xe9")):
         record_notification(

@@ -1,4 +1,4 @@
-"""What a service manager is told, received as systemd does: by a datagram socket."""
+"""Messages to a service manager, received like systemd by a datagram socket."""
 
 import logging
 import os
@@ -20,20 +20,20 @@ from runner.operations.service_notifier import ServiceNotifier
 
 @dataclass
 class Manager:
-    """A service manager: all that it was told, in order."""
+    """A service manager and its messages, in order."""
 
     address: str
     channel: socket.socket
-    told: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
 
     def hear(self) -> None:
-        """Listen until an empty message comes."""
+        """Receive until an empty message."""
         while message := self.channel.recv(4096):
-            self.told.append(message.decode())
+            self.received.append(message.decode())
 
     def variables(self, name: str) -> list[str]:
-        """Give the values of one variable, as they came."""
-        lines = [line.partition("=") for message in list(self.told) for line in message.split("\n")]
+        """Return the values of one variable, in order."""
+        lines = [line.partition("=") for message in list(self.received) for line in message.split("\n")]
         return [value for key, _, value in lines if key == name]
 
 
@@ -56,14 +56,12 @@ def manager(request: pytest.FixtureRequest) -> Iterator[Manager]:
         thread.join()
 
 
-def test_a_real_daemon_tells_when_it_is_ready_alive_at_work_and_stopping(
-    program: Program, tree: Path, manager: Manager
-) -> None:
+def test_a_daemon_sends_ready_watchdog_status_and_stopping(program: Program, tree: Path, manager: Manager) -> None:
     program.out("schedule", tree, "--every", "1s")
     program.environment |= {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "500000"}
     with program.daemon() as daemon:
-        until(lambda: manager.told, "the first message")
-        assert "READY=1" == manager.told[0]
+        until(lambda: manager.received, "the first message")
+        assert "READY=1" == manager.received[0]
         until(lambda: len(manager.variables("WATCHDOG")) >= 3, "three signs of life")
         trial = daemon.freeze_trial()
         left = trial.environ()
@@ -72,15 +70,15 @@ def test_a_real_daemon_tells_when_it_is_ready_alive_at_work_and_stopping(
         daemon.process.send_signal(signal.SIGHUP)
         until(lambda: len(manager.variables("READY")) == 2, "the settings to be read again")
         assert ["1"] == manager.variables("RELOADING")
-        assert "STOPPING=1" not in manager.told
+        assert "STOPPING=1" not in manager.received
         assert 0 == daemon.stop()
-    until(lambda: "STOPPING=1" in manager.told, "the last message")
+    until(lambda: "STOPPING=1" in manager.received, "the last message")
     assert "PATH" in left
     assert set() == {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & left.keys()
-    assert "told" not in daemon.said()
+    assert "does not receive" not in daemon.said()
 
 
-def test_a_manager_that_is_gone_does_not_end_the_daemon_and_is_said_once(program: Program, tree: Path) -> None:
+def test_a_missing_manager_is_logged_once(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     program.environment |= {"NOTIFY_SOCKET": "/nowhere/notify", "WATCHDOG_USEC": "1000"}
     with program.daemon() as daemon:
@@ -89,16 +87,16 @@ def test_a_manager_that_is_gone_does_not_end_the_daemon_and_is_said_once(program
     assert 1 == daemon.said().count("the service manager does not receive messages: ")
 
 
-def test_nobody_is_told_without_a_socket(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_socket_nothing_is_sent(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     for address in ("", "vsock:2:1234", "notify"):
         nobody = ServiceNotifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"})
         for tell in (nobody.ready, nobody.alive, nobody.reloading, nobody.stopping):
             tell()
-    assert [] == manager.told
+    assert [] == manager.received
     assert [] == caplog.records
 
 
-def test_what_the_manager_left_is_taken_out_of_the_environment(manager: Manager) -> None:
+def test_the_managers_variables_are_removed(manager: Manager) -> None:
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/"}
     ServiceNotifier.from_environment(environment)
     assert {"HOME": "/"} == environment
@@ -117,19 +115,17 @@ def test_what_the_manager_left_is_taken_out_of_the_environment(manager: Manager)
     ],
     ids=["asked", "ours", "another", "no number", "never", "beyond all", "not asked"],
 )
-def test_signs_of_life_are_given_to_whom_they_are_asked_of_and_no_more_often(
-    manager: Manager, left: dict[str, str], signs: int
-) -> None:
+def test_watchdog_messages_are_sent_only_if_requested(manager: Manager, left: dict[str, str], signs: int) -> None:
     named = {name: str(os.getpid()) if value == "ours" else value for name, value in left.items()}
     notifier = ServiceNotifier.from_environment({"NOTIFY_SOCKET": manager.address, **named})
     for _ in range(3):
         notifier.alive()
     notifier.stopping()
-    until(lambda: "STOPPING=1" in manager.told, "the last message")
-    assert ["WATCHDOG=1"] * signs + ["STOPPING=1"] == manager.told
+    until(lambda: "STOPPING=1" in manager.received, "the last message")
+    assert ["WATCHDOG=1"] * signs + ["STOPPING=1"] == manager.received
 
 
-def test_a_sign_of_life_comes_again_after_half_the_time(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watchdog_messages_repeat_after_half_the_time(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((100.0, 104.9, 105.0, 105.1, 110.0))
     notifier = ServiceNotifier(manager.address, 10.0)
     monkeypatch.setattr("runner.operations.service_notifier.time", SimpleNamespace(monotonic=lambda: next(times)))
@@ -137,32 +133,30 @@ def test_a_sign_of_life_comes_again_after_half_the_time(manager: Manager, monkey
         notifier.alive()
     monkeypatch.undo()
     notifier.stopping()
-    until(lambda: "STOPPING=1" in manager.told, "the last message")
+    until(lambda: "STOPPING=1" in manager.received, "the last message")
     assert 3 == len(manager.variables("WATCHDOG"))
 
 
-def test_a_status_is_one_line_and_told_when_it_changes(manager: Manager) -> None:
+def test_a_status_is_one_line_and_sent_on_change(manager: Manager) -> None:
     notifier = ServiceNotifier(manager.address)
     for text in ("idle", "idle", "ä\nSTOPPING=1\udce9", "idle"):
         notifier.status(text)
     notifier.stopping()
-    until(lambda: "STOPPING=1" in manager.told, "the last message")
-    assert ["STATUS=idle", "STATUS=ä?STOPPING=1?", "STATUS=idle", "STOPPING=1"] == manager.told
+    until(lambda: "STOPPING=1" in manager.received, "the last message")
+    assert ["STATUS=idle", "STATUS=ä?STOPPING=1?", "STATUS=idle", "STOPPING=1"] == manager.received
 
 
-def test_reading_anew_is_told_with_its_instant(manager: Manager) -> None:
+def test_reloading_is_sent_with_its_instant(manager: Manager) -> None:
     notifier = ServiceNotifier(manager.address)
     notifier.reloading()
     notifier.ready()
-    until(lambda: "READY=1" in manager.told, "the end of it")
+    until(lambda: "READY=1" in manager.received, "the end of it")
     assert ["1"] == manager.variables("RELOADING")
     (instant,) = manager.variables("MONOTONIC_USEC")
-    assert manager.told[0] == f"RELOADING=1\nMONOTONIC_USEC={int(instant)}"
+    assert manager.received[0] == f"RELOADING=1\nMONOTONIC_USEC={int(instant)}"
 
 
-def test_a_manager_that_does_not_listen_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_hanging_manager_does_not_block(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("runner.operations.service_notifier._TIMEOUT_S", 0.01)
     with tempfile.TemporaryDirectory() as scratch, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(f"{scratch}/notify")

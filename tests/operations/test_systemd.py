@@ -70,12 +70,12 @@ def read_command(line: str) -> list[bytes]:
     return [first, *others]
 
 
-def verify(folder: str | Path, unit: bytes, *, user: bool) -> subprocess.CompletedProcess[bytes]:
-    """Let systemd read a unit."""
-    path = Path(folder, "runner.service")
+def verify(directory: str | Path, unit: bytes, *, user: bool) -> subprocess.CompletedProcess[bytes]:
+    """Verify a unit by systemd."""
+    path = Path(directory, "runner.service")
     path.write_bytes(unit)
     command = ["systemd-analyze", "--user" if user else "--system", "verify", path]
-    environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
     return subprocess.run(command, capture_output=True, check=False, env=environment)
 
 
@@ -91,7 +91,7 @@ def make_service(*command: str, account: str | None = None, server: bool = False
 
 @PATIENT
 @given(st.lists(WORDS, min_size=1, max_size=3))
-def test_words_are_read_as_they_are_meant(words: list[str]) -> None:
+def test_quoted_words_are_read_unchanged(words: list[str]) -> None:
     line = " ".join(map(quoted, words))
     assert line.isprintable()
     assert list(map(os.fsencode, words)) == read_words(line)
@@ -99,7 +99,7 @@ def test_words_are_read_as_they_are_meant(words: list[str]) -> None:
 
 @PATIENT
 @given(WORDS, st.lists(WORDS, max_size=2))
-def test_a_command_is_carried_out_as_it_is_meant(path: str, arguments: list[str]) -> None:
+def test_a_command_is_read_unchanged(path: str, arguments: list[str]) -> None:
     command = [f"/{path}", *arguments]
     read = read_command(exec_start(command))
     if read[0] == b"/bin/sh":
@@ -115,18 +115,18 @@ def test_a_command_is_carried_out_as_it_is_meant(path: str, arguments: list[str]
 @settings(PATIENT, max_examples=25)
 @example(" \\x41 %h %% $HOME ${HOME} ;\t\udce9\u202eü\"'\\")
 @given(WORDS.map(lambda word: word.replace("\n", "").replace("\r", "")))
-def test_systemd_itself_reads_a_word_as_it_is_meant(word: str) -> None:
+def test_systemd_reads_a_word_unchanged(word: str) -> None:
     program = f"/'{word}'"  # systemd names what it does not find, or does not like, in the path of a program
-    with tempfile.TemporaryDirectory() as folder:
-        read = verify(folder, f"[Service]\nExecStart={quoted(program)}\n".encode(), user=False)
+    with tempfile.TemporaryDirectory() as directory:
+        read = verify(directory, f"[Service]\nExecStart={quoted(program)}\n".encode(), user=False)
     assert os.fsencode(program) in read.stderr
 
 
 @pytest.mark.parametrize("name", ["plain", "a b", "100%h", "$HOME ${x}", "it's", 'q"q', "b\\x41", "n\nl", "ü\u202e"])
-def test_a_program_is_found_wherever_it_is(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
-    program = folder / "runner"
+def test_a_program_is_found_under_any_name(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / name
+    directory.mkdir()
+    program = directory / "runner"
     program.write_text('#!/bin/sh\nprintf "%s\\0" "$0" "$@"\n')
     program.chmod(0o755)
     command = [str(program), "daemon", "--db", f"/{name}"]
@@ -141,7 +141,7 @@ def test_a_program_is_found_wherever_it_is(tmp_path: Path, name: str) -> None:
 @needs_systemd
 @pytest.mark.parametrize("account", [None, "root"], ids=["user", "system"])
 @pytest.mark.parametrize("server", [False, True], ids=["file", "server"])
-def test_systemd_has_nothing_to_say_about_a_unit(tmp_path: Path, *, account: str | None, server: bool) -> None:
+def test_systemd_verifies_a_unit(tmp_path: Path, *, account: str | None, server: bool) -> None:
     odd = "/a b/100%h \\ 'q' \"Q\" $HOME"
     unit = systemd_unit(make_service(account=account, server=server, RUNNER_SETTINGS=odd))
     done = verify(tmp_path, unit, user=account is None)
@@ -150,7 +150,7 @@ def test_systemd_has_nothing_to_say_about_a_unit(tmp_path: Path, *, account: str
     assert b"most" in broken.stderr
 
 
-def test_a_unit_hides_no_tree_and_lets_the_daemon_end_by_itself() -> None:
+def test_a_unit_hides_no_tree_and_waits_for_the_end() -> None:
     for account in (None, "me"):
         unit = systemd_unit(make_service(account=account)).decode()
         for needed in ("Type=notify", "NotifyAccess=main", "KillMode=mixed", "TimeoutStopSec=60", "Restart=on-failure"):
@@ -159,7 +159,7 @@ def test_a_unit_hides_no_tree_and_lets_the_daemon_end_by_itself() -> None:
             assert hiding not in unit
 
 
-def test_only_the_units_of_the_machine_ask_for_what_takes_privileges() -> None:
+def test_only_system_units_require_privileges() -> None:
     own, machine = (systemd_unit(make_service(account=account)).decode() for account in (None, "me"))
     assert "User=" not in own
     assert "Protect" not in own
@@ -169,11 +169,11 @@ def test_only_the_units_of_the_machine_ask_for_what_takes_privileges() -> None:
     assert "WantedBy=multi-user.target" in machine
 
 
-def test_wrong_settings_are_not_tried_again_but_a_server_may_come_back() -> None:
+def test_wrong_settings_prevent_a_restart_without_a_server() -> None:
     assert b"\nRestartPreventExitStatus=2\n" in systemd_unit(make_service())
     assert b"RestartPreventExitStatus" not in systemd_unit(make_service(server=True))
 
 
-def test_what_systemd_takes_into_no_environment_is_refused() -> None:
+def test_an_impossible_environment_variable_is_refused() -> None:
     with pytest.raises(UsageError, match="RUNNER_SETTINGS"):
         systemd_unit(make_service(RUNNER_SETTINGS="/a\nb"))
