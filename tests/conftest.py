@@ -27,7 +27,7 @@ from runner.history.runs import list_runs
 from runner.history.upgrade import open_database
 from runner.measure.leftovers import remove_leftovers
 from runner.model.runs import Status
-from runner.render.records import run_record
+from runner.output.records import run_record
 
 # As from a terminal, even where a shell has started the tests in the background, and ignores it for what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -81,7 +81,7 @@ def _nothing_is_left_in_temporary_directories(_nothing_of_the_users_within_reach
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
-    """Give a PostgreSQL server that has a database ``kept`` with the newest schema, to be copied."""
+    """Return a PostgreSQL server that has a database ``kept`` with the newest schema, to be copied."""
     with running_server() as server:
         server.do("CREATE DATABASE kept TEMPLATE template0")
         open_database(locate(server.url("kept"))).close()
@@ -90,7 +90,7 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def make_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakePlace:
-    """Give what makes a place with an empty history, of each kind of database."""
+    """Return what makes a place with an empty history, of each kind of database."""
     if request.param == "postgresql":
         server: PostgresqlServer = request.getfixturevalue("postgresql")
 
@@ -113,14 +113,14 @@ def make_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def place(make_place: MakePlace) -> Iterator[str]:
-    """Give a place with an empty history: a path or a URL."""
+    """Return a place with an empty history: a path or a URL."""
     with make_place() as place:
         yield str(place)
 
 
 @pytest.fixture
 def database(place: str) -> Iterator[Database]:
-    """Give an empty history, of each kind of database."""
+    """Return an empty history, of each kind of database."""
     database = open_database(locate(place))
     yield database
     database.close()
@@ -128,7 +128,7 @@ def database(place: str) -> Iterator[Database]:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[Database]:
-    """Give an empty history in a file, for what is the same whatever kind of database it is."""
+    """Return an empty history in a file, for what is the same whatever kind of database it is."""
     database = open_database(locate(str(tmp_path / "runner.db")))
     yield database
     database.close()
@@ -207,7 +207,7 @@ class Program:
         )
 
     def history(self, *statuses: str, job: str | None = None) -> list[Record]:
-        """Give the runs, oldest first, as ``runner history`` does but from this process, many times a second."""
+        """Return the runs, oldest first, as ``runner history`` does but from this process, many times a second."""
         with self.opened() as database:
             known = get_job(database, job) if job is not None else None
             runs = list_runs(database, job=known, statuses=[Status(status) for status in statuses])
@@ -278,7 +278,7 @@ class Changed(Program):
 
 
 def changed(program: Program, change: str = "pass", prefix: tuple[str, ...] = ()) -> Changed:
-    """Give a program with something in it changed."""
+    """Return a program with something in it changed."""
     made = Changed(program.folder, program.environment)
     made.change, made.prefix = change, prefix
     return made
@@ -323,7 +323,7 @@ def freeze_trial(pid: int) -> psutil.Process:
 
 
 def _is_at_work(trial: int) -> bool:
-    """Whether a trial has asked the kernel to end it with its parent, and has not begun to report."""
+    """Return whether a trial has asked the kernel to end it with its parent, and has not begun to report."""
     process = Path(f"/proc/{trial}")
     if not process.exists():
         return True  # not Linux
@@ -339,17 +339,17 @@ def enlarge(tree: Path) -> Path:
 
 
 def thaw(trial: psutil.Process) -> None:
-    """Let a frozen trial go on."""
+    """Resume a frozen trial."""
     os.killpg(trial.pid, signal.SIGCONT)
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """Give the processes that descend from one."""
+    """Return the processes that descend from one."""
     return psutil.Process(pid).children(recursive=True)
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; an orphan is a zombie until init has collected it."""
+    """Return whether a process has ended; an orphan is a zombie until init has collected it."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -357,19 +357,19 @@ def is_gone(pid: int) -> bool:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    """Whether none of them runs any more."""
+    """Return whether none of them runs any more."""
     return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Give the real program with an empty database of its own."""
+    """Return the real program with an empty database of its own."""
     return Program(folder=tmp_path, environment={**os.environ, "RUNNER_DB": str(tmp_path / "runner.db")})
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Give a small tree: seven markdown files among others, in five folders."""
+    """Return a small tree: seven markdown files among others, in five folders."""
     root = tmp_path / "docs"
     for number in range(4):
         folder = root / f"part-{number}"

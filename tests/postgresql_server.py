@@ -49,7 +49,7 @@ class PostgresqlServer:
         return f"postgresql://{user}@/{name}?host={self.folder}"
 
     def do(self, *statements: str, name: str = "postgres") -> None:
-        """Carry out statements as the server's superuser, each by itself."""
+        """Run statements as the server's superuser, each by itself."""
         import psycopg
 
         with psycopg.connect(host=str(self.folder), user="runner", dbname=name, autocommit=True) as connection:
@@ -76,7 +76,7 @@ class PostgresqlServer:
         )
 
     def stop(self) -> None:
-        """Stop it at once, whoever is connected."""
+        """Stop it at once, with its connections."""
         self.call("pg_ctl", "stop", "--wait", "--mode=immediate", f"--pgdata={self.folder / 'data'}")
 
     def call(self, program: str, *arguments: str) -> str:

@@ -68,11 +68,11 @@ def calibrate(
     """
     from runner.cli.choices import choose_selection, parse_timeout
     from runner.cli.logs import warn_on_stderr
+    from runner.jobs.selection_warnings import find_selection_warnings
+    from runner.jobs.validation import check_root, check_selection, to_root
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import UsageError
     from runner.model.jobs import Selection
-    from runner.runs.registering import check_root, check_selection, to_root
-    from runner.runs.selection_warnings import find_selection_warnings
 
     choices = (rounds, workers, pattern, exclude, ignore_case, track, one_file_system, timeout)
     if last and any(choice is not None for choice in choices):
@@ -122,9 +122,9 @@ def _measure(
     timeout_s: int | None,
 ) -> "Calibration":
     from runner.cli.progress import shown_rounds
+    from runner.execution.calibration import calibrate as measure
+    from runner.execution.locks import Stopped
     from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
-    from runner.runs.calibrating import calibrate as measure
-    from runner.runs.turns import Stopped
 
     try:
         with shown_rounds(Interrupt(database)) as (watching, on_total):
@@ -146,7 +146,7 @@ def _measure(
 
 def _write(calibration: "Calibration", fmt: options.FormatName) -> None:
     from runner.cli.output import write_document, write_records, write_table
-    from runner.render.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
+    from runner.output.calibration import MEASUREMENT_KEYS, calibration_record, calibration_view, measurement_record
 
     if fmt == "table":
         write_table(calibration_view(calibration))

@@ -22,8 +22,8 @@ def cancel(
 
     runner cancel 12
     """
+    from runner.execution.cancel import cancel as cancel_run
     from runner.model.runs import Status
-    from runner.runs.cancelling import cancel as cancel_run
 
     with options.opened(db) as (database, _):
         ended = cancel_run(database, run)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runner.history.database import Reader
+    from runner.history.time_range import Span
     from runner.model.jobs import Job
-    from runner.runs.asking import Span
 
 
 def register(app: typer.Typer) -> None:
@@ -71,8 +71,8 @@ def files(
 
     from runner.history.contents import list_files
     from runner.history.jobs import get_job
+    from runner.history.time_range import find_folder, find_state, later_failure, unread
     from runner.model.errors import UsageError
-    from runner.runs.asking import find_folder, find_state, later_failure, unread
 
     if null and (fmt != "table" or by_folder or history):
         raise UsageError("-0 lists paths alone; leave out --format, --by-folder and --history")
@@ -102,12 +102,12 @@ def files(
                 sys.stdout.buffer.write(root + b"/" + file.path + b"\0")
         elif fmt == "table":
             from runner.cli.output import write_table
-            from runner.render.tables import files_table
+            from runner.output.tables import files_table
 
             write_table(*files_table(found, doubtful=bool(state.problems)))
         else:
             from runner.cli.output import write_records
-            from runner.render.records import FILE_KEYS, file_record
+            from runner.output.records import FILE_KEYS, file_record
 
             write_records(map(file_record, found), fmt, columns=FILE_KEYS)
 
@@ -120,10 +120,10 @@ def _tell(notes: "Iterable[str]") -> None:
 def _write_life(database: "Reader", job: "Job", path: str, fmt: options.FormatName) -> None:
     from runner.cli.output import write_records, write_table
     from runner.history.contents import list_versions
+    from runner.history.time_range import relative_path
     from runner.model.errors import UsageError
-    from runner.render.contents import VERSION_KEYS, version_record, versions_table
-    from runner.render.text import unprinted
-    from runner.runs.asking import relative_path
+    from runner.output.contents import VERSION_KEYS, version_record, versions_table
+    from runner.output.text import unprinted
 
     versions = list_versions(database, job.job_id, relative_path(job, path))
     if not versions:  # or it is written as it was shown
@@ -142,7 +142,7 @@ def _write_counts(
     from runner.cli.output import write_records, write_table
     from runner.history.contents import count_folders
     from runner.history.rollup import roll_up
-    from runner.render.contents import COUNT_KEYS, count_record, counts_table
+    from runner.output.contents import COUNT_KEYS, count_record, counts_table
 
     counts = roll_up(count_folders(database, job.job_id, position, under), _depth_below(under, depth))
     if fmt == "table":
@@ -201,10 +201,10 @@ def changes(
     from runner.cli.output import write_records, write_table
     from runner.history.contents import list_changes
     from runner.history.jobs import get_job
-    from runner.render.contents import change_counts, nothing_changed
-    from runner.render.records import CHANGE_KEYS, change_record
-    from runner.render.tables import changes_table
-    from runner.runs.asking import find_folder, find_span
+    from runner.history.time_range import find_folder, find_span
+    from runner.output.contents import change_counts, nothing_changed
+    from runner.output.records import CHANGE_KEYS, change_record
+    from runner.output.tables import changes_table
 
     _check_depth(depth, by_folder=by_folder)
     with options.answering(db) as view:
@@ -228,7 +228,7 @@ def _write_moves(
     from runner.cli.output import write_records, write_table
     from runner.history.contents import count_folders, list_changes
     from runner.history.rollup import compare_folders
-    from runner.render.contents import MOVE_KEYS, change_counts, move_record, moves_table
+    from runner.output.contents import MOVE_KEYS, change_counts, move_record, moves_table
 
     before, after = (count_folders(database, job.job_id, position, under) for position in span.positions)
     changed = list_changes(database, job.job_id, *span.positions, under)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner.cli import options
-from runner.render.logs import LogFormat
+from runner.output.logs import LogFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from runner.cli.settings import Settings
-    from runner.daemon.service import Choices
+    from runner.daemon.settings import DaemonSettings
     from runner.history.prune import Retention
 
 # How many of the newest runs the percentiles of lateness are taken from at most.
@@ -50,16 +50,16 @@ def daemon(
     """
     from runner.cli.logs import log_to_stderr
     from runner.cli.settings import load_settings
-    from runner.daemon.metrics import MetricsWriter
-    from runner.daemon.service import Daemon
-    from runner.daemon.supervisor import Supervisor
+    from runner.daemon.daemon import Daemon
     from runner.measure.leftovers import remove_leftovers
-    from runner.render.metrics import metrics_text
-    from runner.render.records import show_record
+    from runner.operations.metrics_writer import MetricsWriter
+    from runner.operations.service_notifier import ServiceNotifier
+    from runner.output.metrics import metrics_text
+    from runner.output.records import show_record
 
     settings = load_settings(db)
     log_to_stderr(log_format or LogFormat(settings.log_format))
-    supervisor = Supervisor.take(os.environ)
+    supervisor = ServiceNotifier.take(os.environ)
     path = settings.metrics_file if metrics_file is None else metrics_file
     remove_leftovers()  # first: a process that is left may hold locks
     with options.opened(db, creating=True) as (database, _):
@@ -84,11 +84,11 @@ def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _choices(settings: "Settings") -> "Choices":
-    from runner.daemon.service import Choices
+def _choices(settings: "Settings") -> "DaemonSettings":
+    from runner.daemon.settings import DaemonSettings
     from runner.measure.environment import DEFAULT_START_METHOD
 
-    return Choices(
+    return DaemonSettings(
         start_method=settings.start_method or DEFAULT_START_METHOD,
         at_once=settings.runs_at_once,
         retention=_retention(settings),
@@ -133,7 +133,7 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_lateness, list_runs
     from runner.model.runs import Status
-    from runner.render.status import Situation, status_record, status_view
+    from runner.output.status import Situation, status_record, status_view
 
     now = datetime.now(UTC)
     with options.answering(db, recovering=True) as view:

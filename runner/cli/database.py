@@ -27,7 +27,7 @@ def path(db: options.Db = None) -> None:
     """
     from runner.cli.settings import load_settings
     from runner.history.database import locate
-    from runner.render.text import harmless
+    from runner.output.text import harmless
 
     sys.stdout.write(f"{harmless(str(locate(load_settings(db).db)))}\n")
 
@@ -40,7 +40,7 @@ def upgrade(db: options.Db = None) -> None:
     runner db upgrade
     """
     from runner.history.upgrade import REVISIONS
-    from runner.render.text import harmless
+    from runner.output.text import harmless
 
     with options.opened(db, creating=True) as (database, _):
         sys.stdout.write(f"{harmless(str(database.location))} has the schema {REVISIONS[-1]}, the newest\n")
@@ -56,7 +56,7 @@ def check(db: options.Db = None) -> None:
     runner db check
     """
     from runner.history.care import find_faults
-    from runner.render.text import harmless
+    from runner.output.text import harmless
 
     with options.answering(db) as view:
         options.require(view)
@@ -82,7 +82,7 @@ def backup(
     runner db backup /backup/runner-$(date +%F).db
     """
     from runner.history.care import copy_database
-    from runner.render.text import harmless
+    from runner.output.text import harmless
 
     with options.opened(db) as (database, _):
         options.require(database)

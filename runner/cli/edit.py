@@ -49,10 +49,10 @@ def edit(
 
     from runner.cli.choices import Choices
     from runner.history.jobs import change_job, get_job
+    from runner.jobs.validation import check_spec
+    from runner.jobs.warnings import find_warnings
     from runner.model.errors import UsageError
-    from runner.runs.doubts import find_doubts
-    from runner.runs.registering import check_spec
-    from runner.schedules.parse import change_schedule
+    from runner.schedules.parse import update_schedule
 
     now = datetime.now(UTC)
     choices = Choices(
@@ -72,7 +72,7 @@ def edit(
     )
     with options.opened(db) as (database, _):
         known = get_job(database, job)
-        plan = change_schedule(
+        plan = update_schedule(
             known.spec.schedule, every=every, cron=cron, at=at, timezone=timezone, jitter=jitter, now=now
         )
         spec = replace(known.spec, name=known.spec.name if name is None else name, schedule=plan)
@@ -81,7 +81,7 @@ def edit(
             if all(value is None for value in (every, cron, at, timezone, jitter, name, *astuple(choices))):
                 raise UsageError("nothing says what to change; give --every 2h, --pattern '*.txt' or the like")
             raise UsageError(f"nothing is changed: the job {known.spec.name!r} is so already; see `runner edit --help`")
-        doubts = find_doubts(spec, known.spec)
+        doubts = find_warnings(spec, known.spec)
         change_job(database, known, spec, now)
     if plan is not None:
         options.warn_of_clocks(at, plan.timezone)
@@ -120,7 +120,7 @@ def remove(job: options.JobArgument, db: options.Db = None) -> None:
     from datetime import UTC, datetime
 
     from runner.history.jobs import get_job, remove_job
-    from runner.runs.caches import forget
+    from runner.jobs.caches import forget
 
     with options.opened(db) as (database, _):
         known = get_job(database, job)
@@ -136,12 +136,12 @@ def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
     from datetime import UTC, datetime
 
     from runner.history.jobs import change_job, get_job
-    from runner.runs.doubts import find_doubts
+    from runner.jobs.warnings import find_warnings
 
     with options.opened(db) as (database, _):
         known = get_job(database, job)
         spec = replace(known.spec, paused=paused)
-        doubts = find_doubts(spec, known.spec)
+        doubts = find_warnings(spec, known.spec)
         if spec != known.spec:
             change_job(database, known, spec, datetime.now(UTC))
     typer.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}", err=True)

@@ -50,11 +50,11 @@ def history(
     from datetime import UTC, datetime
 
     from runner.cli.output import write_records, write_table
+    from runner.execution.retry import find_attempts
     from runner.history.jobs import get_job
     from runner.history.runs import list_runs
-    from runner.render.records import RUN_KEYS, run_record
-    from runner.runs.asking import parse_span
-    from runner.runs.retrying import find_attempts
+    from runner.history.time_range import parse_span
+    from runner.output.records import RUN_KEYS, run_record
 
     now = datetime.now(UTC)
     statuses = _parse_statuses(status or [])
@@ -67,7 +67,7 @@ def history(
     if fmt != "table":
         write_records((run_record(run, attempts.again_at.get(run.run_id)) for run in runs), fmt, columns=RUN_KEYS)
         return
-    from runner.render.tables import runs_table
+    from runner.output.tables import runs_table
 
     more = limit is None and len(runs) > _TABLE_ROWS
     write_table(runs_table(runs[:_TABLE_ROWS] if more else runs, now=now, attempts=attempts))
@@ -97,14 +97,14 @@ def show_run(database: "Reader", run: "Run", fmt: options.FormatName, *, summary
     from datetime import UTC, datetime
 
     from runner.cli.output import write_document, write_table
+    from runner.execution.retry import find_attempts
     from runner.history.contents import list_changes, list_problems
     from runner.history.notifications import list_notifications
     from runner.history.runs import list_differences
-    from runner.render.records import show_record
-    from runner.runs.retrying import find_attempts
+    from runner.output.records import show_record
 
     if summary and fmt == "table":
-        from runner.render.run_summary import run_summary
+        from runner.output.run_summary import run_summary
 
         problems, differences = list_problems(database, run), list_differences(database, run)
         write_table(run_summary(run, problems=problems, differences=differences))
@@ -119,7 +119,7 @@ def show_run(database: "Reader", run: "Run", fmt: options.FormatName, *, summary
         retry_at = attempts.again_at.get(run.run_id)
         write_document(show_record(run, changes, problems, differences, told, retry_at), fmt)
         return
-    from runner.render.show import run_view
+    from runner.output.show import run_view
 
     view = run_view(
         run,

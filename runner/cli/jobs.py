@@ -46,7 +46,7 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
     from runner.cli.upcoming import next_firing
     from runner.history.jobs import list_jobs
     from runner.history.runs import list_last_runs
-    from runner.render.records import JOB_KEYS, job_record
+    from runner.output.records import JOB_KEYS, job_record
 
     now = datetime.now(UTC)
     with options.answering(db, recovering=True) as view:
@@ -54,7 +54,7 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
         jobs = list_jobs(view)
     rows = [(job, next_firing(job, now), last.get(job.job_id)) for job in jobs]
     if fmt == "table":
-        from runner.render.tables import jobs_table
+        from runner.output.tables import jobs_table
 
         write_table(jobs_table(rows, now=now))
     else:
@@ -69,7 +69,7 @@ def export(db: options.Db = None) -> None:
     runner jobs export > jobs.toml
     """
     from runner.history.jobs import list_jobs
-    from runner.runs.jobsfile import write_jobs
+    from runner.jobs.file import write_jobs
 
     with options.answering(db) as view:
         options.require(view)  # an empty file would remove all jobs where it is applied with --prune
@@ -107,10 +107,10 @@ def apply(
     from datetime import UTC, datetime
 
     from runner.cli.output import write_lines, write_records
+    from runner.jobs.apply import apply_jobs
+    from runner.jobs.file import load_jobs, read_jobs
     from runner.model.toml import read_bounded
-    from runner.render.applied import OUTCOME_KEYS, outcome_lines, outcome_record
-    from runner.runs.applying import apply_jobs
-    from runner.runs.jobsfile import load_jobs, read_jobs
+    from runner.output.applied import OUTCOME_KEYS, outcome_lines, outcome_record
 
     now = datetime.now(UTC)
     if file == "-":

@@ -42,11 +42,11 @@ def lesson(
     from rich.progress import Progress
 
     from runner.cli.output import write_records, write_table
+    from runner.execution.lesson import carry_out_lesson
+    from runner.jobs.validation import check_root
     from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
-    from runner.render.console import make_console
-    from runner.render.lesson import LESSON_KEYS, lesson_record, lesson_table
-    from runner.runs.lesson import carry_out_lesson
-    from runner.runs.registering import check_root
+    from runner.output.console import make_console
+    from runner.output.lesson import LESSON_KEYS, lesson_record, lesson_table
     from runner.samples.loading import load_recipe
     from runner.samples.writing import write_sample
 

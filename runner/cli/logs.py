@@ -7,8 +7,8 @@ import threading
 
 from runner.model.errors import is_condition, reason_of
 from runner.model.secrets import scrub
-from runner.render.logs import JsonLine, LogFormat, add_subject, goes_to_journal, make_formatter
-from runner.render.text import harmless
+from runner.output.logs import JsonLine, LogFormat, add_subject, goes_to_journal, make_formatter
+from runner.output.text import harmless
 
 _STDERR = 2
 

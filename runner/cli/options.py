@@ -187,10 +187,10 @@ def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> It
     """
     from runner.cli.logs import warn_on_stderr
     from runner.history.database import locate
-    from runner.history.sqlite import NoFile, SqliteFile
+    from runner.history.sqlite import MissingFile, SqliteFile
     from runner.history.upgrade import open_database
     from runner.model.errors import Unknown
-    from runner.render.text import harmless
+    from runner.output.text import harmless
 
     warn_on_stderr()
     settings = load_settings(db)
@@ -200,12 +200,12 @@ def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> It
     if isinstance(location, SqliteFile) and not location.exists() and not begins():
         if settings.db != str(default_database()):
             note = harmless(f"note: there is no database at {location} yet")
-        location = NoFile(path=location.path)
+        location = MissingFile(path=location.path)
     database = open_database(location)
     try:
         yield database, settings
     except Unknown as error:
-        if not isinstance(location, NoFile):
+        if not isinstance(location, MissingFile):
             raise
         what = str(error).rpartition("; ")[0]
         raise Unknown(
@@ -226,8 +226,8 @@ def answering(db: str | None, *, recovering: bool = False) -> Iterator["View"]:
         db: What a flag names.
         recovering: Whether runs whose process is gone are ended first.
     """
+    from runner.execution.recovery import recover
     from runner.model.errors import NotWritable
-    from runner.runs.recovering import recover
 
     with opened(db) as (database, _):
         if recovering:

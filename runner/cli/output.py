@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from runner.render.records import Record
+    from runner.output.records import Record
 
 
 def write_table(*tables: "RenderableType") -> None:
     """Write tables for people."""
-    from runner.render.console import make_console
+    from runner.output.console import make_console
 
     console = make_console()
     for table in tables:
@@ -24,7 +24,7 @@ def write_table(*tables: "RenderableType") -> None:
 
 def write_lines(lines: Iterable["Text"]) -> None:
     """Write lines for people, each whole: a terminal folds what is too long for it."""
-    from runner.render.console import make_console
+    from runner.output.console import make_console
 
     console = make_console()
     for line in lines:
@@ -33,7 +33,7 @@ def write_lines(lines: Iterable["Text"]) -> None:
 
 def write_records(records: Iterable["Record"], fmt: FormatName, *, columns: Sequence[str]) -> None:
     """Write records in one of the stable formats, as they come."""
-    from runner.render.formats import Format, listing
+    from runner.output.formats import Format, listing
 
     for line in listing(records, Format(fmt), columns=columns):
         sys.stdout.write(line + "\n")
@@ -41,7 +41,7 @@ def write_records(records: Iterable["Record"], fmt: FormatName, *, columns: Sequ
 
 def write_document(record: "Record", fmt: FormatName) -> None:
     """Write one record in one of the stable formats."""
-    from runner.render.formats import to_json
+    from runner.output.formats import to_json
 
     if fmt == "json":
         sys.stdout.write(to_json(record))

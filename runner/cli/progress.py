@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runner.measure.observer import RunObserver
     from runner.measure.trials import Progress as TrialProgress
     from runner.model.runs import Status
-    from runner.runs.turns import Watching
 
 # How often a log is told of a calibration's progress.
 TELL_EVERY_S = 10
 
 
 @contextmanager
-def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> "Iterator[Watching]":
+def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> "Iterator[RunObserver]":
     """Show a bar for each strategy against the folders of the last run, a spinner when there was none.
 
     Args:
@@ -32,8 +32,8 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
         TimeRemainingColumn,
     )
 
-    from runner.render.console import make_console
-    from runner.runs.turns import Watching
+    from runner.measure.observer import RunObserver
+    from runner.output.console import make_console
 
     console = make_console(stderr=True)
     columns = [
@@ -56,7 +56,7 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
         def on_progress(progress: "TrialProgress") -> None:
             bars.update(current[-1], completed=progress.folders, files=progress.files)
 
-        yield Watching(
+        yield RunObserver(
             stop=stop,
             on_strategy=on_strategy,
             on_progress=on_progress,
@@ -65,15 +65,15 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
 
 
 @contextmanager
-def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[Watching, Callable[[int], None]]]":
+def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[RunObserver, Callable[[int], None]]]":
     """Show a bar of all executions of a calibration, with the time left; gives who watches, and takes their number.
 
     Where no terminal is, in a log, a line tells every few seconds how far it is.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from runner.render.console import make_console
-    from runner.runs.turns import Watching
+    from runner.measure.observer import RunObserver
+    from runner.output.console import make_console
 
     console = make_console(stderr=True)
     columns = [
@@ -99,4 +99,4 @@ def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[Watchin
                 state = bars.tasks[0]
                 console.print(f"{state.completed:,.0f} of {state.total or 0:,.0f}: {name}")
 
-        yield Watching(stop=stop, on_strategy=on_strategy, on_wait=console.print), on_total
+        yield RunObserver(stop=stop, on_strategy=on_strategy, on_wait=console.print), on_total

@@ -54,18 +54,18 @@ def run(
     from runner.cli.choices import parse_timeout
     from runner.cli.history import show_run
     from runner.cli.progress import shown_progress
+    from runner.execution.executor import fire
+    from runner.execution.locks import Stopped
     from runner.history.recording import Busy
     from runner.history.runs import get_run, list_runs
+    from runner.jobs.validation import find_or_add, names_folder
     from runner.measure.environment import DEFAULT_START_METHOD
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import ScanError
     from runner.model.runs import Cause, Status
-    from runner.model.subject import about
-    from runner.render.records import show_record
-    from runner.runs.firing import fire
-    from runner.runs.notifying import Notifier
-    from runner.runs.registering import find_or_add, names_folder
-    from runner.runs.turns import Stopped
+    from runner.model.subject import log_context
+    from runner.operations.notifications import Notifier
+    from runner.output.records import show_record
 
     def note(job: "Job") -> None:
         name = job.spec.name
@@ -80,7 +80,7 @@ def run(
             job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt(database)
-        with shown_progress(last[0].directories if last else None, interrupt) as watching, about(job.spec.name):
+        with shown_progress(last[0].directories if last else None, interrupt) as watching, log_context(job.spec.name):
             try:
                 run_id = fire(
                     database,

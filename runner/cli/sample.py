@@ -34,7 +34,7 @@ def sample(
 
     from runner.model.errors import UsageError
     from runner.model.units import format_count
-    from runner.render.console import make_console
+    from runner.output.console import make_console
     from runner.samples.loading import load_recipe
     from runner.samples.writing import write_sample
 

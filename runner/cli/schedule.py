@@ -63,11 +63,11 @@ def schedule(
     from runner.cli.choices import Choices
     from runner.cli.logs import warn_on_stderr
     from runner.history.jobs import add_job
+    from runner.jobs.validation import check_root, check_spec, default_name
+    from runner.jobs.warnings import find_warnings
     from runner.model.jobs import JobSpec
-    from runner.render.text import printable
-    from runner.runs.doubts import find_doubts
-    from runner.runs.registering import check_root, check_spec, default_name
-    from runner.schedules.firing import describe, next_fire_time
+    from runner.output.text import printable
+    from runner.schedules.fire_times import describe, next_fire_time
     from runner.schedules.parse import parse_schedule
 
     now = datetime.now(UTC)
@@ -91,7 +91,7 @@ def schedule(
     warn_on_stderr()
     root = check_root(directory, spec.timeout_s)
     spec = check_spec(replace(spec, root=root, name=default_name(root) if name is None else name))
-    doubts = find_doubts(spec)
+    doubts = find_warnings(spec)
     with options.opened(db, creating=True) as (database, _):
         job = add_job(database, spec, now)
     options.warn_of_clocks(at, plan.timezone)

@@ -12,8 +12,8 @@ from runner.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.daemon.installing import Kind, Service
-    from runner.history.database import Location
+    from runner.history.database import Backend
+    from runner.operations.service_files import Kind, Service
 
 _app = typer.Typer(name="service", help="Leave the daemon to systemd or launchd, which start it with the machine.")
 
@@ -81,7 +81,7 @@ def install(
 
     runner service install --user
     """
-    from runner.daemon.installing import is_there, service_path, write_service
+    from runner.operations.service_files import is_there, service_path, write_service
 
     chosen, service, content = _described(kind, system=system, account=user_account, db=db)
     path = service_path(chosen, system=service.account is not None)
@@ -102,10 +102,10 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
 
     runner service uninstall --user
     """
-    from runner.daemon.installing import Kind, find_drop_ins, remove_service, service_path
-    from runner.daemon.launchd import is_plist
-    from runner.daemon.systemd import is_unit
     from runner.model.errors import UsageError
+    from runner.operations.launchd import is_plist
+    from runner.operations.service_files import Kind, find_drop_ins, remove_service, service_path
+    from runner.operations.systemd import is_unit
 
     chosen = _kind(kind)
     machine = os.geteuid() == 0 if system is None else system
@@ -122,7 +122,7 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
 
 
 def _kind(name: str | None) -> "Kind":
-    from runner.daemon.installing import Kind
+    from runner.operations.service_files import Kind
 
     return Kind(name or ("launchd" if sys.platform == "darwin" else "systemd"))
 
@@ -130,9 +130,9 @@ def _kind(name: str | None) -> "Kind":
 def _described(
     name: str | None, *, system: bool | None, account: str | None, db: str | None
 ) -> "tuple[Kind, Service, bytes]":
-    from runner.daemon.installing import Kind
-    from runner.daemon.launchd import launchd_plist
-    from runner.daemon.systemd import systemd_unit
+    from runner.operations.launchd import launchd_plist
+    from runner.operations.service_files import Kind
+    from runner.operations.systemd import systemd_unit
 
     kind = _kind(name)
     service = _service(system=os.geteuid() == 0 if system is None else system, account=account, db=db)
@@ -144,9 +144,9 @@ def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
     from pathlib import Path
 
     from runner.cli.settings import load_settings
-    from runner.daemon.installing import Service
     from runner.history.database import locate
     from runner.model.errors import UsageError
+    from runner.operations.service_files import Service
 
     if account is not None and not system:
         raise UsageError("a user's own service runs as that user; leave --user-account out, or choose --system")
@@ -169,7 +169,7 @@ def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
     return Service(command=command, environment=environment, account=runs_as, home=home, server=server)
 
 
-def _check_database(location: "Location") -> None:
+def _check_database(location: "Backend") -> None:
     """Refuse a file that the daemon would refuse; whether a server answers now says nothing about later."""
     from runner.history.database import Database
     from runner.history.upgrade import find_revision
@@ -215,7 +215,7 @@ def _account(name: str | None) -> "tuple[str, Path]":
 
 def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -> list[str]:
     """Say by which commands the service is started, now and with the machine."""
-    from runner.daemon.installing import LABEL
+    from runner.operations.service_files import LABEL
 
     own = service.account is None
     if kind == "launchd":
@@ -237,7 +237,7 @@ def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -
 
 def _farewell(kind: "Kind", *, machine: bool) -> list[str]:
     """Say by which commands a daemon whose service was removed is stopped."""
-    from runner.daemon.installing import LABEL
+    from runner.operations.service_files import LABEL
 
     if kind == "launchd":
         lines = [f"launchctl bootout {'system' if machine else 'gui/$(id -u)'}/{LABEL}"]

@@ -50,11 +50,11 @@ def trends(
 
     from runner.cli.output import write_document, write_records, write_table
     from runner.history.jobs import get_job
+    from runner.history.time_range import parse_span
     from runner.history.timings import list_counts, list_timings
     from runner.model.units import format_count
-    from runner.render.console import make_console
-    from runner.render.trends import trends_record, trends_view
-    from runner.runs.asking import parse_span
+    from runner.output.console import make_console
+    from runner.output.trends import trends_record, trends_view
     from runner.trends.report import (
         Metric,
         compare,
@@ -132,10 +132,10 @@ def regressions(
 
     from runner.cli.output import write_records, write_table
     from runner.history.jobs import get_job, list_jobs
+    from runner.history.time_range import parse_span
     from runner.history.timings import acknowledge as accept
     from runner.history.timings import list_acknowledged, list_timings
-    from runner.render.trends import REGRESSION_KEYS, regressions_table, rise_record
-    from runner.runs.asking import parse_span
+    from runner.output.trends import REGRESSION_KEYS, regressions_table, rise_record
     from runner.trends.report import find_regressions, newest_series
 
     followed = _metric(metric)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from runner.model.jobs import Job
-    from runner.schedules.firing import FireTime
+    from runner.schedules.fire_times import FireTime
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def upcoming(
     from runner.cli.output import write_records, write_table
     from runner.history.jobs import get_job, list_jobs
     from runner.model.units import format_instant
-    from runner.schedules.firing import coming
+    from runner.schedules.fire_times import coming
 
     def notes_on(one: "Job", time: "FireTime") -> "FireTime":
         notes = [note for note in ("paused" if one.spec.paused else "", time.note) if note]
@@ -57,7 +57,7 @@ def upcoming(
     ]
     rows = list(islice(merge(*lists, key=lambda row: row[:2]), count))
     if fmt == "table":
-        from runner.render.tables import next_table
+        from runner.output.tables import next_table
 
         write_table(next_table([time for _, _, time in rows], now=now, jobs=[name for _, name, _ in rows]))
     else:
@@ -79,8 +79,8 @@ def upcoming(
 def next_firing(job: "Job", now: "datetime") -> "datetime | None":
     """Tell when a job fires next; one whose time zone is not known here is named on stderr, and the others go on."""
     from runner.model.errors import UsageError
-    from runner.render.text import harmless
-    from runner.schedules.firing import next_fire_time
+    from runner.output.text import harmless
+    from runner.schedules.fire_times import next_fire_time
 
     if job.spec.schedule is None or job.spec.paused:
         return None

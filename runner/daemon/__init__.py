@@ -1,1 +1,1 @@
-"""The scheduler: what is due, one daemon per database, signals and recovery."""
+"""The daemon: what is due, when it starts, one daemon per database."""

@@ -1,4 +1,4 @@
-"""Signals, heard whatever the main thread is in, and an end to a process that can't end in order."""
+"""Signals on a thread of their own, and a forced end of the process."""
 
 import logging
 import math
@@ -9,54 +9,49 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import FrameType
 
 _log = logging.getLogger(__name__)
 
-_MOST_BYTES = 64
-# How long the last line may take.
-_LAST_WORD_S = 1
+_MAX_SIGNALS = 64
+# How long the last log line may take.
+_LAST_LOG_S = 1
 
 
-def hear(numbers: Iterable[int], on_signal: Callable[[int], float]) -> None:
-    """Hear signals from now on, for as long as this process lives; called on its main thread.
+def listen(numbers: Iterable[int], on_signal: Callable[[int], float]) -> None:
+    """Handle signals from now on; called on the main thread.
 
-    Python carries out handlers on that thread, and not before it has come back from a call of the database, say; of
-    equal signals that arrive meanwhile it tells one. Into a pipe, it writes the number of each at once. What is started
-    meanwhile gets none of this: a new program begins with default handlers, and nothing is blocked.
+    Python runs handlers on that thread, and only after it has returned from a call such as one of the database driver;
+    equal signals that arrive before that become one. It writes each number into the wakeup pipe at once. Child
+    processes start with default handlers, and nothing is blocked.
 
     Args:
         numbers: The signals.
-        on_signal: Told of each, on a thread of its own, on which nothing may be waited for; gives how many seconds this
-            process may go on at most. Then it is ended as it is.
+        on_signal: Called for each on a thread of its own, and must not wait for anything. Returns after how many
+            seconds to end this process by force.
     """
-    hears, tells = os.pipe()
-    os.set_blocking(tells, False)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
 
-    def listen() -> None:
-        gone_by_s = math.inf
+    def handle() -> None:
+        deadline_s = math.inf
         try:
-            while (left_s := gone_by_s - time.monotonic()) > 0:
-                if select.select([hears], [], [], left_s if left_s < math.inf else None)[0]:
-                    for number in os.read(hears, _MOST_BYTES):
-                        gone_by_s = min(gone_by_s, time.monotonic() + on_signal(number))
-        finally:  # whatever it is that ends it: who hears nothing any more could not be stopped
-            _end()
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                if select.select([reading], [], [], left_s if left_s < math.inf else None)[0]:
+                    for number in os.read(reading, _MAX_SIGNALS):
+                        deadline_s = min(deadline_s, time.monotonic() + on_signal(number))
+        finally:  # after any error: a daemon that handles no signals could not be stopped
+            _end_process()
 
-    threading.Thread(target=listen, name="signals", daemon=True).start()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # see _end
-    signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
+    threading.Thread(target=handle, name="signals", daemon=True).start()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # see _end_process
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in numbers:
-        signal.signal(number, _note)
+        signal.signal(number, lambda *_: None)  # without a handler no number would be written
 
 
-def _note(_number: int, _frame: FrameType | None) -> None:
-    """Stand for a handler: without one, no number would be written."""
-
-
-def _end() -> None:
-    # Who reads the log may be what this process waits for; the kernel's patience is not without end.
-    signal.alarm(_LAST_WORD_S)
+def _end_process() -> None:
+    # The reader of the log may be what this process waits for; the alarm ends it by the kernel.
+    signal.alarm(_LAST_LOG_S)
     try:
         message = "ended by force: what it waited for did not answer; the next daemon records what was interrupted"
         _log.error(message, exc_info=sys.exception())

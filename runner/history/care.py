@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import and_, func, or_, select
 
 from runner.history.database import Database, Reader
-from runner.history.tables import files, folders, problems
+from runner.history.tables import directories, files, problems
 from runner.model.errors import DatabaseUnusable
 from runner.model.units import format_count
 
@@ -86,7 +86,7 @@ def find_faults(database: Reader) -> list[str]:
             faults.append(
                 format_count(count, "file interval overlaps", "file intervals overlap") + " another of the same file"
             )
-        strays = select(func.count()).select_from(files).join(folders).where(files.c.job_id != folders.c.job_id)
+        strays = select(func.count()).select_from(files).join(directories).where(files.c.job_id != directories.c.job_id)
         if count := connection.execute(strays).scalar_one():
             faults.append(format_count(count, "file is", "files are") + " filed under another job than their folder")
     return faults

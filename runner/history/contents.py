@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, s
 from runner.history.database import Reader
 from runner.history.findings import digest_path
 from runner.history.rows import STAT_COLUMNS, read_stat
-from runner.history.tables import files, folders, problems, runs
+from runner.history.tables import directories, files, problems, runs
 from runner.model.contents import FolderCount, Version
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
 from runner.scan.found import lies_in
@@ -33,10 +33,10 @@ def list_files(database: Reader, job_id: int, position: int, under: bytes = b"")
         under: Only those below this folder, relative to the root; empty for all.
     """
     query = (
-        select(folders.c.path, files.c.name, files.c.first_run_id, *STAT_COLUMNS)
-        .join(folders, files.c.folder_id == folders.c.id)
+        select(directories.c.path, files.c.name, files.c.first_run_id, *STAT_COLUMNS)
+        .join(directories, files.c.folder_id == directories.c.id)
         .where(*_alive(job_id, position), *_below(under))
-        .order_by(folders.c.path, files.c.name)
+        .order_by(directories.c.path, files.c.name)
     )
     with database.read() as connection:
         unread = set(connection.execute(select(problems.c.path).where(*_unread(job_id, position))).scalars())
@@ -66,8 +66,8 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
         under: Only below this folder, relative to the root; empty for all.
     """
     query = (
-        select(folders.c.path, files.c.name, files.c.first_run_id, files.c.gone_run_id, *STAT_COLUMNS)
-        .join(folders, files.c.folder_id == folders.c.id)
+        select(directories.c.path, files.c.name, files.c.first_run_id, files.c.gone_run_id, *STAT_COLUMNS)
+        .join(directories, files.c.folder_id == directories.c.id)
         # The job stands on both sides, or SQLite would read all of its files instead of two ranges of indexes.
         .where(
             or_(
@@ -123,10 +123,10 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
             first.c.finished_at.label("seen_at"),
             gone.c.finished_at.label("gone_at"),
         )
-        .join(folders, files.c.folder_id == folders.c.id)
+        .join(directories, files.c.folder_id == directories.c.id)
         .outerjoin(first, first.c.id == files.c.first_run_id)
         .outerjoin(gone, gone.c.id == files.c.gone_run_id)
-        .where(folders.c.job_id == job_id, folders.c.path_digest == digest_path(folder), files.c.name == name)
+        .where(directories.c.job_id == job_id, directories.c.path_digest == digest_path(folder), files.c.name == name)
         .order_by(files.c.first_run_id)
     )
     with database.read() as connection:
@@ -146,11 +146,11 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
 def count_folders(database: Reader, job_id: int, position: int, under: bytes = b"") -> list[FolderCount]:
     """Count the files that lie directly in each folder, at a position; only folders that hold any."""
     query = (
-        select(folders.c.path, func.count(), *_halves(files.c.size_bytes))
-        .join(folders, files.c.folder_id == folders.c.id)
+        select(directories.c.path, func.count(), *_halves(files.c.size_bytes))
+        .join(directories, files.c.folder_id == directories.c.id)
         .where(*_alive(job_id, position), *_below(under))
-        .group_by(folders.c.id, folders.c.path)
-        .order_by(folders.c.path)
+        .group_by(directories.c.id, directories.c.path)
+        .order_by(directories.c.path)
     )
     with database.read() as connection:
         return [
@@ -161,7 +161,7 @@ def count_folders(database: Reader, job_id: int, position: int, under: bytes = b
 
 def has_folder(database: Reader, job_id: int, path: bytes) -> bool:
     """Whether anything was ever found below a folder."""
-    query: Select[Any] = select(folders.c.id).where(folders.c.job_id == job_id, *_below(path)).limit(1)
+    query: Select[Any] = select(directories.c.id).where(directories.c.job_id == job_id, *_below(path)).limit(1)
     with database.read() as connection:
         return connection.execute(query).first() is not None
 
@@ -199,5 +199,5 @@ def _unread(job_id: int, position: int) -> tuple[ColumnElement[bool], ...]:
 def _below(folder: bytes) -> tuple[ColumnElement[bool], ...]:
     if not folder:
         return ()
-    below = and_(folders.c.path > folder + b"/", folders.c.path < folder + _BEHIND_SLASH)
-    return (or_(folders.c.path == folder, below),)
+    below = and_(directories.c.path > folder + b"/", directories.c.path < folder + _BEHIND_SLASH)
+    return (or_(directories.c.path == folder, below),)

@@ -63,7 +63,7 @@ class RunLock(Protocol):
         ...
 
 
-class Location(Protocol):
+class Backend(Protocol):
     """Where a database is, and all that depends on its kind. Its text names it to a person, without secrets."""
 
     def address(self) -> str:
@@ -103,7 +103,7 @@ class Location(Protocol):
         """
         ...
 
-    def permitted(self) -> "Location":
+    def permitted(self) -> "Backend":
         """Return the location as this process may use it: to read and write, or only to read."""
         ...
 
@@ -202,7 +202,7 @@ class Location(Protocol):
         ...
 
 
-def locate(text: str) -> Location:
+def locate(text: str) -> Backend:
     """Tell where a database is from a file's path or a SQLAlchemy URL.
 
     Raises:
@@ -239,7 +239,7 @@ class Reader(Protocol):
     """What queries are asked of: an open database, or one state of it."""
 
     @property
-    def location(self) -> Location:
+    def location(self) -> Backend:
         """Where the database is."""
         ...
 
@@ -256,7 +256,7 @@ class View:
         connection: The transaction that sees the state.
     """
 
-    def __init__(self, location: Location, connection: Connection) -> None:
+    def __init__(self, location: Backend, connection: Connection) -> None:
         self.location = location
         self._connection = connection
 
@@ -273,7 +273,7 @@ class Database:
         location: Where it is.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Backend) -> None:
         self.location = location
         self.engine = location.make_engine(BUSY_TIMEOUT_S)
         self._give_up_s: float | None = None

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from runner.history.database import Location
+from runner.history.database import Backend
 from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
-from runner.history.tables import files, folders, jobs, problems
+from runner.history.tables import directories, files, jobs, problems
 from runner.model.runs import Problem
 from runner.scan.found import lies_in
 from runner.scan.part import unpack_stats
@@ -48,7 +48,7 @@ class _KnownFolder(NamedTuple):
 _ChangedFolder = tuple[_KnownFolder, bytes, dict[bytes, _Stat]]
 
 
-def record_findings(location: Location, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
+def record_findings(location: Backend, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot) -> Tally:
     """Save what a run found, within the caller's transaction.
 
     Folders whose findings have the digest that is stored are passed over. What lies in a folder that could not be
@@ -75,12 +75,14 @@ def record_findings(location: Location, connection: Connection, job_id: int, run
         location.insert_many(connection, tuple(files.c), inserted)
     if changed:
         digests = [(folder.folder_id, digest) for folder, digest, _ in changed]
-        location.update_many(connection, (folders.c.id,), (folders.c.findings_digest,), digests)
+        location.update_many(connection, (directories.c.id,), (directories.c.findings_digest,), digests)
     return tally
 
 
 def _load_folders(connection: Connection, job_id: int) -> dict[bytes, _KnownFolder]:
-    query = select(folders.c.id, folders.c.path, folders.c.findings_digest).where(folders.c.job_id == job_id)
+    query = select(directories.c.id, directories.c.path, directories.c.findings_digest).where(
+        directories.c.job_id == job_id
+    )
     # All at once: row by row costs three times as much, which for an unchanged run is most of what it costs.
     return {row[1]: _KnownFolder._make(row) for row in connection.execute(query).all()}
 
@@ -155,7 +157,7 @@ def _compare(
 
 
 def _add_new_folders(
-    location: Location,
+    location: Backend,
     connection: Connection,
     job_id: int,
     run_id: int,
@@ -164,7 +166,7 @@ def _add_new_folders(
 ) -> None:
     """Insert folders in which something is found for the first time; appends their files."""
     rows = [(job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
-    columns = (folders.c.job_id, folders.c.path, folders.c.path_digest, folders.c.findings_digest)
+    columns = (directories.c.job_id, directories.c.path, directories.c.path_digest, directories.c.findings_digest)
     location.insert_many(connection, columns, rows)
     known = _load_folders(connection, job_id)
     for listing, _ in new:

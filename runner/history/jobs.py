@@ -13,7 +13,7 @@ from runner.history.rows import insert_row, read_selection, selection_columns, s
 from runner.history.tables import jobs, selections, state
 from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind
-from runner.schedules.firing import reach_back
+from runner.schedules.fire_times import move_origin_back
 
 _QUERY = select(jobs, *selection_columns()).join_from(jobs, selections, jobs.c.selection_id == selections.c.id)
 
@@ -164,7 +164,7 @@ def set_back(database: Database, job_ids: Collection[int], now: datetime) -> Non
             schedule = job.spec.schedule
             # An anchor that was to come anyway is what somebody has chosen.
             if schedule is not None and job.job_id in job_ids and schedule.anchor_at <= job.armed_at:
-                anchor_at = reach_back(schedule, now).anchor_at
+                anchor_at = move_origin_back(schedule, now).anchor_at
                 connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(schedule_anchor_at=anchor_at))
         for column in (jobs.c.armed_at, jobs.c.accounted_at):
             later = update(jobs).where(jobs.c.id.in_(job_ids), column > now)

@@ -48,7 +48,7 @@ def list_notifications(database: Reader, run: Run) -> list[Notification]:
         ]
 
 
-def find_told(database: Reader, job_id: int, notify: Notify, after: int) -> int | None:
+def last_notified_run(database: Reader, job_id: int, notify: Notify, after: int) -> int | None:
     """Find the newest run of a job, after another one, of which a command was told an event; None if there is none.
 
     A command that could not be started, or was ended because runner was stopped, has not been told.

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from runner.history.database import Database, Reader
-from runner.history.tables import files, folders, jobs, problems, runs
+from runner.history.tables import directories, files, jobs, problems, runs
 from runner.model.runs import Status
 
 # Runs that count as failures, and can be kept as such.
@@ -130,6 +130,6 @@ def _forget_unseen(connection: Connection, job_id: int) -> int:
         )
         gone = delete(table).where(table.c.job_id == job_id, table.c.gone_run_id.is_not(None), ~seen)
         counts.append(connection.execute(gone).rowcount)
-    holds_any = exists().where(files.c.folder_id == folders.c.id)
-    connection.execute(delete(folders).where(folders.c.job_id == job_id, ~holds_any))
+    holds_any = exists().where(files.c.folder_id == directories.c.id)
+    connection.execute(delete(directories).where(directories.c.job_id == job_id, ~holds_any))
     return counts[0]

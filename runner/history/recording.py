@@ -18,7 +18,7 @@ from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
 from runner.scan.snapshot import Snapshot
-from runner.schedules.firing import fires_once
+from runner.schedules.fire_times import fires_once
 
 # More differing paths than a person will read; their number is kept in full.
 _MAX_DIFFERENCES = 1_000

@@ -331,10 +331,10 @@ def _table_of(columns: Sequence[Column[Any]]) -> Table:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NoFile(SqliteFile):
+class MissingFile(SqliteFile):
     """Stands for a file that is not there: what is asked of it is answered as by an empty one, and nothing is made."""
 
-    def permitted(self) -> "NoFile":
+    def permitted(self) -> "MissingFile":
         """Return itself: a database in memory can be written."""
         return self
 

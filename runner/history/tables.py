@@ -1,9 +1,8 @@
-"""The tables, as the newest migration leaves them.
+"""The tables of the newest schema.
 
-A found file is an interval of runs: ``first_run_id`` saw it so first, ``gone_run_id`` no longer did; NULL while it is
-still there. Problems are kept in the same way, so that a run in which nothing changed adds its own row and those of
-its executions and nothing else. Bounds of intervals are not foreign keys: they are positions in a job's sequence of
-runs and stay meaningful when the runs themselves are pruned.
+A found file is an interval of runs: ``first_run_id`` is the first run that found this state, ``gone_run_id`` the first
+that no longer did, NULL while the state is current. Problems are stored likewise. A run without changes adds only its
+own row and its executions. The bounds of intervals are not foreign keys, because pruning may delete those runs.
 """
 
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -42,26 +42,26 @@ metadata = MetaData(
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware UTC instant; SQLite keeps it as text without a zone, which sorts and reads as a time."""
+    """An aware UTC instant; in SQLite sortable text without a zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware instant into what the database keeps."""
+        """Return the value that the database stores."""
         if value is None:
             return None
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn what the database keeps into an aware instant."""
+        """Return the aware instant of a stored value."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
-# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+# SQLite generates numbers only for a column whose type is exactly INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -69,16 +69,33 @@ def _number() -> Column[Any]:
     return Column("id", Number, primary_key=True, autoincrement=True)
 
 
+def _owner() -> list[Column[Any]]:
+    """Return the columns of the process that executes a run or a calibration: all four are set, or none."""
+    columns: dict[str, Any] = {"host": Text, "boot": Text, "pid": Integer, "started_s": Float}
+    return [Column(f"owner_{name}", type_) for name, type_ in columns.items()]
+
+
+def _metrics(*, nullable: bool) -> list[Column[Any]]:
+    """Return the columns of the measurements of one execution."""
+    types: dict[str, Any] = dict.fromkeys(("wall_s", "startup_s", "user_s", "system_s"), Float)
+    types |= {"max_rss_bytes": Number, "cache": String(8), "files": Number, "directories": Number, "entries": Number}
+    return [Column(name, type_, nullable=nullable) for name, type_ in types.items()]
+
+
+def _add_partial_index(name: str, column: Column[Any], where: ColumnElement[bool], *, unique: bool = False) -> None:
+    Index(name, column, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
 state = Table(
     "state",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    # Raised by every change to a job, so that a daemon sees with one cheap query that there is something to follow.
+    # Incremented by every change to a job, so that the daemon detects changes with one cheap query.
     Column("jobs_revision", Number, nullable=False),
     CheckConstraint("id = 1", name="single_row"),
 )
 
-# The daemon of this database: the one that runs, or the last one that did.
+# The running daemon of this database, or the last one.
 daemons = Table(
     "daemons",
     metadata,
@@ -102,13 +119,9 @@ selections = Table(
     Column("ignore_case", Boolean, nullable=False),
     Column("track", String(8), nullable=False),
     Column("one_file_system", Boolean, nullable=False),
-    # An index entry of PostgreSQL's has no room for many patterns; there the one writer at a time keeps them unique.
+    # Many patterns exceed an index entry of PostgreSQL; there the single writer keeps the rows unique.
     UniqueConstraint(
-        "patterns",
-        "excludes",
-        "ignore_case",
-        "track",
-        "one_file_system",
+        *("patterns", "excludes", "ignore_case", "track", "one_file_system"),
         name="uq_selections_all",
         info={"dialect": "sqlite"},
     ).ddl_if(dialect="sqlite"),
@@ -134,25 +147,19 @@ jobs = Table(
     Column("created_at", Instant, nullable=False),
     Column("armed_at", Instant, nullable=False),
     Column("removed_at", Instant),
-    # A digest of all that the last saved run found and could not read: an equal one says that nothing has changed.
+    # The digest of the findings and problems of the last saved run; an equal digest means that nothing changed.
     Column("findings_digest", LargeBinary(16)),
     Column("full_every_s", Integer, nullable=False, server_default=text("86400")),
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("retry_delay_s", Integer, nullable=False, server_default=text("60")),
     Column("notify", Text, nullable=False, server_default=text("'[]'")),  # JSON array of event and arguments
-    # Up to when every fire time has a record, carried out or not; NULL before a schedule's first.
+    # Every fire time up to this instant has a row in runs; NULL before the first.
     Column("accounted_at", Instant),
-    # The mount points at and below the root in the last saved run, relative to it, joined by NUL; NULL for none.
+    # The mount points at and below the root in the last saved run, relative, joined by NUL; NULL for none.
     Column("mounts", LargeBinary),
     sqlite_autoincrement=True,
 )
-Index(
-    "uq_jobs_name",
-    jobs.c.name,
-    unique=True,
-    sqlite_where=jobs.c.removed_at.is_(None),
-    postgresql_where=jobs.c.removed_at.is_(None),
-)
+_add_partial_index("uq_jobs_name", jobs.c.name, jobs.c.removed_at.is_(None), unique=True)
 
 environments = Table(
     "environments",
@@ -168,15 +175,7 @@ environments = Table(
     Column("filesystem", Text, nullable=False),
     Column("runner_version", Text, nullable=False),
     UniqueConstraint(
-        "host",
-        "system",
-        "machine",
-        "python",
-        "cpus",
-        "start_method",
-        "workers",
-        "filesystem",
-        "runner_version",
+        *("host", "system", "machine", "python", "cpus", "start_method", "workers", "filesystem", "runner_version"),
         name="uq_environments_all",
     ),
 )
@@ -203,28 +202,18 @@ runs = Table(
     Column("differences", Number, nullable=False, server_default=text("0")),
     Column("missed", Number, nullable=False, server_default=text("0")),
     Column("message", Text),
-    # Who carries it out; all four or none.
-    Column("owner_host", Text),
-    Column("owner_boot", Text),
-    Column("owner_pid", Integer),
-    Column("owner_started_s", Float),
+    *_owner(),
     Column("attempt", Integer, nullable=False, server_default=text("1")),
-    # From the fire time to the start; NULL for runs that no schedule fired, and for retries.
+    # From the fire time to the start; NULL for manual runs and retries.
     Column("lateness_s", Float),
     Column("cancel_requested_at", Instant),
-    # How many runs make up for a missed row, for the last of its fire times.
+    # The number of catch-up runs of a missed row, for the last of its fire times.
     Column("owed", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 Index("ix_runs_job", runs.c.job_id, runs.c.id)
-# The database, not anybody's memory, decides that a job is run once at a time.
-Index(
-    "uq_runs_running",
-    runs.c.job_id,
-    unique=True,
-    sqlite_where=runs.c.status == text("'running'"),
-    postgresql_where=runs.c.status == text("'running'"),
-)
+# The database guarantees that a job has at most one running run.
+_add_partial_index("uq_runs_running", runs.c.job_id, runs.c.status == text("'running'"), unique=True)
 
 executions = Table(
     "executions",
@@ -235,20 +224,12 @@ executions = Table(
     Column("status", String(16), nullable=False),
     Column("workers", Integer, nullable=False),
     Column("start_method", String(16)),
-    Column("wall_s", Float),
-    Column("startup_s", Float),
-    Column("user_s", Float),
-    Column("system_s", Float),
-    Column("max_rss_bytes", Number),
-    Column("cache", String(8)),
-    Column("files", Number),
-    Column("directories", Number),
-    Column("entries", Number),
+    *_metrics(nullable=True),
     Column("message", Text),
     sqlite_with_rowid=False,
 )
 
-# Commands that were told how a run ended.
+# Commands that were started on an event of a run.
 notifications = Table(
     "notifications",
     metadata,
@@ -271,20 +252,11 @@ calibrations = Table(
     Column("selection_id", ForeignKey(selections.c.id), nullable=False),
     Column("environment_id", ForeignKey(environments.c.id), nullable=False),
     Column("started_at", Instant, nullable=False),
-    Column("finished_at", Instant),  # NULL as well for one that was stopped
-    # Who carries it out; NULL once it has ended.
-    Column("owner_host", Text),
-    Column("owner_boot", Text),
-    Column("owner_pid", Integer),
-    Column("owner_started_s", Float),
+    Column("finished_at", Instant),  # also NULL if it was stopped
+    *_owner(),
     sqlite_autoincrement=True,
 )
-Index(
-    "ix_calibrations_going_on",
-    calibrations.c.owner_pid,
-    sqlite_where=calibrations.c.owner_pid.is_not(None),
-    postgresql_where=calibrations.c.owner_pid.is_not(None),
-)
+_add_partial_index("ix_calibrations_going_on", calibrations.c.owner_pid, calibrations.c.owner_pid.is_not(None))
 
 measurements = Table(
     "measurements",
@@ -296,20 +268,12 @@ measurements = Table(
     Column("strategy", Text, nullable=False),
     Column("workers", Integer, nullable=False),
     Column("start_method", String(16)),
-    Column("path", LargeBinary, nullable=False),  # the subtree, relative to the calibration's root
-    Column("wall_s", Float, nullable=False),
-    Column("startup_s", Float, nullable=False),
-    Column("user_s", Float, nullable=False),
-    Column("system_s", Float, nullable=False),
-    Column("max_rss_bytes", Number, nullable=False),
-    Column("cache", String(8), nullable=False),
-    Column("files", Number, nullable=False),
-    Column("directories", Number, nullable=False),
-    Column("entries", Number, nullable=False),
+    Column("path", LargeBinary, nullable=False),  # relative to the calibration's root
+    *_metrics(nullable=False),
     sqlite_with_rowid=False,
 )
 
-# Levels of timings that somebody has accepted as they were.
+# Accepted levels of timings.
 acknowledgements = Table(
     "acknowledgements",
     metadata,
@@ -317,7 +281,7 @@ acknowledgements = Table(
     Column("environment_id", ForeignKey(environments.c.id), primary_key=True),
     Column("strategy", Text, primary_key=True),
     Column("metric", String(24), primary_key=True),
-    # The last run at that time; a position, which stays when that run is pruned.
+    # The last run at that time; remains when that run is pruned.
     Column("run_id", Number, nullable=False),
     Column("acknowledged_at", Instant, nullable=False),
     sqlite_with_rowid=False,
@@ -346,16 +310,16 @@ problems = Table(
     Index("ix_problems_gone", "job_id", "gone_run_id"),
 )
 
-# Only folders in which something was ever found.
-folders = Table(
+# Directories in which a file was ever found.
+directories = Table(
     "folders",
     metadata,
     _number(),
     Column("job_id", ForeignKey(jobs.c.id), nullable=False),
     Column("path", LargeBinary, nullable=False),
-    # A digest of the path: a path may be longer than an index entry.
+    # A path may be longer than an index entry.
     Column("path_digest", LargeBinary(16), nullable=False),
-    # A digest of what is found there now; empty when nothing is.
+    # The digest of the current findings; empty if there are none.
     Column("findings_digest", LargeBinary(16), nullable=False),
     UniqueConstraint("job_id", "path_digest"),
 )
@@ -363,13 +327,13 @@ folders = Table(
 files = Table(
     "files",
     metadata,
-    Column("folder_id", ForeignKey(folders.c.id), primary_key=True),
+    Column("folder_id", ForeignKey(directories.c.id), primary_key=True),
     Column("name", LargeBinary, primary_key=True),
     Column("first_run_id", Number, primary_key=True, autoincrement=False),
     Column("gone_run_id", Number),
-    Column("job_id", Number, nullable=False),  # the folder's, so that a job's changes are one range of an index
+    Column("job_id", Number, nullable=False),  # copied from the directory: a job's changes are one index range
     Column("size_bytes", BigInteger),
-    # Of a time that 64 bits do not hold, the nearest one that they do; mtime_exact has its nanoseconds as digits.
+    # For a time beyond 64 bits the nearest that fits; mtime_exact then has all its digits.
     Column("mtime_ns", BigInteger),
     Column("mtime_exact", Text),
     Index("ix_files_first", "job_id", "first_run_id"),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, inspect
 
-from runner.history.database import Database, Location
+from runner.history.database import Backend, Database
 from runner.model.bundled import bundled
 from runner.model.errors import DatabaseUnusable
 
@@ -10,7 +10,7 @@ from runner.model.errors import DatabaseUnusable
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 
-def open_database(location: Location) -> Database:
+def open_database(location: Backend) -> Database:
     """Open a database, creating it or bringing its schema up to date first where that is needed.
 
     Raises:

@@ -75,7 +75,7 @@ def is_out_of_sight(owner: Owner) -> bool:
     """Whether a process is, or was, on this machine, but among those of another container, or those hidden from here.
 
     Its number says nothing: the container may go on, or be gone for good and another one have its name; what is hidden
-    may be it, or a later process with its number. What tells then is a lock; see ``Location.is_deserted``.
+    may be it, or a later process with its number. What tells then is a lock; see ``Backend.is_deserted``.
     """
     return _runs(owner) is None
 

@@ -1,8 +1,8 @@
 """Temporary directories of trial processes, and the removal of what a killed runner left.
 
 multiprocessing keeps a fork server's socket in a directory, and named semaphores in shared memory. A killed process
-removes neither. So each trial process has a temporary directory of its own, and its semaphores begin with that
-directory's name, which says who has to remove them.
+removes neither. So each trial process has its own temporary directory, and the names of its semaphores begin with the
+directory's name, which contains the owner.
 """
 
 import os
@@ -22,22 +22,28 @@ from runner.model.runs import Owner
 
 # A socket's path has at most 103 bytes on macOS and 107 on Linux. multiprocessing appends this to the directory.
 _LONGEST_BYTES = 103 - len("/pymp-12345678/listener-12345678")
-# Where there is a short path if that of TMPDIR is too long.
-_SHORT = ("/tmp", "/var/tmp")  # noqa: S108  mkdtemp makes directories there that nobody else can use
+# Used if the path of TMPDIR is too long.
+_SHORT = ("/tmp", "/var/tmp")  # noqa: S108  mkdtemp creates directories there that only this user can use
 # Where Linux shows named semaphores.
-_SEMAPHORES = "/dev/shm"  # noqa: S108  only names that tell their owner are looked for
+_SEMAPHORES = "/dev/shm"  # noqa: S108  only names that contain their owner are removed
 _NAME = re.compile(r"(?:sem\.)?runner-(\d+)-([\d.]+)-([0-9a-f]{8})-")
-# How long a killed process may take to be gone.
+# Limit for a killed process to disappear.
 _END_S = 1.0
+
+# Directories that could not be removed, for example while the process had no free descriptors. Their owner lives, so
+# only this process can remove them.
+_unremoved: set[str] = set()
 
 
 @contextmanager
 def trial_directory() -> Iterator[str]:
-    """Yield a new temporary directory; remove it with the semaphores named after it in the end.
+    """Yield a new temporary directory; at the end, remove it and the semaphores named after it.
 
     Raises:
         OSError: If it can't be created.
     """
+    for earlier in _unremoved.copy():
+        _remove(earlier)
     owner = describe_process()
     prefix = f"runner-{owner.pid}-{owner.started_s}-{_boot(owner)}-"
     usual = tempfile.gettempdir()
@@ -51,33 +57,47 @@ def trial_directory() -> Iterator[str]:
     try:
         yield directory
     finally:
+        _remove(directory)
+
+
+def _remove(directory: str) -> None:
+    """Remove a trial's directory and semaphores, or remember it for the next trial."""
+    _unremoved.add(directory)
+    with suppress(OSError):
+        for semaphore in _semaphores(re.compile(rf"(?:sem\.)?{re.escape(Path(directory).name)}-")):
+            Path(semaphore.path).unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
-        _remove_semaphores(re.compile(rf"(?:sem\.)?{re.escape(os.path.basename(directory))}-"))  # noqa: PTH119
+        if not os.path.lexists(directory):
+            _unremoved.discard(directory)
 
 
 def remove_leftovers() -> None:
-    """End the trial processes of runners that were killed, and remove their directories and semaphores."""
+    """Kill the trial processes of runners that were killed, and remove their directories and semaphores."""
     owner = describe_process()
-    for base in {tempfile.gettempdir(), *_SHORT}:
-        for entry in _entries(base, _NAME):
-            if entry.is_dir(follow_symlinks=False) and _is_left(entry, owner):
-                _end_processes(entry.path)
-                shutil.rmtree(entry.path, ignore_errors=True)
-    _remove_semaphores(_NAME, owner)
+    # tempfile falls back from one to the next while a directory can't be written, for example on a full disk.
+    chosen = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
+    for base in {os.path.abspath(base) for base in (*chosen, *_SHORT, "/usr/tmp", ".")}:  # noqa: PTH100  resolves no link
+        with suppress(OSError):
+            for entry in _entries(base, _NAME):
+                if entry.is_dir(follow_symlinks=False) and _is_left(entry, owner):
+                    _kill_users(entry.path)
+                    shutil.rmtree(entry.path, ignore_errors=True)
+    with suppress(OSError):
+        for semaphore in _semaphores(_NAME):
+            if _is_left(semaphore, owner):
+                Path(semaphore.path).unlink(missing_ok=True)
 
 
-def _remove_semaphores(pattern: re.Pattern[str], owner: Owner | None = None) -> None:
-    """Remove semaphores by their names; with *owner* only those of processes that are gone."""
-    for entry in _entries(_SEMAPHORES, pattern):
-        if entry.is_file(follow_symlinks=False) and (owner is None or _is_left(entry, owner)):
-            with suppress(FileNotFoundError):
-                os.unlink(entry.path)  # noqa: PTH108  an entry has its path as text
+def _semaphores(pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
+    with suppress(FileNotFoundError):  # macOS does not show them
+        return [entry for entry in _entries(_SEMAPHORES, pattern) if entry.is_file(follow_symlinks=False)]
+    return []
 
 
 def _entries(base: str, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
     """List this user's entries of a directory whose names match."""
     found = []
-    with suppress(OSError), os.scandir(base) as entries:
+    with os.scandir(base) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):
                 if pattern.match(entry.name) and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
@@ -86,10 +106,9 @@ def _entries(base: str, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
 
 
 def _is_left(entry: os.DirEntry[str], here: Owner) -> bool:
-    """Return whether the process that an entry is named after is gone.
+    """Return whether the owner in an entry's name is gone.
 
-    One that was started under another boot, or among the processes of another container, is gone if its entry is older
-    than this boot.
+    An owner of another boot or container is gone if its entry is older than this boot.
     """
     found = _NAME.match(entry.name)
     assert found is not None  # noqa: S101  entries are listed by it
@@ -107,11 +126,11 @@ def _boot(owner: Owner) -> str:
     return f"{zlib.crc32(owner.boot.encode()):08x}"
 
 
-def _end_processes(directory: str) -> None:
-    """Kill the processes that have a file in a trial's directory open, and wait until they are gone.
+def _kill_users(directory: str) -> None:
+    """Kill the processes that have a file in a trial's directory open, and wait for their end.
 
-    The kernel ends a trial process with its runner, but for one that was stopped before it had become another program:
-    that one still holds the locks of the runner.
+    The kernel ends a trial process with its runner, except one that was stopped before it executed its program: that
+    one still holds the locks of the runner.
     """
     import psutil
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
-from runner.strategies.crew import starting, trial_context
+from runner.strategies.watched_pool import starting, trial_context
 
 if TYPE_CHECKING:
     from runner.scan.walk import Report

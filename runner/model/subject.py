@@ -19,7 +19,7 @@ _subject: ContextVar[Subject | None] = ContextVar("subject", default=None)
 
 
 @contextmanager
-def about(job: str, run: int | None = None) -> Iterator[None]:
+def log_context(job: str, run: int | None = None) -> Iterator[None]:
     """Let what this thread logs meanwhile be about a job, and a run of it."""
     token = _subject.set(Subject(job, run))
     try:

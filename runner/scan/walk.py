@@ -15,9 +15,9 @@ from operator import attrgetter, not_
 
 from runner.model.errors import ScanError, ran_short, reason_of
 from runner.scan.filesystems import devices_counting_subfolders
-from runner.scan.held import OPEN, Waiting
 from runner.scan.match import Matcher
 from runner.scan.part import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp, pack_stats
+from runner.scan.pending import OPEN, Waiting
 from runner.scan.root import open_root, root_error
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeAlias
 
-    from runner.scan.held import Folder
+    from runner.scan.pending import Folder
     from runner.scan.query import Selecting
 
     # Takes the folders read, entries listed and files found since the last report.

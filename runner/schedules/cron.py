@@ -48,7 +48,7 @@ _CALENDAR_DAYS = 28 * 366
 
 
 class Cron:
-    """A cron expression, taken apart.
+    """A parsed cron expression.
 
     Attributes:
         minutes: The minutes of a day at which it fires, counted from midnight; ascending.
@@ -63,11 +63,11 @@ class Cron:
         self.follows_clock = not minute.startswith("*") and not hour.startswith("*")
 
     def fires_on(self, day: date) -> bool:
-        """Tell whether it fires on a day."""
+        """Return whether it fires on a day."""
         return day.month in self._sim.months and self._sim.match_day(day)
 
     def matches_after(self, local: datetime) -> Iterator[datetime]:
-        """Give the naive local times at which it fires, in order, strictly after *local*; none if it never does."""
+        """Return the naive local times at which it fires, in order, strictly after *local*; none if it never fires."""
         day, skip, quiet_days = local.date(), self._rank(local), 0
         while quiet_days < _RAREST_DAYS:
             if self.fires_on(day):
@@ -77,7 +77,7 @@ class Cron:
             day, skip, quiet_days = day + _ONE_DAY, 0, quiet_days + 1
 
     def count_matches(self, after: datetime, until: datetime) -> int:
-        """Count the naive local times at which it fires, after < time <= until, without giving each."""
+        """Count the naive local times at which it fires, after < time <= until, in time independent of their number."""
         if until <= after:
             return 0
         first, last = after.date(), until.date()
@@ -89,25 +89,25 @@ class Cron:
         )
 
     def smallest_gap(self, after: date) -> timedelta:
-        """Give the shortest time between two fire times of a calendar without daylight saving."""
+        """Return the shortest time between two fire times of a calendar without daylight saving."""
         return min(timedelta(minutes=minutes) for minutes in self._gaps(min(self._days_between(after))))
 
     def largest_gap(self, after: date) -> timedelta:
-        """Give the longest time between two fire times of a calendar without daylight saving."""
+        """Return the longest time between two fire times of a calendar without daylight saving."""
         return max(timedelta(minutes=minutes) for minutes in self._gaps(max(self._days_between(after))))
 
     def _days_between(self, after: date) -> list[int]:
-        """Give the numbers of days from each day on which it fires to the next, over the years after one."""
+        """Return the numbers of days from each day on which it fires to the next, over the years after one."""
         first = after.toordinal()
         days = [day for day in range(first, first + _CALENDAR_DAYS) if self.fires_on(date.fromordinal(day))]
         return [b - a for a, b in pairwise(days)] or [_RAREST_DAYS]
 
     def _gaps(self, days: int) -> list[int]:
-        """Give the minutes between fire times on a day, and from the last one to the first so many days later."""
+        """Return the minutes between fire times on a day, and from the last one to the first one *days* later."""
         return [days * _DAY_MINUTES - self.minutes[-1] + self.minutes[0], *(b - a for a, b in pairwise(self.minutes))]
 
     def never_fires(self) -> bool:
-        """Whether its days never come."""
+        """Return whether its days never come."""
         return next(self.matches_after(datetime(2000, 1, 1)), None) is None  # noqa: DTZ001 - as above
 
     def _rank(self, local: datetime) -> int:
@@ -116,7 +116,7 @@ class Cron:
 
 @lru_cache(maxsize=4096)
 def load_cron(expression: str) -> Cron:
-    """Take a normalised expression apart: five fields or an alias.
+    """Parse a normalised expression: five fields or an alias.
 
     Raises:
         UsageError: If it is wrong or would never fire.

@@ -1,4 +1,4 @@
-"""Instants as a person writes them, and the time zone in which they are read: that of the machine or of ``TZ``."""
+"""Parsing of instants, in the time zone of the machine or of ``TZ``."""
 
 import os
 from datetime import UTC, datetime, timedelta

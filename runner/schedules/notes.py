@@ -1,4 +1,4 @@
-"""What daylight saving does to a fire time, said in a few words."""
+"""Notes on what daylight saving changes at a fire time."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,8 +10,8 @@ from runner.schedules.cron import Cron, load_cron
 from runner.schedules.zones import Stretch, load_zone, stretches
 
 
-def note_on(schedule: Schedule, nominal: datetime, *, previous: datetime) -> str:
-    """Say what changes of clocks do to a fire time; nothing on ordinary days.
+def describe_clock_change(schedule: Schedule, nominal: datetime, *, previous: datetime) -> str:
+    """Describe what changes of clocks do to a fire time; an empty text on ordinary days.
 
     Args:
         schedule: Whose fire time it is.
@@ -21,7 +21,7 @@ def note_on(schedule: Schedule, nominal: datetime, *, previous: datetime) -> str
     Returns:
         A phrase such as ``02:30 comes twice that day: first``, or an empty text.
     """
-    return "; ".join(filter(None, [_note_on_change(schedule, nominal, previous), _note_on_repeat(schedule, nominal)]))
+    return "; ".join(filter(None, [_note_on_shift(schedule, nominal, previous), _note_on_repeat(schedule, nominal)]))
 
 
 def _note_on_repeat(schedule: Schedule, nominal: datetime) -> str:
@@ -35,17 +35,17 @@ def _note_on_repeat(schedule: Schedule, nominal: datetime) -> str:
     return f"{_clock(local)} comes twice that day: {which}"
 
 
-def _note_on_change(schedule: Schedule, nominal: datetime, previous: datetime) -> str:
+def _note_on_shift(schedule: Schedule, nominal: datetime, previous: datetime) -> str:
     note = ""
     if schedule.kind is ScheduleKind.EVERY:
         previous = max(previous, schedule.anchor_at)
     for stretch in _changes(schedule.timezone, previous, nominal):
         match schedule.kind:
             case ScheduleKind.EVERY:
-                note = _say_change(stretch, nominal)
+                note = _describe_shift(stretch, nominal)
             case ScheduleKind.CRON:
-                skipped = _say_skipped(load_cron(schedule.expression), stretch)
-                note = f"{_say_change(stretch, nominal)}: {skipped}" if skipped else note
+                skipped = _describe_skipped(load_cron(schedule.expression), stretch)
+                note = f"{_describe_shift(stretch, nominal)}: {skipped}" if skipped else note
             case ScheduleKind.AT:
                 pass
     return note
@@ -56,7 +56,7 @@ def _changes(zone: str, after: datetime, until: datetime) -> Iterator[Stretch]:
     return (stretch for stretch in coming if stretch.start > after and stretch.moved)
 
 
-def _say_change(stretch: Stretch, nominal: datetime) -> str:
+def _describe_shift(stretch: Stretch, nominal: datetime) -> str:
     way = "forward" if stretch.moved > timedelta() else "back"
     day = stretch.local_before.date()
     on = "" if day == stretch.to_local(nominal).date() else f" on {day}"
@@ -64,8 +64,8 @@ def _say_change(stretch: Stretch, nominal: datetime) -> str:
     return f"clocks go {way} {format_duration(seconds)} at {_clock(stretch.local_before)}{on}"
 
 
-def _say_skipped(cron: Cron, stretch: Stretch) -> str:
-    """Name the times at which it would have fired had clocks not been put forward over them."""
+def _describe_skipped(cron: Cron, stretch: Stretch) -> str:
+    """Describe the fire times that clocks put forward skip."""
     matches = cron.matches_after(stretch.local_before - TICK)
     match [_clock(local) for local in takewhile(lambda local: local < stretch.local_start, matches)]:
         case []:

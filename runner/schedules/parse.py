@@ -1,4 +1,4 @@
-"""Text to schedule: --every, --cron or --at, a time zone and a jitter, checked and brought to one form."""
+"""Parsing of schedules: --every, --cron or --at, a time zone and a jitter."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import LONGEST_DURATION_S, format_duration, format_instant, parse_duration
 from runner.schedules.cron import load_cron
-from runner.schedules.firing import smallest_gap
+from runner.schedules.fire_times import smallest_gap
 from runner.schedules.instants import local_zone_name, resolve
 from runner.schedules.zones import find_zone
 
@@ -21,7 +21,7 @@ def parse_schedule(
     jitter: str | None = None,
     now: datetime,
 ) -> Schedule:
-    """Read a schedule as a person writes it.
+    """Parse the options of a schedule.
 
     Args:
         every: A duration, ``1h30m``.
@@ -52,7 +52,7 @@ def parse_kept_schedule(
     jitter: str | None = None,
     now: datetime,
 ) -> Schedule:
-    """Read a schedule as :func:`parse_schedule` does, but one that may have been written long ago: *at* may be past."""
+    """Parse a schedule like :func:`parse_schedule`, but allow *at* to be in the past."""
     kind, text = _choose_one({ScheduleKind.EVERY: every, ScheduleKind.CRON: cron, ScheduleKind.AT: at})
     zone = find_zone(timezone) if timezone is not None else local_zone_name()
     match kind:
@@ -112,7 +112,7 @@ def _check_jitter(schedule: Schedule) -> None:
         )
 
 
-def change_schedule(
+def update_schedule(
     old: Schedule | None,
     *,
     every: str | None = None,
@@ -122,10 +122,10 @@ def change_schedule(
     jitter: str | None = None,
     now: datetime,
 ) -> Schedule | None:
-    """Change a schedule as a person asks; what is not named stays as it is, its phase included.
+    """Return a schedule with some options replaced; the others and its phase stay.
 
     Returns:
-        The schedule; None if there was none and none is asked for.
+        The schedule; None if there was none and no option is given.
 
     Raises:
         UsageError: As :func:`parse_schedule` does, and if there is no schedule to change.

@@ -5,11 +5,11 @@ from datetime import datetime
 from apscheduler.triggers.base import BaseTrigger
 
 from runner.model.jobs import Schedule
-from runner.schedules.firing import describe, last_fire_time, next_fire_time
+from runner.schedules.fire_times import describe, last_fire_time, next_fire_time
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
-    """Fires at the fire times of a schedule, never counted from when the scheduler happens to look.
+    """Fires at the fire times of a schedule, whenever the scheduler looks.
 
     Args:
         schedule: When to fire.
@@ -25,11 +25,11 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
         self.after = after
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Give the fire time that follows *previous_fire_time*, or the last one up to *now* where several are due.
+        """Return the fire time that follows *previous_fire_time*, or the last one up to *now* where several are due.
 
         ``Job._get_run_times`` walks from the job's next run time to *now* by calling this once for each fire time,
         and with ``coalesce=True`` the scheduler keeps only the last of them. After a machine has slept for a month
-        that walk would take 2.6 million steps for a 1 s job, so all but the last are leapt over. The phase is not
+        that walk would take 2.6 million steps for a 1 s job, so all but the last are skipped. The phase is not
         touched: what is returned is always a fire time of the schedule. A scheduler without coalescing must not use
         this trigger.
         """

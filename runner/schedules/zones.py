@@ -57,11 +57,11 @@ class Stretch:
         return self.offset - self.offset_before
 
     def to_local(self, instant: datetime) -> datetime:
-        """Give the naive local time of an instant within the stretch."""
+        """Return the naive local time of an instant within the stretch."""
         return (instant + self.offset).replace(tzinfo=None)
 
     def to_utc(self, local: datetime) -> datetime:
-        """Give the instant of a naive local time within the stretch."""
+        """Return the instant of a naive local time within the stretch."""
         return (local - self.offset).replace(tzinfo=UTC)
 
 
@@ -120,7 +120,7 @@ def _find_name(path: str) -> str:
 
 
 def stretches(zone: str, after: datetime) -> Iterator[Stretch]:
-    """Give the stretches of a zone in order, the first of them containing *after*, up to the year 9998.
+    """Return the stretches of a zone in order, the first of them containing *after*, up to the year 9998.
 
     Args:
         zone: Its name, as :func:`load_zone` reads it.

@@ -14,11 +14,11 @@ import time
 
 from runner.model.errors import ScanError
 from runner.scan.found import Found, whole
-from runner.scan.held import Waiting
+from runner.scan.pending import Waiting
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
-from runner.strategies.crew import Crew, starting, trial_context
 from runner.strategies.exchange import Channel, Exchange
+from runner.strategies.watched_pool import Crew, starting, trial_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

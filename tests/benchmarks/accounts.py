@@ -1,4 +1,4 @@
-"""Whether what a daemon has recorded is what should have happened: each fire time once, and made up for as chosen."""
+"""Audit of what a daemon has recorded: each fire time once, with the catch-up runs chosen."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -43,7 +43,7 @@ class Account:
         carried_out: How many of them became runs.
         skipped: How many a skipped row.
         missed: How many are counted in a missed row.
-        made_up: How many runs made up for missed ones.
+        made_up: Number of catch-up runs.
         differences: What is otherwise than it should be, in words.
     """
 
@@ -63,7 +63,7 @@ def balance(
 
     Args:
         job_id: The job.
-        catchup: What is to be done about its missed fire times.
+        catchup: How it catches up on missed fire times.
         armings: Its own, in order.
         almanac: Knows all fire times.
         lives: The daemons there have been, in order; what the last of them did is left aside.
@@ -76,7 +76,7 @@ def balance(
     wrong: list[str] = []
     recorded: list[datetime] = []
     counted: list[datetime] = []
-    owed: Counter[datetime] = Counter()
+    expected: Counter[datetime] = Counter()
     excused: set[datetime] = set()
     carried_out = skipped = 0
     for run in runs:
@@ -92,7 +92,7 @@ def balance(
                 wrong.append(f"run {run.run_id} does not count {run.missed} up to when it was recorded")
             counted += covered
             mine = _to_make_up(catchup, covered)
-            owed.update(mine)
+            expected.update(mine)
             if mine and _may_stay_owed(run, catchup, armings, lives, everything):
                 excused.update(mine)
         else:
@@ -117,8 +117,8 @@ def balance(
         for run in runs
         if run.cause is Cause.CATCHUP and run.attempt == 1 and run.scheduled_at and run.scheduled_at <= end
     )
-    wrong += [f"{at} was not made up for" for at in (owed - made_up) if at not in excused]
-    wrong += [f"{at} was made up for without being owed" for at in (made_up - owed)]
+    wrong += [f"{at} has no catch-up run" for at in (expected - made_up) if at not in excused]
+    wrong += [f"{at} has a catch-up run without being expected" for at in (made_up - expected)]
     return Account(
         expected=len(times), carried_out=carried_out, skipped=skipped, missed=len(counted), made_up=made_up.total(),
         differences=[f"job {job_id}: {what}" for what in wrong],
@@ -126,7 +126,7 @@ def balance(
 
 
 def _own_times(arming: Arming, almanac: Almanac, lives: Sequence[Life], end: datetime) -> list[datetime]:
-    """Give the fire times of an arming; those of a downtime in which it ended are nobody's."""
+    """Return the fire times of an arming; those of a downtime in which it ended are nobody's."""
     until = min(end, arming.until or end)
     if arming.until is not None and arming.until <= end and not _lived(lives, arming.until):
         until = max((life.ended_at for life in lives if life.ended_at <= arming.until), default=arming.since)
@@ -146,10 +146,10 @@ def _to_make_up(catchup: Catchup, covered: list[datetime]) -> list[datetime]:
 def _may_stay_owed(
     missed: Run, catchup: Catchup, armings: Sequence[Arming], lives: Sequence[Life], everything: Sequence[Run]
 ) -> bool:
-    """Whether what makes up for a missed row need not have begun.
+    """Return whether the catch-up run of a missed row need not have begun.
 
     It waits while other runs go on, and then the job may be changed, or the daemon end before it begins; of the gaps
-    before and after that, ``once`` makes up for one.
+    before and after that, ``once`` runs one.
     """
     since = missed.finished_at
     assert since is not None, "a missed row says when it was written"
@@ -181,7 +181,7 @@ def _overlapped(at: datetime, runs: Sequence[Run]) -> bool:
 
 
 def _given_up(skipped: Run, armings: Sequence[Arming]) -> bool:
-    """Whether the job was changed, held or removed while the firing waited for other jobs' runs."""
+    """Return whether the job was changed, held or removed while the firing waited for other jobs' runs."""
     at, recorded_at = skipped.scheduled_at, skipped.finished_at
     assert at is not None, "only fire times are compared"
     assert recorded_at is not None, "a skipped row says when it was written"

@@ -35,7 +35,7 @@ class CronTab:
         self._known: dict[date, bool] = {}
 
     def matches(self, local: datetime) -> bool:
-        """Whether a clock that shows this minute names a time of the line."""
+        """Return whether a clock that shows this minute names a time of the line."""
         if 60 * local.hour + local.minute not in self._clock_times:
             return False
         day = local.date()
@@ -61,7 +61,7 @@ def _numbers(field: str, low: int, high: int, names: Sequence[str] = ()) -> set[
 
 
 def cron_times(expressions: Iterable[str], zone: str, first: datetime, last: datetime) -> dict[str, list[datetime]]:
-    """Give the instants from *first* to *last* at which lines fire, looking at the clock of a zone every minute.
+    """Return the instants from *first* to *last* at which lines fire, looking at the clock of a zone every minute.
 
     A line that names clock times does not fire at times which it has seen before, and at the end of a gap once for all
     that lay in it. So does Debian's cron for changes of up to three hours; a longer gap is treated here as a short one.
@@ -92,7 +92,7 @@ def _clock(zone: str, first: datetime, last: datetime) -> Iterator[tuple[datetim
 
 
 def every_times(schedule: Schedule, first: datetime, last: datetime) -> Iterator[datetime]:
-    """Give the instants from *first* to *last* that are whole intervals after the anchor."""
+    """Return the instants from *first* to *last* that are whole intervals after the anchor."""
     interval = timedelta(seconds=seconds(schedule.expression))
     at = schedule.anchor_at + interval
     at += max(0, (first - at) // interval) * interval
@@ -114,7 +114,7 @@ def seconds(duration: str) -> int:
 
 
 def jittered(schedule: Schedule, key: int, nominal: datetime) -> datetime:
-    """Delay an instant as every version of runner has to: by a hash of the job's number and of the instant itself."""
+    """Return an instant delayed by a hash of the job's number and of the instant itself, as every version does."""
     microseconds = (nominal - _EPOCH) // timedelta(microseconds=1)
     part = int.from_bytes(hashlib.blake2b(b"%d %d" % (key, microseconds), digest_size=8).digest())
     return nominal + timedelta(microseconds=part * schedule.jitter_s * 1_000_000 >> 64)
@@ -138,7 +138,7 @@ class Almanac:
         }
 
     def times(self, schedule: Schedule, key: int, after: datetime, until: datetime) -> list[datetime]:
-        """Give the fire times of a job with after < time <= until."""
+        """Return the fire times of a job with after < time <= until."""
         match schedule.kind:
             case ScheduleKind.CRON:
                 nominal = self._cron[schedule.timezone][schedule.expression]

@@ -21,7 +21,7 @@ from runner.strategies.sequential import Sequential
 # The clock that stamps files, which Python does not name; <linux/time.h>.
 _CLOCK_REALTIME_COARSE = 5
 _NAMES = ("a", "b", "c.md", "d")
-# With fewer folders than this the tree is planted anew, or it would wither to its root.
+# With fewer folders than this the tree is planted again, or it would wither to its root.
 _FEWEST = 10
 _FILES = ("x.md", "y.md", "z.txt", "c.md")
 
@@ -54,7 +54,7 @@ class ChangingTree:
         return self._random.choice(folders[1:] if below else folders)
 
     def change(self) -> None:
-        """Let one thing happen; what can't be done is left."""
+        """Perform one change; what can't be done is left."""
         action = self._random.choice(
             [
                 *(self._add, self._add, self._write, self._remove, self._make, self._make, self._rename_file),
@@ -70,7 +70,7 @@ class ChangingTree:
         (self._some_folder() / self._random.choice(_FILES)).write_bytes(bytes(self._random.randrange(9)))
 
     def _write(self) -> None:
-        """Change a file without a change of its folder."""
+        """Edit a file without a change of its folder."""
         files = [path for path in self.root.rglob("*.md") if path.is_file()]
         self._random.choice(files).write_bytes(bytes(self._random.randrange(99)))
 
@@ -107,7 +107,7 @@ class ChangingTree:
         folder.symlink_to(target)
 
     def _hide(self) -> None:
-        """Change a folder and give it back its modification time."""
+        """Edit a folder and give it back its modification time."""
         folder = self._some_folder()
         times = folder.stat()
         (folder / self._random.choice(_FILES)).touch()
@@ -115,7 +115,7 @@ class ChangingTree:
         os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def _turn(self) -> None:
-        """Turn a folder into a file, or a file into a folder."""
+        """Convert a folder into a file, or a file into a folder."""
         path = self._some_folder() / "c.md"
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -126,7 +126,7 @@ class ChangingTree:
 
 
 def findings(found: Found) -> list[tuple[bytes, bytes, bytes]]:
-    """Give path, names and stats of each folder in which something was found, in order."""
+    """Return path, names and stats of each folder in which something was found, in order."""
     return sorted(found.findings())
 
 
@@ -151,7 +151,7 @@ def counted_listings() -> Iterator[list[int]]:
 def compare(
     folder: Path, *, rounds: int, seed: int, settled_after_ns: int, wait: Callable[[int], None] | None = None
 ) -> tuple[int, int]:
-    """Change a tree at random and scan it, round after round; the current folder changes with the scans.
+    """Update a tree at random and scan it, round after round; the current folder changes with the scans.
 
     Args:
         folder: An empty folder on the file system to try.
@@ -198,5 +198,5 @@ def compare(
 
 
 def two_ticks_ns() -> int:
-    """Tell after what time at the latest another change has another stamp, with as much again to be sure."""
+    """Return after what time at the latest another change has another stamp, with as much again to be sure."""
     return int(2 * time.clock_getres(_CLOCK_REALTIME_COARSE) * 1e9)

@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 
 from runner.cli.main import main as run_program
 from runner.history.calibrations import begin_calibration, finish_calibration, record_round
-from runner.history.database import Database, Location, locate
+from runner.history.database import Backend, Database, locate
 from runner.history.jobs import add_job, change_job, get_job, remove_job
 from runner.history.prune import Retention, prune
 from runner.history.recording import Ending, begin_run, finish_run
@@ -83,7 +83,7 @@ class Outcome:
 
 
 def answer(place: str, question: tuple[str, ...]) -> str:
-    """Give what a command writes, and its exit code."""
+    """Return what a command writes, and its exit code."""
     written = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in written)
     form = ("--format", "json") if question[0] in _WITH_FORMAT and not {"export", "--format"} & {*question} else ()
@@ -109,7 +109,7 @@ def _ask(place: str, wanted: "PipeConnection[Any, Any]") -> None:
 
 
 def stress(place: str, seconds: float, askers: int = 2) -> Outcome:
-    """Change a database while processes ask it, one question after the other; each answer has to be of one state.
+    """Update a database while processes ask it, one question after the other; each answer has to be of one state.
 
     Args:
         place: An empty history, a path or a URL.
@@ -157,14 +157,14 @@ def stress(place: str, seconds: float, askers: int = 2) -> Outcome:
 
 
 class _Noted(Database):
-    """A database of which somebody is told after each change.
+    """A database of which somebody hears after each change.
 
     Args:
         location: Where it is.
         changed: Called after each.
     """
 
-    def __init__(self, location: Location, changed: Callable[[], None]) -> None:
+    def __init__(self, location: Backend, changed: Callable[[], None]) -> None:
         super().__init__(location)
         self._changed = changed
 
@@ -212,7 +212,7 @@ def record(database: Database, job: Job, numbers: random.Random) -> None:
 
 
 def _snapshot(found: dict[bytes, tuple[int, int]]) -> Snapshot:
-    """Give a scan of a root that has these files."""
+    """Return a scan of a root that has these files."""
     part = Part()
     part.names.append(b"")
     part.found.append(b"\0".join(sorted(found)))
@@ -255,7 +255,7 @@ def calibrate(database: Database, numbers: random.Random) -> None:
 
 
 def change(database: Database, numbers: random.Random) -> None:
-    """Change everything that an answer can consist of: jobs, runs, files."""
+    """Update everything that an answer can consist of: jobs, runs, files."""
     now = datetime.now(UTC)
     job = get_job(database, "docs")
     record(database, job, numbers)
@@ -270,7 +270,7 @@ def change(database: Database, numbers: random.Random) -> None:
 
 
 def main() -> None:
-    """Stress a new SQLite database, or the one that is named."""
+    """Test a new SQLite database, or the one that is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--db", help="an empty history, such as a postgresql:// URL; else a file of its own")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 
+from runner.execution.executor import fire
 from runner.history.database import Database
 from runner.history.runs import get_run
 from runner.measure.environment import DEFAULT_START_METHOD
@@ -15,10 +16,9 @@ from runner.measure.trial import ScanTask
 from runner.measure.trials import carry_out
 from runner.model.jobs import Job, Selection
 from runner.model.runs import Cause
-from runner.runs.firing import fire
 from runner.strategies import STRATEGIES
 from runner.strategies.base import ScanRequest
-from tests.benchmarks.progress import telling
+from tests.benchmarks.progress import reporting
 
 
 @dataclass(slots=True)
@@ -118,15 +118,15 @@ def saved_run(database: Database, job: Job) -> Contestant:
 
 
 def hold(contestants: Mapping[str, Contestant], rounds: int, seed: int = 0) -> dict[str, Times]:
-    """Hold a contest, after one round that does not count.
+    """Run a contest, after one round that does not count.
 
     In that round the incremental strategy reads everything and remembers it, so that in those that count it finds
-    nothing changed. For that no stamp in the tree may be younger than SETTLED_AFTER_NS by then, or the folder is read
+    nothing changed. For that no stamp in the tree may be younger than SETTLED_AFTER_NS then, or the folder is read
     once more: a kept tree is old enough, any other needs a rest first or a round that is thrown away.
     """
     random = Random(seed)  # noqa: S311  chance, not secrets
     results = {name: Times() for name in contestants}
-    with telling() as tell:
+    with reporting() as tell:
         for number in range(rounds + 1):
             tell(f"round {number} of {rounds}")
             hold_round(contestants, results if number else {name: Times() for name in contestants}, random)
@@ -134,7 +134,7 @@ def hold(contestants: Mapping[str, Contestant], rounds: int, seed: int = 0) -> d
 
 
 def hold_round(contestants: Mapping[str, Contestant], results: Mapping[str, Times], random: Random) -> None:
-    """Let every contestant run once, in random order."""
+    """Run every contestant once, in random order."""
     for name in random.sample(list(contestants), len(contestants)):
         contestants[name](results[name])
 

@@ -13,16 +13,18 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import runner.cli
+import runner.execution
 import runner.history
-import runner.render
-import runner.runs
+import runner.jobs
+import runner.operations
+import runner.output
 from runner.cli.main import main as run_command
 from tests.benchmarks.fault_checks import Hang, wait_for
 
 
 def import_everything(database: Path) -> None:
     """Import what commands import when they are carried out, so that forks of this process need not."""
-    for package in (runner.cli, runner.history, runner.render, runner.runs):
+    for package in (runner.cli, runner.history, runner.jobs, runner.execution, runner.operations, runner.output):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     importlib.import_module("sqlalchemy.dialects.sqlite")

@@ -15,7 +15,7 @@ from tests.benchmarks.fault_world import START_METHODS, World
 
 Fault = Callable[[World], bool | None]
 
-# How long a moment is waited for; every job has had a run by then.
+# How long a moment is waited for; every job has had a run before that.
 MOMENT_S = 8.0
 
 

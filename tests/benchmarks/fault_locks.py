@@ -38,7 +38,7 @@ def _locked(world: World) -> None:
 
 @KINDS.enter("database locked for too long", every=4)
 def _locked_long(world: World) -> None:
-    """Hold the lock for longer than runner waits for it."""
+    """Acquire the lock for longer than runner waits for it."""
     _hold_database(world, "BEGIN IMMEDIATE", 16.5, 18)
 
 
@@ -57,7 +57,7 @@ def _read_long(world: World) -> None:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """Hold the lock of a file or directory alone."""
+    """Acquire the lock of a file or directory alone."""
     fd = os.open(path, os.O_RDONLY)
 
     def taken() -> int | None:
@@ -160,7 +160,7 @@ def _write_everything(world: World) -> None:
 
 @contextmanager
 def _planted(world: World, places: list[Path]) -> Iterator[None]:
-    """Plant links in some places meanwhile, and check that nothing has changed where they lead."""
+    """Create links in some places at the same time, and check that nothing has changed where they lead."""
     elsewhere = world.folder / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "victim").write_text("another's file\n")

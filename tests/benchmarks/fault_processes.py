@@ -278,7 +278,7 @@ def _ten_daemons(world: World) -> None:
     said = [world.folder / f"daemon-{number}.log" for number in range(10)]
     started = [world.start("daemon", stdout=subprocess.DEVNULL, stderr=path.open("wb")) for path in said]
     everyone = [*started, world.daemon] if world.daemon is not None else started
-    # Whoever is left runs on as the daemon.
+    # The process that is left runs on as the daemon.
     world.by_hand += started
     try:
         wait_for(lambda: sum(one.poll() is None for one in everyone) <= 1, "the end of nine daemons", 60)

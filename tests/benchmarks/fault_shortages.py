@@ -20,7 +20,7 @@ _QUESTIONS = (("history", "often"), ("jobs",), ("files", "other"), ("trends", "k
 
 @contextmanager
 def _no_space(disk: Path, room: int = 0) -> Iterator[None]:
-    """Leave so many bytes on a disk."""
+    """Fill a disk up to a number of free bytes."""
     filler = disk / "filler"
     try:
         with suppress(OSError), filler.open("wb") as file:  # others may have taken some meanwhile
@@ -32,7 +32,7 @@ def _no_space(disk: Path, room: int = 0) -> Iterator[None]:
 
 @contextmanager
 def _no_inodes(disk: Path) -> Iterator[None]:
-    """Leave no inodes on a disk."""
+    """Use up the inodes of a disk."""
     fillers = disk / "fillers"
     try:
         with suppress(OSError):
@@ -46,7 +46,7 @@ def _no_inodes(disk: Path) -> Iterator[None]:
 
 @contextmanager
 def _read_only_mount(world: World) -> Iterator[None]:
-    """Mount the history's disk read-only over itself: only files that are open can be written."""
+    """Attach the history's disk read-only over itself: only files that are open can be written."""
     system.mount_again(world.kept, world.kept, read_only=True)
     try:
         yield

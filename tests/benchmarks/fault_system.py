@@ -113,13 +113,13 @@ def own_mounts() -> bool:
 
 
 def mount_memory(at: Path, options: str) -> None:
-    """Mount a file system in memory."""
+    """Attach a file system in memory."""
     at.mkdir(exist_ok=True)
     _mount(b"tmpfs", at, b"tmpfs", 0, options.encode())
 
 
 def mount_again(what: Path, at: Path, *, read_only: bool = False) -> None:
-    """Mount a directory at a second place."""
+    """Attach a directory at a second place."""
     _mount(bytes(what), at, None, _MS_BIND, None)
     if read_only:
         _mount(None, at, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY, None)

@@ -70,15 +70,15 @@ class Trees:
                 source.rename(self.root(job.name))
 
     def mount(self, job: str) -> None:
-        """Mount the tree of a job where it belongs."""
+        """Attach the tree of a job where it belongs."""
         system.mount_again(self._folder / "sources" / job, self.root(job))
 
     def unmount(self, job: str) -> None:
-        """Unmount the tree of a job, even while others read it."""
+        """Remove the mount of the tree of a job, even while others read it."""
         system.unmount(self.root(job))
 
     def change(self, job: str, count: int = 1) -> None:
-        """Change the tree of a job at random, *count* times."""
+        """Update the tree of a job at random, *count* times."""
         root = self.root(job)
         parts = sorted(path for path in root.iterdir() if path.is_dir())
         for _ in range(count):

@@ -49,7 +49,7 @@ class Campaign:
         self._counts = counts
 
     def carry_out(self, faults: int) -> None:
-        """Cause a number of faults, each followed by a check."""
+        """Inject a number of faults, each followed by a check."""
         ledger = Ledger(self._world)
         self._note("before", ledger.check())
         turns = self._turns()
@@ -92,7 +92,7 @@ class Campaign:
 
 
 def _carry_out(sender: Connection, faults: int, seed: int, chosen: list[Kind]) -> None:
-    """Carry out a campaign in a world of its own, and send its counts."""
+    """Run a campaign in a world of its own, and send its counts."""
     end_with_parent()
     counts = Counter[tuple[str, str]]()
     world = World(Random(seed))  # noqa: S311  chance, not secrets
@@ -124,7 +124,7 @@ def _table(counts: Counter[tuple[str, str]]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Carry out campaigns in several worlds at the same time and print their table."""
+    """Run campaigns in several worlds at the same time and print their table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.faults", description=__doc__)
     parser.add_argument("--faults", type=int, default=1000)
     parser.add_argument("--worlds", type=int, default=max(1, min(4, os.cpu_count() or 1)))

@@ -19,7 +19,7 @@ _ROUNDS_A_REST = 20
 
 
 def main() -> None:
-    """Try every file system and print a table."""
+    """Test every file system and print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.fuzz", description=__doc__)
     parser.add_argument("--rounds", type=int, default=500, help="of each tree")
     parser.add_argument("--trees", type=int, default=6, help="on each file system")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def rest(number: int) -> None:
-    """Let the stamps of all folders become old enough, now and then."""
+    """Make the stamps of all folders become old enough, now and then."""
     if number % _ROUNDS_A_REST == _ROUNDS_A_REST - 1:
         time.sleep(SETTLED_AFTER_NS / 1e9)
 

@@ -30,7 +30,7 @@ _PROGRAMS = ("find", "bfs")
 
 
 def main() -> None:
-    """Hold a contest for each size and print their table."""
+    """Run a contest for each size and print their table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
     parser.add_argument("--rounds", type=int, default=11, help="for each size")
     parser.add_argument("--workers", type=int, default=2)
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def growth_tree(files: int) -> Path:
-    """Give the tree with so many files, which has an entry in _SHAPES."""
+    """Return the tree with so many files, which has an entry in _SHAPES."""
     groups, leaves = _SHAPES[files]
     return shaped_tree(
         f"growth-{files}",
@@ -56,7 +56,7 @@ def growth_tree(files: int) -> Path:
 
 
 def contest(root: Path, scratch: Path, rounds: int, workers: int) -> dict[str, Times]:
-    """Hold the contest on one tree."""
+    """Run the contest on one tree."""
     scratch.mkdir()
     request = scan_request(os.fsencode(root), Selection(track=Track.NAMES), workers, os.fsencode(scratch / "cache"))
     rivals = {name: each for name, each in programs(root, scratch).items() if name in _PROGRAMS}
@@ -64,7 +64,7 @@ def contest(root: Path, scratch: Path, rounds: int, workers: int) -> dict[str, T
 
 
 def table(results: Mapping[int, Mapping[str, Times]]) -> str:
-    """Lay out medians, costs of an entry and exponents as a Markdown table, from results by size and contestant."""
+    """Format medians, costs of an entry and exponents as a Markdown table, from results by size and contestant."""
     names = list(results[_LARGEST])
     lines = [f"| files | {' | '.join(names)} |", f"|--:|{'--:|' * len(names)}"]
     for files, times in results.items():

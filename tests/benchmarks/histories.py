@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, insert, select
 
 from runner.history.database import Database
 from runner.history.jobs import add_job
-from runner.history.tables import environments, executions, files, folders, runs
+from runner.history.tables import directories, environments, executions, files, runs
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
 
 _EVERY = timedelta(hours=1)
@@ -41,10 +41,10 @@ def write_history(database: Database, *, n_runs: int, n_jobs: int, n_files: int,
         environment_id = connection.execute(select(environments.c.id)).scalar_one()
         _insert(connection, runs, _runs(job_ids, rounds, start, selection_id, environment_id, n_files // n_jobs))
         _insert(connection, executions, _executions(n_jobs * rounds, random))
-        _insert(connection, folders, _folders(job_ids, n_files // n_jobs))
+        _insert(connection, directories, _folders(job_ids, n_files // n_jobs))
         folder_ids = {
             (row.job_id, row.path): row.id
-            for row in connection.execute(select(folders.c.id, folders.c.job_id, folders.c.path))
+            for row in connection.execute(select(directories.c.id, directories.c.job_id, directories.c.path))
         }
         _insert(connection, files, _files(job_ids, folder_ids, rounds, n_files // n_jobs, random))
 
@@ -134,7 +134,7 @@ def _folders(job_ids: list[int], n_files: int) -> Iterator[dict[str, Any]]:
 def _files(
     job_ids: list[int], folder_ids: dict[tuple[int, bytes], int], rounds: int, n_files: int, random: Random
 ) -> Iterator[dict[str, Any]]:
-    """Give each file a first state and up to five others, at rounds of its job drawn at random."""
+    """Return each file a first state and up to five others, at rounds of its job drawn at random."""
     for place, job_id in enumerate(job_ids, start=1):
         for number in range(n_files):
             folder_id = folder_ids[job_id, b"folder-%03d" % (number // _FILES_A_FOLDER)]

@@ -27,7 +27,7 @@ from runner.history.runs import list_lateness
 from runner.history.upgrade import open_database
 from runner.model.jobs import JobSpec
 from runner.schedules.parse import parse_schedule
-from tests.benchmarks.progress import telling
+from tests.benchmarks.progress import reporting
 from tests.benchmarks.simulation import World
 
 _MOST_PERCENT = 1.0
@@ -69,7 +69,7 @@ def _idle(folder: Path, jobs: int, seconds: float) -> float:
         env={**os.environ, "RUNNER_DB": str(path)}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        with telling() as tell:
+        with reporting() as tell:
             tell("the daemon starts")
             time.sleep(_FIRST_LOOK_S)
             process = psutil.Process(daemon.pid)
@@ -95,7 +95,7 @@ def _day(folder: Path, jobs: int, hours: int) -> float:
     """Simulate firings, and sample memory every hour; returns its growth after the first hour as a share."""
     random = Random(0)  # noqa: S311  chance, not secrets
     sampled: list[tuple[int, int, int]] = []
-    with closing(open_database(locate(str(folder / "day.db")))) as database, telling() as tell:
+    with closing(open_database(locate(str(folder / "day.db")))) as database, reporting() as tell:
         world = World(
             database, datetime(2026, 6, 1, tzinfo=UTC), takes=lambda _job: timedelta(milliseconds=300), at_once=2
         )

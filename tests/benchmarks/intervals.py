@@ -61,7 +61,7 @@ def covers_slope(generator: Generator, noise: str, n: int) -> bool:
 
 
 def step_coverage(generator: Generator, noise: str, count: int) -> float:
-    """Compute the share of steps found whose interval holds their true ratio."""
+    """Return the share of steps found whose interval holds their true ratio."""
     found = []
     for _ in followed(range(count), f"steps, {noise}", count):
         start = int(generator.integers(30, 190, endpoint=True))

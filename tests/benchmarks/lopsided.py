@@ -18,7 +18,7 @@ from tests.benchmarks.trees import kept_tree, recipe_tree
 
 
 def main() -> None:
-    """Hold the contests and print their table."""
+    """Run the contests and print their table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.lopsided", description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A line on standard error for whoever waits longer than a second."""
+"""A line on standard error for a user who waits longer than a second."""
 
 import sys
 import time
@@ -13,8 +13,8 @@ _WIDTH = 78
 
 
 @contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """Give a function to say how far it has come; what it said is wiped away at the end."""
+def reporting() -> Iterator[Callable[[str], None]]:
+    """Yield a function that reports how far it has come; what it said is wiped away at the end."""
     began = time.monotonic()
     told = False
 
@@ -32,8 +32,8 @@ def telling() -> Iterator[Callable[[str], None]]:
 
 
 def followed(items: Iterable[_T], told: str, total: int) -> Iterator[_T]:
-    """Hand the items on, and say how many are done."""
-    with telling() as tell:
+    """Yield the items, and report how many are done."""
+    with reporting() as tell:
         for number, item in enumerate(items):
             tell(f"{told}: {number} of {total}")
             yield item

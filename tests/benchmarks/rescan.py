@@ -25,7 +25,7 @@ from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental
 from tests.benchmarks.changing import counted_listings
 from tests.benchmarks.contest import Contestant, Times, hold_round, scan_request, strategies
-from tests.benchmarks.progress import telling
+from tests.benchmarks.progress import reporting
 from tests.benchmarks.scan import RIVALS, programs
 from tests.benchmarks.trees import shaped_tree
 
@@ -37,7 +37,7 @@ _SETTLED_AFTER_S = SETTLED_AFTER_NS / 1e9 + 0.1
 
 
 def main() -> None:
-    """Change, scan, and print the table."""
+    """Edit, scan, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.rescan", description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--workers", type=int, default=2)
@@ -58,7 +58,7 @@ def main() -> None:
 def rescan(
     root: Path, request: ScanRequest, contestants: Mapping[str, Contestant], rounds: int
 ) -> tuple[dict[int, dict[str, Times]], dict[int, int]]:
-    """Hold the rounds, after one that does not count.
+    """Run the rounds, after one that does not count.
 
     Args:
         root: The tree, which is changed.
@@ -73,8 +73,8 @@ def rescan(
     leaves = sorted(root.glob("group-*/leaf-*"))
     results = {count: {name: Times() for name in contestants} for count in _CHANGES}
     read = {}
-    changed_s = time.monotonic()  # by whoever had the tree before
-    with telling() as tell:
+    changed_s = time.monotonic()  # by those who had the tree before
+    with reporting() as tell:
         for number in range(rounds + 1):
             for count in random.sample(_CHANGES, len(_CHANGES)):
                 tell(f"round {number} of {rounds}, {count:,} folders changed")
@@ -109,7 +109,7 @@ def folders_read(request: ScanRequest) -> int:
 
 
 def table(results: Mapping[int, Mapping[str, Times]], read: Mapping[int, int]) -> str:
-    """Lay out medians and ratios as a Markdown table."""
+    """Format medians and ratios as a Markdown table."""
     lines = [
         "| folders changed | folders read | incremental | sequential | ratio | pool | ratio | fastest rival | ratio |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",

@@ -20,7 +20,7 @@ from runner.model.runs import Cause, Execution, Status
 from runner.scan.snapshot import Snapshot
 from runner.strategies.base import ScanRequest
 from tests.benchmarks.contest import scan_request
-from tests.benchmarks.progress import telling
+from tests.benchmarks.progress import reporting
 
 _STRATEGY = "incremental"
 
@@ -35,7 +35,7 @@ def saving_table(root: Path, scratch: Path, runs: int = 100) -> str:
     """
     request = scan_request(os.fsencode(root), Selection(), cache=os.fsencode(scratch / "cache-of-saving"))
     path = scratch / "saving.db"
-    with closing(open_database(locate(str(path)))) as database, telling() as tell:
+    with closing(open_database(locate(str(path)))) as database, reporting() as tell:
         job = add_job(database, JobSpec(name="saving", root=request.root, strategies=(_STRATEGY,)), datetime.now(UTC))
         tell("the first save")
         first = _scan(request)
@@ -105,7 +105,7 @@ def _ending(outcome: Outcome, snapshot: Snapshot, now: datetime) -> Ending:
 
 
 def _used_bytes(path: Path) -> int:
-    """Tell how much of a database's file is in use, once all that was written ahead is in it."""
+    """Return how much of a database's file is in use, once all that was written ahead is in it."""
     with closing(sqlite3.connect(path)) as connection:
         busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         assert not busy  # nobody else has it

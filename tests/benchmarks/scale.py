@@ -18,7 +18,7 @@ from statistics import median
 from runner.history.database import locate
 from runner.history.upgrade import open_database
 from tests.benchmarks.histories import write_history
-from tests.benchmarks.progress import telling
+from tests.benchmarks.progress import reporting
 
 _QUESTIONS = {
     "history": ["history"],
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--db", help="an empty database to use, a path or URL; else a scratch file")
     parser.add_argument("--start-db", help="one that stays empty, of the same kind; else a scratch file")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, telling() as tell:
+    with tempfile.TemporaryDirectory() as scratch, reporting() as tell:
         tell("writing the history")
         named = given.db or str(Path(scratch, "history.db"))
         database = open_database(locate(named))

@@ -31,7 +31,7 @@ RIVALS = ("find", "bfs", "fd", "rg", "updatedb")
 
 
 def main() -> None:
-    """Hold the contest and print its table."""
+    """Run the contest and print its table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scan", description=__doc__)
     parser.add_argument("--recipe", default="wide", help="the sample tree (default: wide, a million files)")
     parser.add_argument("--tree", type=Path, help="a tree of your own instead; it is only read")
@@ -89,7 +89,7 @@ def runs(root: Path, database: Database) -> dict[str, Contestant]:
 
 
 def table(results: Mapping[str, Times]) -> str:
-    """Lay out medians and ratios as a Markdown table."""
+    """Format medians and ratios as a Markdown table."""
     best = min(median(results[name].execution_s) for name in RIVALS if name in results)
     lines = [
         "| | execution | ratio | whole process | ratio | CPU | peak memory |",

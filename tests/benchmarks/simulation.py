@@ -25,13 +25,17 @@ import greenlet
 import time_machine
 from apscheduler.schedulers.base import BaseScheduler
 
-from runner.daemon import later, lock, scheduler, service, workers
+from runner.daemon import clock, firing_runner, heartbeat, lock, retry_queue, scheduler, shutdown, workers
+from runner.daemon import daemon as daemon_loop
+from runner.daemon.guard import guarded
+from runner.daemon.settings import DaemonSettings
+from runner.execution import locks, recovery
 from runner.history.database import Database
 from runner.history.recording import Ending, begin_run, finish_run
 from runner.measure.environment import describe_process
+from runner.measure.observer import RunObserver
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Environment, Owner, Status
-from runner.runs import recovering, turns
 
 _SECOND_US = 1_000_000
 _GRACE = timedelta(seconds=5)
@@ -131,19 +135,20 @@ class World:
         clocks = SimpleNamespace(monotonic=self._monotonic, time=self._time, sleep=self._sleep)
         threads = SimpleNamespace(Thread=self._threads.make, Lock=threading.Lock)
         places: list[tuple[Any, str, Any]] = [
-            (service, "time", clocks),
-            (later, "time", clocks),
-            (service, "queue", SimpleNamespace(SimpleQueue=lambda: _Inbox(world), Empty=queue.Empty)),
-            (service, "hear", lambda *_: None),
-            (service, "fire", self._fire),
-            (service, "forget_daily", lambda *_: None),
-            (service, "describe_process", lambda: self._owner),
+            *((module, "time", clocks) for module in (clock, daemon_loop, heartbeat, retry_queue, shutdown)),
+            (daemon_loop, "queue", SimpleNamespace(SimpleQueue=lambda: _Inbox(world), Empty=queue.Empty)),
+            (daemon_loop, "listen", lambda *_: None),
+            (daemon_loop, "prune_daily", lambda *_: None),
+            (daemon_loop, "guarded", self._guarded),
+            (heartbeat, "guarded", self._guarded),
+            (firing_runner, "fire", self._fire),
+            (daemon_loop, "describe_process", lambda: self._owner),
             (scheduler, "time", clocks),
             (scheduler, "_Scheduler", Scheduler),
             (workers, "threading", threads),
             (workers, "queue", SimpleNamespace(SimpleQueue=lambda: _Waiting(world))),
-            (turns, "time", clocks),
-            (recovering, "is_alive", self._is_alive),
+            (locks, "time", clocks),
+            (recovery, "is_alive", self._is_alive),
             (lock, "is_alive", self._is_alive),
         ]
         patches = [patch.object(*place) for place in places]
@@ -186,9 +191,9 @@ class World:
         self._owner = Owner(host=self._owner.host, boot="simulated", pid=_FIRST_PID + len(self.lives), started_s=0.0)
         self._dead, self._happened = False, True
         began_at, ended_at = self.now, self.now
-        daemon = service.Daemon(
+        daemon = daemon_loop.Daemon(
             self.database,
-            lambda: service.Choices(start_method=_HERE.start_method, at_once=self.at_once),
+            lambda: DaemonSettings(start_method=_HERE.start_method, at_once=self.at_once),
             lambda *_: {},
         )
         self._daemon = daemon
@@ -266,8 +271,8 @@ class World:
         """Tell how many whole rounds pass without anything to do."""
         if not self.leaps or self._happened or next_us is None:
             return 0
-        later_s = self._daemon._later.next_s()  # for which the daemon's loop itself waits
-        until_us = min(next_us, round(later_s * _SECOND_US)) if later_s < math.inf else next_us
+        retry_s = self._daemon._retry_queue.next_s()  # for which the daemon's loop itself waits
+        until_us = min(next_us, round(retry_s * _SECOND_US)) if retry_s < math.inf else next_us
         return (max(until_us, deadline_us) - deadline_us) // _SECOND_US * _SECOND_US
 
     def _next_us(self) -> int | None:
@@ -306,13 +311,15 @@ class World:
     def _bury(self) -> None:
         """Let nothing more be written by a daemon that was killed."""
         self._dead = True
-        self._daemon._guarded = lambda _action: None
-        self._daemon._unwritten.write_down = lambda: None
         self._threads.end()
+
+    def _guarded(self, action: Callable[[], object], job: Job | None = None) -> None:
+        if not self._dead:
+            guarded(action, job)
 
     def _fire(
         self, database: Database, job: Job, *, cause: Cause, scheduled_at: datetime | None, attempt: int, at_once: int,
-        watching: turns.Watching, **_: Any,
+        watching: RunObserver, **_: Any,
     ) -> int:  # fmt: skip
         """Carry out a run as ``fire`` does, only that nothing is scanned."""
 
@@ -322,7 +329,7 @@ class World:
                 owner=self._owner, at_once=at_once, attempt=attempt,
             )  # fmt: skip
 
-        run_id = turns.take_turn(database, begin, watching, what=job.spec.name, job_id=job.job_id)
+        run_id = locks.wait_for_slot(database, begin, watching, what=job.spec.name, job_id=job.job_id)
         watching.on_strategy(job.spec.strategies[0], 1)
         began_us = self._passed_us
         until_us = began_us + self.takes(job) // timedelta(microseconds=1)

@@ -13,11 +13,11 @@ from runner.samples.loading import load_recipe
 from runner.samples.recipe import Level, Recipe, count_folders
 from runner.samples.writing import write_sample
 from runner.scan.rescan import SETTLED_AFTER_NS
-from tests.benchmarks.progress import telling
+from tests.benchmarks.progress import reporting
 
 
 def benchmark_folder() -> Path:
-    """Tell where trees are kept: named by RUNNER_BENCHMARKS, else a folder of the machine's temporary files."""
+    """Return where trees are kept: named by RUNNER_BENCHMARKS, else a folder of the machine's temporary files."""
     named = os.environ.get("RUNNER_BENCHMARKS")
     # Absolute, as some scans go elsewhere.
     folder = Path(named).absolute() if named else Path(tempfile.gettempdir(), "runner-benchmarks")
@@ -26,12 +26,12 @@ def benchmark_folder() -> Path:
 
 
 def recipe_tree(recipe: str) -> Path:
-    """Give the tree of a recipe, written now unless it was before."""
+    """Return the tree of a recipe, written now unless it was before."""
     return kept_tree(recipe.replace("/", "-"), lambda folder: _write(load_recipe(recipe), folder))
 
 
 def shaped_tree(name: str, *levels: Level) -> Path:
-    """Give a tree that has the files of the recipe ``wide`` in other folders, as many in each as its level says."""
+    """Return a tree that has the files of the recipe ``wide`` in other folders, as many in each as its level says."""
     folders = count_folders(levels)
     files = sum(count * level.files[0] for count, level in zip(folders, levels, strict=True))
     recipe = replace(load_recipe("wide"), name=name, levels=levels, folders=1 + sum(folders), files=files)
@@ -39,12 +39,12 @@ def shaped_tree(name: str, *levels: Level) -> Path:
 
 
 def _write(recipe: Recipe, folder: Path) -> None:
-    with telling() as tell:
+    with reporting() as tell:
         write_sample(recipe, folder, lambda files: tell(f"writing {folder}: {files:,} of {recipe.files:,} files"))
 
 
 def kept_tree(name: str, write: Callable[[Path], None]) -> Path:
-    """Give a tree by its name, written now unless it was before; a half-written one is never kept."""
+    """Return a tree by its name, written now unless it was before; a half-written one is never kept."""
     folder = benchmark_folder() / name
     if not folder.exists():
         partial = folder.with_name(folder.name + ".partial")

@@ -23,10 +23,10 @@ from runner.history.runs import list_runs
 from runner.history.upgrade import open_database
 from runner.model.jobs import Catchup, Job, JobSpec, ScheduleKind
 from runner.model.runs import Status
-from runner.schedules.parse import change_schedule, parse_schedule
+from runner.schedules.parse import parse_schedule, update_schedule
 from tests.benchmarks.accounts import Account, Arming, balance
 from tests.benchmarks.almanac import Almanac
-from tests.benchmarks.progress import telling
+from tests.benchmarks.progress import reporting
 from tests.benchmarks.simulation import World
 
 _SECOND, _MINUTE, _HOUR, _DAY = (timedelta(seconds=number) for number in (1, 60, 3600, 86_400))
@@ -50,7 +50,7 @@ _HOW_OFTEN = (6, 6, 6, 6, 3, 1, 1)
 
 
 class Household:
-    """Whoever registers, changes and removes jobs, and takes note of it.
+    """The user who registers, changes and removes jobs, and takes note of it.
 
     Args:
         world: Where.
@@ -75,9 +75,9 @@ class Household:
         self._arm(job)
 
     def change(self, job_id: int, **when: str) -> None:
-        """Give a job another schedule."""
+        """Return a job another schedule."""
         job = self.jobs[job_id]
-        self._become(job, replace(job.spec, schedule=change_schedule(job.spec.schedule, **when, now=self._world.now)))
+        self._become(job, replace(job.spec, schedule=update_schedule(job.spec.schedule, **when, now=self._world.now)))
 
     def pause(self, job_id: int, *, paused: bool = True) -> None:
         """Pause or resume a job."""
@@ -90,7 +90,7 @@ class Household:
         self._disarm(job_id)
 
     def meddle(self) -> None:
-        """Do something to a job, as chance wills."""
+        """Edit a job at random."""
         random, job_id = self._random, self._random.choice(list(self.jobs))
         job = self.jobs[job_id]
         schedule = job.spec.schedule
@@ -128,7 +128,7 @@ def live_through(
     world: World, register: Callable[[Household], None], *, days: float, seed: int, meddles: int = 0,
     told: Callable[[str], None] = lambda _text: None,
 ) -> Household:  # fmt: skip
-    """Let jobs be registered, and daemons come and go for so many days."""
+    """Register jobs, and let daemons come and go for so many days."""
     random, household = Random(seed), Household(world, seed)  # noqa: S311  chance, not secrets
     until = world.now + days * _DAY
 
@@ -147,7 +147,7 @@ def live_through(
             lasting = 10 ** random.uniform(-3.5, 1.5) * _DAY
             world.live(min(until - world.now, lasting), killed=random.random() < 0.4)
             world.rest(random.choices(_GAPS, weights=_HOW_OFTEN)[0] * random.uniform(0.5, 1.5))
-        # Whatever is owed is made up for in the end.
+        # All that is expected is caught up in the end.
         world.takes = lambda _job: _SECOND
         world.live(_DAY)
     return household
@@ -184,7 +184,7 @@ def register_all(household: Household) -> None:
 
 
 def main() -> None:
-    """Live through the years, print a table, and fail if anything is otherwise than it should be."""
+    """Simulate the years, print a table, and fail if anything is otherwise than it should be."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.year", description=__doc__)
     parser.add_argument("--year", type=int, action="append", help="default 2011 and 2026")
     parser.add_argument("--days", type=float, default=365)
@@ -208,7 +208,7 @@ def _simulate(year: int, days: float, seed: int) -> list[str]:
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(open_database(locate(str(Path(folder) / "year.db")))) as database,
-        telling() as tell,
+        reporting() as tell,
     ):
         world = make_world(database, datetime(year, 1, 1, 0, 0, 7, tzinfo=UTC), seed)
         household = live_through(world, register_all, days=days, seed=seed, meddles=int(days), told=tell)

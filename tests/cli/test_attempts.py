@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import Program
 
+from runner.execution.executor import fire
 from runner.history.jobs import get_job
 from runner.model.runs import Cause
-from runner.runs.firing import fire
 
 
 @pytest.fixture

@@ -145,8 +145,8 @@ def test_doubts_are_found_before_anything_is_written(
     def fail(*_: object) -> list[str]:
         raise ZeroDivisionError
 
-    for module in ("doubts", "applying"):
-        monkeypatch.setattr(f"runner.runs.{module}.find_doubts", fail)
+    for module in ("jobs.warnings", "jobs.apply"):
+        monkeypatch.setattr(f"runner.{module}.find_warnings", fail)
     for arguments in (
         ("schedule", tree, "--every", "1h", "--name", "other"),
         ("edit", "docs", "--workers", "2"),

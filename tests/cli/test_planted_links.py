@@ -16,13 +16,13 @@ from conftest import Program, until
 from sqlalchemy import Connection
 
 from runner.cli.main import _log_defect
-from runner.daemon.installing import write_service
-from runner.daemon.replacing import replace_file
 from runner.history import backup
 from runner.history.database import locate
 from runner.history.sqlite_transactions import driver_of
 from runner.model.errors import DatabaseUnusable
+from runner.model.file_replacement import replace_file
 from runner.model.links import ForeignLink, open_parent
+from runner.operations.service_files import write_service
 from runner.scan.cache import load
 
 OTHER = 12345

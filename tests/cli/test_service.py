@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Program
 
-from runner.daemon import installing
-from runner.daemon.launchd import is_plist
+from runner.operations import service_files as installing
+from runner.operations.launchd import is_plist
 
 
 @pytest.fixture

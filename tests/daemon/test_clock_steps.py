@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import service, unwritten
+from runner.daemon import clock, pending_writes
 from runner.history.database import Database
 from runner.history.jobs import change_job, find_job, list_jobs
 from runner.history.recording import record_not_run
@@ -16,7 +16,7 @@ from runner.history.runs import list_runs
 from runner.model.errors import HistoryError
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Run, Status
-from runner.schedules.firing import next_fire_time
+from runner.schedules.fire_times import next_fire_time
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household, accounts
 
@@ -72,8 +72,8 @@ def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         nonlocal refused
         refused = locked
 
-    monkeypatch.setattr(unwritten, "record_not_run", unless_locked(record_not_run))
-    monkeypatch.setattr(service, "list_jobs", unless_locked(list_jobs))
+    monkeypatch.setattr(pending_writes, "record_not_run", unless_locked(record_not_run))
+    monkeypatch.setattr(clock, "list_jobs", unless_locked(list_jobs))
     return lock
 
 
@@ -242,7 +242,7 @@ def test_a_clock_set_back_is_followed_once(world: World, monkeypatch: pytest.Mon
         read_at.append(world.now)
         return list_jobs(database)
 
-    monkeypatch.setattr(service, "list_jobs", list_and_tell)
+    monkeypatch.setattr(clock, "list_jobs", list_and_tell)
     set_at = TWO + 5 * MINUTE
     world.at(set_at, step(world, -4 * HOUR))
     world.live(130 * MINUTE)
@@ -342,7 +342,7 @@ def test_a_gap_is_recorded_once_though_that_was_not_confirmed(world: World, monk
         if next(unheard, None) is not None:
             raise HistoryError("the server has gone")
 
-    monkeypatch.setattr(unwritten, "record_not_run", record)
+    monkeypatch.setattr(pending_writes, "record_not_run", record)
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
     world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
     world.live(3 * HOUR)

@@ -231,7 +231,7 @@ def test_a_slow_run_turns_overlapping_fire_times_into_skipped_rows(program: Prog
         until(lambda: not program.history("running"), "the slow run to end")
     skipped = program.history("skipped")
     slow = max((run for run in program.history() if run["run"] < skipped[0]["run"]), key=lambda run: run["run"])
-    assert {"its last run was still going"} == {run["message"] for run in skipped}
+    assert {"the previous run was still running"} == {run["message"] for run in skipped}
     assert timedelta(seconds=1) == instant(skipped[1]["scheduled_at"]) - instant(skipped[0]["scheduled_at"])
     assert "succeeded" == slow["status"]
 

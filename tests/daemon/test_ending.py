@@ -14,10 +14,10 @@ import pytest
 from conftest import Program, changed, enlarge, family, freeze_trial, gone, thaw, until
 from postgresql_server import PostgresqlServer
 
-from runner.daemon import service
-from runner.daemon.installing import Service
-from runner.daemon.launchd import launchd_plist
-from runner.daemon.systemd import systemd_unit
+from runner.daemon import shutdown
+from runner.operations.launchd import launchd_plist
+from runner.operations.service_files import Service
+from runner.operations.systemd import systemd_unit
 
 FORCED = "ended by force"
 
@@ -103,8 +103,8 @@ def test_a_daemon_ends_though_its_server_does_not_answer(
     with postgresql.fresh("kept") as name:
         program.environment["RUNNER_DB"] = postgresql.url(name)
         program.out("schedule", tree, "--every", "1s")
-        limit = "_GONE_S" if signals == 1 else "_GONE_NOW_S"
-        with changed(program, f"import runner.daemon.service as service; service.{limit} = 2.0").daemon() as daemon:
+        limit = "LIMIT_S" if signals == 1 else "_IMMEDIATE_LIMIT_S"
+        with changed(program, f"import runner.daemon.shutdown as shutdown; shutdown.{limit} = 2.0").daemon() as daemon:
             everyone = [daemon.freeze_trial(), *family(daemon.process.pid)]
             until(lambda: program.history("running"), "the run's row")
             with silenced(postgresql):
@@ -120,7 +120,7 @@ def test_a_daemon_ends_though_its_server_does_not_answer(
 def test_service_managers_wait_for_longer_than_a_daemon_may_take_to_end(tmp_path: Path) -> None:
     given = Service(command=["/usr/bin/runner", "daemon"], environment={}, home=tmp_path, account=None, server=True)
     (told,) = (line for line in systemd_unit(given).decode().splitlines() if line.startswith("TimeoutStopSec="))
-    assert service._GONE_S + 5 < float(told.partition("=")[2])
+    assert shutdown.LIMIT_S + 5 < float(told.partition("=")[2])
     assert f"<integer>{told.partition('=')[2]}</integer>".encode() in launchd_plist(given)
 
 
@@ -148,9 +148,9 @@ def test_a_log_that_nobody_reads_keeps_no_daemon_from_ending(program: Program) -
 # The main thread is held up on its way to the workers.
 HELD_UP = """
 import time
-import runner.daemon.service as service
-service._GRACE_S = 3600.0
-service.Supervisor.stopping = lambda _self: time.sleep(1)
+import runner.daemon.daemon as service, runner.daemon.shutdown as shutdown
+shutdown._GRACE_S = 3600.0
+service.ServiceNotifier.stopping = lambda _self: time.sleep(1)
 """
 
 

@@ -25,7 +25,7 @@ trials._BOOT = {hung!r} + trials._BOOT
 """
 # A worker that nothing reaches any more.
 STUCK = """
-import time, runner.runs.firing as firing
+import time, runner.execution.executor as firing
 firing.carry_out = lambda *_, **__: time.sleep(600)
 """
 

@@ -154,5 +154,5 @@ def test_fire_times_that_pass_while_a_command_hangs_are_skipped(program: Program
         assert 2 == len(alive(told))
         assert 1 == len(program.history("failed"))
     # Before the run has begun, on a busy machine, others may have waited for it.
-    assert "its last run was still going" == program.history("skipped")[-1]["message"]
+    assert "the previous run was still running" == program.history("skipped")[-1]["message"]
     until(lambda: not alive(told), "the end of the group")

@@ -376,7 +376,7 @@ def test_signals_that_keep_coming_change_nothing_about_its_end(program: Program)
 # All is imported, so that those who wait for the word come to the database at the same time.
 READY = """
 import os, pathlib, time
-import alembic.command, runner.cli.daemon, runner.cli.main, runner.daemon.service, runner.history.upgrade
+import alembic.command, runner.cli.daemon, runner.cli.main, runner.daemon.daemon, runner.history.upgrade
 pathlib.Path(f"ready-{os.getpid()}").touch()
 while not pathlib.Path("go").exists():
     time.sleep(0.001)
@@ -512,7 +512,7 @@ def test_a_disk_that_stays_full_costs_what_a_run_found_but_not_its_record(
     program.environment["RUNNER_DB"] = str(disk / "runner.db")
     scheduled(program, large)
     files = find_markdown(large)
-    impatient = changed(program, "import runner.runs.firing as firing; firing._SAVE_S = 1.0")
+    impatient = changed(program, "import runner.execution.executor as firing; firing._SAVE_S = 1.0")
     with impatient.daemon() as daemon:
         before = ended(program, "succeeded")
         trial = freeze(program, daemon, large)
@@ -619,9 +619,10 @@ def test_a_lock_that_goes_in_time_loses_nothing(program: Program, tree: Path) ->
 # What waits for a lock, or is late by one, does so for as much less as a lock of the tests is shorter than a minute.
 IMPATIENT = """
 import datetime
-import runner.daemon.service as service, runner.history.database as database, runner.runs.firing as firing
-database.BUSY_TIMEOUT_S, firing._SAVE_S, service._HEARTBEAT_S = 0.3, 1.0, 0.5
-service.LATE = datetime.timedelta(seconds=1)
+import runner.daemon.clock as clock, runner.daemon.daemon as service, runner.daemon.heartbeat as heartbeat
+import runner.execution.executor as executor, runner.history.database as database
+database.BUSY_TIMEOUT_S, executor._SAVE_S, heartbeat._HEARTBEAT_S = 0.3, 1.0, 0.5
+service.LATE = clock.LATE = datetime.timedelta(seconds=1)
 """
 
 
@@ -664,8 +665,8 @@ def test_a_lock_that_comes_in_mid_run_costs_at_most_what_it_found(program: Progr
 
 
 ENDING = """
-import runner.daemon.service as service, runner.history.database as database
-database.BUSY_TIMEOUT_S, service._GRACE_S, service._END_S = {busy_s}, 0.5, {end_s}
+import runner.daemon.shutdown as shutdown, runner.history.database as database
+database.BUSY_TIMEOUT_S, shutdown._GRACE_S, shutdown._WRITE_S = {busy_s}, 0.5, {end_s}
 """
 
 
@@ -742,7 +743,7 @@ def look(_connection, _cursor, statement, *_):
             raise MemoryError
 """
 WITHOUT_MEMORY = """
-import runner.runs.firing, runner.daemon.service
+import runner.execution.executor, runner.daemon.daemon
 from {module} import {name} as real
 called = 0
 def forgetful(*arguments, **choices):
@@ -760,9 +761,11 @@ def forgetful(*arguments, **choices):
     [
         pytest.param(SQLITE_WITHOUT_MEMORY.format(statement="INSERT INTO runs"), id="SQLite's, recording"),
         pytest.param(SQLITE_WITHOUT_MEMORY.format(statement="UPDATE runs SET"), id="SQLite's, ending a run"),
-        pytest.param(WITHOUT_MEMORY.format(module="runner.runs.firing", name="begin_run"), id="beginning a run"),
-        pytest.param(WITHOUT_MEMORY.format(module="runner.runs.firing", name="finish_run"), id="ending a run"),
-        pytest.param(WITHOUT_MEMORY.format(module="runner.daemon.unwritten", name="record_not_run"), id="skipping one"),
+        pytest.param(WITHOUT_MEMORY.format(module="runner.execution.executor", name="begin_run"), id="beginning a run"),
+        pytest.param(WITHOUT_MEMORY.format(module="runner.execution.executor", name="finish_run"), id="ending a run"),
+        pytest.param(
+            WITHOUT_MEMORY.format(module="runner.daemon.pending_writes", name="record_not_run"), id="skipping one"
+        ),
     ],
 )
 def test_without_memory_for_a_moment_no_fire_time_is_lost_and_no_run_goes_on(
@@ -983,8 +986,8 @@ CLOCK = """
 import pathlib, threading, time
 from datetime import UTC, datetime, timedelta
 import time_machine
-import runner.daemon.service as service
-service._HEARTBEAT_S = 0.5
+import runner.daemon.heartbeat as heartbeat
+heartbeat._HEARTBEAT_S = 0.5
 def follow():
     while not pathlib.Path("set-back").exists():
         time.sleep(0.01)
@@ -1043,7 +1046,7 @@ def test_a_clock_set_back_a_day_holds_up_nobody(clocked: Program, tree: Path) ->
 
 # How the first run of a daemon ended can't be read for a moment.
 UNSEEN = """
-import runner.daemon.service as service
+import runner.daemon.firing_runner as service
 from runner.model.errors import HistoryError
 real, failed = service.get_run, False
 def get_run(*arguments):

@@ -93,7 +93,7 @@ def test_a_log_of_text_tells_them_in_the_same_place_always(program: Program, tre
 def test_what_is_logged_far_below_a_run_is_about_it_and_holds_no_password(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     defect = (
-        "import runner.runs.firing as firing\n"
+        "import runner.execution.executor as firing\n"
         "def fail(*_, **__): raise RuntimeError('no postgresql://me:hunter2@db/x\\nfor you')\n"
         "firing.choose_order = fail"
     )
@@ -118,9 +118,9 @@ def test_a_daemon_that_can_not_run_says_so_in_json_too(program: Program) -> None
 
 def test_a_thread_that_ends_by_a_defect_is_in_the_log(program: Program) -> None:
     defect = (
-        "import runner.daemon.retention as retention, runner.daemon.service as service\n"
+        "import runner.daemon.daemon as service\n"
         "def fail(*_): raise RuntimeError('password=hunter2')\n"
-        "service.forget_daily = fail"
+        "service.prune_daily = fail"
     )
     with broken_daemon(program, defect, "--log-format", "json") as daemon:
         (line,) = until(lambda: [line for line in lines(daemon) if line["traceback"]], "the traceback")
@@ -240,7 +240,7 @@ def test_the_metrics_file_follows_the_runs_and_the_daemons_life(program: Program
 def test_a_disk_that_hangs_holds_up_neither_firing_nor_stopping(program: Program, tree: Path) -> None:
     program.out("schedule", tree, "--every", "1s")
     defect = (
-        "import runner.daemon.metrics as metrics\n"
+        "import runner.operations.metrics_writer as metrics\n"
         "metrics.replace_file = lambda *_, **__: (sys.stderr.write('hangs\\n'), threading.Event().wait())"
     )
     with broken_daemon(program, defect, "--metrics-file", "runner.prom") as daemon:

@@ -1,10 +1,12 @@
-"""The workers alone: what becomes of a firing while another one of its job is under way."""
+"""The workers without a daemon: firings of a job while another one of it is active."""
 
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from runner.daemon.shutdown import Shutdown
 from runner.daemon.workers import Firing, Workers
+from runner.history.database import Database
 from runner.model.jobs import Job, JobSpec
 from runner.model.runs import Cause, Run, Status
 
@@ -13,27 +15,27 @@ JOB = Job(job_id=1, spec=JobSpec(name="docs", root=b"/"), created_at=NOW, armed_
 HOUR = timedelta(hours=1)
 
 
-def test_what_makes_up_for_missed_fire_times_follows_the_run_that_is_going_on() -> None:
-    began, may_end, ended = threading.Event(), threading.Event(), threading.Event()
-    carried_out: list[tuple[Cause, datetime]] = []
+def test_catch_up_runs_follow_the_running_run(history: Database) -> None:
+    started, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+    runs: list[tuple[Cause, datetime]] = []
     skipped: list[datetime] = []
 
-    def carry_out(firing: Firing, at: datetime) -> None:
-        carried_out.append((firing.cause, at))
-        workers.note_begun(firing)
+    def run(firing: Firing, at: datetime, on_start: Callable[[], None]) -> None:
+        runs.append((firing.cause, at))
+        on_start()
         if firing.cause is Cause.SCHEDULE:
-            began.set()
+            started.set()
             assert may_end.wait(20)
-        elif len(carried_out) == 3:
+        elif len(runs) == 3:
             ended.set()
 
-    workers = Workers(carry_out, lambda _job, at, _message: skipped.append(at))
+    workers = Workers(run, lambda _job, at, _message: skipped.append(at), Shutdown(history))
     workers.resize(1)
     try:
-        workers.hand_over(Firing(JOB, Cause.SCHEDULE, [NOW]))
-        assert began.wait(20)
-        workers.hand_over(Firing(JOB, Cause.CATCHUP, [NOW + HOUR, NOW + 2 * HOUR]))
-        workers.hand_over(Firing(JOB, Cause.SCHEDULE, [NOW + 3 * HOUR]))
+        workers.submit(Firing(JOB, Cause.SCHEDULE, [NOW]))
+        assert started.wait(20)
+        workers.submit(Firing(JOB, Cause.CATCHUP, [NOW + HOUR, NOW + 2 * HOUR]))
+        workers.submit(Firing(JOB, Cause.SCHEDULE, [NOW + 3 * HOUR]))
         may_end.set()
         assert ended.wait(20)
     finally:
@@ -43,7 +45,7 @@ def test_what_makes_up_for_missed_fire_times_follows_the_run_that_is_going_on() 
         (Cause.SCHEDULE, NOW),
         (Cause.CATCHUP, NOW + HOUR),
         (Cause.CATCHUP, NOW + 2 * HOUR),
-    ] == carried_out
+    ] == runs
     assert [NOW + 3 * HOUR] == skipped
 
 
@@ -53,46 +55,45 @@ FAILED = Run(
 )  # fmt: skip
 
 
-class Watched:
-    """A lock that tells when somebody lets go of it."""
+class ObservedLock:
+    """A lock that calls a function after each release."""
 
-    def __init__(self, let_go: Callable[[], None]) -> None:
+    def __init__(self, on_release: Callable[[], None]) -> None:
         self._lock = threading.Lock()
-        self._let_go = let_go
-        self._telling = False
+        self._on_release = on_release
+        self._in_callback = False
 
     def __enter__(self) -> None:
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-        if not self._telling:
-            self._telling = True
-            self._let_go()
-            self._telling = False
+        if not self._in_callback:
+            self._in_callback = True
+            self._on_release()
+            self._in_callback = False
 
 
-def test_a_retry_is_neither_skipped_nor_comes_between_a_run_and_what_follows_it() -> None:
-    """Whenever it is handed over: it has its record, which promises it."""
+def test_a_retry_never_runs_before_pending_catch_up_runs(history: Database) -> None:
     order: list[tuple[Cause, int]] = []
     skipped: list[datetime] = []
-    taken: list[bool] = []
+    accepted: list[bool] = []
     ended = threading.Event()
 
-    def carry_out(firing: Firing, _at: datetime) -> None:
+    def run(firing: Firing, _at: datetime, _on_start: Callable[[], None]) -> None:
         order.append((firing.cause, firing.attempt))
         if firing.failed is not None:
             ended.set()
 
-    def try_again() -> None:
-        if threading.current_thread().name == "worker" and not any(taken):
-            taken.append(workers.hand_over(Firing(JOB, Cause.SCHEDULE, [NOW], FAILED)))
+    def submit_retry() -> None:
+        if threading.current_thread().name == "worker" and not any(accepted):
+            accepted.append(workers.submit(Firing(JOB, Cause.SCHEDULE, [NOW], FAILED)))
 
-    workers = Workers(carry_out, lambda _job, at, _message: skipped.append(at))
-    workers.hand_over(Firing(JOB, Cause.SCHEDULE, [NOW]))
-    workers.hand_over(Firing(JOB, Cause.CATCHUP, [NOW + HOUR]))
-    workers.hand_over(Firing(JOB, Cause.CATCHUP, [NOW + 2 * HOUR]))
-    workers._lock = Watched(try_again)  # type: ignore[assignment]
+    workers = Workers(run, lambda _job, at, _message: skipped.append(at), Shutdown(history))
+    workers.submit(Firing(JOB, Cause.SCHEDULE, [NOW]))
+    workers.submit(Firing(JOB, Cause.CATCHUP, [NOW + HOUR]))
+    workers.submit(Firing(JOB, Cause.CATCHUP, [NOW + 2 * HOUR]))
+    workers._lock = ObservedLock(submit_retry)  # type: ignore[assignment]
     try:
         workers.resize(1)
         assert ended.wait(20)
@@ -100,4 +101,4 @@ def test_a_retry_is_neither_skipped_nor_comes_between_a_run_and_what_follows_it(
         workers.stop()
     assert [(Cause.SCHEDULE, 1), (Cause.CATCHUP, 1), (Cause.CATCHUP, 1), (Cause.SCHEDULE, 2)] == order
     assert [] == skipped
-    assert [False, True] == [taken[0], taken[-1]]
+    assert [False, True] == [accepted[0], accepted[-1]]

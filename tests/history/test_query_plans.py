@@ -12,7 +12,7 @@ from sqlalchemy import event
 from runner.history.contents import count_folders, list_changes, list_files, list_versions
 from runner.history.database import Database
 from runner.history.jobs import accounted_until, get_job, list_jobs
-from runner.history.notifications import find_told, list_notifications
+from runner.history.notifications import last_notified_run, list_notifications
 from runner.history.runs import (
     get_run,
     list_differences,
@@ -90,7 +90,7 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "last timings": lambda database: list_timings(database, 4, last=100),
     "who was told of a run": lambda database: list_notifications(database, get_run(database, 300)),
     "whether a command was told": lambda database: [
-        find_told(database, 4, Notify(Event.FAILURE, ("mail", "root")), 300)
+        last_notified_run(database, 4, Notify(Event.FAILURE, ("mail", "root")), 300)
     ],
     "who went first": lambda database: list_first_strategies(database, job(database), 10),
 }

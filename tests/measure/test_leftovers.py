@@ -1,12 +1,15 @@
 """What a trial process leaves in the file system and in shared memory, and which processes survive their runner."""
 
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -58,6 +61,25 @@ def first_child(parent: subprocess.Popen[bytes]) -> int:
     while not (found := children.read_text().split()):
         pass
     return int(found[0])
+
+
+@contextmanager
+def without_descriptors() -> Iterator[Callable[[], None]]:
+    """Yield what leaves this process no descriptors; restore them at the end."""
+    before, opened = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
+
+    def exhaust() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, before[1]))
+        with suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+
+    try:
+        yield exhaust
+    finally:
+        for fd in opened:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def is_gone(pid: int) -> bool:
@@ -137,6 +159,36 @@ def test_leftovers_of_an_earlier_boot_are_removed(temporary: Path, monkeypatch: 
         monkeypatch.setattr(psutil, "boot_time", lambda: time.time() + 1)
         remove_leftovers()
         assert [Path(mine).name] == os.listdir(temporary)
+
+
+@pytest.mark.parametrize("variable", ["TEMP", "TMP"])
+def test_leftovers_are_found_where_a_full_tmpdir_led(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as other:
+        with monkeypatch.context() as shortage:  # tempfile treats a directory that can't be written like a missing one
+            shortage.setenv("TMPDIR", str(temporary / "missing"))
+            shortage.setenv(variable, other)
+            shortage.setattr(tempfile, "tempdir", None)
+            with trial_directory() as mine:
+                dead = Path(mine).with_name(re.sub(r"-\d+-", "-4194305-", Path(mine).name, count=1))
+                dead.mkdir()
+        assert other == str(dead.parent)
+        monkeypatch.setenv(variable, other)
+        remove_leftovers()
+        assert [] == os.listdir(other)
+
+
+def test_what_lacked_descriptors_is_removed_later(temporary: Path) -> None:
+    with without_descriptors() as exhaust, trial_directory() as first:
+        semaphore = SHM / f"sem.{Path(first).name}-x"
+        semaphore.touch()
+        exhaust()
+    assert [Path(first).name] == os.listdir(temporary)
+    assert semaphore.exists()
+    with trial_directory() as second:
+        assert [Path(second).name] == os.listdir(temporary)
+        assert not semaphore.exists()
 
 
 @pytest.mark.parametrize("length", [50, 90, 200])

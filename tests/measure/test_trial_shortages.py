@@ -13,7 +13,7 @@ from trial_tasks import Remote
 from runner.measure.trials import Outcome, carry_out
 from runner.model.errors import ScanError, is_condition, reason_of
 from runner.model.runs import Status
-from runner.strategies.crew import cannot_start
+from runner.strategies.watched_pool import cannot_start
 
 START_METHODS = ["fork", "spawn", "forkserver"]
 NOT_IN_MESSAGES = ("None", "Errno", "defect", "Traceback", "\n", ": ;", ": ,")

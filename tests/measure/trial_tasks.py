@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.measure.trial import Measured
-from runner.strategies import crew as crews
-from runner.strategies.crew import Crew, starting, trial_context
+from runner.strategies import watched_pool as crews
 from runner.strategies.exchange import Channel
+from runner.strategies.watched_pool import Crew, starting, trial_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

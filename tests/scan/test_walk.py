@@ -17,9 +17,9 @@ from trees import find, folders, found, in_child, read, scratch, write_comb, wri
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
-from runner.scan import held, walk
-from runner.scan.held import Waiting
+from runner.scan import pending, walk
 from runner.scan.part import STAMPS, Part, decode, unpack_stats
+from runner.scan.pending import Waiting
 from runner.scan.walk import Walker
 
 NAMES_ONLY = Selection(track=Track.NAMES)
@@ -212,10 +212,10 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
     root, outside = tmp_path / "root", tmp_path / "outside"
     write_tree(root, {f"{parent}/{child}/below/x.md": 0 for parent in "ab" for child in "12"})
     write_tree(outside, {f"{child}/below/secret.md": 0 for child in "12"})
-    monkeypatch.setattr(held, "MAX_OPEN", 1)
+    monkeypatch.setattr(pending, "MAX_OPEN", 1)
 
     closed: list[bytes] = []
-    plain_evict = held.Waiting._evict
+    plain_evict = pending.Waiting._evict
 
     def evict(self: Any, folder: Any) -> None:
         plain_evict(self, folder)
@@ -227,7 +227,7 @@ def test_a_parent_swapped_before_it_is_opened_again_does_not_lead_outside(
             else:
                 outside.rename(root / os.fsdecode(folder.name))
 
-    monkeypatch.setattr(held.Waiting, "_evict", evict)
+    monkeypatch.setattr(pending.Waiting, "_evict", evict)
     part = read(root)
 
     # The swapped one was closed when the first of its subfolders was entered, which is the only one that was read.
@@ -364,7 +364,7 @@ def write_nested(folder: Path, tree: dict[str, Any]) -> None:
 @given(tree=TREES, budget=st.integers(1, 400), most_open=st.integers(1, 4))
 def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget: int, most_open: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(held, "MAX_OPEN", most_open)
+        patch.setattr(pending, "MAX_OPEN", most_open)
         root = Path(folder)
         write_nested(root, tree)
         rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
@@ -392,7 +392,7 @@ def test_two_that_read_in_pieces_and_take_from_each_other_lose_and_double_nothin
     tree: dict[str, Any], budgets: list[int], most_open: int, data: st.DataObject
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(held, "MAX_OPEN", most_open)
+        patch.setattr(pending, "MAX_OPEN", most_open)
         root = Path(folder)
         write_nested(root, tree)
         walkers = [Walker(os.fsencode(root), Selection()) for _ in range(2)]
@@ -436,8 +436,8 @@ def test_a_folder_is_let_go_when_the_last_below_it_is_taken(tmp_path: Path) -> N
 
 
 def test_what_lies_deep_or_is_too_much_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "_LONGEST", 8)
-    monkeypatch.setattr(held, "_MOST_TAKEN", 10)
+    monkeypatch.setattr(pending, "_LONGEST", 8)
+    monkeypatch.setattr(pending, "_MOST_TAKEN", 10)
     waiting = Waiting(-1)
     waiting.add_starts(b"near/%d" % number for number in range(8))
     waiting.add_starts(b"far/away/%d" % number for number in range(8))

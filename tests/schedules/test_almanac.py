@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.schedules.firing import coming, count_fire_times, fire_times
+from runner.schedules.fire_times import coming, count_fire_times, fire_times
 from runner.schedules.trigger import ScheduleTrigger
 from tests.benchmarks.almanac import cron_times, jittered
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.schedules.firing import FireTime, coming
+from runner.schedules.fire_times import FireTime, coming
 from runner.schedules.parse import parse_schedule
 
 BERLIN = "Europe/Berlin"

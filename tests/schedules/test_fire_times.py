@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import format_duration
 from runner.schedules.cron import ALIASES, load_cron
-from runner.schedules.firing import (
+from runner.schedules.fire_times import (
     count_fire_times,
     fire_times,
     largest_gap,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.schedules.cron import ALIASES
-from runner.schedules.firing import describe
-from runner.schedules.parse import change_schedule, parse_schedule
+from runner.schedules.fire_times import describe
+from runner.schedules.parse import parse_schedule, update_schedule
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
@@ -216,20 +216,20 @@ def test_reading_a_schedule_does_not_import_the_scheduler() -> None:
 
 def test_a_new_interval_keeps_the_jitter_unless_told_otherwise() -> None:
     old = parse_schedule(every="10m", jitter="5m", timezone="UTC", now=NOW)
-    kept = change_schedule(old, every="20m", now=NOW)
-    dropped = change_schedule(old, jitter="none", now=NOW)
+    kept = update_schedule(old, every="20m", now=NOW)
+    dropped = update_schedule(old, jitter="none", now=NOW)
     assert kept is not None
     assert dropped is not None
     assert ("20m", 300) == (kept.expression, kept.jitter_s)
     assert ("10m", 0) == (dropped.expression, dropped.jitter_s)
-    assert change_schedule(old, now=NOW) is old
+    assert update_schedule(old, now=NOW) is old
 
 
 def test_an_interval_that_stays_the_same_keeps_its_phase() -> None:
     old = parse_schedule(every="1h", timezone="UTC", now=NOW)
     later = NOW + timedelta(minutes=25)
-    assert old == change_schedule(old, every="60m", now=later)
-    assert replace(old, jitter_s=300) == change_schedule(old, every="1h", jitter="5m", now=later)
-    other = change_schedule(old, every="2h", now=later)
+    assert old == update_schedule(old, every="60m", now=later)
+    assert replace(old, jitter_s=300) == update_schedule(old, every="1h", jitter="5m", now=later)
+    other = update_schedule(old, every="2h", now=later)
     assert other is not None
     assert later == other.anchor_at

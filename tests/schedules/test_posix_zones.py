@@ -12,7 +12,7 @@ from conftest import Program, until
 
 from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.schedules.firing import count_fire_times, fire_times
+from runner.schedules.fire_times import count_fire_times, fire_times
 from runner.schedules.instants import local_zone_name
 from runner.schedules.zones import find_zone, load_zone, stretches
 

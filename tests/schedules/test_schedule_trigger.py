@@ -7,7 +7,7 @@ from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from runner.model.jobs import Schedule
-from runner.schedules.firing import count_fire_times, next_fire_time
+from runner.schedules.fire_times import count_fire_times, next_fire_time
 from runner.schedules.parse import parse_schedule
 from runner.schedules.trigger import ScheduleTrigger
 

@@ -12,7 +12,7 @@ import pytest
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
-from runner.scan import held, walk
+from runner.scan import pending, walk
 from runner.scan.part import decode
 from runner.strategies import pool
 from runner.strategies.base import ScanRequest
@@ -112,16 +112,16 @@ def test_what_could_not_be_read_is_told_by_a_worker_that_read_nothing_else(
 ) -> None:
     for number in range(2_000):
         (tmp_path / str(number)).mkdir()
-    read, began_at_root = held.Waiting.open, []
+    read, began_at_root = pending.Waiting.open, []
 
-    def deny_the_second(self: held.Waiting, parent: held.Folder, name: bytes) -> int:
+    def deny_the_second(self: pending.Waiting, parent: pending.Folder, name: bytes) -> int:
         if not name:
             began_at_root.append(True)
         if not began_at_root:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return read(self, parent, name)
 
-    monkeypatch.setattr(held.Waiting, "open", deny_the_second)
+    monkeypatch.setattr(pending.Waiting, "open", deny_the_second)
 
     scan = Pool().scan(
         ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=2, start_method="fork"), lambda *_: None
@@ -132,11 +132,11 @@ def test_what_could_not_be_read_is_told_by_a_worker_that_read_nothing_else(
     assert scan.found.directories + len(scan.found.problems) == 2_001
 
 
-@pytest.mark.parametrize(("depth", "most_shared"), [(30, held._MOST_SHARED), (10, 100_000)], ids=["deep", "much"])
+@pytest.mark.parametrize(("depth", "most_shared"), [(30, pending._MOST_SHARED), (10, 100_000)], ids=["deep", "much"])
 def test_what_costs_more_to_give_than_to_read_is_not_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, most_shared: int
 ) -> None:
-    monkeypatch.setattr(held, "_MOST_SHARED", most_shared)
+    monkeypatch.setattr(pending, "_MOST_SHARED", most_shared)
     monkeypatch.chdir(tmp_path)
     for _ in range(depth):
         os.mkdir("long" * 50)  # noqa: PTH102  deeper than a path may be

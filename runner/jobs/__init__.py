@@ -1,0 +1,1 @@
+"""Job options, their validation and warnings, and the job file."""

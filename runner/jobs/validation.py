@@ -1,0 +1,182 @@
+"""What a person chooses for a job, checked as a whole before anything is written."""
+
+import os
+import re
+from collections.abc import Callable, Collection
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from runner.history.database import Database
+from runner.history.jobs import find_job, find_jobs_at, find_or_add_job_at
+from runner.measure.environment import usable_cpus
+from runner.measure.root_check import exists, look_at_roots
+from runner.model.errors import Unknown, UsageError
+from runner.model.jobs import Job, JobSpec, Selection
+from runner.scan.match import Matcher
+from runner.strategies import STRATEGIES
+
+_MAX_NAME = 100
+_MAX_RETRIES = 100
+# A name taken from a folder is cut to this, so that there is room for a prefix and a number.
+_MAX_FOLDER_NAME = 80
+
+
+def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
+    """Make sure that a job can be what was chosen for it; returns it.
+
+    Args:
+        spec: What is chosen.
+        before: What was; a name that stays is accepted, since older versions allowed more names.
+
+    Raises:
+        UsageError: If something in it can't be.
+    """
+    if before is None or spec.name != before.name:
+        _check_name(spec.name)
+    check_selection(spec.selection)
+    if not spec.strategies:
+        raise UsageError(f"there is no strategy; choose from {', '.join(STRATEGIES)}")
+    for strategy in spec.strategies:
+        if strategy not in STRATEGIES:
+            raise UsageError(f"there is no strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")
+    if len(set(spec.strategies)) < len(spec.strategies):
+        raise UsageError("a strategy is named twice; name each once")
+    if not 0 <= spec.retries <= _MAX_RETRIES:
+        raise UsageError(f"{spec.retries} retries can't be had; choose from 0 to {_MAX_RETRIES}")
+    most = max(64, 4 * usable_cpus())
+    if spec.workers is not None and not 1 <= spec.workers <= most:
+        raise UsageError(f"{spec.workers} workers can't be used; choose from 1 to {most}")
+    return spec
+
+
+def check_selection(selection: Selection) -> Selection:
+    """Make sure that something can be looked for; returns it.
+
+    Raises:
+        UsageError: If a pattern can never match.
+    """
+    Matcher(selection)
+    return selection
+
+
+def check_root(directory: str | Path, timeout_s: float | None = None) -> bytes:
+    """Return a directory's absolute path, after a look whether it can be scanned.
+
+    Args:
+        directory: As a person writes it.
+        timeout_s: How long to wait until its file system answers; None for a minute.
+
+    Raises:
+        UsageError: If it is empty, missing, not a directory, or can't be read.
+        ScanError: If its file system does not answer in time, or the machine lacks what it takes to look.
+    """
+    root = to_root(directory)
+    [(_, error)] = look_at_roots([root], [timeout_s])
+    if error is not None:
+        raise UsageError(error)
+    return root
+
+
+def to_root(directory: str | Path) -> bytes:
+    """Return a directory's absolute path without a look at it.
+
+    Raises:
+        UsageError: If it is empty.
+    """
+    if not os.fspath(directory):  # which would mean the current folder
+        raise UsageError("the folder's name is empty; name a folder, or write . for this one")
+    return absolute_root(os.fsencode(directory))
+
+
+def absolute_root(path: bytes) -> bytes:
+    """Return the one spelling of a root's path; links in it stay as they were named."""
+    # POSIX leaves two slashes at the beginning to the system, and abspath keeps them; here they are one.
+    return b"/" + os.path.abspath(path).lstrip(b"/")  # noqa: PTH100
+
+
+def default_name(root: bytes) -> str:
+    """Name a job after the folder that it scans."""
+    name = os.fsdecode(root).rstrip("/").rpartition("/")[2]
+    name = re.sub(r"[^\w.+@-]+", "-", name.encode("utf-8", "replace").decode()).strip("-")[:_MAX_FOLDER_NAME]
+    if not name.strip("."):
+        return "root"
+    return f"job-{name}" if name.isdigit() else name
+
+
+def names_folder(target: str, timeout_s: float | None = None) -> bool:
+    """Return whether a person who writes this may mean a folder and not only a job."""
+    return "/" in target or exists(os.path.abspath(target), timeout_s)  # noqa: PTH100  as it was named
+
+
+def find_or_add(
+    database: Database, target: str, now: datetime, on_add: Callable[[Job], None], timeout_s: float | None = None
+) -> Job:
+    """Find the job that a person means by a name, a number or a folder; a folder without one gets a job.
+
+    Args:
+        database: Where it is kept.
+        target: What the person wrote.
+        now: When a new job is registered.
+        on_add: Called with a job that was added.
+        timeout_s: How long to wait until the folder's file system answers; None for a minute.
+
+    Raises:
+        UsageError: If it is none of them, or several jobs scan the folder.
+        ScanError: If the folder's file system does not answer in time.
+    """
+    job = None if _is_path(target) else find_job(database, target)
+    if job is not None:
+        return job
+    root = to_root(target)
+    known = find_jobs_at(database, root)
+    if not known and not names_folder(target, timeout_s):
+        raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
+    check_root(target, timeout_s or next((job.spec.timeout_s for job in known), None))
+    added = False
+    if not known:
+        known, added = find_or_add_job_at(database, root, partial(_plain_spec, root), now)
+    if len(known) > 1:
+        names = ", ".join(repr(job.spec.name) for job in known)
+        raise UsageError(f"several jobs scan {target!r}: {names}; name the one to run")
+    if added:
+        on_add(known[0])
+    return known[0]
+
+
+def _plain_spec(root: bytes, taken: Collection[str]) -> JobSpec:
+    """Create the options of a job for a directory: all defaults, and a name that is free."""
+    name = candidate = default_name(root)
+    number = 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}-{number}"
+    return check_spec(JobSpec(name=candidate, root=root))
+
+
+def _check_name(name: str) -> None:
+    if not name or name != name.strip():
+        raise UsageError("a job's name is empty or has spaces around it; choose another name")
+    if _is_path(name) or not name.strip("."):
+        raise UsageError(f"the name {name!r} would be taken for a path; choose one that begins with a letter")
+    if name.startswith("-"):
+        raise UsageError(f"the name {name!r} would be taken for an option; choose one that begins with a letter")
+    if name.isdigit():
+        raise UsageError(f"the name {name!r} would be taken for a job's number; choose one with a letter in it")
+    if not name.isprintable() or _is_broken(name):
+        raise UsageError(f"the name {name!r} holds a character that can't be shown; choose another name")
+    if len(name) > _MAX_NAME:
+        raise UsageError(f"the name {name[:20]!r}… is longer than {_MAX_NAME} characters; choose a shorter one")
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a person, or a shell, takes a text for a path and for nothing else."""
+    return "/" in text or text in {".", ".."} or text.startswith("~")
+
+
+def _is_broken(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

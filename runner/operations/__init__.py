@@ -1,0 +1,1 @@
+"""What surrounds the daemon: notifications, metrics and service files."""

@@ -1,0 +1,92 @@
+"""What ``runner jobs apply`` did or would do, job by job."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from rich.text import Text
+
+from runner.jobs.apply import Action, Outcome
+from runner.model.units import format_instant
+from runner.output.records import Record
+from runner.output.text import printable
+
+OUTCOME_KEYS = ("job", "number", "fate", "changes", "never_fires")
+_STYLES = {
+    Action.ADDED: "green",
+    Action.CHANGED: "yellow",
+    Action.REMOVED: "red",
+    Action.UNCHANGED: "dim",
+    Action.LEFT: "dim",
+}
+
+
+def outcome_lines(outcomes: Iterable[Outcome]) -> Iterator[Text]:
+    """Give a line for each job: ``changed docs: every 1h → 2h``."""
+    for outcome in outcomes:
+        line = Text(f"{outcome.fate} {printable(outcome.name)}", style=_STYLES[outcome.fate])
+        parts = [f"{part.key} {_shown(part.old)} → {_shown(part.new)}" for part in outcome.rewritten]
+        line.append(f": {', '.join(parts)}" if parts else "", style="default")
+        line.append(_remark(outcome), style="default")
+        yield line
+
+
+def outcome_record(outcome: Outcome) -> Record:
+    """Give what became of one job; ``changes`` are its keys that say something else, null where there is nothing."""
+    return {
+        "job": outcome.name,
+        "number": outcome.job_id,
+        "fate": outcome.fate.value,
+        "changes": [{"key": part.key, "old": _plain(part.old), "new": _plain(part.new)} for part in outcome.rewritten],
+        "never_fires": outcome.never_fires,
+    }
+
+
+def _remark(outcome: Outcome) -> str:
+    if outcome.fate is Action.REMOVED:
+        return f"; its runs stay: runner history {outcome.job_id}"
+    if outcome.fate is Action.LEFT:
+        return " alone: the file does not name it; --prune removes it"
+    if outcome.never_fires and outcome.by_hand:
+        return f"; it has no schedule{' any more' if outcome.fate is Action.CHANGED else ''} and runs by hand only"
+    return "; it will not fire, as that instant is past" if outcome.never_fires else ""
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None | []:
+            return "none"
+        case [{"on": _, "run": _}, *_]:
+            return printable("; ".join(f"{told['on']}={shlex.join(told['run'])}" for told in value))
+        case list():
+            return " ".join(printable(shlex.quote(part) if " " in part else part) for part in value)
+        case bool() | int():
+            return str(value).lower()
+        case datetime():
+            return format_instant(value)
+        case _:
+            return printable(value)
+
+
+def _plain(value: Any) -> Any:
+    """Give a value of TOML as one of JSON; a text that is not UTF-8 as it is shown."""
+    match value:
+        case datetime():
+            return format_instant(value)
+        case list():
+            return [_plain(part) for part in value]
+        case dict():
+            return {key: _plain(part) for key, part in value.items()}
+        case str() if not _is_utf8(value):
+            return printable(value)
+        case _:
+            return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

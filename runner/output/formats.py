@@ -1,0 +1,140 @@
+"""Records as JSON, JSON lines and CSV; none of them ever holds a raw control or bidirectional character."""
+
+import csv
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from itertools import chain
+from typing import Any
+
+from runner.output.records import EXECUTION_KEYS, Record
+from runner.output.text import printable
+
+# The column groups of a run's executions in CSV, fixed so that the columns do not depend on what was run.
+STRATEGIES = ("sequential", "pool", "incremental")
+# The lists that ``show`` puts in place of counts; in CSV they are counts again.
+_COUNTED = frozenset({"changes", "problems", "differences", "notifications"})
+# With what a cell begins that a spreadsheet takes for a formula.
+_EXECUTED = ("=", "+", "-", "@")
+# Without indentation the encoder is the one written in C: a million files take seconds instead of a minute. Like
+# json.dumps it escapes everything but printable ASCII.
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+class Format(StrEnum):
+    """How a listing is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    RAW_CSV = "raw-csv"
+
+
+def to_json(document: Record | Sequence[Record]) -> str:
+    """Write one document over several lines, indented by two, with a newline at its end."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def listing(
+    records: Iterable[Record],
+    fmt: Format,
+    *,
+    columns: Sequence[str] = (),
+    strategies: Sequence[str] = STRATEGIES,
+) -> Iterator[str]:
+    """Write records one by one, so that a million need no room.
+
+    JSON is a list with one record per line. CSV follows RFC 4180 with a header, but its lines end as the caller ends
+    them; null is an empty cell, and any text stands as :func:`~runner.output.text.printable` shows it, so that no cell
+    spans lines. ``executions`` become columns such as ``pool_wall_s``, the lists of ``show`` (``changes`` and the like)
+    become counts, other lists are joined by spaces, and a nested record becomes columns such as ``environment_host``.
+
+    Text that a spreadsheet would execute follows an apostrophe in csv, not in raw-csv.
+
+    Args:
+        records: All with the same keys in the same order.
+        fmt: json, jsonl, csv or raw-csv.
+        columns: Keys of the records, such as ``RUN_KEYS``; without them an empty listing has no CSV header.
+        strategies: Those that get columns in CSV.
+
+    Yields:
+        Lines without their newline.
+
+    Raises:
+        ValueError: If the format is table, a number is not finite, or a record has a key that the first lacks.
+    """
+    if fmt is Format.JSON:
+        separator = "["
+        for record in records:
+            yield separator
+            separator = f"  {_encode(record)},"
+        yield from ("[]",) if separator == "[" else (separator[:-1], "]")
+    elif fmt is Format.JSONL:
+        yield from map(_encode, records)
+    elif fmt in (Format.CSV, Format.RAW_CSV):
+        yield from _csv(records, columns, strategies, safe=fmt is Format.CSV)
+    else:
+        raise ValueError("tables are made by runner.output.tables")
+
+
+def _csv(records: Iterable[Record], columns: Sequence[str], strategies: Sequence[str], *, safe: bool) -> Iterator[str]:
+    records = iter(records)
+    first = next(records, None)
+    if first is not None:
+        names = list(_flat(first, strategies))
+    else:
+        names = list(
+            _flat(dict.fromkeys(columns) | ({"executions": []} if "executions" in columns else {}), strategies)
+        )
+    if names:
+        writer = csv.DictWriter(_Lines(), names, lineterminator="")
+        yield writer.writeheader()
+        for record in records if first is None else chain((first,), records):
+            row = _flat(record, strategies)
+            yield writer.writerow({name: _inert(cell) for name, cell in row.items()} if safe else row)
+
+
+def _inert(cell: str | float | None) -> str | float | None:
+    """Format a cell with an apostrophe before text that a spreadsheet would execute; controls are escaped already."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_EXECUTED) else cell
+
+
+class _Lines:
+    """The file a CSV writer needs; the writer returns what its ``write`` returns, here the line itself."""
+
+    @staticmethod
+    def write(line: str) -> str:
+        return line
+
+
+def _flat(record: Record, strategies: Sequence[str]) -> dict[str, str | float | None]:
+    """Make one CSV row of a record."""
+    row: dict[str, str | float | None] = {}
+    for key, value in record.items():
+        if key == "executions":
+            row |= {f"{strategy}_{name}": None for strategy in strategies for name in EXECUTION_KEYS[1:]}
+            for execution in value:
+                row |= {f"{execution['strategy']}_{name}": _cell(execution[name]) for name in EXECUTION_KEYS[1:]}
+        elif key in _COUNTED and isinstance(value, list):
+            row[key] = len(value)
+        elif isinstance(value, dict):
+            row |= {f"{key}_{name}": _cell(inner) for name, inner in value.items()}
+        elif record.get(f"{key}_base64") is not None:
+            row[key] = value  # printable already
+        elif key.endswith("_base64") and value is None and record[key.removesuffix("_base64")] is not None:
+            # JSON tells an escape from the same letters in a name; here only the bytes beside it can.
+            exact = record[key.removesuffix("_base64")]
+            row[key] = None if printable(exact) == exact else b64encode(exact.encode()).decode()
+        else:
+            row[key] = _cell(value)
+    return row
+
+
+def _cell(value: Any) -> str | float | None:
+    if isinstance(value, list):
+        return printable(" ".join(map(str, value)))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return printable(value) if isinstance(value, str) else value

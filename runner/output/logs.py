@@ -1,0 +1,147 @@
+"""Log records as lines, for people and for programs; no name in them spans lines, and no password is shown."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from runner.model.secrets import scrub
+from runner.model.subject import current_subject
+from runner.output.text import harmless
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def make_formatter(fmt: LogFormat | None, *, to_journal: bool = False) -> logging.Formatter:
+    """Make what writes records as lines.
+
+    Args:
+        fmt: How; None for messages of a command among its others, which are not a log.
+        to_journal: Whether they go to systemd's journal, which keeps the time and, by a prefix, the level.
+    """
+    match fmt:
+        case LogFormat.JSON:
+            return JsonLine()
+        case LogFormat.TEXT:
+            return _JournalLine() if to_journal else _TextLine()
+        case None:
+            return _MessageLine()
+
+
+def goes_to_journal(environment: Mapping[str, str], descriptor: int) -> bool:
+    """Tell whether a stream is the one that systemd connected to its journal; see JOURNAL_STREAM in systemd.exec(5).
+
+    The variable alone says nothing: a process that inherits it may write to a file.
+    """
+    try:
+        stream = os.fstat(descriptor)
+    except OSError:  # closed
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
+
+
+def add_subject(record: logging.LogRecord) -> bool:
+    """Give a record its ``job`` and ``run``, unless it has them from ``extra``; a filter, called where it is logged."""
+    subject = current_subject()
+    if not hasattr(record, "job"):
+        record.job = subject.job if subject is not None else None
+        record.run = subject.run if subject is not None else None
+    return True
+
+
+class _Line(logging.Formatter):
+    """What the formats have in common: a message of one line, and a traceback of several."""
+
+    def message(self, record: logging.LogRecord) -> str:
+        """Give the message in one line, without control characters, broken surrogates and passwords."""
+        return harmless(scrub(record.getMessage()))
+
+    def traceback(self, record: logging.LogRecord) -> list[str]:
+        """Give the lines of the traceback, this process's or one that a trial sent; none without one."""
+        told = getattr(record, "traceback", None) or ""
+        if record.exc_info:
+            told = self.formatException(record.exc_info)
+        return [harmless(line) for line in scrub(told).rstrip("\n").split("\n")] if told else []
+
+
+class _TextLine(_Line):
+    """``2026-11-22T10:00:00+0000 INFO docs run 12: succeeded in 0.1 s``; a traceback follows, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record; lines below the first are indented, so that no text of an error passes for a message."""
+        first, *rest = f"{self.prefix(record)}{_named(record)}{self.message(record)}", *self.traceback(record)
+        return "\n".join((first, *(f"{self.indent(record)}{line}" for line in rest)))
+
+    def prefix(self, record: logging.LogRecord) -> str:
+        """Give what stands before the message."""
+        at = datetime.fromtimestamp(record.created).astimezone()
+        return f"{at:%Y-%m-%dT%H:%M:%S%z} {record.levelname} "
+
+    def indent(self, _record: logging.LogRecord) -> str:
+        """Give what stands before each line of a traceback."""
+        return "    "
+
+
+class _JournalLine(_TextLine):
+    """``<6>docs run 12: succeeded in 0.1 s``: the journal takes the number for the priority; see sd-daemon(3)."""
+
+    def prefix(self, record: logging.LogRecord) -> str:
+        """Give the priority of syslog(3)."""
+        return f"<{next(priority for level, priority in _PRIORITIES if record.levelno >= level)}>"
+
+    def indent(self, record: logging.LogRecord) -> str:
+        """Give the priority here too: to the journal each line is an entry."""
+        return self.prefix(record) + "    "
+
+
+class _MessageLine(_TextLine):
+    """``runner: docs run 12: the pool execution failed``."""
+
+    def prefix(self, _record: logging.LogRecord) -> str:
+        """Give what the messages of commands begin with."""
+        return "runner: "
+
+
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
+
+
+class JsonLine(_Line):
+    """One object a line, always with the same keys, in ASCII alone.
+
+    ``at`` is an instant in UTC, ``level`` one of debug, info, warning, error and critical; ``job``, ``run`` and
+    ``traceback`` are null where there is none.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        at = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
+        line: dict[str, Any] = {
+            "at": at.isoformat(timespec="milliseconds") + "Z",
+            "level": record.levelname.lower(),
+            "message": self.message(record),
+            "job": _job(record),
+            "run": getattr(record, "run", None),
+            "traceback": "\n".join(self.traceback(record)) or None,
+        }
+        return json.dumps(line, allow_nan=False)
+
+
+def _job(record: logging.LogRecord) -> str | None:
+    job = getattr(record, "job", None)
+    return harmless(job) if job is not None else None
+
+
+def _named(record: logging.LogRecord) -> str:
+    """Give what a line is about, as it stands before a message."""
+    job, run = _job(record), getattr(record, "run", None)
+    if job is None:
+        return ""
+    return f"{job}: " if run is None else f"{job} run {run}: "

@@ -1,0 +1,124 @@
+"""What ``status`` tells about the daemon."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import RenderableType
+
+from runner.history.daemons import DaemonRecord, DaemonState
+from runner.model.runs import Run
+from runner.model.units import format_count, format_instant, format_seconds
+from runner.output.grid import Cell
+from runner.output.records import Record, exact
+from runner.output.tables import key_values, relative
+from runner.output.text import printable
+
+_CURE = "start one with `runner daemon`"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Situation:
+    """What goes on in a database.
+
+    Attributes:
+        daemon: The daemon that runs, or the last one that did.
+        state: How it is; None if there has never been one.
+        blocker: Who keeps its runs from starting by a lock; None if nobody does.
+        database: Where the database is.
+        running: The runs that are going on.
+        calibrated: The roots of the calibrations that are going on.
+        coming: The next fire time and its job's name.
+        lateness_s: By how many seconds the scheduled runs of the last day started after their fire times.
+    """
+
+    daemon: DaemonRecord | None
+    state: DaemonState | None
+    blocker: str | None = None
+    database: str
+    running: Sequence[Run]
+    calibrated: Sequence[bytes]
+    coming: tuple[datetime, str] | None
+    lateness_s: Sequence[float]
+
+    @property
+    def alive(self) -> bool:
+        """Whether it fires."""
+        return self.state is DaemonState.ALIVE
+
+
+def status_record(situation: Situation) -> Record:
+    """Make the record of a situation."""
+    daemon, coming = situation.daemon, situation.coming
+    return {
+        "alive": situation.alive,
+        "state": situation.state,
+        "database": situation.database,
+        "host": daemon.owner.host if daemon else None,
+        "pid": daemon.owner.pid if daemon else None,
+        "started_at": format_instant(daemon.started_at) if daemon else None,
+        "heartbeat_at": format_instant(daemon.heartbeat_at) if daemon else None,
+        "stopped_at": format_instant(daemon.stopped_at) if daemon and daemon.stopped_at else None,
+        "running": [run.run_id for run in situation.running],
+        "next_job": coming[1] if coming else None,
+        "next_at": format_instant(coming[0]) if coming else None,
+        "lateness_s": _percentiles(situation.lateness_s),
+        "waiting_for": situation.blocker,
+        "calibrated": [exact(root)[0] for root in situation.calibrated],
+    }
+
+
+def status_view(situation: Situation, *, now: datetime) -> RenderableType:
+    """Lay out a situation for people."""
+    daemon, coming = situation.daemon, situation.coming
+    if daemon is None:
+        state = Cell(f"none has run yet; {_CURE}", "yellow")
+    elif situation.blocker is not None:
+        state = Cell(f"waiting: process {daemon.owner.pid} on {daemon.owner.host} can start no run", "yellow")
+    elif situation.alive:
+        state = Cell(f"alive: process {daemon.owner.pid} on {daemon.owner.host}", "green")
+    elif situation.state is DaemonState.SILENT:
+        last = relative(daemon.heartbeat_at, now)
+        state = Cell(
+            f"silent: process {daemon.owner.pid} on {daemon.owner.host} gave its last sign of life {last}", "red"
+        )
+    elif daemon.stopped_at is not None:
+        state = Cell(f"not running: stopped {relative(daemon.stopped_at, now)}; {_CURE}", "yellow")
+    else:
+        state = Cell(f"not running: died; last sign of life {relative(daemon.heartbeat_at, now)}; {_CURE}", "red")
+    going = [f"run {run.run_id} of {printable(run.job)}" for run in situation.running]
+    going += [f"a calibration of {printable(root)}" for root in situation.calibrated]
+    pairs: list[tuple[str, str | Cell]] = [("daemon", state)]
+    if daemon is not None and situation.alive:
+        pairs.append(("started", relative(daemon.started_at, now)))
+    if situation.blocker is not None:
+        pairs.append(("waits for", Cell(printable(situation.blocker), "yellow")))
+    pairs += [("running", ", ".join(going) or "nothing")]
+    if coming is not None:
+        next_firing = f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"
+        fires = situation.alive and situation.blocker is None
+        pairs.append(("next", next_firing if fires else Cell(f"{next_firing}; {_in_vain(situation)}", "yellow")))
+    if late := _percentiles(situation.lateness_s):
+        shown = ", ".join(f"{name} {format_seconds(late[name])}" for name in ("p50", "p95", "p99", "max"))
+        pairs.append(("lateness", f"{shown} of {format_count(len(situation.lateness_s), 'firing')} within a day"))
+    pairs.append(("database", printable(situation.database)))
+    return key_values(pairs)
+
+
+def _in_vain(situation: Situation) -> str:
+    """Say why what comes next may not."""
+    if situation.blocker is not None:
+        return "its run will wait for the lock"
+    if situation.state is DaemonState.SILENT:
+        return "it may not fire while the daemon is silent"
+    return "nothing fires until a daemon runs"
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
+    """Give the number of values, their percentiles, each a value that occurred, and the largest; None without any."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    nearest = {f"p{percent}": ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in (50, 95, 99)}
+    return {"count": len(ordered), **nearest, "max": ordered[-1]}

@@ -1,1 +1,0 @@
-"""One firing, from its start to its saved history."""

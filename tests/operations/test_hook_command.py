@@ -1,0 +1,213 @@
+"""Commands that are told something: what they get, and that none of them does harm."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import is_gone, until
+
+from runner.model import secrets
+from runner.model.secrets import keep_secret
+from runner.operations import hook_command as telling
+from runner.operations.hook_command import Told, tell_command
+
+TEXT = b'{"run": 12}\n'
+
+
+def tell(
+    script: str, *arguments: str | Path, text: bytes = TEXT, stop: Callable[[], bool] = lambda: False, **about: str
+) -> Told:
+    return tell_command([sys.executable, "-c", script, *map(str, arguments)], text, about, stop)
+
+
+def test_it_gets_the_text_its_arguments_and_the_environment_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THE_DAEMON", "kept")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    script = """
+import json, os, sys
+got = {
+    "text": sys.stdin.read(), "arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ),
+    "leads": os.getpid() == os.getsid(0) == os.getpgid(0),
+    "open": [number for number in range(3, 200) if os.path.exists(f"/dev/fd/{number}") and os.path.islink(f"/proc/self/fd/{number}")],
+}
+print("x" * 1_000_000)
+json.dump(got, open(sys.argv[1], "w"))
+"""  # noqa: E501
+    inherited = os.open(os.devnull, os.O_RDONLY)
+    # What only happens to be inheritable is not handed on either.
+    os.set_inheritable(inherited, True)  # noqa: FBT003  its only argument
+    told = tell(script, tmp_path / "got", "two words", "$HOME; *", RUNNER_EVENT="failure")
+    os.close(inherited)
+    assert (0, None) == (told.exit_code, told.message)
+    got = json.loads((tmp_path / "got").read_text())
+    assert (TEXT.decode(), ["two words", "$HOME; *"], "/", True) == tuple(
+        got[key] for key in ("text", "arguments", "folder", "leads")
+    )
+    assert ("kept", "failure") == (got["environment"]["OF_THE_DAEMON"], got["environment"]["RUNNER_EVENT"])
+    assert "NOTIFY_SOCKET" not in got["environment"]
+    assert [] == got["open"]
+
+
+def test_one_that_does_not_read_what_it_gets_is_no_failure() -> None:
+    told = tell("import os; os.close(0)", text=b"x" * 10_000_000)
+    assert (0, None) == (told.exit_code, told.message)
+
+
+@pytest.mark.parametrize("program", ["/nowhere/at all", "no-such-program-anywhere", "/", "/etc/passwd", "a\0b"])
+def test_one_that_cannot_be_started_says_why(program: str) -> None:
+    told = tell_command([program], TEXT, {}, lambda: False)
+    assert told.exit_code is None
+    assert told.message is not None
+    assert told.message.startswith("can't be started: ")
+    assert "\n" not in told.message
+
+
+def test_how_it_failed_and_the_end_of_what_it_said_are_kept() -> None:
+    told = tell("import sys; sys.stderr.write('first' + 'x' * 5000 + 'last\\0\\n'); sys.stderr.flush(); sys.exit(3)")
+    assert 3 == told.exit_code
+    assert told.message is not None
+    assert "first" not in told.message
+    assert told.message.endswith("xlast\\0")
+    killed = tell("import os; os.kill(os.getpid(), 9)")
+    assert (-signal.SIGKILL, "killed by SIGKILL") == (killed.exit_code, killed.message)
+
+
+# It starts a child that refuses to end as it does itself, tells both numbers, and hangs.
+HANGING = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+if child:
+    open(sys.argv[1] + ".new", "w").write(f"{os.getpid()} {child}")
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+while True:
+    sys.stderr.write("still here\\n" * 100)
+    sys.stderr.flush()
+    time.sleep(0.001)
+"""
+
+
+def assert_ended(note: Path) -> None:
+    """Make sure that no process of a hanging command is left."""
+    numbers = [int(number) for number in note.read_text().split()]
+    until(lambda: all(map(is_gone, numbers)), "the end of the group")
+
+
+def test_one_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "LIMIT_S", 1.0)
+    monkeypatch.setattr(telling, "_GRACE_S", 0.3)
+    told = tell(HANGING, tmp_path / "numbers")
+    assert -signal.SIGKILL == told.exit_code
+    assert told.message is not None
+    assert told.message.startswith("ended after its time limit of 1 s: ")
+    assert len(told.message) < 2_100
+    assert_ended(tmp_path / "numbers")
+
+
+def test_one_may_end_in_order_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "LIMIT_S", 1.0)
+    script = """
+import signal, sys, time
+def end(*_):
+    open(sys.argv[1], "w").close()
+    sys.exit(7)
+signal.signal(signal.SIGTERM, end)
+time.sleep(60)
+"""
+    assert 7 == tell(script, tmp_path / "ended").exit_code
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_stop_ends_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_GRACE_S", 0.3)
+    told = tell(HANGING, tmp_path / "numbers", stop=(tmp_path / "numbers").exists)
+    assert told.exit_code is None
+    assert told.message is not None
+    assert told.message.startswith("ended because runner was stopped")
+    assert_ended(tmp_path / "numbers")
+
+
+def test_what_it_left_running_goes_on_and_can_still_write(tmp_path: Path) -> None:
+    """As ``mail`` does, whose child delivers when it has ended."""
+    script = """
+import os, sys, time
+if os.fork():
+    sys.exit()
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+sys.stderr.write("delivered, with a warning\\n")
+sys.stderr.flush()
+open(sys.argv[2], "w").close()
+"""
+    told = tell(script, tmp_path / "go on", tmp_path / "delivered")
+    assert (0, None) == (told.exit_code, told.message)
+    (tmp_path / "go on").touch()
+    until((tmp_path / "delivered").exists, "the delivery")
+
+
+def test_what_a_talkative_one_writes_does_not_fill_the_disk(tmp_path: Path) -> None:
+    script = """
+import os, sys, time
+for _ in range(100):
+    os.write(2, b"x" * 100_000)
+end = time.monotonic() + 20
+while os.fstat(2).st_size > 100_000 and time.monotonic() < end:
+    time.sleep(0.001)
+open(sys.argv[1], "w").write(str(os.fstat(2).st_size))
+os.write(2, b"end")
+"""
+    told = tell(script, tmp_path / "size")
+    assert int((tmp_path / "size").read_text()) <= 100_000
+    assert told.message is not None
+    assert told.message.endswith("xend")
+
+
+def test_a_defect_while_it_is_followed_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_GRACE_S", 0.3)
+
+    def stop() -> bool:
+        if (tmp_path / "numbers").exists():
+            raise ZeroDivisionError
+        return False
+
+    with pytest.raises(ZeroDivisionError):
+        tell(HANGING, tmp_path / "numbers", stop=stop)
+    assert_ended(tmp_path / "numbers")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("RUNNER_DB", "postgresql://me:sesame@host/db", False),
+        ("RUNNER_DB", "postgresql://host/db?password=sesame", False),
+        ("RUNNER_DB", "/var/lib/history.db", True),
+        ("PGPASSWORD", "sesame", False),
+        ("PGPASSFILE", "/home/me/.pgpass", False),
+        ("PGSSLPASSWORD", "sesame", False),
+        ("PGHOST", "host", True),
+        ("DATABASE_URL", "postgresql://me:sesame@host/db", False),
+        ("DATABASE_URL", "postgresql://host/db", True),
+        ("BACKUP_OF", "see postgres:/me:sesame@host/db", False),
+        ("DSN", "host=db user=me password = sesame", False),
+        ("POSTGRES_PASSWORD", "sesame", False),
+        ("DB_PASS", "sesame", False),
+        ("MY_OWN", "the secret is open-sesame-1", False),
+        ("SLACK_TOKEN", "sesame", True),
+        ("OLDPWD", "/home/me", True),
+    ],
+)
+def test_it_gets_no_password_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, *, kept: bool
+) -> None:
+    monkeypatch.setattr(secrets, "_known", {})
+    keep_secret("postgresql://me:open-sesame-1@host/db")
+    monkeypatch.setenv(name, value)
+    script = "import os, sys; open(sys.argv[1], 'w').write(os.environ.get(sys.argv[2], '-'))"
+    assert 0 == tell(script, tmp_path / "got", name).exit_code
+    assert (value if kept else "-") == (tmp_path / "got").read_text()
