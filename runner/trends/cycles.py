@@ -35,7 +35,7 @@ def best_cycle(series: Series, known: Fit, worth_it: float) -> tuple[float, Fit 
     (reached, frequency), guess = max(((_highest_peak(series, one), one) for one in guesses), key=itemgetter(0))
     if reached <= worth_it:
         return reached, None
-    frequency = _climb(series, guess, frequency)
+    frequency = climb(series, guess, frequency)
     fits = (series.fit((*components, *cycle(frequency)), one) for one in neighbours(guess.design.noise))
     best = max(fits, key=attrgetter("likelihood"))
     return max(reached, best.likelihood), best
@@ -65,7 +65,7 @@ def _reached(series: Series, guess: Fit, frequency: float) -> float:
     return series.fit((*guess.design.components, *cycle(frequency)), guess.design.noise).likelihood
 
 
-def _climb(series: Series, guess: Fit, frequency: float) -> float:
+def climb(series: Series, guess: Fit, frequency: float) -> float:
     """Return the frequency of the peak near *frequency*: the vertex of a parabola through three points, twice."""
     n = guess.design.n
     lowest = math.tau / (LONGEST_PERIOD * n)

@@ -6,15 +6,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import truediv
 
-from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange
-from runner.trends.cycles import best_cycle
+from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle
+from runner.trends.cycles import LONGEST_PERIOD, SHORTEST_PERIOD, best_cycle, climb
 from runner.trends.noise import WHITE, Noise
 from runner.trends.regression import Designs, Fit, Series
 from runner.trends.survey import (
     NEEDED_CYCLE,
+    SHORTEST_LEVEL,
     WORTH_A_LOOK,
     Candidate,
     Survey,
+    blocked,
+    highest,
     needed_for_cycle,
     needed_for_slope,
     needed_for_step,
@@ -44,6 +47,10 @@ _ALMOST = 8.0
 _TIE = 4.0
 # A cycle whose frequency was only read off the periodogram may gain so much more.
 _ROUGH = 10.0
+import os
+MEM=float(os.environ.get('MEM','2.5'))
+TIE2=float(os.environ.get('TIE2','3'))
+_FEW_CYCLES = 6.0
 _KINDS = (LevelShift, SlopeChange, Harmonic)
 
 
@@ -110,7 +117,7 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     ):
         return plain, search.alternatives(plain, [])
     with_step, with_slope, with_cycle = map(NOTHING.extend, search.survey(NOTHING).all())
-    with_both = with_step.extend(search.survey(with_step).cycle()) if with_step.surplus > 0 else with_cycle
+    with_both = search.step_beside_cycle()
     one_by_one = search.one_by_one(_KINDS, plain)
     found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
     start = max(with_cycle, with_both, key=search.compare)
@@ -118,11 +125,13 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
         found.append(search.one_by_one(_KINDS, start))
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
-    # What half a cycle explains as well as a step is no step, even where it is no plain cycle either.
-    reached = max(map(search.compare, found)) - _TIE
-    good = [one for one in found if search.judge(one) > (0.0 if even else NEEDED_UNEVEN)]
+    good = [one for one in found if search.judge(one) > (0.0 if even or not one.has(LevelShift) else NEEDED_UNEVEN)]
     best = max(good, key=search.compare, default=NOTHING)
-    if best is NOTHING or search.compare(best) < reached:
+    # What a part of a cycle explains as well as a step is no step, even where it is no plain cycle either.
+    reached = max(map(search.compare, found)) - _TIE
+    if best.has(LevelShift):
+        reached = max([reached, *(search.compare(one) + TIE2 for one in found if not one.has(LevelShift) and search.memory(one)<MEM)])
+    if search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)
 
@@ -179,7 +188,27 @@ class _Search:
     def compare(self, found: Explanation) -> float:
         """Return the same, with a cycle that needs less than a step does."""
         noise = self._best_fit(found.components).design.noise
-        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)))
+        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)) if noise.memory < MEM else None)
+
+    def memory(self, found):
+        return self._best_fit(found.components).design.noise.memory
+
+    def step_beside_cycle(self) -> Explanation:
+        """Find the slow cycle that explains most together with a step, and the step."""
+        n = len(self._values)
+
+        def reached(frequency: float) -> tuple[float, float, int]:
+            known = self._series.fit((LEVEL, *cycle(frequency)), WHITE)
+            gain, index = highest(known.gains()[0], blocked(n, (), SHORTEST_LEVEL))
+            return gain - known.squares, frequency, index
+
+        fastest = min(_FEW_CYCLES, n / SHORTEST_PERIOD)
+        counts = [1 / LONGEST_PERIOD + place / 3 for place in range(int(3 * (fastest - 1 / LONGEST_PERIOD)) + 1)]
+        _, frequency, index = max(reached(math.tau * count / n) for count in counts)
+        _, frequency, index = max(reached(frequency + part * math.tau / n) for part in (-1 / 6, 0, 1 / 6))
+        frequency = climb(self._series, self._series.fit((LEVEL, LevelShift(index)), WHITE), frequency)
+        with_cycle = replace(NOTHING, components=(LEVEL, *cycle(frequency)))
+        return with_cycle.extend(self.survey(with_cycle).step())
 
     def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:
         """List explanations with steps that are almost as good as the best one."""
