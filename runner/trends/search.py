@@ -9,7 +9,7 @@ from operator import truediv
 from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle
 from runner.trends.cycles import LONGEST_PERIOD, SHORTEST_PERIOD, best_cycle, climb
 from runner.trends.noise import WHITE, Noise
-from runner.trends.regression import Designs, Fit, Series
+from runner.trends.regression import Designs, Fit, Series, cycle_design
 from runner.trends.survey import (
     NEEDED_CYCLE,
     SHORTEST_LEVEL,
@@ -196,18 +196,19 @@ class _Search:
     def step_beside_cycle(self) -> Explanation:
         """Find the slow cycle that explains most together with a step, and the step."""
         n = len(self._values)
-
-        def reached(frequency: float) -> tuple[float, float, int]:
-            known = self._series.fit((LEVEL, *cycle(frequency)), WHITE)
-            gain, index = highest(known.gains()[0], blocked(n, (), SHORTEST_LEVEL))
-            return gain - known.squares, frequency, index
-
-        fastest = min(_FEW_CYCLES, n / SHORTEST_PERIOD)
-        counts = [1 / LONGEST_PERIOD + place / 3 for place in range(int(3 * (fastest - 1 / LONGEST_PERIOD)) + 1)]
-        _, frequency, index = max(reached(math.tau * count / n) for count in counts)
-        _, frequency, index = max(reached(frequency + part * math.tau / n) for part in (-1 / 6, 0, 1 / 6))
-        frequency = climb(self._series, self._series.fit((LEVEL, LevelShift(index)), WHITE), frequency)
-        with_cycle = replace(NOTHING, components=(LEVEL, *cycle(frequency)))
+        known = self._series.fit((LEVEL,), WHITE).column
+        counts = (1 / LONGEST_PERIOD + place / 2 for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))))
+        designs = (cycle_design(math.tau * count / n, n) for count in counts)
+        fits = [Fit(design=design, column=known, parts=design.solve(known)) for design in designs]
+        tries = [(*highest(fit.step_gains(), blocked(n, (), SHORTEST_LEVEL)), fit) for fit in fits]
+        _, index, fit = max(tries, key=lambda one: one[0] - one[2].squares)
+        step = LevelShift(index)
+        frequency = fit.design.components[1].frequency
+        frequency = climb(self._series, self._series.fit((LEVEL, step), WHITE), frequency)
+        both = replace(NOTHING, components=(LEVEL, *cycle(frequency), step))
+        if self.compare(both) <= 0:
+            return NOTHING
+        with_cycle = replace(both, components=both.components[:-1])
         return with_cycle.extend(self.survey(with_cycle).step())
 
     def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:

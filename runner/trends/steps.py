@@ -24,7 +24,7 @@ _LIMIT = 3.5
 _SPIKE = 5.0
 _MEDIAN_RUNS = 7
 # The standard deviation is estimated from the runs around, as the noise may grow.
-_SCALE_RUNS = 31
+_SCALE_RUNS = 41
 # Noise whose standard deviation differs by less than this factor counts as even.
 _UNEVEN = 3.0
 # From the median absolute deviation to the standard deviation; the running median lies 10 % closer than the level does.
