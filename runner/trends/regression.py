@@ -150,6 +150,7 @@ def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
     return whiten(sample(component, n), noise)
 
 
+@lru_cache(maxsize=512)
 def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
     """Return the same as :func:`whiten`, in half the time: the filtered harmonic and a transient that decays."""
     delay = cmath.exp(-1j * component.frequency)

@@ -33,7 +33,7 @@ NEEDED_UNEVEN = 8.0
 # Noise of a shorter memory hides nothing.
 LONG_MEMORY = 1.5
 # With a component that gains less than this share of what it needs, no search for others beside it begins.
-PROMISING = 0.75
+PROMISING = 0.85
 # With fewer runs for each coefficient, almost anything can be explained.
 RUNS_PER_COMPONENT = 4
 # Noise with a memory seems to be full of steps; no series is explained by more.
@@ -116,12 +116,13 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
         and not search.may_be_cycles(plain)
     ):
         return plain, search.alternatives(plain, [])
+    worth_it = max(0.0, _HOPEFUL * search.judge(plain))
     with_step, with_slope, with_cycle = map(NOTHING.extend, search.survey(NOTHING).all())
-    with_both = search.step_beside_cycle()
+    with_both = search.step_beside_cycle(worth_it)
     one_by_one = search.one_by_one(_KINDS, plain)
     found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
     start = max(with_cycle, with_both, key=search.compare)
-    if search.judge(start) > max(0.0, _HOPEFUL * search.judge(plain)):
+    if search.judge(start) > worth_it:
         found.append(search.one_by_one(_KINDS, start))
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
@@ -130,7 +131,7 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     # What a part of a cycle explains as well as a step is no step, even where it is no plain cycle either.
     reached = max(map(search.compare, found)) - _TIE
     if best.has(LevelShift):
-        reached = max([reached, *(search.compare(one) + TIE2 for one in found if not one.has(LevelShift) and search.memory(one)<MEM)])
+        reached = max([reached, *(search.compare(one) + TIE2 for one in found if not one.has(LevelShift) and search.judge(one) > 0 and search.memory(one)<MEM)])
     if search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)
@@ -193,7 +194,7 @@ class _Search:
     def memory(self, found):
         return self._best_fit(found.components).design.noise.memory
 
-    def step_beside_cycle(self) -> Explanation:
+    def step_beside_cycle(self, worth_it: float) -> Explanation:
         """Find the slow cycle that explains most together with a step, and the step."""
         n = len(self._values)
         known = self._series.fit((LEVEL,), WHITE).column
@@ -205,18 +206,19 @@ class _Search:
         step = LevelShift(index)
         frequency = fit.design.components[1].frequency
         frequency = climb(self._series, self._series.fit((LEVEL, step), WHITE), frequency)
-        both = replace(NOTHING, components=(LEVEL, *cycle(frequency), step))
-        if self.compare(both) <= 0:
+        with_cycle = replace(NOTHING, components=(LEVEL, *cycle(frequency)))
+        if self.compare(replace(with_cycle, components=(*with_cycle.components, step))) <= worth_it:
             return NOTHING
-        with_cycle = replace(both, components=both.components[:-1])
-        return with_cycle.extend(self.survey(with_cycle).step())
+        both = with_cycle.extend(self._look(with_cycle.components, WHITE, (WHITE,)).step())
+        return replace(both, noise=self._best_fit(both.components).design.noise)
 
     def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:
         """List explanations with steps that are almost as good as the best one."""
         if not best.has(LevelShift):
             return []
         reached = self.compare(best)
-        others = [one for one in found if one is not best and self.compare(one) > reached - _ALMOST]
+        different = {one.components: one for one in found if one.components != best.components}
+        others = [one for one in different.values() if self.compare(one) > reached - _ALMOST]
         if not best.has(Harmonic):
             more = self.survey(best).cycle()
             if more.gain > WORTH_A_LOOK:
