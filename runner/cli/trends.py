@@ -1,4 +1,4 @@
-"""``runner trends`` and ``regressions``: what the timings of a job say over time."""
+"""``runner trends`` and ``regressions``: the timings of a job over time."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,24 +21,24 @@ MetricName = Annotated[
     typer.Option(
         "--metric",
         metavar="METRIC",
-        help="What is followed: wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.",
+        help="wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.",
     ),
 ]
-Since = Annotated[str | None, options.when("Only runs from then on: an instant, or 90d ago.")]
+Since = Annotated[str | None, options.when("Only runs from this instant on, or from 90d ago.")]
 
 
 def trends(
     job: options.JobArgument,
     since: Since = None,
-    until: Annotated[str | None, options.when("Only runs before then.")] = None,
+    until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
     metric: MetricName = "wall_s",
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """Tell whether the pool is worth it, when a job got slower and by how much, and whether it is creeping.
+    """Show whether the pool is faster, when a job became slower and by how much, and its drift.
 
-    Only runs made in one environment (machine, Python, workers and the like) are compared: that of the last one.
-    A comparison counts as decided where the whole 95 % interval lies on one side of a band of ±5 %, or inside it.
+    Only runs in the environment of the last run (machine, Python, workers and the like) are compared. A comparison is
+    decided if the whole 95 % interval is inside or on one side of a band of ±5 %.
 
     [bold]Examples[/bold]
 
@@ -92,7 +92,7 @@ def trends(
             f"note: strategies are compared since run {max(event.run for event in lasting)}, the last step", err=True
         )
     if not timings and since is not None:
-        typer.echo("note: there may be timings outside the time asked for", err=True)
+        typer.echo("note: there may be timings outside this time range", err=True)
     emit(
         fmt,
         lambda: [trends_view(*said, width=make_console().width)],
@@ -105,21 +105,21 @@ def trends(
 def regressions(
     job: options.OptionalJob = None,
     fail_over: Annotated[
-        str, typer.Option(metavar="PERCENT", help="How much slower than its best a strategy may be: 20%.")
+        str, typer.Option(metavar="PERCENT", help="How much slower than its best level a strategy may be.")
     ] = "20%",
     since: Since = None,
     metric: MetricName = "wall_per_entry_s",
     acknowledge: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--acknowledge", help="Accept what is found: later levels are measured against it.")
+        bool, typer.Option("--acknowledge", help="Accept the regressions found as the new baseline.")
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """List the strategies that got slower and have not recovered; exits with 1 if there is one, for CI.
+    """List strategies that became slower and have not recovered. Exits with 1 if there is one, for CI.
 
-    The latest level, at its end, is measured against the lowest earlier one in the same environment, whether one step,
-    several steps or a drift lie between them; a single slow run is no level. Wall time per entry is followed, since a
-    tree that has grown makes nothing slower; --metric wall_s counts that as well.
+    The latest level is compared with the lowest earlier one in the same environment, after steps or a drift; a single
+    slow run is not a level. The default metric is the wall time per entry, which does not change when the tree grows;
+    --metric wall_s includes that.
 
     [bold]Examples[/bold]
 
@@ -143,7 +143,7 @@ def regressions(
     start, _ = parse_span(since, None, now)
     found = {}
     with options.opened(db) as (database, _):
-        options.require(database)  # or a slip of the pen would pass for a good answer
+        options.require(database)  # a typing error must not pass as a good answer
         read = []
         with database.view() as view:
             for each in [get_job(view, job, removed=True)] if job is not None else list_jobs(view):
@@ -163,7 +163,7 @@ def regressions(
     records = ({"job": name, **rise_record(one)} for name, slower in found.items() for one in slower)
     emit(fmt, lambda: [regressions_table(found)], records, columns=REGRESSION_KEYS)
     if found and acknowledge:
-        typer.echo("acknowledged; what is slower still will be found again", err=True)
+        typer.echo("acknowledged; slower levels will be found again", err=True)
     elif found:
         raise typer.Exit(1)
 

@@ -251,9 +251,9 @@ def test_one_of_something_is_not_told_as_several(program: Program, tree: Path) -
     for _ in range(2):
         program.out("run", tree)
     told = program.quick("prune", "--keep", "1", "--dry-run").stderr
-    assert b"1 run would be forgotten\n" == told
+    assert b"Would delete 1 run (use without --dry-run to delete)\n" == told
     assert "runs on 1 day are too few" in " ".join(program.out("trends", "docs").split())
-    assert b"forgot 1 run and 0 states of files; " in program.quick("prune", "--keep", "1").stderr
+    assert b"deleted 1 run and 0 states of files; " in program.quick("prune", "--keep", "1").stderr
 
 
 def test_a_database_that_did_not_shrink_is_not_said_to_have(program: Program, tree: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_database_that_did_not_shrink_is_not_said_to_have(program: Program, tr
         program.out("run", tree)
     size = program.database.stat().st_size
     done = program.quick("prune", "--keep", "1")
-    said = f"forgot 1 run and 0 states of files; the database stays at {size / 1024:.1f} KiB\n"
+    said = f"deleted 1 run and 0 states of files; the database stays at {size / 1024:.1f} KiB\n"
     assert said == done.stderr.decode()
 
 
