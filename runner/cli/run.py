@@ -59,7 +59,7 @@ def run(
     from runner.history.recording import Busy
     from runner.history.runs import get_run, list_runs
     from runner.jobs.options import parse_timeout
-    from runner.jobs.validation import find_or_add, names_folder
+    from runner.jobs.validation import find_or_add, names_directory
     from runner.measure.environment import DEFAULT_START_METHOD
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import ScanError
@@ -75,7 +75,7 @@ def run(
     remove_leftovers()  # first, since a leftover process may hold locks
     timeout = given["timeout"]
     timeout_s = parse_timeout(timeout or "none")
-    with options.opened(db, creating=lambda: names_folder(target, timeout_s)) as (database, settings):
+    with options.opened(db, creating=lambda: names_directory(target, timeout_s)) as (database, settings):
         job = find_or_add(database, target, datetime.now(UTC), note, timeout_s)
         if timeout is not None:
             job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))
