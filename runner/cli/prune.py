@@ -1,10 +1,14 @@
 """``runner prune``: deletes old runs."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner.cli import options
+
+if TYPE_CHECKING:
+    from runner.history.database import Database
+    from runner.history.prune import Retention
 
 
 def register(app: typer.Typer) -> None:
@@ -47,12 +51,10 @@ def prune(
     """
     from datetime import UTC, datetime, timedelta
 
-    from runner.history.care import compact, size_bytes
     from runner.history.jobs import get_job
     from runner.history.prune import Retention, count_prunable
-    from runner.history.prune import prune as delete_runs
     from runner.model.errors import UsageError
-    from runner.model.units import format_bytes, format_count, parse_duration
+    from runner.model.units import format_count, parse_duration
 
     if older_than is None and keep is None:
         raise UsageError("nothing says what to delete; give --older-than 90d, --keep 1000, or both")
@@ -69,21 +71,29 @@ def prune(
             typer.echo(f"Would delete {format_count(prunable, 'run')} (use without --dry-run to delete)", err=True)
             return
         database.location.refuse_writing()
-        before = size_bytes(database)
-        pruned = delete_runs(database, retention, job_id)
-        if not pruned.runs:
-            typer.echo("nothing to delete", err=True)
-            return
-        reader = compact(database)
-        sizes = format_bytes(before), format_bytes(size_bytes(database))
-        if reader is not None:
-            shrank = f"takes {sizes[1]} now, since {reader} reads an older state; it can shrink when that has ended"
-        elif sizes[0] == sizes[1]:
-            shrank = f"stays at {sizes[0]}"
-        else:
-            shrank = f"shrank from {sizes[0]} to {sizes[1]}"
-        typer.echo(
-            f"deleted {format_count(pruned.runs, 'run')} and "
-            f"{format_count(pruned.versions, 'state of a file', 'states of files')}; the database {shrank}",
-            err=True,
-        )
+        _prune(database, retention, job_id)
+
+
+def _prune(database: "Database", retention: "Retention", job_id: int | None) -> None:
+    from runner.history.care import compact, size_bytes
+    from runner.history.prune import prune as delete_runs
+    from runner.model.units import format_bytes, format_count
+
+    before = size_bytes(database)
+    pruned = delete_runs(database, retention, job_id)
+    if not pruned.runs:
+        typer.echo("nothing to delete", err=True)
+        return
+    reader = compact(database)
+    sizes = format_bytes(before), format_bytes(size_bytes(database))
+    if reader is not None:
+        shrank = f"takes {sizes[1]} now, since {reader} reads an older state; it can shrink when that has ended"
+    elif sizes[0] == sizes[1]:
+        shrank = f"stays at {sizes[0]}"
+    else:
+        shrank = f"shrank from {sizes[0]} to {sizes[1]}"
+    typer.echo(
+        f"deleted {format_count(pruned.runs, 'run')} and "
+        f"{format_count(pruned.versions, 'state of a file', 'states of files')}; the database {shrank}",
+        err=True,
+    )

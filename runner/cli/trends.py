@@ -7,7 +7,11 @@ import typer
 from runner.cli import options
 
 if TYPE_CHECKING:
-    from runner.trends.report import Metric
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from runner.history.database import Database
+    from runner.trends.report import Metric, Regression
 
 
 def register(app: typer.Typer) -> None:
@@ -130,42 +134,52 @@ def regressions(
     from datetime import UTC, datetime
 
     from runner.cli.output import emit
-    from runner.history.jobs import get_job, list_jobs
     from runner.history.time_range import parse_span
-    from runner.history.timings import acknowledge as accept
-    from runner.history.timings import list_acknowledged, list_timings
     from runner.output.trends import REGRESSION_KEYS, regressions_table, rise_record
-    from runner.trends.report import find_regressions, newest_series
 
     followed = _metric(metric)
     over = _parse_percent(fail_over)
     now = datetime.now(UTC)
     start, _ = parse_span(since, None, now)
-    found = {}
     with options.opened(db) as (database, _):
         options.require(database)  # a typing error must not pass as a good answer
-        read = []
-        with database.view() as view:
-            for each in [get_job(view, job, removed=True)] if job is not None else list_jobs(view):
-                series = newest_series(list_timings(view, each.job_id, since=start))
-                if series:
-                    environment = series[-1].environment
-                    accepted = list_acknowledged(view, each.job_id, environment, followed.value)
-                    read.append((each, series, accepted))
-        for each, series, accepted in read:
-            last = series[-1]
-            slower = find_regressions(series, over=over, metric=followed, accepted=accepted)
-            if slower and acknowledge:
-                names = [one.strategy for one in slower]
-                accept(database, each.job_id, last.environment, followed.value, names, last.run, now)
-            if slower:
-                found[each.spec.name] = slower
+        found = _find_regressions(database, job, start, over, followed, now if acknowledge else None)
     records = ({"job": name, **rise_record(one)} for name, slower in found.items() for one in slower)
     emit(fmt, lambda: [regressions_table(found)], records, columns=REGRESSION_KEYS)
     if found and acknowledge:
         typer.echo("acknowledged; slower levels will be found again", err=True)
     elif found:
         raise typer.Exit(1)
+
+
+def _find_regressions(
+    database: "Database",
+    job: str | None,
+    start: "datetime | None",
+    over: float,
+    metric: "Metric",
+    acknowledged_at: "datetime | None",
+) -> "dict[str, Sequence[Regression]]":
+    """Find the regressions by job, and acknowledge them at an instant if there is one."""
+    from runner.history.jobs import get_job, list_jobs
+    from runner.history.timings import acknowledge, list_acknowledged, list_timings
+    from runner.trends.report import find_regressions, newest_series
+
+    read = []
+    with database.view() as view:
+        for each in [get_job(view, job, removed=True)] if job is not None else list_jobs(view):
+            if series := newest_series(list_timings(view, each.job_id, since=start)):
+                accepted = list_acknowledged(view, each.job_id, series[-1].environment, metric.value)
+                read.append((each, series, accepted))
+    found: dict[str, Sequence[Regression]] = {}
+    for each, series, accepted in read:
+        slower = find_regressions(series, over=over, metric=metric, accepted=accepted)
+        if slower and acknowledged_at is not None:
+            names, last = [one.strategy for one in slower], series[-1]
+            acknowledge(database, each.job_id, last.environment, metric.value, names, last.run, acknowledged_at)
+        if slower:
+            found[each.spec.name] = slower
+    return found
 
 
 def _metric(text: str) -> "Metric":

@@ -146,7 +146,7 @@ def _room_left(sizes: Sequence[tuple[int, int]], width: int) -> int:
 
 
 def _widths(sizes: Sequence[tuple[int, int]], pliable: Sequence[bool], width: int) -> list[int]:
-    """Share the room out, the first columns first; where it does not suffice, narrow the widest, pliable ones first."""
+    """Compute the widths: extra room goes to the first columns; without room the widest pliable ones shrink first."""
     room = _room_left(sizes, width)
     widths = []
     for least, full in sizes:

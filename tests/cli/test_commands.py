@@ -110,7 +110,7 @@ def test_an_edit_to_what_a_job_is_already_changes_nothing(program: Program, tree
     for flags in (("--every", "60m"), ("--every", "1h", "--jitter", "5m"), ("--name", "docs")):
         done = program.quick("edit", "docs", *flags)
         assert (2, True) == (done.returncode, b"has these options already" in done.stderr)
-    assert b"the job 'docs' is so already" in program.quick("edit", "docs", "--every", "1h").stderr
+    assert b"the job 'docs' has these options already" in program.quick("edit", "docs", "--every", "1h").stderr
     assert b"nothing says what to change; give --every" in program.quick("edit", "docs").stderr
     program.out("edit", "docs", "--every", "1h", "--workers", "2")
     assert before == program.json("next", "docs")

@@ -13,7 +13,7 @@ ELSEWHERE = {"daemon": "test_daemon_process.py", "demo": "test_demo_and_lesson.p
 
 
 def readme_commands() -> list[list[list[str]]]:
-    """Give the words of each ``runner …`` line in the README's indented blocks: those of its summary, then the rest."""
+    """List the words of each ``runner …`` line in the README's indented blocks: those of its summary, then the rest."""
     text = (ROOT / "README.md").read_text()
     blocks = [re.findall(r"^ {4}(runner .*)$", part, re.MULTILINE) for part in text.split("\n## ", 1)]
     return [[shlex.split(line.partition(" | ")[0], comments=True) for line in lines] for lines in blocks]

@@ -68,7 +68,7 @@ timezone = "UTC"
 
 
 def furnish(folder: Path, sample: Path) -> None:
-    """Fill a folder with what the lines of the cases name."""
+    """Create the files that the command lines name."""
     for path, text in {"a.md": "one\n", "sub/b.md": "two two\n", "sub/c.txt": "", "caf\udce9.md": "x"}.items():
         whole = folder / "tree" / path
         whole.parent.mkdir(parents=True, exist_ok=True)
