@@ -30,29 +30,28 @@ def calibrate(
             "-r",
             min=1,
             max=1000,
-            help=f"How often everything is measured, else {_ROUNDS}; 4 give intervals.",
+            help=f"Number of rounds, default {_ROUNDS}; intervals need 4.",
             show_default=False,
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", "-w", min=1, max=64, help="CPUs to reckon with; else those usable.", show_default=False
+            "--workers", "-w", min=1, max=64, help="Number of CPUs, default all usable ones.", show_default=False
         ),
     ] = None,
     last: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--last", help="Show the last calibration of DIR; measure nothing.")
+        bool, typer.Option("--last", help="Show the last calibration of DIR without measuring.")
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
     **given: Any,
 ) -> None:
-    """Measure what scans DIR fastest: how many workers, started how, and from which size on a pool pays.
+    """Measure which number of workers and start method scan DIR fastest, and from which size a pool is faster.
 
-    Sequential, pools of one worker up to two for each CPU, every start method, and subtrees of falling sizes are
-    measured in interleaved rounds. Sequential is measured twice in each, so that the noise is known: smaller
-    differences say nothing. Every complete round is kept. What
-    it finds is *.md, with sizes and times, unless told. The formats jsonl and csv list the measurements.
+    Each round measures sequential, pools of one worker up to two per CPU, every start method, and subtrees of falling
+    sizes, interleaved. It measures sequential twice to show the noise; smaller differences are not detectable.
+    Complete rounds are saved. The default pattern is *.md. The formats jsonl and csv list the measurements.
 
     [bold]Examples[/bold]
 
@@ -79,7 +78,7 @@ def calibrate(
     warn_on_stderr()
     root = to_root(directory) if last else check_root(directory, timeout_s)
     if not last:
-        remove_leftovers()  # first: a process that is left may hold locks
+        remove_leftovers()  # first, since a leftover process may hold locks
     with options.opened(db, creating=not last) as (database, settings):
         if last:
             calibration = _get_last(database, root, directory)
@@ -102,7 +101,7 @@ def _get_last(database: "Database", root: bytes, directory: str) -> "Calibration
     with database.view() as view:
         calibration = find_last_calibration(view, root)
     if calibration is None:
-        raise Unknown(f"{directory!r} was never calibrated; leave out --last to do so now")
+        raise Unknown(f"{directory!r} was never calibrated; leave out --last to calibrate it now")
     return calibration
 
 

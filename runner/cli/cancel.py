@@ -1,4 +1,4 @@
-"""``runner cancel``: stops a running run."""
+"""``runner cancel``: cancels a running run."""
 
 from typing import Annotated
 
@@ -13,10 +13,10 @@ def register(app: typer.Typer) -> None:
 
 
 def cancel(
-    run: Annotated[int, typer.Argument(metavar="RUN", help="The run's number.", show_default=False)],
+    run: Annotated[int, typer.Argument(metavar="RUN", help="The number of the run.", show_default=False)],
     db: options.Db = None,
 ) -> None:
-    """Stop a running run, whoever carries it out; what one of its strategies has found to the end by then is kept.
+    """Cancel a running run of any process. The result of a strategy that has finished is kept.
 
     [bold]Example[/bold]
 

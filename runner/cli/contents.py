@@ -1,4 +1,4 @@
-"""``runner files`` and ``changes``: what was in a tree, and how it changed."""
+"""``runner files`` and ``changes``: the files of a tree and their changes."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -25,19 +25,19 @@ def register(app: typer.Typer) -> None:
 
 Under = Annotated[
     str | None,
-    typer.Option("--under", metavar="FOLDER", help="Only below this folder of the tree.", show_default=False),
+    typer.Option("--under", metavar="FOLDER", help="Only below this directory of the tree.", show_default=False),
 ]
-ByFolder = Annotated[bool, typer.Option("--by-folder", help="Counts and sizes by folder instead of single files.")]
+ByFolder = Annotated[bool, typer.Option("--by-folder", help="Counts and sizes by directory instead of single files.")]
 Depth = Annotated[
     int | None,
-    typer.Option("--depth", min=0, max=1000, help="With --by-folder: how deep folders are told apart; else 1."),
+    typer.Option("--depth", min=0, max=1000, help="With --by-folder: the depth of the directories, default 1."),
 ]
 
 
 def files(
     job: options.JobArgument,
-    run: Annotated[int | None, typer.Option(metavar="RUN", help="As this run left them; else the last one.")] = None,
-    at: Annotated[str | None, options.when("As they were known then: an instant, or 7d ago.")] = None,
+    run: Annotated[int | None, typer.Option(metavar="RUN", help="As of this run, default the last.")] = None,
+    at: Annotated[str | None, options.when("As of this instant, or 7d ago.")] = None,
     under: Under = None,
     by_folder: ByFolder = False,  # noqa: FBT002  a flag
     depth: Depth = None,
@@ -45,19 +45,18 @@ def files(
         str | None, typer.Option(metavar="PATH", help="With --history: one file of the tree.", show_default=False)
     ] = None,
     history: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--history", help="What became of the file named by --path, oldest first.")
+        bool, typer.Option("--history", help="The versions of the file named by --path, oldest first.")
     ] = False,
     null: Annotated[  # noqa: FBT002  a flag
         bool,
-        typer.Option("--null", "-0", help="Absolute paths, byte for byte, each ended by NUL, for xargs -0."),
+        typer.Option("--null", "-0", help="Absolute paths as bytes, separated by NUL, for xargs -0."),
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """List the files a job found, now or at an earlier run; paths are relative to its root.
+    """List the files that a job found, now or at an earlier run. Paths are relative to its root.
 
-    Sizes and times are as stat returns them. A new version of a file is one whose size and modification time differ, or
-    either of them; content is not read.
+    A file has a new version when its size or modification time differs; its content is not read.
 
     [bold]Examples[/bold]
 
@@ -84,20 +83,22 @@ def files(
     if history != (path is not None):
         raise UsageError("--path and --history go together: --path guide/intro.md --history")
     if history and (by_folder or run is not None or at is not None or under is not None):
-        raise UsageError("--history is about one file at all times; leave out the other options")
+        raise UsageError("--history lists one file at all times; leave out the other options")
     with options.answering(db) as view:
         known = get_job(view, job, removed=True)
         if path is not None:
-            _write_life(view, known, path, fmt)
+            _emit_versions(view, known, path, fmt)
             return
         state = find_state(view, known, run, at, datetime.now(UTC))
         position = state.run_id
         folder = find_directory(view, known, under) if under is not None else b""
-        _tell(describe_later_failure(view, known, state) if run is None and at is None else ())
+        _echo_notes(describe_later_failure(view, known, state) if run is None and at is None else ())
         if fmt == "table":
-            _tell(describe_unreadable(state, "counted" if by_folder else "listed" if null else "marked ?, and listed"))
+            _echo_notes(
+                describe_unreadable(state, "counted" if by_folder else "listed" if null else "marked ?, and listed")
+            )
         if by_folder:
-            _write_counts(view, known, position, folder, depth, fmt)
+            _emit_counts(view, known, position, folder, depth, fmt)
             return
         found = list_files(view, known.job_id, position, folder)
         if null:
@@ -114,12 +115,12 @@ def files(
         emit(fmt, render, map(file_record, found), columns=FILE_KEYS)
 
 
-def _tell(notes: "Iterable[str]") -> None:
+def _echo_notes(notes: "Iterable[str]") -> None:
     for note in notes:
         typer.echo(f"note: {note}", err=True)
 
 
-def _write_life(database: "Reader", job: "Job", path: str, fmt: options.FormatName) -> None:
+def _emit_versions(database: "Reader", job: "Job", path: str, fmt: options.FormatName) -> None:
     from runner.cli.output import emit
     from runner.history.contents import list_versions
     from runner.history.time_range import relative_path
@@ -128,14 +129,14 @@ def _write_life(database: "Reader", job: "Job", path: str, fmt: options.FormatNa
     from runner.output.text import unprinted
 
     versions = list_versions(database, job.job_id, relative_path(job, path))
-    if not versions:  # or it is written as it was shown
+    if not versions:  # perhaps it is written as a table shows it
         versions = list_versions(database, job.job_id, relative_path(job, unprinted(path)))
     if not versions:
         raise UsageError(f"no file {path!r} was ever found by {job.spec.name!r}; see `runner files {job.job_id}`")
     emit(fmt, lambda: [versions_table(versions)], map(version_record, versions), columns=VERSION_KEYS)
 
 
-def _write_counts(
+def _emit_counts(
     database: "Reader", job: "Job", position: int, under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import emit
@@ -148,7 +149,7 @@ def _write_counts(
 
 
 def _depth_below(under: bytes, depth: int | None) -> int:
-    """Count the depth from the folder that is asked about."""
+    """Return the depth from the root for a depth below *under*."""
     chosen = 1 if depth is None else depth
     return chosen + len(under.split(b"/")) if under else chosen
 
@@ -162,14 +163,14 @@ def _check_depth(depth: int | None, *, by_folder: bool) -> None:
 
 def changes(
     job: options.JobArgument,
-    since: Annotated[str | None, options.when("From what was known then: an instant, or 7d ago.")] = None,
-    until: Annotated[str | None, options.when("To what was known then; else now.")] = None,
+    since: Annotated[str | None, options.when("From this instant, or 7d ago.")] = None,
+    until: Annotated[str | None, options.when("To this instant, default now.")] = None,
     from_run: Annotated[
-        int | None, typer.Option("--from", metavar="RUN", help="From what this run left.", show_default=False)
+        int | None, typer.Option("--from", metavar="RUN", help="From the state after this run.", show_default=False)
     ] = None,
     to_run: Annotated[
         int | None,
-        typer.Option("--to", metavar="RUN", help="To what this run left; else the last.", show_default=False),
+        typer.Option("--to", metavar="RUN", help="To the state after this run, default the last.", show_default=False),
     ] = None,
     under: Under = None,
     by_folder: ByFolder = False,  # noqa: FBT002  a flag
@@ -177,12 +178,12 @@ def changes(
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """List the files that were added, removed or modified between two runs or instants; by default by the last run.
+    """List the files added, removed or modified between two runs or instants, by default in the last run.
 
-    A file is modified when size and modification time, or one of them, differ; its content is not read. A file with
-    equal size and restored time counts as unchanged.
+    A file is modified when its size or modification time differs; its content is not read. A file with the same size
+    and a restored time is unchanged.
 
-    What lies in a folder that could not be read is unknown, and no change.
+    Files in a directory that could not be read are unknown and not listed.
 
     [bold]Examples[/bold]
 
@@ -209,9 +210,9 @@ def changes(
             view, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC)
         )
         folder = find_directory(view, known, under) if under is not None else b""
-        _tell(span.notes)
+        _echo_notes(span.notes)
         if by_folder:
-            _write_moves(view, known, span, folder, depth, fmt)
+            _emit_moves(view, known, span, folder, depth, fmt)
             return
         changed = list_changes(view, known.job_id, *span.positions, folder)
 
@@ -221,7 +222,7 @@ def changes(
     emit(fmt, render, map(change_record, changed), columns=CHANGE_KEYS)
 
 
-def _write_moves(
+def _emit_moves(
     database: "Reader", job: "Job", span: "TimeRange", under: bytes, depth: int | None, fmt: options.FormatName
 ) -> None:
     from runner.cli.output import emit

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runner.daemon.settings import DaemonSettings
     from runner.history.prune import Retention
 
-# How many of the newest runs the percentiles of lateness are taken from at most.
+# The percentiles of lateness are computed from at most this number of newest runs.
 _MOST_LATENESS = 10_000
 
 
@@ -29,20 +29,19 @@ def register(app: typer.Typer) -> None:
 
 def daemon(
     log_format: Annotated[
-        LogFormat | None, typer.Option(help="How its log is written; default text.", show_default=False)
+        LogFormat | None, typer.Option(help="Format of the log, default text.", show_default=False)
     ] = None,
     metrics_file: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write figures for Prometheus here.", show_default=False)
+        str | None, typer.Option(metavar="PATH", help="Write metrics for Prometheus to this file.", show_default=False)
     ] = None,
     db: options.Db = None,
 ) -> None:
-    """Fire the jobs when they are due, in the foreground, until SIGTERM or ^C.
+    """Run the jobs at their fire times, in the foreground, until SIGTERM or ^C.
 
-    Jobs that are scheduled, changed, paused or removed meanwhile are followed within two seconds. A running run has
-    five seconds to finish when the daemon is stopped; a second signal ends it at once. Where something does not answer,
-    like the database, the daemon ends by force, with 1: 45 seconds after the first signal, five after the second. On
-    SIGHUP it reads the settings again; another database, and where and how it logs and measures, take effect when it
-    is started anew.
+    The daemon follows changes to jobs within two seconds. When it is stopped, a running run has five seconds to finish;
+    a second signal ends the run at once. If something does not answer, such as the database, the daemon exits with 1:
+    45 seconds after the first signal, five after the second. On SIGHUP it loads the settings again; another database,
+    log format or metrics file takes effect at the next start.
 
     [bold]Example[/bold]
 
@@ -61,15 +60,15 @@ def daemon(
     log_to_stderr(log_format or LogFormat(settings.log_format))
     service = ServiceNotifier.from_environment(os.environ)
     path = settings.metrics_file if metrics_file is None else metrics_file
-    remove_leftovers()  # first: a process that is left may hold locks
+    remove_leftovers()  # first, since a leftover process may hold locks
     with options.opened(db, creating=True) as (database, _):
         metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
         Daemon(database, lambda: _choices(load_settings(db)), show_record, service, metrics).run()
-        _end_undisturbed()
+        _ignore_signals()
 
 
-def _end_undisturbed() -> None:
-    """Let no further signal kill what has stopped in order: while it ends, Python gives handlers up."""
+def _ignore_signals() -> None:
+    """Ignore further signals, which could kill the process while Python removes its handlers at exit."""
     import signal
 
     sys.unraisablehook = _report_unless_late
@@ -78,7 +77,7 @@ def _end_undisturbed() -> None:
 
 
 def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Report what could not be raised, except a signal that arrived while its handler was being replaced."""
+    """Report an unraisable error, except a signal that arrived while its handler was being replaced."""
     # CPython has no other way to ignore a signal that is already noted: signalmodule.c, _PyErr_CheckSignalsTstate.
     if not str(unraisable.exc_value).endswith("ignored due to race condition"):
         sys.__unraisablehook__(unraisable)
@@ -96,7 +95,7 @@ def _choices(settings: "Settings") -> "DaemonSettings":
 
 
 def _retention(settings: "Settings") -> "Callable[[datetime], Retention] | None":
-    """Give what is kept at an instant; None when nothing is ever forgotten."""
+    """Return the function that computes the retention at an instant; None if all runs are kept."""
     from datetime import timedelta
 
     from runner.history.prune import Retention
@@ -114,10 +113,10 @@ def _retention(settings: "Settings") -> "Callable[[datetime], Retention] | None"
 
 
 def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
-    """Tell whether a daemon is alive, what it is doing and what comes next; exits with 1 when none is.
+    """Show whether a daemon is alive, its running runs and the next fire time. Exits with 1 if none is alive.
 
-    One whose scheduler has given no sign of life for a minute does not count. The lateness of a run is the time from
-    its fire time to its start, waiting for other runs included.
+    A daemon without a heartbeat for a minute is not alive. The lateness of a run is the time from its fire time to its
+    start, including the wait for other runs.
 
     [bold]Example[/bold]
 

@@ -1,4 +1,4 @@
-"""``runner db``: looks after the database."""
+"""``runner db``: maintains the database."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from runner.cli import options
 
-_app = typer.Typer(name="db", help="Look after the database: where it is, its schema, its health, a copy.")
+_app = typer.Typer(name="db", help="Maintain the database: path, upgrade, check, backup.")
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def path(db: options.Db = None) -> None:
-    """Print where the database is.
+    """Print the path or URL of the database.
 
     [bold]Example[/bold]
 
@@ -33,7 +33,7 @@ def path(db: options.Db = None) -> None:
 
 
 def upgrade(db: options.Db = None) -> None:
-    """Bring the schema up to date, after a backup; every other command does so by itself.
+    """Upgrade the schema after a backup. Every other command does this automatically.
 
     [bold]Example[/bold]
 
@@ -47,9 +47,9 @@ def upgrade(db: options.Db = None) -> None:
 
 
 def check(db: options.Db = None) -> None:
-    """Check the database: its pages, its references, its intervals; exits with 1 when something is wrong.
+    """Check the pages, references and intervals of the database. Exits with 1 if something is wrong.
 
-    Also notes which of its files and directories others have access to.
+    Also lists its files and directories that other users can access.
 
     [bold]Example[/bold]
 
@@ -75,7 +75,7 @@ def backup(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the copy.", show_default=False)],
     db: options.Db = None,
 ) -> None:
-    """Copy the database, consistently, while it is in use.
+    """Copy the database to FILE in one consistent state, even while it is in use.
 
     [bold]Example[/bold]
 

@@ -1,4 +1,4 @@
-"""``runner demo``: everything in a scratch folder, by the real commands and the real daemon."""
+"""``runner demo``: a tour in a scratch directory with the real commands and daemon."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ import typer
 
 from runner.cli import options
 
-# How long the demo waits for a run beyond its fire time before it gives up.
+# The longest wait for a run.
 _PATIENCE_S = 30
 
 
@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    firings: Annotated[int, typer.Option("--firings", min=2, max=100, help="How many runs to wait for.")] = 8,
+    firings: Annotated[int, typer.Option("--firings", min=2, max=100, help="Number of runs to wait for.")] = 8,
 ) -> None:
-    """Show it all in a scratch folder: a sample tree, a schedule, a few timed firings, their history and a verdict.
+    """Show a tour in a scratch directory: a sample tree, a schedule, some runs, their history and a verdict.
 
     [bold]Example[/bold]
 
@@ -65,21 +65,21 @@ def demo(
         write_views([verdict_view(runs)])
 
 
-def _call(environment: dict[str, str], folder: str, *arguments: str) -> None:
-    """Show a command and carry it out."""
+def _call(environment: dict[str, str], directory: str, *arguments: str) -> None:
+    """Print a command and run it."""
     typer.echo(f"\n$ runner {' '.join(arguments)}")
     sys.stdout.flush()
-    finished = subprocess.run([sys.executable, "-m", "runner", *arguments], env=environment, cwd=folder, check=False)
+    finished = subprocess.run([sys.executable, "-m", "runner", *arguments], env=environment, cwd=directory, check=False)
     if finished.returncode:
         raise typer.Exit(finished.returncode)
 
 
 @contextmanager
-def _daemon(environment: dict[str, str], folder: str) -> Iterator[None]:
-    """Run the daemon of the scratch database meanwhile."""
+def _daemon(environment: dict[str, str], directory: str) -> Iterator[None]:
+    """Start the daemon of the scratch database, and stop it at the end."""
     typer.echo("\n$ runner daemon")
     sys.stdout.flush()
-    daemon = subprocess.Popen([sys.executable, "-m", "runner", "daemon"], env=environment, cwd=folder)
+    daemon = subprocess.Popen([sys.executable, "-m", "runner", "daemon"], env=environment, cwd=directory)
     try:
         yield
     finally:

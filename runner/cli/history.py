@@ -1,4 +1,4 @@
-"""``runner history`` and ``show``: the runs that have been remembered."""
+"""``runner history`` and ``show``: the saved runs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,22 +26,22 @@ def register(app: typer.Typer) -> None:
 def history(
     job: options.OptionalJob = None,
     status: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Only runs that ended so; repeatable.")
+        list[str] | None, typer.Option(metavar="STATUS", help="Only runs with this status, such as failed. Repeatable.")
     ] = None,
-    since: Annotated[str | None, options.when("Only runs from then on: an instant, or 7d ago.")] = None,
-    until: Annotated[str | None, options.when("Only runs before then.")] = None,
+    since: Annotated[str | None, options.when("Only runs from this instant on, or from 7d ago.")] = None,
+    until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", "-n", min=1, max=10**9, help=f"At most so many; a table shows {_TABLE_ROWS} unless told."
+            "--limit", "-n", min=1, max=10**9, help=f"List at most N runs; default {_TABLE_ROWS} in a table, else all."
         ),
     ] = None,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """List runs, newest first, with how long each strategy took.
+    """List runs, newest first, with the wall time of each strategy.
 
-    The ratio is the pool's wall time by that of sequential: below 1 the pool was faster.
+    The ratio is the wall time of pool divided by that of sequential: below 1 the pool was faster.
 
     [bold]Examples[/bold]
 
@@ -79,11 +79,11 @@ def history(
 
 
 def show(
-    run: Annotated[int, typer.Argument(metavar="RUN", help="A run's number.", show_default=False)],
+    run: Annotated[int, typer.Argument(metavar="RUN", help="The number of the run.", show_default=False)],
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """Show one run whole: executions side by side, changes, problems, environment, who was told.
+    """Show one run with its executions, changes, problems, environment and notifications.
 
     [bold]Example[/bold]
 

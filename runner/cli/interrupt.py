@@ -1,4 +1,4 @@
-"""^C during a measurement in the foreground: the first one ends it in order."""
+"""^C during a run in the foreground: the first one stops it in order."""
 
 import signal
 import sys
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from runner.history.database import Database
     from runner.model.runs import Status
 
-# How long the record of what was stopped may wait for another program then.
+# The longest wait for a locked database after ^C.
 _WRITES_S = 2.0
 
 
 class Interrupt:
-    """Turns the first ^C into a wish to stop; a second one is Python's own.
+    """Turns the first ^C into a request to stop; a second one exits at once.
 
     Args:
-        database: What is still to be written to it waits no longer for others after that.
+        database: Its pending writes wait only briefly for locks after the first ^C.
     """
 
     def __init__(self, database: "Database") -> None:
@@ -28,7 +28,7 @@ class Interrupt:
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def __call__(self) -> "Status | None":
-        """Give what is to be recorded as stopped; None as long as nothing is."""
+        """Return the status to record for the stopped run; None without a request to stop."""
         return self.status
 
     def _on_signal(self, number: int, _frame: "FrameType | None") -> None:

@@ -1,4 +1,4 @@
-"""``runner jobs``: the jobs, when each fires next, how its last run ended; and jobs as a file."""
+"""``runner jobs``: the jobs, their next fire times and last runs; and the job file."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def jobs(context: typer.Context, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
-    """List the jobs, when each fires next and how its last run ended; or write and read them as a file.
+    """List the jobs with their next fire times and last runs; or export and apply a job file.
 
     [bold]Example[/bold]
 
@@ -36,9 +36,9 @@ def jobs(context: typer.Context, fmt: options.FormatOption = "table", db: option
     if context.invoked_subcommand is None:
         _list_jobs(fmt, db)
     elif fmt != "table":
-        raise UsageError(f"--format is for the list; write what is for {context.invoked_subcommand} after it")
+        raise UsageError(f"--format is for the list; write options of {context.invoked_subcommand} after it")
     elif db is not None:
-        load_settings(db)  # refuses what can't be meant
+        load_settings(db)  # refuses an empty name
         os.environ["RUNNER_DB"] = db  # as the option of the program itself does
 
 
@@ -66,7 +66,7 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
 
 
 def export(db: options.Db = None) -> None:
-    """Write all jobs as TOML, to be kept under version control, edited, and applied to this or another database.
+    """Write all jobs as TOML, for version control, editing, or another database.
 
     [bold]Example[/bold]
 
@@ -78,27 +78,27 @@ def export(db: options.Db = None) -> None:
     with options.answering(db) as view:
         options.require(view)  # an empty file would remove all jobs where it is applied with --prune
         text = write_jobs(job.spec for job in list_jobs(view))
-    # TOML is UTF-8 whatever the locale says.
+    # TOML is UTF-8 in every locale.
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
 
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote, or - for stdin.", show_default=False)],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The job file, or - for stdin.", show_default=False)],
     prune: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--prune", help="Remove the jobs that the file does not name; their history stays.")
+        bool, typer.Option("--prune", help="Remove jobs that the file does not name; their history stays.")
     ] = False,
     dry_run: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--dry-run", help="Only show what would be changed.")
+        bool, typer.Option("--dry-run", help="Show the changes without making them.")
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """Make the jobs what FILE says, all at once or not at all, and show what is changed.
+    """Apply a job file in one transaction, and show the changes.
 
-    A key that is left out means its default. Relative roots are relative to the file's folder.
+    An absent key means its default. Relative roots are relative to the directory of the file.
 
-    Jobs are known by their names: one by another name is another job. `runner edit JOB --name` renames one.
+    A job with another name is another job; `runner edit JOB --name` renames one.
 
     A running daemon follows within two seconds.
 

@@ -1,4 +1,4 @@
-"""``runner lesson``: the lesson's experiments, measured honestly."""
+"""``runner lesson``: the experiments of the lesson, with all their times."""
 
 from typing import Annotated
 
@@ -15,20 +15,21 @@ def register(app: typer.Typer) -> None:
 def lesson(
     directory: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[DIR]", help="The lesson's folder of folders; else a fresh sample.", show_default=False
-        ),
+        typer.Argument(metavar="[DIR]", help="The directory of the lesson, default a new sample.", show_default=False),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=64, help="Pool workers; else one per CPU.", show_default=False)
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=64, help="Number of pool workers, default one per CPU.", show_default=False
+        ),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="How often each is measured.")] = 5,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="Number of measurements of each.")] = 5,
     fmt: options.FormatOption = "table",
 ) -> None:
-    """Carry out the lesson's two experiments, in a loop and through Pool.map, and show all of their times.
+    """Run the two experiments of the lesson, in a loop and with Pool.map, and show their times.
 
-    The lesson squares 0…99 and looks for markdown in a folder of folders, then compares the CPU time of the parent
-    process. Here the medians of wall time and of the CPU time of parent and workers stand side by side.
+    The lesson squares 0…99 and searches a directory tree for Markdown, and compares the CPU time of the parent process.
+    This command shows the medians of wall time and of the CPU time of parent and workers.
 
     [bold]Examples[/bold]
 

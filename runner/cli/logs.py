@@ -1,4 +1,4 @@
-"""Where log lines go: to stderr, in the format that was chosen."""
+"""Logging to stderr in the chosen format."""
 
 import logging
 import os
@@ -14,9 +14,9 @@ _STDERR = 2
 
 
 def log_to_stderr(fmt: LogFormat) -> None:
-    """Write what is logged to stderr from here on, and whatever else would get there past the log."""
+    """Log to stderr, including warnings and the errors of threads."""
     _handle(make_formatter(fmt, to_journal=goes_to_journal(os.environ, _STDERR)), logging.INFO)
-    # Their own lines speak of jobs and contexts that are not runner's.
+    # Their own lines are about jobs and contexts that are not runner's.
     for library in ("apscheduler", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
@@ -24,7 +24,7 @@ def log_to_stderr(fmt: LogFormat) -> None:
 
 
 def warn_on_stderr() -> None:
-    """Write warnings and errors that are logged among a command's messages, unless there is a log already."""
+    """Log warnings and errors to stderr, unless logging is configured already."""
     _handle(make_formatter(None), logging.WARNING)
 
 
@@ -33,12 +33,12 @@ def _handle(formatter: logging.Formatter, level: int) -> None:
     handler.setFormatter(formatter)
     handler.addFilter(add_subject)
     logging.basicConfig(level=level, handlers=[handler])
-    # What can't be logged, on a stream that is full or gone, would be told on the very same, unformatted.
+    # An error of logging, on a full or closed stream, would be reported on the same stream, unformatted.
     logging.raiseExceptions = False
 
 
 def write_last_line(message: str) -> None:
-    """Write the one line that says why this process fails, as a log record where stderr is a log of JSON."""
+    """Write the one line with the reason of a failure; as a log record if stderr is a JSON log."""
     line = " ".join(harmless(scrub(message)).split())
     if any(isinstance(handler.formatter, JsonLine) for handler in logging.getLogger().handlers):
         logging.getLogger(__name__).critical("%s", line)

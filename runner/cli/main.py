@@ -41,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: [bold]runner schedule ./directories --every 1h[/bold], then [bold]runner daemon[/bold] and "
-    "[bold]runner history[/bold]. `runner demo` shows it all in a scratch folder.",
+    "[bold]runner history[/bold]. `runner demo` shows a tour in a scratch directory.",
 )
 for module in (
     schedule,
@@ -65,17 +65,17 @@ for module in (
     module.register(app)
 
 
-def _let_help_flow(group: typer.Typer) -> None:
-    """Join the lines of each paragraph of help: Typer keeps them, and a narrower terminal would break each again."""
+def _join_help_lines(group: typer.Typer) -> None:
+    """Join the lines of each paragraph of help, which Typer would keep and a narrow terminal break again."""
     for command in group.registered_commands:
         paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
         command.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
     for inner in group.registered_groups:
         if inner.typer_instance is not None:
-            _let_help_flow(inner.typer_instance)
+            _join_help_lines(inner.typer_instance)
 
 
-_let_help_flow(app)
+_join_help_lines(app)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's callback
@@ -90,16 +90,16 @@ def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's callback
 def runner(
     db: Annotated[
         str | None,
-        typer.Option(metavar="PATH|URL", help="The database; else RUNNER_DB, the settings file, or a default file."),
+        typer.Option(metavar="PATH|URL", help="The database, default RUNNER_DB, the settings file, or a default file."),
     ] = None,
     _version: Annotated[  # noqa: FBT002  a flag
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Scan directory trees on a schedule, time every scan sequentially and through a pool, and remember it all."""
+    """Scan directory trees on a schedule, time every scan sequentially and with a pool, and keep the history."""
     if db is not None:
-        load_settings(db)  # refuses what can't be meant
-        # Commands take --db as well; both end up in the same place.
+        load_settings(db)  # refuses an empty name
+        # Commands have --db as well; both have the same effect.
         os.environ["RUNNER_DB"] = db
 
 
@@ -108,13 +108,13 @@ def main() -> None:
     if sys.platform not in {"linux", "darwin"}:
         _fail("runner works on Linux and macOS; this system has no process groups to end a scan by", 2)
     _replace_closed_streams()
-    _ignore_hostile_sizes()
+    _remove_invalid_sizes()
     try:
         code: object = app(sys.argv[1:] or ["--help"], prog_name="runner", standalone_mode=False)
         sys.stdout.flush()
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else _meant(sys.argv[1:])
+        command = context.command_path if context is not None else _command_of(sys.argv[1:])
         what = _NO_NUMBER.sub("is not a whole number", error.format_message().rstrip("."))
         _fail(f"{what}; see `{command} --help`", error.exit_code)
     except RunnerError as error:
@@ -122,19 +122,19 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except OSError as error:
-        _end_unwritten(error)
+        _fail_by_system(error)
     except SystemExit as error:
-        # Both Typer and Rich end with 1 when a reader has gone away; whoever else ends here means it.
+        # Typer and Rich exit with 1 when the reader has closed the pipe.
         if not isinstance(error.__context__, BrokenPipeError):
             raise
-        _end_unwritten(error.__context__)
+        _fail_by_system(error.__context__)
     except Exception as error:  # noqa: BLE001  the process ends here
         _fail_by_defect(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _meant(words: list[str]) -> str:
-    """Name the command that a person meant whose last option lacks its value: that error does not know."""
+def _command_of(words: list[str]) -> str:
+    """Find the command of a command line; the error of an option without a value does not contain it."""
     path, group = "runner", typer.main.get_command(app)
     for word in words:
         inner = getattr(group, "commands", {}).get(word)
@@ -148,47 +148,47 @@ def _fail(message: str, code: int) -> NoReturn:
         from runner.cli.logs import write_last_line
 
         write_last_line(message)
-    except (ImportError, MemoryError):  # what runs out of memory can import nothing more
+    except (ImportError, MemoryError):  # without memory nothing can be imported
         sys.stderr.write(f"runner: {message}\n")
     sys.exit(code)
 
 
 def _fail_by_defect(error: Exception) -> NoReturn:
-    """End after an error that nobody foresaw: a shortage of the machine may show anywhere, all others are defects."""
+    """Exit after an unexpected error: a shortage of the machine may appear anywhere, others are defects."""
     if is_condition(error):
         _fail(f"it can't go on: {reason_of(error)}; free some, or raise its limits", 1)
     try:
         where = f"its traceback is in {_log_defect()}"
-    except OSError as unwritten:
-        where = f"its traceback can't be written: {reason_of(unwritten)}"
+    except OSError as failed:
+        where = f"its traceback can't be written: {reason_of(failed)}"
     _fail(f"a defect in runner: {type(error).__name__}; {where}", 3)
 
 
-def _ignore_hostile_sizes() -> None:
-    """Forget sizes of the terminal that are no numbers, which Rich does not check, or that no terminal has."""
+def _remove_invalid_sizes() -> None:
+    """Remove impossible terminal sizes from the environment, which Rich does not check."""
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
         text = os.environ.get(name, "")
         if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
             os.environ.pop(name, None)
 
 
-def _end_unwritten(error: OSError) -> NoReturn:
-    """End after an error of the system, which may be where the output goes."""
+def _fail_by_system(error: OSError) -> NoReturn:
+    """Exit after an error of the operating system, perhaps of the output."""
     if error.errno == errno.ENAMETOOLONG:
         _fail(f"the path {str(error.filename)[:60]!r}… is too long; name a shorter one", 2)
-    if error.errno == errno.ENOENT and error.filename is None:  # as only os.getcwd() raises it
+    if error.errno == errno.ENOENT and error.filename is None:  # only os.getcwd() raises it so
         _fail("the working directory has been deleted; change to another one", 2)
     if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
         _fail_by_defect(error)
-    # Python would complain once more when it flushes at exit.
+    # Python would report the error again when it flushes at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno == errno.EPIPE:  # the reader has seen enough
+    if error.errno == errno.EPIPE:  # the reader closed the pipe
         sys.exit(0)
     _fail(f"writing failed: {reason_of(error)}; free some space, or send the output elsewhere", 1)
 
 
 def _replace_closed_streams() -> None:
-    """Stand in for streams that the shell has closed, as in ``>&-``: what is opened next would take their place."""
+    """Open streams that the shell has closed, as in ``>&-``; the next opened file would get their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
@@ -196,7 +196,7 @@ def _replace_closed_streams() -> None:
 
 
 def _log_defect() -> str:
-    """Write the traceback into a file for this user alone; return its path."""
+    """Write the traceback to a file that only this user can read; return its path."""
     import tempfile
 
     import platformdirs

@@ -15,36 +15,38 @@ if TYPE_CHECKING:
 
 JOBS, RUNNING, ASKING, CARE, TRYING = "Jobs", "Running", "Asking", "Care", "Trying it out"
 
-Db = Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database to use.", show_default=False)]
+Db = Annotated[
+    str | None, typer.Option("--db", metavar="PATH|URL", help="The database: a file or a URL.", show_default=False)
+]
 FormatName = Literal["table", "json", "jsonl", "csv", "raw-csv"]
 FormatOption = Annotated[
-    FormatName, typer.Option("--format", "-f", help="How to write it: a table for people, or a stable format.")
+    FormatName, typer.Option("--format", "-f", help="A table for people, or a stable format for programs.")
 ]
 
 
 def complete_job(incomplete: str) -> list[str]:
-    """Give the names of jobs that begin so, for shell completion."""
+    """List the names of jobs with a prefix, for shell completion."""
     from runner.history.jobs import list_jobs
     from runner.model.errors import RunnerError
 
     try:
         with answering(None) as view:
             return [job.spec.name for job in list_jobs(view) if job.spec.name.startswith(incomplete)]
-    except RunnerError:  # a message would end up in the middle of the line that is being typed
+    except RunnerError:  # a message would appear in the command line that is being typed
         return []
 
 
 JobArgument = Annotated[
     str,
-    typer.Argument(metavar="JOB", help="A job's name or number.", show_default=False, autocompletion=complete_job),
+    typer.Argument(metavar="JOB", help="Name or number of a job.", show_default=False, autocompletion=complete_job),
 ]
 OptionalJob = Annotated[
     str | None,
     typer.Argument(
-        metavar="[JOB]", help="A job's name or number; else all.", show_default=False, autocompletion=complete_job
+        metavar="[JOB]", help="Name or number of a job, default all.", show_default=False, autocompletion=complete_job
     ),
 ]
-Directory = Annotated[str, typer.Argument(metavar="DIR", help="The folder to scan.", show_default=False)]
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="The directory to scan.", show_default=False)]
 
 
 def warn_of_clocks(text: str | None, zone: str | None = None) -> None:
@@ -114,11 +116,11 @@ def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> It
 
     Args:
         db: What a flag names.
-        creating: Whether the command begins a history where there is none; asked only then. Others are answered as by
-            an empty one, and where somebody has named it, that it is not there is told: it may be a slip of the pen.
+        creating: Whether to create a missing database; a function is called only if it is missing. Otherwise an empty
+            history answers, with a note if the user named the database, since the name may be a typing error.
 
     Raises:
-        Unknown: If a job or run that is asked about is not known; says so where that is for want of the database.
+        Unknown: If a job or run does not exist; the message says so if the database is missing.
     """
     from runner.cli.logs import warn_on_stderr
     from runner.history.database import locate
@@ -159,14 +161,14 @@ def answering(db: str | None, *, recovering: bool = False) -> Iterator["View"]:
 
     Args:
         db: What a flag names.
-        recovering: Whether runs whose process is gone are ended first.
+        recovering: Whether to recover runs whose process died first.
     """
     from runner.execution.recovery import recover
     from runner.model.errors import NotWritable
 
     with opened(db) as (database, _):
         if recovering:
-            with suppress(NotWritable):  # what is gone stays on record as running, and all else can be answered
+            with suppress(NotWritable):  # such runs are shown as running, and everything else can be answered
                 recover(database)
         with database.view() as view:
             yield view
@@ -180,10 +182,10 @@ def warn_of_readers(database: "Database | View") -> None:
 
 
 def require(database: "Database | View") -> None:
-    """Refuse to answer for a database that is not there.
+    """Refuse a missing database.
 
     Raises:
-        DatabaseUnusable: If it is not.
+        DatabaseUnusable: If it is missing.
     """
     from runner.model.errors import DatabaseUnusable
 

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from runner.measure.trials import Progress as TrialProgress
     from runner.model.runs import Status
 
-# How often a log is told of a calibration's progress.
-TELL_EVERY_S = 10
+# The interval of a calibration's progress lines in a log.
+LOG_INTERVAL_S = 10
 
 
 @contextmanager
-def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> "Iterator[RunObserver]":
-    """Show a bar for each strategy against the folders of the last run, a spinner when there was none.
+def shown_progress(directories: int | None, stop: Callable[[], "Status | None"]) -> "Iterator[RunObserver]":
+    """Show a progress bar for each strategy, relative to the directories of the last run; else a spinner.
 
     Args:
-        folders: How many folders the last run read; None on the first run.
-        stop: Asked whether the run is to be stopped.
+        directories: The number of directories in the last run; None for the first run.
+        stop: Returns the status with which to stop the run, if any.
     """
     from rich.progress import (
         BarColumn,
@@ -39,10 +39,10 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
     columns = [
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        *([BarColumn(), TextColumn("{task.percentage:>3.0f}%")] if folders else []),
+        *([BarColumn(), TextColumn("{task.percentage:>3.0f}%")] if directories else []),
         TextColumn("{task.completed:,.0f} folders, {task.fields[files]:,} files"),
         TimeElapsedColumn(),
-        *([TextColumn("left"), TimeRemainingColumn()] if folders else []),
+        *([TextColumn("left"), TimeRemainingColumn()] if directories else []),
     ]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         current: list[TaskID] = []
@@ -51,7 +51,7 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
             if current:
                 done = bars.tasks[current[-1]].completed
                 bars.update(current[-1], total=done, completed=done)
-            current.append(bars.add_task(f"{position}. {strategy}", total=folders, files=0))
+            current.append(bars.add_task(f"{position}. {strategy}", total=directories, files=0))
 
         def on_progress(progress: "TrialProgress") -> None:
             bars.update(current[-1], completed=progress.directories, files=progress.files)
@@ -66,9 +66,9 @@ def shown_progress(folders: int | None, stop: Callable[[], "Status | None"]) -> 
 
 @contextmanager
 def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[RunObserver, Callable[[int], None]]]":
-    """Show a bar of all executions of a calibration, with the time left; gives who watches, and takes their number.
+    """Show a progress bar of the executions of a calibration; yields an observer and a setter of their number.
 
-    Where no terminal is, in a log, a line tells every few seconds how far it is.
+    Without a terminal a line is written every few seconds.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -89,13 +89,13 @@ def shown_rounds(stop: Callable[[], "Status | None"]) -> "Iterator[tuple[RunObse
         def on_total(total: int) -> None:
             bars.update(task, total=total + 1)
 
-        told_at = time.monotonic()
+        logged_at = time.monotonic()
 
         def on_strategy(name: str, _position: int) -> None:
-            nonlocal told_at
+            nonlocal logged_at
             bars.update(task, description=name, advance=name != "first look")
-            if not console.is_terminal and time.monotonic() - told_at >= TELL_EVERY_S:
-                told_at = time.monotonic()
+            if not console.is_terminal and time.monotonic() - logged_at >= LOG_INTERVAL_S:
+                logged_at = time.monotonic()
                 state = bars.tasks[0]
                 console.print(f"{state.completed:,.0f} of {state.total or 0:,.0f}: {name}")
 

@@ -22,26 +22,26 @@ def run(
         str,
         typer.Argument(
             metavar="DIR|JOB",
-            help="A job's name or number, or a folder.",
+            help="Name or number of a job, or a directory.",
             show_default=False,
             autocompletion=options.complete_job,
         ),
     ],
     verbose: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--verbose", "-v", help="Show the whole run as `runner show` does, not only a summary.")
+        bool, typer.Option("--verbose", "-v", help="Show all details like `runner show`, not only a summary.")
     ] = False,
     accept_unmounted: Annotated[  # noqa: FBT002  a flag
         bool,
-        typer.Option("--accept-unmounted", help="Take directories that were mount points for plain directories."),
+        typer.Option("--accept-unmounted", help="Accept former mount points as plain directories."),
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
     **given: Any,
 ) -> None:
-    """Run a job once, now. A folder that no job names becomes a job without a schedule.
+    """Run a job once, now. A directory without a job becomes a job without a schedule.
 
     Prints a summary: files and changes, the time of each strategy with its ratio to sequential, and problems.
-    Exits with 1 when the run failed or was cancelled from elsewhere, and with 130 when ^C ended it.
+    Exits with 1 if the run failed or another process cancelled it, and with 130 after ^C.
 
     [bold]Examples[/bold]
 
@@ -59,7 +59,7 @@ def run(
     from runner.history.recording import Busy
     from runner.history.runs import get_run, list_runs
     from runner.jobs.options import parse_timeout
-    from runner.jobs.validation import find_or_add, names_folder
+    from runner.jobs.validation import find_or_add, names_directory
     from runner.measure.environment import DEFAULT_START_METHOD
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import ScanError
@@ -72,10 +72,10 @@ def run(
         created = f"{job.spec.name} is created as job {job.job_id}, without a schedule"
         typer.echo(f"note: {created}; `runner remove {job.spec.name}` removes it", err=True)
 
-    remove_leftovers()  # first: a process that is left may hold locks
+    remove_leftovers()  # first, since a leftover process may hold locks
     timeout = given["timeout"]
     timeout_s = parse_timeout(timeout or "none")
-    with options.opened(db, creating=lambda: names_folder(target, timeout_s)) as (database, settings):
+    with options.opened(db, creating=lambda: names_directory(target, timeout_s)) as (database, settings):
         job = find_or_add(database, target, datetime.now(UTC), note, timeout_s)
         if timeout is not None:
             job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))

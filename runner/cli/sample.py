@@ -14,13 +14,13 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     directory: Annotated[
-        str, typer.Argument(metavar="DIR", help="The folder to write; new or empty.", show_default=False)
+        str, typer.Argument(metavar="DIR", help="The directory to write; new or empty.", show_default=False)
     ],
     recipe: Annotated[
         str, typer.Option("--recipe", "-r", metavar="NAME|FILE", help="lesson, demo, wide, deep, or a TOML file.")
     ] = "lesson",
 ) -> None:
-    """Write a sample tree; a recipe gives the same bytes each time.
+    """Write a sample tree. A recipe writes the same bytes each time.
 
     [bold]Examples[/bold]
 
@@ -38,8 +38,8 @@ def sample(
     from runner.samples.loading import load_recipe
     from runner.samples.writing import write_sample
 
-    if not directory:  # which would mean the current folder
-        raise UsageError("the folder's name is empty; name a new folder, or write . for this one")
+    if not directory:  # it would mean the working directory
+        raise UsageError("the directory's name is empty; name a new directory, or write . for this one")
     loaded = load_recipe(recipe)
     console = make_console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:

@@ -1,4 +1,4 @@
-"""``runner service``: leaves the daemon to systemd or launchd."""
+"""``runner service``: runs the daemon as a service of systemd or launchd."""
 
 import os
 import shlex
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from runner.history.backend import Backend
     from runner.operations.service_files import Kind, Service
 
-_app = typer.Typer(name="service", help="Leave the daemon to systemd or launchd, which start it with the machine.")
+_app = typer.Typer(name="service", help="Run the daemon as a service of systemd or launchd.")
 
-# What decides where runner finds settings, database and caches: a manager does not have it from the user's shell.
+# They decide where settings, database and caches are; a service manager lacks the environment of the user's shell.
 _PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
 
 System = Annotated[
     bool | None,
     typer.Option(
-        "--system/--user", help="A service of the machine, or a user's own; root's default is the machine's.",
+        "--system/--user", help="A service of the machine (default for root), or of a user.",
         show_default=False,
     ),
 ]  # fmt: skip
 KindName = Annotated[
     Literal["systemd", "launchd"] | None,
-    typer.Option("--kind", help="The service manager; else this platform's.", show_default=False),
+    typer.Option("--kind", help="The service manager, default that of the platform.", show_default=False),
 ]
 Account = Annotated[
     str | None,
     typer.Option(
         "--user-account",
         metavar="NAME",
-        help="Whom a service of the machine runs as; else whoever calls, also through sudo.",
+        help="The account of a service of the machine, default the caller, also through sudo.",
         show_default=False,
     ),
 ]
@@ -55,9 +55,9 @@ def show(
     user_account: Account = None,
     db: options.Db = None,
 ) -> None:
-    """Write the unit of systemd, or the property list of launchd, to stdout.
+    """Print the systemd unit or launchd property list.
 
-    The database is part of it when it is named by --db or RUNNER_DB; else the daemon looks where every command does.
+    It contains the database that --db or RUNNER_DB names; otherwise the daemon uses the default of every command.
 
     [bold]Example[/bold]
 
@@ -75,7 +75,7 @@ def install(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that differs.")] = False,  # noqa: FBT002
     db: options.Db = None,
 ) -> None:
-    """Put that file where the service manager looks for it, and say by which commands it is enabled.
+    """Install the service file, and show the commands that enable it.
 
     [bold]Example[/bold]
 
@@ -94,7 +94,7 @@ def install(
 
 
 def uninstall(system: System = None, kind: KindName = None) -> None:
-    """Remove that file from where the service manager looks for it, and say by which commands the daemon is stopped.
+    """Remove the service file, and show the commands that stop the daemon.
 
     Jobs and history stay as they are.
 
@@ -154,7 +154,7 @@ def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
     if settings := os.environ.get("RUNNER_SETTINGS"):
         environment["RUNNER_SETTINGS"] = os.path.abspath(settings)  # noqa: PTH100  links stay as they were named
     named = db is not None or bool(os.environ.get("RUNNER_DB"))
-    # The settings of whoever calls need not be those of the account that a service of the machine runs as.
+    # The caller and the account of a service of the machine may have different settings.
     chosen = load_settings(db) if named or settings or not system else None
     location = locate(chosen.db) if chosen is not None else None
     if location is not None:
@@ -170,7 +170,7 @@ def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
 
 
 def _check_database(location: "Backend") -> None:
-    """Refuse a file that the daemon would refuse; whether a server answers now says nothing about later."""
+    """Refuse a database file that the daemon would refuse; a server may be down only now."""
     from runner.history.database import Database
     from runner.history.upgrade import find_revision
 
@@ -185,16 +185,16 @@ def _check_database(location: "Backend") -> None:
 
 
 def _program() -> list[str]:
-    """Give the absolute path of this installation's program, or what starts it where it has none."""
+    """Return the absolute path of this program, or a command that starts it."""
     started_as = os.path.abspath(sys.argv[0])  # noqa: PTH100  a link stays as it was named
     if not started_as.endswith(".py") and os.path.isfile(started_as) and os.access(started_as, os.X_OK):  # noqa: PTH113
         return [started_as]
-    # -P: whatever is called runner in the folder it is started from is not this.
+    # -P: a module named runner in the working directory is another one.
     return [sys.executable, "-P", "-m", "runner"]
 
 
 def _account(name: str | None) -> "tuple[str, Path]":
-    """Give whom a service of the machine runs as, and their home folder."""
+    """Return the account of a service of the machine, and its home directory."""
     import pwd
     from pathlib import Path
 
@@ -202,7 +202,7 @@ def _account(name: str | None) -> "tuple[str, Path]":
 
     if name == "":
         raise UsageError("the name given by --user-account is empty; name an account of this machine")
-    # Whoever says sudo has scheduled their jobs as themselves.
+    # A caller of sudo has created the jobs without it.
     name = name or (os.environ.get("SUDO_USER") if os.geteuid() == 0 else None)
     try:
         entry = pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
@@ -214,7 +214,7 @@ def _account(name: str | None) -> "tuple[str, Path]":
 
 
 def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -> list[str]:
-    """Say by which commands the service is started, now and with the machine."""
+    """Return the commands that start the service, now and with the machine."""
     from runner.operations.service_files import LABEL
 
     own = service.account is None
@@ -236,7 +236,7 @@ def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -
 
 
 def _farewell(kind: "Kind", *, machine: bool) -> list[str]:
-    """Say by which commands a daemon whose service was removed is stopped."""
+    """Return the commands that stop the daemon of a removed service."""
     from runner.operations.service_files import LABEL
 
     if kind == "launchd":

@@ -14,17 +14,17 @@ from runner.model.units import parse_duration
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What holds for every command.
+    """The settings of every command.
 
     Attributes:
         db: The database: a file's path or a URL.
-        start_method: How pool workers are started: fork, forkserver or spawn; empty for the platform's best.
-        runs_at_once: How many runs may go on at the same time; more than one disturbs the measurements.
-        retain_for: How old runs may grow before the daemon forgets them, a duration; empty for any age.
-        retain_runs: How many runs of each job the daemon keeps whatever their age; 0 for none.
-        retain_failures: Whether it keeps runs that failed whatever their age.
-        log_format: How the daemon logs: text or json.
-        metrics_file: The file into which the daemon writes what it measures for Prometheus; empty for none.
+        start_method: fork, forkserver or spawn for pool workers; empty for the best of the platform.
+        runs_at_once: The number of concurrent runs; more than one disturbs the measurements.
+        retain_for: The age at which the daemon deletes runs, a duration; empty for never.
+        retain_runs: The number of runs of each job that the daemon keeps at any age; 0 for none.
+        retain_failures: Whether it keeps failed runs at any age.
+        log_format: The log format of the daemon: text or json.
+        metrics_file: The file for Prometheus metrics of the daemon; empty for none.
     """
 
     db: str
@@ -41,7 +41,7 @@ def load_settings(db: str | None = None) -> Settings:
     """Load the settings.
 
     Args:
-        db: The database named by a flag.
+        db: The database of the option --db.
 
     Raises:
         UsageError: If the flag is empty, or the settings file can't be read, is named but missing, or says
@@ -53,12 +53,12 @@ def load_settings(db: str | None = None) -> Settings:
     chosen = db or os.environ.get("RUNNER_DB") or given.pop("db", None)
     given.pop("db", None)
     if chosen:
-        keep_secret(chosen)  # before anything can fail with it
+        keep_secret(chosen)  # before an error can contain it
     return Settings(db=chosen or str(_with_folder(default_database())), **given)
 
 
 def settings_path() -> Path:
-    """Tell where the settings file is: named by RUNNER_SETTINGS, else in the platform's user configuration folder."""
+    """Return the settings file: RUNNER_SETTINGS, else in the user's configuration directory."""
     import platformdirs
 
     named = os.environ.get("RUNNER_SETTINGS")
@@ -66,7 +66,7 @@ def settings_path() -> Path:
 
 
 def default_database() -> Path:
-    """Tell where the database is that nobody has to name."""
+    """Return the default database."""
     import platformdirs
 
     return platformdirs.user_data_path("runner") / "runner.db"
@@ -121,7 +121,7 @@ def _is_duration(value: object) -> bool:
         return False
 
 
-# What the value of each key must be, in words, and whether one is that.
+# For each key a description of its values and a predicate.
 _KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "db": ("the path of a file or a URL in quotes", _is_text),
     "start_method": (

@@ -1,4 +1,4 @@
-"""``runner trends`` and ``regressions``: what the timings of a job say over time."""
+"""``runner trends`` and ``regressions``: the timings of a job over time."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +7,11 @@ import typer
 from runner.cli import options
 
 if TYPE_CHECKING:
-    from runner.trends.report import Metric
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from runner.history.database import Database
+    from runner.trends.report import Metric, Regression
 
 
 def register(app: typer.Typer) -> None:
@@ -21,24 +25,24 @@ MetricName = Annotated[
     typer.Option(
         "--metric",
         metavar="METRIC",
-        help="What is followed: wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.",
+        help="wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.",
     ),
 ]
-Since = Annotated[str | None, options.when("Only runs from then on: an instant, or 90d ago.")]
+Since = Annotated[str | None, options.when("Only runs from this instant on, or from 90d ago.")]
 
 
 def trends(
     job: options.JobArgument,
     since: Since = None,
-    until: Annotated[str | None, options.when("Only runs before then.")] = None,
+    until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
     metric: MetricName = "wall_s",
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """Tell whether the pool is worth it, when a job got slower and by how much, and whether it is creeping.
+    """Show whether the pool is faster, when a job became slower and by how much, and its drift.
 
-    Only runs made in one environment (machine, Python, workers and the like) are compared: that of the last one.
-    A comparison counts as decided where the whole 95 % interval lies on one side of a band of ±5 %, or inside it.
+    Only runs in the environment of the last run (machine, Python, workers and the like) are compared. A comparison is
+    decided if the whole 95 % interval is inside or on one side of a band of ±5 %.
 
     [bold]Examples[/bold]
 
@@ -92,7 +96,7 @@ def trends(
             f"note: strategies are compared since run {max(event.run for event in lasting)}, the last step", err=True
         )
     if not timings and since is not None:
-        typer.echo("note: there may be timings outside the time asked for", err=True)
+        typer.echo("note: there may be timings outside this time range", err=True)
     emit(
         fmt,
         lambda: [trends_view(*said, width=make_console().width)],
@@ -105,21 +109,21 @@ def trends(
 def regressions(
     job: options.OptionalJob = None,
     fail_over: Annotated[
-        str, typer.Option(metavar="PERCENT", help="How much slower than its best a strategy may be: 20%.")
+        str, typer.Option(metavar="PERCENT", help="How much slower than its best level a strategy may be.")
     ] = "20%",
     since: Since = None,
     metric: MetricName = "wall_per_entry_s",
     acknowledge: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--acknowledge", help="Accept what is found: later levels are measured against it.")
+        bool, typer.Option("--acknowledge", help="Accept the regressions found as the new baseline.")
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """List the strategies that got slower and have not recovered; exits with 1 if there is one, for CI.
+    """List strategies that became slower and have not recovered. Exits with 1 if there is one, for CI.
 
-    The latest level, at its end, is measured against the lowest earlier one in the same environment, whether one step,
-    several steps or a drift lie between them; a single slow run is no level. Wall time per entry is followed, since a
-    tree that has grown makes nothing slower; --metric wall_s counts that as well.
+    The latest level is compared with the lowest earlier one in the same environment, after steps or a drift; a single
+    slow run is not a level. The default metric is the wall time per entry, which does not change when the tree grows;
+    --metric wall_s includes that.
 
     [bold]Examples[/bold]
 
@@ -130,42 +134,52 @@ def regressions(
     from datetime import UTC, datetime
 
     from runner.cli.output import emit
-    from runner.history.jobs import get_job, list_jobs
     from runner.history.time_range import parse_time_range
-    from runner.history.timings import acknowledge as accept
-    from runner.history.timings import list_acknowledged, list_timings
     from runner.output.trends import REGRESSION_KEYS, regressions_table, rise_record
-    from runner.trends.report import find_regressions, newest_series
 
     followed = _metric(metric)
     over = _parse_percent(fail_over)
     now = datetime.now(UTC)
     start, _ = parse_time_range(since, None, now)
-    found = {}
     with options.opened(db) as (database, _):
-        options.require(database)  # or a slip of the pen would pass for a good answer
-        read = []
-        with database.view() as view:
-            for each in [get_job(view, job, removed=True)] if job is not None else list_jobs(view):
-                series = newest_series(list_timings(view, each.job_id, since=start))
-                if series:
-                    environment = series[-1].environment
-                    accepted = list_acknowledged(view, each.job_id, environment, followed.value)
-                    read.append((each, series, accepted))
-        for each, series, accepted in read:
-            last = series[-1]
-            slower = find_regressions(series, over=over, metric=followed, accepted=accepted)
-            if slower and acknowledge:
-                names = [one.strategy for one in slower]
-                accept(database, each.job_id, last.environment, followed.value, names, last.run, now)
-            if slower:
-                found[each.spec.name] = slower
+        options.require(database)  # a typing error must not pass as a good answer
+        found = _find_regressions(database, job, start, over, followed, now if acknowledge else None)
     records = ({"job": name, **rise_record(one)} for name, slower in found.items() for one in slower)
     emit(fmt, lambda: [regressions_table(found)], records, columns=REGRESSION_KEYS)
     if found and acknowledge:
-        typer.echo("acknowledged; what is slower still will be found again", err=True)
+        typer.echo("acknowledged; slower levels will be found again", err=True)
     elif found:
         raise typer.Exit(1)
+
+
+def _find_regressions(
+    database: "Database",
+    job: str | None,
+    start: "datetime | None",
+    over: float,
+    metric: "Metric",
+    acknowledged_at: "datetime | None",
+) -> "dict[str, Sequence[Regression]]":
+    """Find the regressions by job, and acknowledge them at an instant if there is one."""
+    from runner.history.jobs import get_job, list_jobs
+    from runner.history.timings import acknowledge, list_acknowledged, list_timings
+    from runner.trends.report import find_regressions, newest_series
+
+    read = []
+    with database.view() as view:
+        for each in [get_job(view, job, removed=True)] if job is not None else list_jobs(view):
+            if series := newest_series(list_timings(view, each.job_id, since=start)):
+                accepted = list_acknowledged(view, each.job_id, series[-1].environment, metric.value)
+                read.append((each, series, accepted))
+    found: dict[str, Sequence[Regression]] = {}
+    for each, series, accepted in read:
+        slower = find_regressions(series, over=over, metric=metric, accepted=accepted)
+        if slower and acknowledged_at is not None:
+            names, last = [one.strategy for one in slower], series[-1]
+            acknowledge(database, each.job_id, last.environment, metric.value, names, last.run, acknowledged_at)
+        if slower:
+            found[each.spec.name] = slower
+    return found
 
 
 def _metric(text: str) -> "Metric":

@@ -1,4 +1,4 @@
-"""``runner next``: the coming fire times."""
+"""``runner next``: the next fire times."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,14 +22,13 @@ def register(app: typer.Typer) -> None:
 
 def upcoming(
     job: options.OptionalJob = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many fire times.")] = 5,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="Number of fire times.")] = 5,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
-    """Show the coming fire times, with the gaps and repeats of daylight saving marked.
+    """Show the next fire times, with a note at the gaps and repeats of daylight saving.
 
-    Of a paused job, which is only shown by its name, they are marked as such: it fires at none of them until it is
-    resumed.
+    The fire times of a paused job are shown only if it is named, with a note: it does not fire until it is resumed.
 
     [bold]Example[/bold]
 
@@ -75,7 +74,7 @@ def upcoming(
 
 
 def next_firing(job: "Job", now: "datetime") -> "datetime | None":
-    """Tell when a job fires next; one whose time zone is not known here is named on stderr, and the others go on."""
+    """Return the next fire time of a job; None, with a line on stderr, if its time zone is unknown here."""
     from runner.model.errors import UsageError
     from runner.output.text import harmless
     from runner.schedules.fire_times import next_fire_time

@@ -146,7 +146,7 @@ def _one_of(kind: type[StrEnum]) -> Kind:
 
 
 def _or(word: str, kind: Kind, parse: Callable[[str], Any]) -> Kind:
-    """Return a kind in which a word stands for None."""
+    """Return a kind in which a word means None."""
     return Kind(
         given=str,
         expected=f"{kind.expected} or {word!r}",
@@ -268,7 +268,7 @@ OPTIONS = (
 
 
 def apply_options(spec: JobSpec, given: Mapping[str, Any]) -> JobSpec:
-    """Return a job with the options that a command line gives; None stands for an option that is not given.
+    """Return a job with the options that a command line gives; None means not given.
 
     Raises:
         UsageError: If a value can't be parsed.
@@ -283,7 +283,7 @@ def apply_options(spec: JobSpec, given: Mapping[str, Any]) -> JobSpec:
 def job_entries(spec: JobSpec) -> dict[str, Any]:
     """Return all keys of a job in the job file, defaults included, in the order of the file.
 
-    None stands for a key that is absent; a root that is not UTF-8 has surrogates.
+    None means an absent key; a root that is not UTF-8 has surrogates.
     """
     schedule = spec.schedule
     entries: dict[str, Any] = {"root": spec.root.decode("utf-8", "surrogateescape")}

@@ -17,7 +17,7 @@ _TOP_LEVEL = (
     {"bin", "boot", "dev", "etc", "home", "lib", "mnt", "media", "opt", "private", "proc"}
     | {"root", "run", "srv", "sys", "tmp", "usr", "var", "Library", "Users", "Volumes"}
 )  # fmt: skip
-# What a star of a pattern may stand for, to try whether an exclude matches all that a pattern does.
+# Values of a star in a pattern, to test whether an exclude matches everything that a pattern does.
 _SAMPLES = ("", "a", "Zz9", ".x.y", "-é b_", "README.md", "q" * 40)
 _DEPTHS = (b"", b"q/", b"x/Y.z/")
 

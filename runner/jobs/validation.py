@@ -1,4 +1,4 @@
-"""What a person chooses for a job, checked as a whole before anything is written."""
+"""Validation of jobs, before anything is written."""
 
 import os
 import re
@@ -18,19 +18,19 @@ from runner.strategies import STRATEGIES
 
 _MAX_NAME = 100
 _MAX_RETRIES = 100
-# A name taken from a folder is cut to this, so that there is room for a prefix and a number.
+# The length of a name taken from a directory; it leaves room for a prefix and a number.
 _MAX_FOLDER_NAME = 80
 
 
 def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
-    """Make sure that a job can be what was chosen for it; returns it.
+    """Validate a job, and return it.
 
     Args:
-        spec: What is chosen.
-        before: What was; a name that stays is accepted, since older versions allowed more names.
+        spec: The job.
+        before: The job before; an unchanged name is accepted, since older versions allowed more names.
 
     Raises:
-        UsageError: If something in it can't be.
+        UsageError: If an option is invalid.
     """
     if before is None or spec.name != before.name:
         _check_name(spec.name)
@@ -43,15 +43,15 @@ def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
     if len(set(spec.strategies)) < len(spec.strategies):
         raise UsageError("a strategy is named twice; name each once")
     if not 0 <= spec.retries <= _MAX_RETRIES:
-        raise UsageError(f"{spec.retries} retries can't be had; choose from 0 to {_MAX_RETRIES}")
+        raise UsageError(f"{spec.retries} retries are not possible; choose from 0 to {_MAX_RETRIES}")
     most = max(64, 4 * usable_cpus())
     if spec.workers is not None and not 1 <= spec.workers <= most:
-        raise UsageError(f"{spec.workers} workers can't be used; choose from 1 to {most}")
+        raise UsageError(f"{spec.workers} workers are not possible; choose from 1 to {most}")
     return spec
 
 
 def check_selection(selection: Selection) -> Selection:
-    """Make sure that something can be looked for; returns it.
+    """Validate a selection, and return it.
 
     Raises:
         UsageError: If a pattern can never match.
@@ -61,15 +61,15 @@ def check_selection(selection: Selection) -> Selection:
 
 
 def check_root(directory: str | Path, timeout_s: float | None = None) -> bytes:
-    """Return a directory's absolute path, after a look whether it can be scanned.
+    """Return the absolute path of a directory that can be scanned.
 
     Args:
-        directory: As a person writes it.
-        timeout_s: How long to wait until its file system answers; None for a minute.
+        directory: The path, perhaps relative.
+        timeout_s: The longest wait for its file system; None for a minute.
 
     Raises:
         UsageError: If it is empty, missing, not a directory, or can't be read.
-        ScanError: If its file system does not answer in time, or the machine lacks what it takes to look.
+        ScanError: If its file system does not answer in time, or the machine has a shortage.
     """
     root = to_root(directory)
     [(_, error)] = look_at_roots([root], [timeout_s])
@@ -79,13 +79,13 @@ def check_root(directory: str | Path, timeout_s: float | None = None) -> bytes:
 
 
 def to_root(directory: str | Path) -> bytes:
-    """Return a directory's absolute path without a look at it.
+    """Return the absolute path of a directory without accessing it.
 
     Raises:
         UsageError: If it is empty.
     """
-    if not os.fspath(directory):  # which would mean the current folder
-        raise UsageError("the folder's name is empty; name a folder, or write . for this one")
+    if not os.fspath(directory):  # it would mean the working directory
+        raise UsageError("the directory's name is empty; name a directory, or write . for this one")
     return absolute_root(os.fsencode(directory))
 
 
@@ -96,7 +96,7 @@ def absolute_root(path: bytes) -> bytes:
 
 
 def default_name(root: bytes) -> str:
-    """Name a job after the folder that it scans."""
+    """Return the default name of a job: that of its directory."""
     name = os.fsdecode(root).rstrip("/").rpartition("/")[2]
     name = re.sub(r"[^\w.+@-]+", "-", name.encode("utf-8", "replace").decode()).strip("-")[:_MAX_FOLDER_NAME]
     if not name.strip("."):
@@ -104,34 +104,34 @@ def default_name(root: bytes) -> str:
     return f"job-{name}" if name.isdigit() else name
 
 
-def names_folder(target: str, timeout_s: float | None = None) -> bool:
-    """Return whether a person who writes this may mean a folder and not only a job."""
+def names_directory(target: str, timeout_s: float | None = None) -> bool:
+    """Return whether a text may name a directory, not only a job."""
     return "/" in target or exists(os.path.abspath(target), timeout_s)  # noqa: PTH100  as it was named
 
 
 def find_or_add(
     database: Database, target: str, now: datetime, on_add: Callable[[Job], None], timeout_s: float | None = None
 ) -> Job:
-    """Find the job that a person means by a name, a number or a folder; a folder without one gets a job.
+    """Find a job by its name, number or directory; a directory without a job gets one.
 
     Args:
-        database: Where it is kept.
-        target: What the person wrote.
-        now: When a new job is registered.
+        database: The database with the jobs.
+        target: The name, number or path.
+        now: The creation time of a new job.
         on_add: Called with a job that was added.
-        timeout_s: How long to wait until the folder's file system answers; None for a minute.
+        timeout_s: The longest wait for the file system; None for a minute.
 
     Raises:
-        UsageError: If it is none of them, or several jobs scan the folder.
-        ScanError: If the folder's file system does not answer in time.
+        UsageError: If it is none of them, or several jobs scan the directory.
+        ScanError: If the file system does not answer in time.
     """
     job = None if _is_path(target) else find_job(database, target)
     if job is not None:
         return job
     root = to_root(target)
     known = list_jobs_at(database, root)
-    if not known and not names_folder(target, timeout_s):
-        raise Unknown(f"there is no job and no folder {target!r}; see `runner jobs`")
+    if not known and not names_directory(target, timeout_s):
+        raise Unknown(f"there is no job and no directory {target!r}; see `runner jobs`")
     check_root(target, timeout_s or next((job.spec.timeout_s for job in known), None))
     added = False
     if not known:
@@ -170,7 +170,7 @@ def _check_name(name: str) -> None:
 
 
 def _is_path(text: str) -> bool:
-    """Return whether a person, or a shell, takes a text for a path and for nothing else."""
+    """Return whether a text can only be a path."""
     return "/" in text or text in {".", ".."} or text.startswith("~")
 
 

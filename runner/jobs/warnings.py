@@ -1,4 +1,4 @@
-"""What is chosen for a job and comes to nothing, though nothing about it is wrong."""
+"""Warnings about valid options that have no effect."""
 
 import re
 import shutil
@@ -13,10 +13,10 @@ from runner.model.units import format_duration, parse_duration
 from runner.schedules.fire_times import largest_gap
 from runner.strategies import load_strategy
 
-# What is as it is by default was hardly chosen for its effect.
+# Defaults get no warnings.
 _PLAIN = JobSpec(name="plain", root=b"/")
-# What a doubt can be about.
-_CHOICES = (
+# The fields that a warning can be about.
+_FIELDS = (
     "selection",
     "strategies",
     "retries",
@@ -31,19 +31,19 @@ _CHOICES = (
 
 
 def find_warnings(spec: JobSpec, before: JobSpec | None = None) -> list[str]:
-    """Find what has no effect, a line for each.
+    """Find the options without effect, a line for each.
 
     Args:
-        spec: What is chosen for a job.
-        before: What was; None for a new job. What is as it was is not told again.
+        spec: The job.
+        before: The job before; None for a new one. Unchanged options get no warning.
     """
     base = before or replace(_PLAIN, name=spec.name, root=spec.root)
-    changed = {name for name in _CHOICES if getattr(spec, name) != getattr(base, name)}
-    doubts = *_doubts_on_finding(spec, base), *_doubts_on_firing(spec), *_doubts_on_running(spec, base)
-    return [text for about, text in doubts if changed & about]
+    changed = {name for name in _FIELDS if getattr(spec, name) != getattr(base, name)}
+    warnings = *_warn_of_patterns(spec, base), *_warn_of_schedule(spec), *_warn_of_execution(spec, base)
+    return [text for fields, text in warnings if changed & fields]
 
 
-def _doubts_on_finding(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
+def _warn_of_patterns(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
     for text in find_selection_warnings(spec.selection, spec.root, base.selection):
         yield {"selection"}, text
     old = {*base.selection.patterns, *base.selection.excludes}
@@ -53,19 +53,19 @@ def _doubts_on_finding(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str],
 
 
 def _is_several(pattern: str) -> bool:
-    """Whether a person is likely to mean several patterns: ``*.md, *.txt`` or ``*.{md,txt}``."""
+    """Return whether several patterns are probably meant: ``*.md, *.txt`` or ``*.{md,txt}``."""
     pieces = re.split(r"[,\s]+", pattern)
     return "," in pattern.partition("{")[2].rpartition("}")[0] or (
         len(pieces) > 1 and all(piece.startswith("*") for piece in pieces)
     )
 
 
-def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
-    """Give each doubt with the choices of which one has to be new."""
+def _warn_of_schedule(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
+    """Yield each warning with the fields of which one must be new."""
     by_hand = "no effect on a job without a schedule"
     if spec.schedule is None:
         if spec.retries:
-            yield {"retries", "schedule"}, f"retries have {by_hand}: what is run by hand is not tried again"
+            yield {"retries", "schedule"}, f"retries have {by_hand}: manual runs are not retried"
         if spec.catchup is not Catchup.ONCE:
             yield {"catchup", "schedule"}, f"catchup has {by_hand}, which misses nothing"
         if spec.paused:
@@ -74,7 +74,7 @@ def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
         forestalled = f"the job fires before the retry delay of {format_duration(spec.retry_delay_s)} is over"
         yield (
             {"retries", "retry_delay_s", "schedule"},
-            f"no run will be tried again: {forestalled}; choose a shorter one",
+            f"retries can never start: {forestalled}; choose a shorter one",
         )
     if spec.schedule is not None and (east_or_west := re.match(r"(?:UTC|GMT)([+-]?)0*[1-9]", spec.schedule.timezone)):
         side = "east" if east_or_west[1] == "-" else "west"
@@ -85,19 +85,19 @@ def _doubts_on_firing(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
 
 
 def _always_fires_within(schedule: Schedule, seconds: int) -> bool:
-    """Whether a fire time is always followed by the next one within so many seconds, as far as is known."""
+    """Return whether each fire time is followed by the next within a number of seconds, as far as is known."""
     if schedule.kind is ScheduleKind.AT:
         return False
     try:
         # Jitter may move two fire times apart by that much.
         longest = largest_gap(schedule, schedule.anchor_at) + timedelta(seconds=schedule.jitter_s)
-    except UsageError:  # its zone is not known on this machine, and whoever pauses the job need not hear of it
+    except UsageError:  # its time zone is unknown here, which is no reason to refuse a pause
         return False
     return longest <= timedelta(seconds=seconds)
 
 
 def _never_fires_within(schedule: Schedule | None, seconds: int) -> bool:
-    """Whether so many seconds always pass between two fire times, as far as is known without looking at each."""
+    """Return whether a number of seconds always passes between two fire times of an interval."""
     return (
         schedule is not None
         and schedule.kind is ScheduleKind.EVERY
@@ -105,16 +105,16 @@ def _never_fires_within(schedule: Schedule | None, seconds: int) -> bool:
     )
 
 
-def _doubts_on_running(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
+def _warn_of_execution(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str], str]]:
     if spec.workers is not None and not any(load_strategy(name).parallel for name in spec.strategies):
         yield {"workers"}, "a number of workers has no effect without the strategy pool"
     if spec.full_every_s != _PLAIN.full_every_s and "incremental" not in spec.strategies:
         every = format_duration(spec.full_every_s)
         yield {"full_every_s"}, f"reading everything every {every} has no effect without the strategy incremental"
     elif "incremental" in spec.strategies and _never_fires_within(spec.schedule, spec.full_every_s):
-        always = f"every firing reads everything, which is due every {format_duration(spec.full_every_s)}"
-        yield {"full_every_s", "schedule", "strategies"}, f"{always}; let it be due less often than the job fires"
+        always = f"every run reads all directories, which is due every {format_duration(spec.full_every_s)}"
+        yield {"full_every_s", "schedule", "strategies"}, f"{always}; choose a --full-every longer than the interval"
     for notify in spec.notify:
         if notify not in base.notify and shutil.which(notify.command[0]) is None:
-            text = f"the program {notify.command[0]!r}, which is to be told of {notify.event.value}, is not found here"
+            text = f"the program {notify.command[0]!r} for the event {notify.event.value} is not found here"
             yield {"notify"}, f"{text}; install it where the daemon finds it"

@@ -1,18 +1,18 @@
-"""Where the folders lie that runner brings along: recipes and migrations."""
+"""The directories that runner contains: recipes and migrations."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent.parent
 
 
-def bundled(folder: str) -> Path:
-    """Find a folder that an installed wheel keeps inside the package and a checkout keeps beside it.
+def bundled(name: str) -> Path:
+    """Find a directory that is inside the package in a wheel, and beside it in a checkout.
 
     Args:
-        folder: Its name, ``data`` or ``migrations``.
+        name: Its name, ``data`` or ``migrations``.
 
     Returns:
         Its path; not checked to exist in a checkout.
     """
-    installed = _PACKAGE / folder
-    return installed if installed.is_dir() else _PACKAGE.parent / folder
+    installed = _PACKAGE / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name

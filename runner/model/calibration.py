@@ -9,7 +9,7 @@ from runner.model.runs import Cache, Environment
 
 
 class Question(StrEnum):
-    """What a measurement of a calibration is there to answer."""
+    """The question that a measurement answers."""
 
     NOISE = "noise"  # sequential once more, to be compared with itself
     WORKERS = "workers"
@@ -47,11 +47,11 @@ class Measurement:
         wall_s: Seconds from the root's path to the complete list.
         startup_s: Seconds of that until workers could begin.
         user_s: User CPU seconds, all workers included.
-        system_s: System CPU seconds likewise.
+        system_s: System CPU seconds, workers included.
         max_rss_bytes: Peak resident memory of the largest process.
         cache: Whether blocks had to be read from the device.
         files: Entries found.
-        directories: Folders read.
+        directories: Directories read.
         entries: Entries listed.
     """
 
@@ -78,7 +78,7 @@ class Calibration:
         root: Absolute path of the tree.
         selection: What was looked for.
         started_at: When it began; aware UTC.
-        finished_at: When it ended; None if it was stopped or is going on.
+        finished_at: When it ended; None if it was stopped or is running.
         environment: Where it took place; ``workers`` is the number that start methods and sizes were measured with.
         measurements: In the order in which they were made.
     """

@@ -1,4 +1,4 @@
-"""What was in a tree, as it is asked for."""
+"""Versions of files and counts by directory."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +12,9 @@ class Version:
         first_run: Number of the run that first saw it so.
         gone_run: Number of the run that no longer did; None while it is so.
         size_bytes: Its size; None where not known.
-        mtime_ns: Its modification time, nanoseconds since the epoch; None likewise.
+        mtime_ns: Its modification time, nanoseconds since the epoch; None if unknown.
         seen_at: When the first of them finished; None if that run has been pruned.
-        gone_at: When the last of them did; None likewise, or while it is so.
+        gone_at: When the last of them finished; None if it has been pruned, or while the file is so.
     """
 
     first_run: int
@@ -27,12 +27,12 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FolderCount:
-    """How much lies in a folder.
+    """The number and size of the files in a directory.
 
     Attributes:
         path: Relative to the root, bytes; empty for the root.
-        files: How many found files.
-        size_bytes: Their size together, as far as it is known; None where no size is.
+        files: The number of found files.
+        size_bytes: Their total known size; None if no size is known.
     """
 
     path: bytes
@@ -42,17 +42,17 @@ class FolderCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FolderChange:
-    """How what lies in a folder moved.
+    """The changes in a directory.
 
     Attributes:
         path: Relative to the root, bytes; empty for the root.
-        old_files: How many found files lay there.
-        new_files: How many do.
-        old_size_bytes: Their size together, as far as it is known; None where no size is.
+        old_files: The number of found files before.
+        new_files: The number now.
+        old_size_bytes: Their total known size; None if no size is known.
         new_size_bytes: The same now.
-        added: How many of the new ones were not there.
-        removed: How many of the old ones no longer are.
-        modified: How many changed.
+        added: The number of added files.
+        removed: The number of removed files.
+        modified: The number of modified files.
     """
 
     path: bytes

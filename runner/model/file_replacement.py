@@ -1,4 +1,4 @@
-"""Replacing a file by another as a whole, whoever reads it meanwhile."""
+"""Atomic replacement of a file."""
 
 import os
 from contextlib import suppress
@@ -7,18 +7,18 @@ from stat import S_IMODE, S_ISREG
 
 from runner.model.links import create_file, open_parent
 
-# Collectors of metrics read what ends in .prom, and service managers what ends as a unit does.
+# Collectors of metrics read files that end in .prom, and service managers those that end like a unit.
 _SUFFIX = ".new"
-# As collectors and managers want it, which are other users, whatever the umask.
+# Collectors and service managers, which are other users, must read it.
 _MODE = 0o644
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = False) -> None:
-    """Put a file in its place whole: with the mode of the one that is there, else readable for everybody.
+    """Write a file atomically, with the mode of the present one, else readable by everybody.
 
     Args:
-        path: Its place; a link in it is replaced.
-        content: What is to be in it.
+        path: Its path; a link is replaced.
+        content: The new content.
         durable: Whether it is on the disk before it takes the place.
         create: Whether to create directories that are missing, for this user alone.
 
@@ -51,7 +51,7 @@ def _mode_of(directory: int, name: bytes) -> int:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what a process has left beside a file that was killed while it replaced it."""
+    """Remove the files that a process left when it was killed while it replaced a file."""
     with suppress(OSError):
         for beside in path.parent.iterdir():
             if beside.name.startswith(_prefix(path)) and beside.name.endswith(_SUFFIX):

@@ -1,4 +1,4 @@
-"""What a person registers: a job, what it looks for, and when it fires."""
+"""Jobs, their selections and their schedules."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class Track(StrEnum):
-    """How much is kept of each found file."""
+    """What is kept of each found file."""
 
     NAMES = "names"
     STAT = "stat"
 
 
 class Catchup(StrEnum):
-    """What to do about fire times that passed while no daemon ran."""
+    """How fire times missed without a daemon are caught up."""
 
     ONCE = "once"
     NONE = "none"
@@ -21,7 +21,7 @@ class Catchup(StrEnum):
 
 
 class ScheduleKind(StrEnum):
-    """The three ways to say when a job fires."""
+    """The three kinds of triggers."""
 
     EVERY = "every"
     CRON = "cron"
@@ -29,7 +29,7 @@ class ScheduleKind(StrEnum):
 
 
 class Event(StrEnum):
-    """What of a run somebody may want to be told."""
+    """An event of a run that starts a notification."""
 
     FAILURE = "failure"
     RECOVERY = "recovery"
@@ -39,10 +39,10 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Whom to tell of an event.
+    """A command to run on an event.
 
     Attributes:
-        event: What happened.
+        event: The event.
         command: A program and its arguments, started without a shell.
     """
 
@@ -59,7 +59,7 @@ class Selection:
         excludes: Shell patterns on names or, with a slash, on paths relative to the root; what matches is pruned.
         ignore_case: Whether patterns and excludes match regardless of case.
         track: Whether size and modification time are kept.
-        one_file_system: Whether folders on other file systems are left unread.
+        one_file_system: Whether directories on other file systems are left unread.
     """
 
     patterns: tuple[str, ...] = ("*.md",)
@@ -90,22 +90,22 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSpec:
-    """Everything about a job that a person chooses.
+    """The options of a job.
 
     Attributes:
         name: Unique among the jobs that are not removed.
-        root: Absolute path of the folder scanned; bytes, because a path need not be text.
-        selection: What a scan of it finds.
+        root: Absolute path of the directory scanned; bytes, because a path need not be text.
+        selection: The files that a scan finds.
         strategies: Names of the strategies of each run, at least one.
         workers: Pool workers; None for one per usable CPU.
-        timeout_s: Seconds after which an execution is ended; None for never.
-        full_every_s: Seconds after which an incremental strategy reads everything again.
-        retries: How many times a failed run is tried again.
+        timeout_s: Seconds after which an execution is stopped; None for never.
+        full_every_s: Seconds after which an incremental scan reads every directory again.
+        retries: The maximum number of retries of a failed run.
         retry_delay_s: Seconds between the end of a failed run and its next attempt.
-        notify: Who is told what.
-        schedule: When it fires; None for a job that only runs by hand.
-        catchup: What to do about missed fire times.
-        paused: Whether its schedule is held.
+        notify: The commands to run on events.
+        schedule: When it fires; None for a job that runs manually only.
+        catchup: How missed fire times are caught up.
+        paused: Whether its schedule is paused.
     """
 
     name: str
@@ -125,13 +125,13 @@ class JobSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A registered job.
+    """A job.
 
     Attributes:
         job_id: Its number, never used again.
-        spec: What was chosen.
-        created_at: When it was registered; aware UTC.
-        armed_at: Since when its present schedule counts: registration, the last change of schedule, or resumption.
+        spec: Its options.
+        created_at: When it was created; aware UTC.
+        armed_at: Since when its schedule counts: creation, the last change of the schedule, or resumption.
         removed_at: When it was removed, if it was; its history stays.
     """
 

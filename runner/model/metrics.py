@@ -21,7 +21,7 @@ class JobMetrics:
         wall_s: Seconds of its last run that saved what it found; None if none is known.
         strategy_wall_s: Seconds of that run's executions, by strategy.
         files: Entries found by it.
-        directories: Folders read by it.
+        directories: Directories read by it.
     """
 
     job: str
@@ -58,10 +58,10 @@ class Metrics:
     Attributes:
         up: Whether it fires; false once it has stopped.
         started_at: When it started.
-        alive_at: When its scheduler last gave a sign of life.
+        alive_at: The last heartbeat of its scheduler.
         version: Runner's.
         python: Python's.
-        running: How many runs are going on in its database, whoever carries them out.
+        running: The number of running runs in its database, of any process.
         lateness_s: By how many seconds scheduled runs started after their fire times, since it started.
         jobs: The jobs that are not removed, in the order of their numbers.
     """

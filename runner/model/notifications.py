@@ -1,4 +1,4 @@
-"""Commands that were told what became of a run."""
+"""Notifications of runs."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,16 +8,16 @@ from runner.model.jobs import Event
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notification:
-    """One command that was told of an event.
+    """One command that was run on an event.
 
     Attributes:
-        event: What had happened.
+        event: The event.
         command: The program and its arguments.
-        started_at: When it was told; aware UTC.
-        wall_s: Seconds that it took.
-        exit_code: How it ended, negative for a signal; None if it could not be started or runner was stopped meanwhile,
-            so that nobody may have heard of the event.
-        message: What went wrong, and the end of what it wrote to stderr; None if there is nothing to say.
+        started_at: When it was started; aware UTC.
+        wall_s: Its duration in seconds.
+        exit_code: Its exit code, negative for a signal; None if it could not be started or runner was stopped before
+            it finished.
+        message: The error and the end of its stderr; None if there is neither.
     """
 
     event: Event

@@ -1,14 +1,14 @@
-"""What the kernel tells of a process."""
+"""The state of a process from the kernel."""
 
 
 def process_stat(pid: int) -> list[bytes] | None:
-    """Give what Linux tells of a process, from its state on; None where it tells nothing.
+    """Return the fields of /proc/PID/stat from the state on; None if there is no such file.
 
     Raises:
-        PermissionError: If it is not told to this user.
+        PermissionError: If this user may not read it.
 
     Source:
-        proc_pid_stat(5), field 3 and those behind it.
+        proc_pid_stat(5), field 3 and later.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  pathlib takes as long to import as Python to start

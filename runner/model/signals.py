@@ -1,4 +1,4 @@
-"""Signals: what they are called, whether anyone is left to be sent one, and who was stopped by one."""
+"""Signals: their names, sending them to a group, and stopped processes."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from runner.model.processes import process_stat
 
 
 def signal_name(number: int) -> str:
-    """Name a signal, ``SIGKILL``; most real-time signals have only numbers."""
+    """Return the name of a signal, ``SIGKILL``, or its number."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -15,10 +15,9 @@ def signal_name(number: int) -> str:
 
 
 def is_known_stopped(pid: int) -> bool:
-    """Whether a process is known to have been stopped, and not continued.
+    """Return whether a process is known to be stopped by a signal.
 
-    Linux tells it of every process; macOS of this one's own children alone, thus of no child of a fork server, and of
-    none before Python 3.13.
+    Linux knows it of every process; macOS only of children of this process, and only from Python 3.13 on.
     """
     stat = process_stat(pid)
     return stat[0] == b"T" if stat is not None else _is_stopped_child(pid)
@@ -34,9 +33,9 @@ def _is_stopped_child(pid: int) -> bool:
 
 
 def signal_group(leader: int, number: int) -> bool:
-    """Signal the process group that a process leads, or led; returns whether anyone was left in it.
+    """Send a signal to the group of a leader; return whether a member was left.
 
-    The kernel gives the group's number to nobody else while a member lives.
+    The kernel does not reuse the number of a group while a member lives.
     """
     try:
         os.killpg(leader, number)

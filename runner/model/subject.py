@@ -1,4 +1,4 @@
-"""What a log line is about: a job and its run, known to whatever is logged in their course however deep below."""
+"""The log context: job and run of the log lines of a thread."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 
 class Subject:
-    """A job, and its run as soon as that has a number."""
+    """A job, and its run once that has a number."""
 
     __slots__ = ("job", "run")
 
@@ -20,7 +20,7 @@ _subject: ContextVar[Subject | None] = ContextVar("subject", default=None)
 
 @contextmanager
 def log_context(job: str, run: int | None = None) -> Iterator[None]:
-    """Let what this thread logs meanwhile be about a job, and a run of it."""
+    """Set the job and run of log lines of this thread within a block."""
     token = _subject.set(Subject(job, run))
     try:
         yield
@@ -29,15 +29,12 @@ def log_context(job: str, run: int | None = None) -> Iterator[None]:
 
 
 def note_run(run: int) -> None:
-    """Let what is logged from here on, until the job is done with, be about this run of it as well.
-
-    It has no end of its own: whoever logs an error that the run raised does so later, further up.
-    """
+    """Set the run of log lines until the end of the block; errors of the run are logged later, further up."""
     subject = _subject.get()
     if subject is not None:
         subject.run = run
 
 
 def current_subject() -> Subject | None:
-    """Tell what this thread's log lines are about; None for nothing in particular."""
+    """Return the job and run of this thread's log lines, if any."""
     return _subject.get()

@@ -101,13 +101,13 @@ class Table:
         return UsageError(f"{self.where}{self.key_path(key)} must be {expected}, not {_TomlRepr().repr(value)}")
 
     def need(self, key: str) -> Any:
-        """Take the value of a required key."""
+        """Return and remove the value of a required key."""
         if key not in self.entries:
             raise self.error(f"the key {key} is missing; add it")
         return self.take(key)
 
     def take(self, key: str, default: Any = None) -> Any:
-        """Take the value of an optional key."""
+        """Return and remove the value of an optional key."""
         self._known[key] = None
         return self.entries.pop(key, default)
 

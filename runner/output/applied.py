@@ -1,4 +1,4 @@
-"""What ``runner jobs apply`` did or would do, job by job."""
+"""The outcome of ``runner jobs apply``, job by job."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ _STYLES = {
 
 
 def outcome_lines(outcomes: Iterable[Outcome]) -> Iterator[Text]:
-    """Give a line for each job: ``changed docs: every 1h → 2h``."""
+    """Yield a line for each job: ``changed docs: every 1h → 2h``."""
     for outcome in outcomes:
         line = Text(f"{outcome.action} {printable(outcome.name)}", style=_STYLES[outcome.action])
         parts = [f"{part.key} {_shown(part.old)} → {_shown(part.new)}" for part in outcome.changes]
@@ -33,7 +33,7 @@ def outcome_lines(outcomes: Iterable[Outcome]) -> Iterator[Text]:
 
 
 def outcome_record(outcome: Outcome) -> Record:
-    """Give what became of one job; ``changes`` are its keys that say something else, null where there is nothing."""
+    """Return the outcome for one job; ``changes`` lists its changed keys, with null for an absent one."""
     return {
         "job": outcome.name,
         "number": outcome.job_id,
@@ -58,7 +58,7 @@ def _shown(value: Any) -> str:
         case None | []:
             return "none"
         case [{"on": _, "run": _}, *_]:
-            return printable("; ".join(f"{told['on']}={shlex.join(told['run'])}" for told in value))
+            return printable("; ".join(f"{one['on']}={shlex.join(one['run'])}" for one in value))
         case list():
             return " ".join(printable(shlex.quote(part) if " " in part else part) for part in value)
         case bool() | int():
@@ -70,7 +70,7 @@ def _shown(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value of TOML as one of JSON; a text that is not UTF-8 as it is shown."""
+    """Convert a TOML value to JSON; a text that is not UTF-8 is escaped."""
     match value:
         case datetime():
             return format_instant(value)

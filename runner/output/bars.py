@@ -1,4 +1,4 @@
-"""Small pictures made of characters: a line of bars for a series, and a bar in parts."""
+"""Charts of characters: a sparkline, and a bar of parts."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -12,7 +12,7 @@ def sparkline(values: Sequence[float | None], width: int = 60) -> str:
 
     Args:
         values: In the order to draw; any unit.
-        width: At most so many characters; more values are taken together, each group by its median.
+        width: The maximum number of characters; more values are grouped, each group drawn by its median.
     """
     group = -(-len(values) // width) or 1
     grouped = [
@@ -31,11 +31,11 @@ def sparkline(values: Sequence[float | None], width: int = 60) -> str:
 
 
 def parts_bar(parts: Sequence[float], whole: float, width: int = 40) -> str:
-    """Draw a bar whose parts are shares of a whole, each in a shade of its own; what is not zero is seen.
+    """Draw a bar of parts of a whole, each in its own shade; a part above zero is always visible.
 
     Args:
         parts: At most two, in the order to draw, in the unit of *whole*.
-        whole: What the full width stands for; above zero.
+        whole: The value of the full width; above zero.
         width: Characters of the full width.
     """
     return "".join(

@@ -1,11 +1,10 @@
-"""A calibration: what it says, as a record and as tables."""
+"""The results of a calibration, as a record and as tables."""
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from statistics import median
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -13,9 +12,9 @@ from rich.text import Text
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.runs import Cache
 from runner.model.units import format_count, format_seconds
+from runner.output.cells import NOTHING
 from runner.output.grid import Cell, Column, Grid
 from runner.output.records import Record, encode, exact, plain
-from runner.output.tables import NOTHING
 from runner.output.text import printable
 from runner.trends.compare import Interval, NotEnoughRuns, ratio_interval
 from runner.trends.scaling import NoBreakEven, Rung, break_even, serial_fraction, speed_up
@@ -34,10 +33,10 @@ def measurement_record(calibration: Calibration, one: Measurement) -> Record:
 
 
 def calibration_record(calibration: Calibration) -> Record:
-    """Give a calibration as one document: what was measured, and what it says.
+    """Return a calibration as one document: the measurements and their statistics.
 
-    ``speed_up`` is how many times as fast as sequential, ``efficiency`` that by workers; an interval is a list of its
-    two bounds, 95 %.
+    ``speed_up`` is relative to sequential, ``efficiency`` is speed-up by workers; an interval is a list of its two
+    bounds, 95 %.
     """
     by_condition = _by_condition(calibration)
     sequential = next((each for condition, each in by_condition.items() if _is_baseline(condition)), [])
@@ -71,7 +70,7 @@ def calibration_record(calibration: Calibration) -> Record:
 
 
 def _by_condition(calibration: Calibration) -> dict[Condition, list[Measurement]]:
-    """Give each condition its measurements in the order of rounds, conditions in their own order."""
+    """Group the measurements by condition, in the order of rounds."""
     order = [*Question]
     conditions = {one.condition for one in calibration.measurements}
     by_condition: dict[Condition, list[Measurement]] = {
@@ -91,7 +90,7 @@ def _is_baseline(condition: Condition) -> bool:
 
 
 def _compares_start_methods(condition: Condition, calibration: Calibration) -> bool:
-    """Whether it is the pool by one of the start methods; the usual one is among the numbers of workers."""
+    """Return whether it is the pool with a start method; the usual one is among the numbers of workers."""
     usual = condition.question is Question.WORKERS and condition.strategy == "pool"
     return condition.question is Question.START_METHOD or (
         usual and condition.workers == calibration.environment.workers
@@ -137,7 +136,7 @@ def _speed_up(sequential: Sequence[Measurement], measured: Sequence[Measurement]
 
 
 def _sizes(calibration: Calibration, by_condition: dict[Condition, list[Measurement]]) -> Record:
-    """Give the ladder of sizes, largest first, and the break-even size or why there is none."""
+    """Return the results by size, largest first, and the break-even size or the reason for its absence."""
     pools = {
         condition.path: each
         for condition, each in by_condition.items()
@@ -180,7 +179,7 @@ def _sizes(calibration: Calibration, by_condition: dict[Condition, list[Measurem
 
 
 def _bound(size: float) -> int | None:
-    """Give a bound as a whole number; None where it lies above all that was measured."""
+    """Return a bound as a whole number; None if it is above all measured sizes."""
     return None if size == float("inf") else round(size)
 
 
@@ -189,7 +188,7 @@ def _walls(measured: Sequence[Measurement]) -> list[float]:
 
 
 def calibration_view(calibration: Calibration) -> RenderableType:
-    """Lay out what a calibration says."""
+    """Render a calibration."""
     record = calibration_record(calibration)
     workers = calibration.environment.workers
     if not record["rounds"]:
@@ -199,20 +198,18 @@ def calibration_view(calibration: Calibration) -> RenderableType:
         f"{format_count(record['directories'], 'folder')}, {format_count(record['entries'], 'entry', 'entries')}; "
         f"{format_count(record['rounds'], 'round')}, medians"
     )
-    parts: list[RenderableType] = [Text(head), Text(_noise_sentence(record["noise"]))]
+    parts: list[RenderableType] = [Text(head), Text(_noise_sentence(record["noise"], record["rounds"]))]
     if record["cold"]:
         parts.append(
             Text(
-                f"{format_count(record['cold'], 'execution')} found the cache cold; the figures mix two kinds",
+                f"{format_count(record['cold'], 'execution')} had a cold cache; the results mix cold and warm",
                 style="yellow",
             )
         )
-    parts.append(
-        Text("speed-up: the median of all ratios between single executions, with its 95 % interval", style="dim")
-    )
+    parts.append(Text("speed-up: median ratio of single executions, with its 95 % interval", style="dim"))
     if any(_is_slower(row) for row in [*record["scaling"], *record["start_methods"]]):
         parts.append(
-            Text("serial fraction: of a pool that was slower, the part of its time that its start-up took", style="dim")
+            Text("serial fraction: for a slower pool, the share of its start-up in its wall time", style="dim")
         )
     parts += [_title("workers"), _compared_table(record["scaling"], label=_worker_label)]
     parts += [_title(f"start methods, pool of {workers}")]
@@ -221,13 +218,12 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     return Group(*parts)
 
 
-def _noise_sentence(noise: Record | None) -> str:
+def _noise_sentence(noise: Record | None, rounds: int) -> str:
     if noise is None:
-        return "noise: too few rounds to tell; 4 are enough"
-    low, high = noise["interval"]
+        return "noise: unknown with fewer than 4 rounds"
     return (
-        f"noise: sequential took {noise['ratio']:.3f} times as long as itself (95 % interval {low:.3f} to {high:.3f}), "
-        f"so that these rounds can't tell differences under {noise['floor']:.1%}; more rounds can"
+        f"noise: repeated sequential runs differ by up to {noise['floor']:.1%}; "
+        f"smaller differences are not detectable in {format_count(rounds, 'round')}"
     )
 
 
@@ -235,59 +231,48 @@ def _break_even_sentence(record: Record) -> str:
     if record["break_even_entries"] is None:
         return f"no break-even: {record['break_even_message']}"
     low, high = record["break_even_interval"]
-    upper = "beyond what was measured" if high is None else f"{high:,}"
+    upper = "beyond the measured sizes" if high is None else f"{high:,}"
     size = format_count(record["break_even_entries"], "entry", "entries")
-    return f"the pool is worth it from about {size} (95 % interval {low:,} to {upper})"
+    return f"the pool is faster from about {size} on (95 % interval {low:,} to {upper})"
 
 
 def _worker_label(row: Record) -> str:
     return "sequential" if row["strategy"] == "sequential" else f"pool of {row['workers']}"
 
 
-def _compared_table(rows: Sequence[Record], label: Any) -> Grid:
-    columns = {
-        "label": Column(cells=[Cell(label(row)) for row in rows]),
-        "wall": _seconds(rows, "wall", "wall_s"),
-        "start-up": _seconds(rows, "start-up", "startup_s"),
-        "scanning": _seconds(rows, "scanning", "scanning_s"),
-        "cpu": _seconds(rows, "CPU", "cpu_s"),
-        "speed-up": Column(header="speed-up", cells=[_number(row["speed_up"], ".2f") for row in rows], right=True),
-        "interval": Column(header="95 % interval", cells=[_interval(row["interval"]) for row in rows], right=True),
-        "efficiency": Column(
-            header="efficiency", cells=[_number(row["efficiency"], ".0%") for row in rows], right=True
-        ),
-        "serial": Column(header="serial fraction", cells=[_serial(row) for row in rows], right=True),
-    }
-    full = [*columns]
-    return Grid(
-        columns=columns,
-        layouts=[full, [key for key in full if key not in {"scanning", "cpu"}], ["label", "wall", "speed-up"]],
-        split=True,
-    )
+def _compared_table(rows: Sequence[Record], label: Callable[[Record], str]) -> Grid:
+    columns = [
+        Column("", lambda row: Cell(label(row))),
+        _seconds("wall", "wall_s"),
+        _seconds("start-up", "startup_s", priority=2),
+        _seconds("scanning", "scanning_s", priority=1),
+        _seconds("CPU", "cpu_s", priority=1),
+        Column("speed-up", lambda row: _number(row["speed_up"], ".2f"), right=True),
+        Column("95 % interval", lambda row: _interval(row["interval"]), right=True, priority=2),
+        Column("efficiency", lambda row: _number(row["efficiency"], ".0%"), right=True, priority=2),
+        Column("serial fraction", _serial, right=True, priority=2),
+    ]
+    return Grid(rows=rows, columns=columns, split=True)
 
 
 def _sizes_table(rows: Sequence[Record]) -> Grid:
-    columns = {
-        "entries": Column(header="entries", cells=[Cell(f"{row['entries']:,}") for row in rows], right=True),
-        "sequential": _seconds(rows, "sequential", "sequential_s"),
-        "pool": _seconds(rows, "pool", "pool_s"),
-        "speed-up": Column(
-            header="speed-up",
-            cells=[_number(row["speed_up"], ".2f") for row in rows],
-            right=True,
-        ),
-        "folder": Column(header="folder", cells=[Cell(printable(_path(row) or b".")) for row in rows], least=12),
-    }
-    return Grid(columns=columns, layouts=[[*columns]])
+    columns = [
+        Column("entries", lambda row: Cell(f"{row['entries']:,}"), right=True),
+        _seconds("sequential", "sequential_s"),
+        _seconds("pool", "pool_s"),
+        Column("speed-up", lambda row: _number(row["speed_up"], ".2f"), right=True),
+        Column("folder", lambda row: Cell(printable(_path(row) or b".")), least=12),
+    ]
+    return Grid(rows=rows, columns=columns)
 
 
 def _path(row: Record) -> bytes:
-    """Give a record's path as the kernel has it."""
+    """Return the path of a record as bytes."""
     return base64.b64decode(row["path_base64"]) if row["path_base64"] else os.fsencode(row["path"])
 
 
-def _seconds(rows: Sequence[Record], title: str, key: str) -> Column:
-    return Column(header=title, cells=[Cell(format_seconds(row[key])) for row in rows], right=True)
+def _seconds(header: str, key: str, priority: int = 0) -> Column:
+    return Column(header, lambda row: Cell(format_seconds(row[key])), right=True, priority=priority)
 
 
 def _number(value: float | None, spec: str) -> Cell:
@@ -295,7 +280,7 @@ def _number(value: float | None, spec: str) -> Cell:
 
 
 def _serial(row: Record) -> Cell:
-    """Give the serial fraction; where the pool was slower, how much of its time it took to start instead."""
+    """Format the serial fraction, or the share of the start-up if the pool was slower."""
     if _is_slower(row):
         return Cell(f"start-up {row['startup_s'] / row['wall_s']:.0%}")
     return _number(row["serial_fraction"], ".2f")

@@ -1,4 +1,4 @@
-"""What was in a tree: a file's life, and counts by folder, as records and as tables."""
+"""Versions of a file and counts by directory, as records and as tables."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from rich.text import Text
 from runner.model.contents import FolderChange, FolderCount, Version
 from runner.model.runs import Change, ChangeKind
 from runner.model.units import format_bytes
+from runner.output.cells import CHANGE_MARKS, clock, count_cell, size_cell
 from runner.output.grid import Cell, Column, Grid
 from runner.output.records import Record, encode, modified_at
-from runner.output.tables import CHANGE_MARKS, clock, count_cell, size_cell
 from runner.output.text import printable
 
 VERSION_KEYS = ("first_run", "seen_at", "gone_run", "gone_at", "size_bytes", "modified_at", "mtime_ns")
@@ -29,7 +29,7 @@ def version_record(version: Version) -> Record:
 
 
 def versions_table(versions: Sequence[Version]) -> RenderableType:
-    """Lay out what became of a file: a line for each time something happened to it."""
+    """Render the versions of a file: a line for each change."""
     rows: list[tuple[ChangeKind, int, datetime | None, Version | None]] = []
     last: Version | None = None
     for version in versions:
@@ -40,22 +40,15 @@ def versions_table(versions: Sequence[Version]) -> RenderableType:
         last = version
     if last is not None:
         rows += _removal(last)
-    columns = {
-        "mark": Column(cells=[CHANGE_MARKS[kind] for kind, _, _, _ in rows]),
-        "what": Column(cells=[Cell(kind.value) for kind, _, _, _ in rows]),
-        "run": Column(header="run", cells=[Cell(str(run)) for _, run, _, _ in rows], right=True),
-        "at": Column(header="at", cells=[Cell(clock(at)) for _, _, at, _ in rows]),
-        "size": Column(
-            header="size",
-            cells=[size_cell(None if version is None else version.size_bytes) for *_, version in rows],
-            right=True,
-        ),
-        "modified": Column(
-            header="modified",
-            cells=[Cell(clock(modified_at(None if version is None else version.mtime_ns))) for *_, version in rows],
-        ),
-    }
-    return Grid(columns=columns, layouts=[[*columns], ["mark", "run", "at", "size"]])
+    columns = [
+        Column("", lambda row: CHANGE_MARKS[row[0]]),
+        Column("", lambda row: Cell(row[0].value), priority=1),
+        Column("run", lambda row: Cell(str(row[1])), right=True),
+        Column("at", lambda row: Cell(clock(row[2]))),
+        Column("size", lambda row: size_cell(row[3] and row[3].size_bytes), right=True),
+        Column("modified", lambda row: Cell(clock(modified_at(row[3] and row[3].mtime_ns))), priority=1),
+    ]
+    return Grid(rows=rows, columns=columns)
 
 
 def _removal(version: Version) -> list[tuple[ChangeKind, int, datetime | None, Version | None]]:
@@ -70,29 +63,24 @@ def count_record(count: FolderCount) -> Record:
 
 
 def counts_table(counts: Sequence[FolderCount]) -> RenderableType:
-    """Lay out counts by folder, and their sums."""
+    """Render counts by directory, and their sums."""
     if not counts:
         return Text("no files", style="dim")
     sizes = [count.size_bytes for count in counts if count.size_bytes is not None]
     everything = FolderCount(
         path=b"", files=sum(count.files for count in counts), size_bytes=sum(sizes) if sizes else None
     )
-    rows = [*counts, everything]
-    columns = {
-        "files": Column(header="files", cells=[count_cell(row.files) for row in rows], right=True),
-        "size": Column(header="size", cells=[Cell(format_bytes(row.size_bytes)) for row in rows], right=True),
-        "folder": Column(
-            header="folder",
-            cells=[*(Cell(printable(count.path or b".")) for count in counts), Cell("all", "dim")],
-            least=24,
-            fold=True,
-        ),
-    }
-    return Grid(columns=columns, layouts=[[*columns]])
+    columns = [
+        Column("files", lambda row: count_cell(row[0].files), right=True),
+        Column("size", lambda row: Cell(format_bytes(row[0].size_bytes)), right=True),
+        Column("folder", lambda row: row[1], least=24, fold=True),
+    ]
+    rows = [*((count, Cell(printable(count.path or b"."))) for count in counts), (everything, Cell("all", "dim"))]
+    return Grid(rows=rows, columns=columns)
 
 
 def nothing_changed() -> RenderableType:
-    """Say that nothing did."""
+    """Return the line for no changes."""
     return Text("no changes", style="dim")
 
 
@@ -102,13 +90,13 @@ def move_record(move: FolderChange) -> Record:
 
 
 def change_counts(changes: Sequence[Change]) -> RenderableType:
-    """Return the line that ends a list of changes: how many there are of each kind."""
+    """Return the last line of a list of changes: the number of each kind."""
     counts = Counter(change.kind for change in changes)
     return Text(", ".join(f"{counts[kind]:,} {kind.value}" for kind in ChangeKind))
 
 
 def moves_table(moves: Sequence[FolderChange]) -> RenderableType:
-    """Lay out how folders moved; nothing where none did."""
+    """Render the changes by directory."""
     if not moves:
         return nothing_changed()
     marks = {kind: CHANGE_MARKS[kind].text for kind in ChangeKind}
@@ -121,16 +109,12 @@ def moves_table(moves: Sequence[FolderChange]) -> RenderableType:
         }
         return Cell(" ".join(f"{marks[kind]}{count:,}" for kind, count in counts.items() if count))
 
-    columns = {
-        "changes": Column(header="changes", cells=[changed(move) for move in moves], right=True),
-        "before": Column(header="files before", cells=[count_cell(move.old_files) for move in moves], right=True),
-        "after": Column(header="after", cells=[count_cell(move.new_files) for move in moves], right=True),
-        "size": Column(
-            header="size before", cells=[Cell(format_bytes(move.old_size_bytes)) for move in moves], right=True
-        ),
-        "now": Column(header="after", cells=[Cell(format_bytes(move.new_size_bytes)) for move in moves], right=True),
-        "folder": Column(
-            header="folder", cells=[Cell(printable(move.path or b".")) for move in moves], least=24, fold=True
-        ),
-    }
-    return Grid(columns=columns, layouts=[[*columns], ["changes", "before", "after", "folder"], ["changes", "folder"]])
+    columns = [
+        Column("changes", changed, right=True),
+        Column("files before", lambda move: count_cell(move.old_files), right=True, priority=2),
+        Column("after", lambda move: count_cell(move.new_files), right=True, priority=2),
+        Column("size before", lambda move: Cell(format_bytes(move.old_size_bytes)), right=True, priority=1),
+        Column("after", lambda move: Cell(format_bytes(move.new_size_bytes)), right=True, priority=1),
+        Column("folder", lambda move: Cell(printable(move.path or b".")), least=24, fold=True),
+    ]
+    return Grid(rows=moves, columns=columns)

@@ -1,12 +1,12 @@
-"""A table that fits: the most telling of several sets of columns that the terminal has room for.
+"""A table that fits the terminal: it drops the columns of the lowest priority until the others have room.
 
-Rich's own table shrinks all columns at once and takes 0.1 ms for each cell; this one drops whole columns first, cuts
-or folds only those that may be, and is quick enough for a list of a hundred thousand files.
+Rich's own table shrinks all columns at once and takes 0.1 ms per cell; this one drops whole columns first, cuts or
+folds only those that may be, and is fast enough for a hundred thousand files.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -20,82 +20,106 @@ _GAP = "  "
 
 
 class Cell(NamedTuple):
-    """What stands in one place of a table: plain text, never markup, and the name of a Rich style."""
+    """The plain text of a cell, never markup, and the name of a Rich style."""
 
     text: str
     style: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """One column.
 
     Attributes:
-        cells: From the top.
-        header: Its title.
+        header: Its heading.
+        value: Returns the cell of a row.
         right: Whether its cells are aligned to the right.
-        width: It is at least so wide, characters.
-        least: It may be narrowed to this many characters where room is short; None if never, as nothing of a number or
-            its unit may be missing.
-        fold: Whether a cell too long continues below instead of being cut with an ellipsis; in a column that may not be
-            narrowed it does in any case, where nothing else is left to be done.
+        width: Its minimum width in characters.
+        least: The width to which it may be narrowed; None for never, such as for a number with its unit.
+        fold: Whether a long cell continues below instead of being cut with an ellipsis. A column that may not be
+            narrowed folds if there is no other way.
+        priority: Columns of the lowest priority are dropped first, those of one priority together; 0 is never dropped.
+        substitute: The column that takes its place when it is dropped.
+        note: What follows the table when it is dropped.
     """
 
-    cells: Sequence[Cell]
-    header: str = ""
+    header: str
+    value: Callable[[Any], Cell]
+    _: KW_ONLY
     right: bool = False
     width: int = 0
     least: int | None = None
     fold: bool = False
+    priority: int = 0
+    substitute: "Column | None" = None
+    note: RenderableType | None = None
+
+
+_Cells = dict[Column, list[Cell]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """A table of columns, all of one length.
+    """A table.
 
     Attributes:
-        columns: By key.
-        layouts: Sets of keys, the fullest first; the first that fits is shown, else the last one, narrowed.
-        header: Whether the titles are shown.
-        instead: What follows the table where the layout shown lacks that column.
-        split: Whether columns that have no room in the last layout either follow in tables of their own, each behind
-            the first column.
+        rows: In the order to show.
+        columns: In the order to show.
+        header: Whether the headings are shown.
+        split: Whether columns without room follow in tables of their own, each with the first column.
     """
 
-    columns: Mapping[str, Column]
-    layouts: Sequence[Sequence[str]]
+    rows: Sequence[Any]
+    columns: Sequence[Column]
     header: bool = True
-    instead: Mapping[str, RenderableType] = field(default_factory=dict)
     split: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the lines of the fullest layout that fits the width."""
-        fitting = (keys for keys in self.layouts if _room_left(self._natural(keys), options.max_width) >= 0)
-        layout = next(fitting, self.layouts[-1])
-        for number, part in enumerate(self._parts(layout, options.max_width) if self.split else [layout]):
+        """Yield the lines of the largest layout that fits the width."""
+        cells: _Cells = {}
+        layout: list[Column] = []
+        for layout in self._layouts():
+            for column in layout:
+                if column not in cells:
+                    cells[column] = [column.value(row) for row in self.rows]
+            if _room_left(self._sizes(layout, cells), options.max_width) >= 0:
+                break
+        for number, part in enumerate(self._parts(layout, cells, options.max_width) if self.split else [layout]):
             if number:
                 yield Segment("\n")
-            yield from self._table(part, console, options)
-        for key, renderable in self.instead.items():
-            if key not in layout:
-                yield renderable
+            yield from self._table(part, cells, console, options)
+        for column in self.columns:
+            if column.note is not None and column not in layout:
+                yield column.note
 
-    def _parts(self, layout: Sequence[str], width: int) -> list[Sequence[str]]:
-        """Share columns out to tables that fit, each with at least one of them behind the first column."""
+    def _layouts(self) -> Iterator[list[Column]]:
+        """Yield ever narrower lists of columns."""
+        layout = list(self.columns)
+        yield layout
+        last = 0
+        while later := [column.priority for column in layout if column.priority > last]:
+            last = min(later)
+            kept = (column if column.priority != last else column.substitute for column in layout)
+            layout = [column for column in kept if column is not None]
+            yield layout
+
+    def _parts(self, layout: Sequence[Column], cells: _Cells, width: int) -> list[list[Column]]:
+        """Split columns into tables that fit, each with the first column and at least one more."""
         first, *others = layout
-        parts: list[list[str]] = [[first]]
-        for key in others:
-            if len(parts[-1]) > 1 and _room_left(self._natural([*parts[-1], key]), width) < 0:
+        parts = [[first]]
+        for column in others:
+            if len(parts[-1]) > 1 and _room_left(self._sizes([*parts[-1], column], cells), width) < 0:
                 parts.append([first])
-            parts[-1].append(key)
-        return list(parts)
+            parts[-1].append(column)
+        return parts
 
-    def _table(self, layout: Sequence[str], console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = [self.columns[key] for key in layout]
+    def _table(
+        self, columns: Sequence[Column], cells: _Cells, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
         pliable = [column.least is not None for column in columns]
-        widths = _widths(self._natural(layout), pliable, options.max_width)
+        widths = _widths(self._sizes(columns, cells), pliable, options.max_width)
         styles: dict[str, Style] = {}
-        rows = zip(*(column.cells for column in columns), strict=True)
+        rows = zip(*(cells[column] for column in columns), strict=True)
         titles = (tuple(Cell(column.header, "bold") for column in columns),) if self.header else ()
         for row in (*titles, *rows):
             for cell in row:
@@ -106,16 +130,13 @@ class Grid:
                 line = [lines[number] if number < len(lines) else "" for lines in folded]
                 yield from _segments(line, columns, widths, [styles[cell.style] for cell in row])
 
-    def _natural(self, keys: Sequence[str]) -> list[tuple[int, int]]:
-        """Give for each column the least and the full width."""
+    def _sizes(self, columns: Sequence[Column], cells: _Cells) -> list[tuple[int, int]]:
+        """Return for each column the least and the full width."""
         sizes = []
-        for key in keys:
-            column = self.columns[key]
+        for column in columns:
             texts = [column.header] if self.header else []
-            full = max(
-                (cell_len(harmless(text)) for text in (*texts, *(cell.text for cell in column.cells))), default=0
-            )
-            full = max(full, column.width)
+            widths = (cell_len(harmless(text)) for text in (*texts, *(cell.text for cell in cells[column])))
+            full = max(max(widths, default=0), column.width)
             sizes.append((full if column.least is None else min(full, column.least), full))
         return sizes
 
@@ -125,7 +146,7 @@ def _room_left(sizes: Sequence[tuple[int, int]], width: int) -> int:
 
 
 def _widths(sizes: Sequence[tuple[int, int]], pliable: Sequence[bool], width: int) -> list[int]:
-    """Share the room out, the first columns first; where it does not suffice, narrow the widest, pliable ones first."""
+    """Compute the widths: extra room goes to the first columns; without room the widest pliable ones shrink first."""
     room = _room_left(sizes, width)
     widths = []
     for least, full in sizes:

@@ -1,4 +1,4 @@
-"""The lesson's table, and what it says."""
+"""The results of the lesson, as records and as a table."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ _TIMES = {
     "sys ": "workers_system_s",
 }
 _SHORT = {"sequential": "loop", "pool": "pool"}
-_TOLD = {Experiment.SQUARES: "the squares of 0…99", Experiment.MARKDOWN: "the markdown search"}
+_SUBJECTS = {Experiment.SQUARES: "the squares of 0…99", Experiment.MARKDOWN: "the markdown search"}
 
 
 def lesson_record(measurement: Measurement) -> Record:
@@ -34,24 +34,24 @@ def lesson_record(measurement: Measurement) -> Record:
 
 
 def lesson_table(measurements: Sequence[Measurement]) -> RenderableType:
-    """Lay out the four measurements, and one sentence on each experiment."""
-    columns = {
-        "label": Column(cells=[Cell(f"{one.experiment.value}, {_SHORT[one.way]}") for one in measurements]),
-        "experiment": Column(header="experiment", cells=[Cell(one.experiment.value) for one in measurements]),
-        "way": Column(header="way", cells=[Cell(one.way) for one in measurements]),
-        "found": Column(header="found", cells=[Cell(f"{one.result:,}") for one in measurements], right=True),
-    }
-    for title, key in _TIMES.items():
-        cells = [Cell(format_seconds(getattr(one, key))) for one in measurements]
-        columns[key] = Column(header=title, cells=cells, right=True)
-    full = ["experiment", "way", "found", *_TIMES.values()]
-    narrow = ["label", *_TIMES.values()]
+    """Render the four measurements, and one sentence on each experiment."""
+    label = Column("", lambda one: Cell(f"{one.experiment.value}, {_SHORT[one.way]}"))
+    columns = [
+        Column("experiment", lambda one: Cell(one.experiment.value), priority=1, substitute=label),
+        Column("way", lambda one: Cell(one.way), priority=1),
+        Column("found", lambda one: Cell(f"{one.result:,}"), right=True, priority=1),
+    ]
+    columns += [_time_column(title, key) for title, key in _TIMES.items()]
     sentences = [Text(sentence) for sentence in lesson_sentences(measurements)]
-    return Group(Grid(columns=columns, layouts=[full, narrow], split=True), Text(""), *sentences)
+    return Group(Grid(rows=measurements, columns=columns, split=True), Text(""), *sentences)
+
+
+def _time_column(title: str, key: str) -> Column:
+    return Column(title, lambda one: Cell(format_seconds(getattr(one, key))), right=True)
 
 
 def lesson_sentences(measurements: Sequence[Measurement]) -> list[str]:
-    """Say for each experiment what won, and why the parent's CPU time misleads."""
+    """Describe for each experiment which way was faster, and why the CPU time of the parent misleads."""
     sentences = []
     for experiment in Experiment:
         loop, pool = (one for one in measurements if one.experiment is experiment)
@@ -60,9 +60,9 @@ def lesson_sentences(measurements: Sequence[Measurement]) -> list[str]:
         parent_s = pool.parent_user_s + pool.parent_system_s
         workers_s = pool.workers_user_s + pool.workers_system_s
         sentences.append(
-            f"For {_TOLD[experiment]}, {winner.way} won: {format_seconds(winner.wall_s)} against "
+            f"For {_SUBJECTS[experiment]}, {winner.way} won: {format_seconds(winner.wall_s)} against "
             f"{format_seconds(loser.wall_s)} of wall time, {times:.1f} times as fast; the pool's parent shows only "
             f"{format_seconds(parent_s)} of CPU time because its workers spent another {format_seconds(workers_s)}, "
-            "and neither says how long anybody waited."
+            "and neither is the time that a user waits."
         )
     return sentences

@@ -37,9 +37,9 @@ def make_formatter(fmt: LogFormat | None, *, to_journal: bool = False) -> loggin
 
 
 def goes_to_journal(environment: Mapping[str, str], descriptor: int) -> bool:
-    """Tell whether a stream is the one that systemd connected to its journal; see JOURNAL_STREAM in systemd.exec(5).
+    """Return whether systemd connected a stream to its journal; see JOURNAL_STREAM in systemd.exec(5).
 
-    The variable alone says nothing: a process that inherits it may write to a file.
+    The variable alone is not enough: a process that inherits it may write to a file.
     """
     try:
         stream = os.fstat(descriptor)
@@ -49,7 +49,7 @@ def goes_to_journal(environment: Mapping[str, str], descriptor: int) -> bool:
 
 
 def add_subject(record: logging.LogRecord) -> bool:
-    """Give a record its ``job`` and ``run``, unless it has them from ``extra``; a filter, called where it is logged."""
+    """Set ``job`` and ``run`` of a record, unless ``extra`` did; a filter, called in the thread that logs."""
     subject = current_subject()
     if not hasattr(record, "job"):
         record.job = subject.job if subject is not None else None
@@ -58,35 +58,35 @@ def add_subject(record: logging.LogRecord) -> bool:
 
 
 class _Line(logging.Formatter):
-    """What the formats have in common: a message of one line, and a traceback of several."""
+    """The common part of the formats: a message of one line, and a traceback of several."""
 
     def message(self, record: logging.LogRecord) -> str:
-        """Give the message in one line, without control characters, broken surrogates and passwords."""
+        """Return the message in one line, without control characters, surrogates and passwords."""
         return harmless(scrub(record.getMessage()))
 
     def traceback(self, record: logging.LogRecord) -> list[str]:
-        """Give the lines of the traceback, this process's or one that a trial sent; none without one."""
-        told = getattr(record, "traceback", None) or ""
+        """Return the lines of the traceback of this process or of a trial process, if there is one."""
+        text = getattr(record, "traceback", None) or ""
         if record.exc_info:
-            told = self.formatException(record.exc_info)
-        return [harmless(line) for line in scrub(told).rstrip("\n").split("\n")] if told else []
+            text = self.formatException(record.exc_info)
+        return [harmless(line) for line in scrub(text).rstrip("\n").split("\n")] if text else []
 
 
 class _TextLine(_Line):
     """``2026-11-22T10:00:00+0000 INFO docs run 12: succeeded in 0.1 s``; a traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record; lines below the first are indented, so that no text of an error passes for a message."""
+        """Format a record; further lines are indented, so that the text of an error can't look like a message."""
         first, *rest = f"{self.prefix(record)}{_named(record)}{self.message(record)}", *self.traceback(record)
         return "\n".join((first, *(f"{self.indent(record)}{line}" for line in rest)))
 
     def prefix(self, record: logging.LogRecord) -> str:
-        """Give what stands before the message."""
+        """Return the beginning of the message."""
         at = datetime.fromtimestamp(record.created).astimezone()
         return f"{at:%Y-%m-%dT%H:%M:%S%z} {record.levelname} "
 
     def indent(self, _record: logging.LogRecord) -> str:
-        """Give what stands before each line of a traceback."""
+        """Return the beginning of each line of a traceback."""
         return "    "
 
 
@@ -94,11 +94,11 @@ class _JournalLine(_TextLine):
     """``<6>docs run 12: succeeded in 0.1 s``: the journal takes the number for the priority; see sd-daemon(3)."""
 
     def prefix(self, record: logging.LogRecord) -> str:
-        """Give the priority of syslog(3)."""
+        """Return the priority of syslog(3)."""
         return f"<{next(priority for level, priority in _PRIORITIES if record.levelno >= level)}>"
 
     def indent(self, record: logging.LogRecord) -> str:
-        """Give the priority here too: to the journal each line is an entry."""
+        """Return the priority too, since each line is an entry of the journal."""
         return self.prefix(record) + "    "
 
 
@@ -106,7 +106,7 @@ class _MessageLine(_TextLine):
     """``runner: docs run 12: the pool execution failed``."""
 
     def prefix(self, _record: logging.LogRecord) -> str:
-        """Give what the messages of commands begin with."""
+        """Return the beginning of messages of commands."""
         return "runner: "
 
 
@@ -140,7 +140,7 @@ def _job(record: logging.LogRecord) -> str | None:
 
 
 def _named(record: logging.LogRecord) -> str:
-    """Give what a line is about, as it stands before a message."""
+    """Return the job and run of a line, as the prefix of its message."""
     job, run = _job(record), getattr(record, "run", None)
     if job is None:
         return ""

@@ -40,13 +40,13 @@ def metrics_text(metrics: Metrics) -> str:
     single("runner_up", "Whether the daemon runs; 0 once it has stopped.", int(metrics.up))
     single(
         "runner_heartbeat_timestamp_seconds",
-        "When the daemon's scheduler last gave a sign of life; it does so every second.",
+        "The last heartbeat of the daemon's scheduler, which has one every second.",
         metrics.alive_at.timestamp(),
     )
     single("runner_start_timestamp_seconds", "When the daemon started.", metrics.started_at.timestamp())
     add("runner_build_info", "gauge", "The versions of runner and Python.", [(version, 1)])
-    single("runner_jobs", "Jobs that are registered.", len(metrics.jobs))
-    single("runner_runs_running", "Runs that are going on.", metrics.running)
+    single("runner_jobs", "Jobs.", len(metrics.jobs))
+    single("runner_runs_running", "Running runs.", metrics.running)
     lines.extend(
         _histogram(
             "runner_lateness_seconds",
@@ -58,7 +58,7 @@ def metrics_text(metrics: Metrics) -> str:
     add(
         "runner_runs_total",
         "counter",
-        "Runs that ended, by hand or fired, since the daemon started.",
+        "Finished runs, manual or scheduled, since the daemon started.",
         ((f'{{{label},status="{status}"}}', job.ended.get(status, 0)) for label, job in labelled for status in _ENDED),
     )
     for name, kind, meaning, value in _OF_JOBS:
@@ -66,7 +66,7 @@ def metrics_text(metrics: Metrics) -> str:
     add(
         "runner_last_run_duration_seconds",
         "gauge",
-        "Wall time of each execution of the last run that saved what it found.",
+        "Wall time of each execution of the last saved run.",
         (
             (f'{{{label},strategy="{_escape(strategy)}"}}', wall_s)
             for label, job in labelled
@@ -84,38 +84,38 @@ _OF_JOBS: Sequence[tuple[str, str, str, Callable[[JobMetrics], float | None]]] =
     (
         "runner_missed_fire_times_total",
         "counter",
-        "Fire times that passed while no daemon ran, noted since the daemon started.",
+        "Fire times missed while no daemon ran, recorded since the daemon started.",
         lambda job: job.missed,
     ),
     (
         "runner_skipped_fire_times_total",
         "counter",
-        "Fire times at which the job's last run was still going, since the daemon started.",
+        "Fire times skipped since the previous run was still running, since the daemon started.",
         lambda job: job.skipped,
     ),
     (
         "runner_next_fire_timestamp_seconds",
         "gauge",
-        "When the job fires next; absent while it is paused or has no schedule.",
+        "The next fire time of the job; absent while it is paused or has no schedule.",
         lambda job: _seconds(job.next_at),
     ),
     (
         "runner_last_success_timestamp_seconds",
         "gauge",
-        "When the last run ended that succeeded; one that is partial did not.",
+        "End of the last successful run; a partial run is not one.",
         lambda job: _seconds(job.succeeded_at),
     ),
     (
         "runner_run_duration_seconds",
         "gauge",
-        "From start to end of the last run that saved what it found.",
+        "From start to end of the last saved run.",
         lambda job: job.wall_s,
     ),
-    ("runner_files", "gauge", "Entries found by the last run that saved what it found.", lambda job: job.files),
+    ("runner_files", "gauge", "Entries found by the last saved run.", lambda job: job.files),
     (
         "runner_directories",
         "gauge",
-        "Folders read by the last run that saved what it found.",
+        "Directories read by the last saved run.",
         lambda job: job.directories,
     ),
 )

@@ -7,11 +7,12 @@ from rich.console import Group, RenderableType
 
 from runner.model.runs import Difference, Execution, Problem, Run, Status
 from runner.model.units import format_count, format_seconds
+from runner.output.cells import NOTHING, STATUS_STYLES, cold_note, ratio_cell, wall_cell
 from runner.output.grid import Cell
-from runner.output.tables import NOTHING, STATUS_STYLES, cold_note, key_values, ratio_cell, wall_cell
+from runner.output.tables import key_values
 from runner.output.text import printable
 
-# Of several problems so many are named; `show` lists all.
+# The number of problems named; `show` lists all.
 _SHOWN_PROBLEMS = 3
 
 

@@ -11,23 +11,22 @@ from runner.model.notifications import Notification
 from runner.model.runs import Attempts, Change, Difference, Execution, Problem, Run, Status
 from runner.model.units import format_bytes, format_count, format_seconds
 from runner.output.bars import parts_bar
-from runner.output.grid import Cell, Column, Grid
-from runner.output.tables import (
+from runner.output.cells import (
     NO_ATTEMPTS,
     NOTHING,
     STATUS_STYLES,
     attempt_text,
     changes_cell,
-    changes_table,
     cold_note,
     count_cell,
-    key_values,
     message_text,
     ratio_cell,
     relative,
     status_cell,
     wall_cell,
 )
+from runner.output.grid import Cell, Column, Grid
+from runner.output.tables import changes_table, key_values
 from runner.output.text import printable
 
 
@@ -43,7 +42,7 @@ def run_view(
     zone: tzinfo | None = None,
     limit: int = 20,
 ) -> RenderableType:
-    """Lay out one run for ``show``.
+    """Render one run for ``show``.
 
     Args:
         run: The run.
@@ -52,9 +51,9 @@ def run_view(
         changes: What changed in it.
         problems: What it could not read.
         differences: On what its strategies disagree.
-        notifications: Who was told of it.
+        notifications: Its notifications.
         zone: Whose clock is shown; None for this machine's.
-        limit: Of each list so many are shown, and the number of the others.
+        limit: The maximum number of items shown of each list.
     """
     parts: list[RenderableType] = [key_values(_summary(run, now, attempts, zone))]
     if run.executions:
@@ -67,10 +66,14 @@ def run_view(
         parts += [_title("changes"), *changes_table(changes[:limit]), *_others(changes, limit)]
     if problems:
         unread = [(f"{problem.text} (errno {problem.errno})", problem.path) for problem in problems[:limit]]
-        parts += [_title("problems: not read"), _told_paths(unread), *_others(problems, limit)]
+        parts += [_title("problems: not read"), _path_grid(unread), *_others(problems, limit)]
     if differences:
         found = [("found by " + " and ".join(each.found_by), each.path) for each in differences[:limit]]
-        parts += [_title("differences: the strategies disagree"), _told_paths(found), *_others(differences, limit)]
+        parts += [
+            _title("differences: the strategies disagree"),
+            _path_grid(found),
+            *_others(differences, limit),
+        ]
     if notifications:
         parts += [_title("notifications"), _notifications(notifications)]
     if run.environment:
@@ -89,7 +92,7 @@ def _summary(run: Run, now: datetime, attempts: Attempts, zone: tzinfo | None) -
     yield "cause", run.cause.value
     if attempt := attempt_text(run, attempts):
         again_at = attempts.again_at.get(run.run_id)
-        again = "" if again_at is None else f"; to be tried again at {_shown_instant(again_at, now, zone)}"
+        again = "" if again_at is None else f"; next attempt at {_shown_instant(again_at, now, zone)}"
         yield "attempt", attempt + again
     for name, instant in (
         ("scheduled", run.scheduled_at),
@@ -98,7 +101,7 @@ def _summary(run: Run, now: datetime, attempts: Attempts, zone: tzinfo | None) -
     ):
         if instant is not None:
             yield name, _shown_instant(instant, now, zone)
-    if run.started_at is None:  # so that there is nothing to measure or to find
+    if run.started_at is None:  # nothing was measured or found
         return
     yield "wall", format_seconds(run.wall_s)
     yield "files", count_cell(run.files)
@@ -133,25 +136,25 @@ def _executions(executions: Sequence[Execution]) -> Grid:
         "folders": lambda execution: count_cell(execution.directories),
         "entries": lambda execution: count_cell(execution.entries),
     }
-    labels = list(rows)
-    columns = {"label": Column(cells=[Cell(label, "dim") for label in labels])}
-    for execution in executions:
-        cells = [rows[label](execution) for label in labels]
-        columns[f"{execution.position}"] = Column(header=execution.strategy, cells=cells, right=True)
-    return Grid(columns=columns, layouts=[tuple(columns)], split=True)
+
+    def column(execution: Execution) -> Column:
+        return Column(execution.strategy, lambda row: row[1](execution), right=True)
+
+    columns = [Column("", lambda row: Cell(row[0], "dim")), *map(column, executions)]
+    return Grid(rows=list(rows.items()), columns=columns, split=True)
 
 
 def _phases(executions: Sequence[Execution]) -> list[RenderableType]:
-    """Draw how long each execution took to start and to scan, all on one scale."""
+    """Draw the start-up and scanning time of each execution on one scale."""
     timed = [(one.strategy, one.startup_s or 0.0, one.wall_s) for one in executions if one.wall_s]
     if not timed:
         return []
     longest = max(wall_s for _, _, wall_s in timed)
     rows: list[tuple[str, str | Cell]] = []
     for strategy, startup_s, wall_s in timed:
-        told = f"start-up {format_seconds(startup_s)}, " if startup_s else ""
+        start = f"start-up {format_seconds(startup_s)}, " if startup_s else ""
         bar = parts_bar([startup_s, wall_s - startup_s], longest)
-        rows.append((strategy, f"{bar}  {told}scanning {format_seconds(wall_s - startup_s)}"))
+        rows.append((strategy, f"{bar}  {start}scanning {format_seconds(wall_s - startup_s)}"))
     return [_title("phases"), key_values(rows)]
 
 
@@ -177,29 +180,29 @@ def _ordinal(position: int) -> str:
     return {1: "first", 2: "second", 3: "third"}.get(position, f"{position}th")
 
 
-def _told_paths(rows: Sequence[tuple[str, bytes]]) -> Grid:
-    columns = {
-        "text": Column(cells=[Cell(text, "yellow") for text, _ in rows], least=30, fold=True),
-        "path": Column(cells=[Cell(printable(path or b".")) for _, path in rows], least=24, fold=True),
-    }
-    return Grid(columns=columns, layouts=[tuple(columns)], header=False)
+def _path_grid(rows: Sequence[tuple[str, bytes]]) -> Grid:
+    columns = [
+        Column("", lambda row: Cell(row[0], "yellow"), least=30, fold=True),
+        Column("", lambda row: Cell(printable(row[1] or b".")), least=24, fold=True),
+    ]
+    return Grid(rows=rows, columns=columns, header=False)
 
 
 def _notifications(notifications: Sequence[Notification]) -> Grid:
-    columns = {
-        "event": Column(cells=[Cell(one.event.value) for one in notifications]),
-        "told": Column(cells=[_told(one) for one in notifications]),
-        "wall": Column(cells=[Cell(format_seconds(one.wall_s)) for one in notifications], right=True),
-        "command": Column(cells=[Cell(shlex.join(one.command)) for one in notifications], least=24, fold=True),
-        "message": Column(cells=[Cell(one.message or "") for one in notifications], least=24, fold=True),
-    }
-    return Grid(columns=columns, layouts=[tuple(columns)], header=False)
+    columns = [
+        Column("", lambda one: Cell(one.event.value)),
+        Column("", _sent),
+        Column("", lambda one: Cell(format_seconds(one.wall_s)), right=True),
+        Column("", lambda one: Cell(shlex.join(one.command)), least=24, fold=True),
+        Column("", lambda one: Cell(one.message or ""), least=24, fold=True),
+    ]
+    return Grid(rows=notifications, columns=columns, header=False)
 
 
-def _told(notification: Notification) -> Cell:
+def _sent(notification: Notification) -> Cell:
     if notification.exit_code == 0:
-        return Cell("told", "green")
-    return Cell("not told" if notification.exit_code is None else f"exit code {notification.exit_code}", "red")
+        return Cell("sent", "green")
+    return Cell("not sent" if notification.exit_code is None else f"exit code {notification.exit_code}", "red")
 
 
 def _others(items: Sequence[object], limit: int) -> Iterator[Text]:

@@ -1,4 +1,4 @@
-"""What ``status`` tells about the daemon."""
+"""The answer of ``status``: the daemon, running runs and the next fire time."""
 
 import math
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from runner.history.daemons import DaemonRecord, DaemonState
 from runner.model.runs import Run
 from runner.model.units import format_count, format_seconds
+from runner.output.cells import relative
 from runner.output.grid import Cell
 from runner.output.records import Record, plain
-from runner.output.tables import key_values, relative
+from runner.output.tables import key_values
 from runner.output.text import printable
 
 _CURE = "start one with `runner daemon`"
@@ -20,16 +21,16 @@ _CURE = "start one with `runner daemon`"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
-    """What goes on in a database.
+    """The state of a database and its daemon.
 
     Attributes:
-        daemon: The daemon that runs, or the last one that did.
-        state: How it is; None if there has never been one.
-        blocker: Who keeps its runs from starting by a lock; None if nobody does.
+        daemon: The running daemon, or the last one.
+        state: Its state; None if there has never been one.
+        blocker: The owner of a lock that its runs wait for; None if there is none.
         database: Where the database is.
-        running: The runs that are going on.
-        calibrated: The roots of the calibrations that are going on.
-        coming: The next fire time and its job's name.
+        running: The running runs.
+        calibrated: The roots of running calibrations.
+        coming: The next fire time and the name of its job.
         lateness_s: By how many seconds the scheduled runs of the last day started after their fire times.
     """
 
@@ -44,12 +45,12 @@ class Situation:
 
     @property
     def alive(self) -> bool:
-        """Whether it fires."""
+        """Whether the daemon is alive."""
         return self.state is DaemonState.ALIVE
 
 
 def status_record(situation: Situation) -> Record:
-    """Make the record of a situation."""
+    """Return the record of a situation."""
     daemon, coming = situation.daemon, situation.coming
     return {
         "alive": situation.alive,
@@ -70,7 +71,7 @@ def status_record(situation: Situation) -> Record:
 
 
 def status_view(situation: Situation, *, now: datetime) -> RenderableType:
-    """Lay out a situation for people."""
+    """Render a situation."""
     daemon, coming = situation.daemon, situation.coming
     if daemon is None:
         state = Cell(f"none has run yet; {_CURE}", "yellow")
@@ -80,13 +81,11 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
         state = Cell(f"alive: process {daemon.owner.pid} on {daemon.owner.host}", "green")
     elif situation.state is DaemonState.SILENT:
         last = relative(daemon.heartbeat_at, now)
-        state = Cell(
-            f"silent: process {daemon.owner.pid} on {daemon.owner.host} gave its last sign of life {last}", "red"
-        )
+        state = Cell(f"silent: process {daemon.owner.pid} on {daemon.owner.host} had its last heartbeat {last}", "red")
     elif daemon.stopped_at is not None:
         state = Cell(f"not running: stopped {relative(daemon.stopped_at, now)}; {_CURE}", "yellow")
     else:
-        state = Cell(f"not running: died; last sign of life {relative(daemon.heartbeat_at, now)}; {_CURE}", "red")
+        state = Cell(f"not running: died; last heartbeat {relative(daemon.heartbeat_at, now)}; {_CURE}", "red")
     going = [f"run {run.run_id} of {printable(run.job)}" for run in situation.running]
     going += [f"a calibration of {printable(root)}" for root in situation.calibrated]
     pairs: list[tuple[str, str | Cell]] = [("daemon", state)]
@@ -98,7 +97,7 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     if coming is not None:
         next_firing = f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"
         fires = situation.alive and situation.blocker is None
-        pairs.append(("next", next_firing if fires else Cell(f"{next_firing}; {_in_vain(situation)}", "yellow")))
+        pairs.append(("next", next_firing if fires else Cell(f"{next_firing}; {_obstacle(situation)}", "yellow")))
     if late := _percentiles(situation.lateness_s):
         shown = ", ".join(f"{name} {format_seconds(late[name])}" for name in ("p50", "p95", "p99", "max"))
         pairs.append(("lateness", f"{shown} of {format_count(len(situation.lateness_s), 'firing')} within a day"))
@@ -106,8 +105,8 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     return key_values(pairs)
 
 
-def _in_vain(situation: Situation) -> str:
-    """Say why what comes next may not."""
+def _obstacle(situation: Situation) -> str:
+    """Return why the next fire time may pass."""
     if situation.blocker is not None:
         return "its run will wait for the lock"
     if situation.state is DaemonState.SILENT:
@@ -116,7 +115,7 @@ def _in_vain(situation: Situation) -> str:
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    """Give the number of values, their percentiles, each a value that occurred, and the largest; None without any."""
+    """Return the number of values, percentiles that are observed values, and the largest; None without any."""
     if not values:
         return None
     ordered = sorted(values)

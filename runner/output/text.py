@@ -9,7 +9,7 @@ import unicodedata
 # know has no width a table could count on.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# What escaping writes; surrogates stand for bytes alone.
+# The escapes; surrogates are only undecodable bytes.
 _WRITTEN = re.compile(
     r"\\(?:([\\nrt])|x([0-9a-f]{2})|u((?!d[89a-f])[0-9a-f]{4})|U((?:000[0-9a-f]|0010)[0-9a-f]{4}))", re.ASCII
 )
@@ -32,7 +32,7 @@ def printable(name: bytes | str) -> str:
 
 
 def unprinted(shown: str) -> str:
-    """Give the text that :func:`printable` shows so, undecodable bytes as surrogates; what it never writes stays."""
+    """Return the text that :func:`printable` shows so, undecodable bytes as surrogates; other text stays."""
 
     def undo(match: re.Match[str]) -> str:
         short, byte, *codes = match.groups()

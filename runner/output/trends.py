@@ -1,20 +1,20 @@
-"""What a job's timings say: sentences, tables, plots, and the same as one record."""
+"""The trends of a job: sentences, tables and plots, and the same as one record."""
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.timings import Counts, Timing
-from runner.model.units import format_bytes, format_count, format_seconds
+from runner.model.units import format_count
+from runner.output.cells import MINUS, NOTHING, TIMES
 from runner.output.grid import Cell, Column, Grid
 from runner.output.records import Record, encode, plain
-from runner.output.tables import MINUS, NOTHING, clock
+from runner.output.trend_plots import count_plot, format_value, ratio_plot, time_plot
 from runner.trends.compare import Interval, Verdict
 from runner.trends.course import Rising
-from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression, by_strategy
+from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
 
@@ -27,10 +27,10 @@ _COMPARISON_KEYS = (
 )
 
 _VERDICTS = {
-    Verdict.FASTER: "faster",
-    Verdict.SLOWER: "slower",
-    Verdict.SAME: "the same, give or take 5 %",
-    Verdict.UNDECIDED: "undecided",
+    Verdict.FASTER: "is faster than {baseline}, {ratio} its wall time",
+    Verdict.SLOWER: "is {ratio} slower than {baseline}",
+    Verdict.SAME: "is as fast as {baseline} within 5 %, {ratio} its wall time",
+    Verdict.UNDECIDED: "against {baseline} is undecided, {ratio} its wall time",
 }
 _NAMES = {
     Metric.WALL: "wall time",
@@ -46,9 +46,6 @@ _CAUSES = {
     (Cause.SPEED, True): "each entry takes longer",
     (Cause.SPEED, False): "each entry takes less time",
 }
-# A plot shows at most so many points of a strategy, each the median of some runs.
-_POINTS = 120
-_HEIGHT = 14
 
 
 def trends_record(
@@ -60,7 +57,7 @@ def trends_record(
     creeps: Sequence[Creep],
     metric: Metric,
 ) -> Record:
-    """Give all that trends say as one document; an interval is a list of its two bounds, 95 %."""
+    """Return the trends as one document; an interval is a list of its two bounds, 95 %."""
     return {
         "metric": metric.value,
         "environment": timings[-1].environment if timings else None,
@@ -120,53 +117,50 @@ def trends_view(
     metric: Metric,
     width: int,
 ) -> RenderableType:
-    """Lay out what trends say, one plain sentence above each part; fits the width."""
+    """Render the trends, a sentence above each part, within a width."""
     if not timings:
-        return Text("no timings yet; let the job run", style="dim")
+        return Text("no timings yet; run the job first", style="dim")
     parts: list[RenderableType] = []
     if comparisons:
         parts += [Text(_comparison_sentence(one)) for one in comparisons]
         parts += [Text(""), _comparison_table(comparisons), Text("")]
     parts += [Text(sentence) for sentence in _event_sentences(events, metric)]
     parts += [Text(_rise_sentence(one)) for one in rises]
-    parts.append(_time_plot(timings, events, metric, width))
-    if ratio := _ratio_plot(timings, comparisons, width):
+    parts.append(time_plot(timings, events, metric, width))
+    if ratio := ratio_plot(timings, comparisons, width):
         parts += [Text(""), Text("pool by sequential, run by run; below the line the pool was faster"), ratio]
     parts += [Text(""), *(Text(_creep_sentence(creep)) for creep in creeps)]
     if len(counts) > 1:
-        parts += [Text(""), Text(_count_sentence(counts)), _count_plot(counts, width)]
+        parts += [Text(""), Text(_count_sentence(counts)), count_plot(counts, width)]
     return Group(*parts)
 
 
 def _comparison_sentence(one: Comparison) -> str:
-    where = "as it comes" if one.place is Place.AS_IT_COMES else "with a warm cache"
+    cache = "cache as found" if one.place is Place.AS_IT_COMES else "warm cache"
     if one.ratio is None or one.verdict is None:
-        return f"{one.other} against {one.baseline} {where}: {one.message}."
-    interval = f"{one.ratio.estimate:.2f} times as long, 95 % interval {one.ratio.low:.2f} to {one.ratio.high:.2f}"
+        return f"{one.other} against {one.baseline} ({cache}): {one.message}."
+    interval = f"95 % interval {one.ratio.low:.2f}–{one.ratio.high:.2f}, {cache}"
+    ratio = f"{one.ratio.estimate:.2f}{TIMES}"
     more = ""
     if one.verdict is Verdict.UNDECIDED:
         more = (
-            f"; about {format_count(one.further_runs, 'more run')} will tell"
+            f"; about {format_count(one.further_runs, 'more run')} will decide"
             if one.further_runs
-            else "; it lies on the very edge"
+            else "; it is at the limit"
         )
-    return f"{one.other} against {one.baseline} {where}: {_VERDICTS[one.verdict]} ({interval}){more}."
+    return f"{one.other} {_VERDICTS[one.verdict].format(ratio=ratio, baseline=one.baseline)} ({interval}){more}."
 
 
 def _comparison_table(comparisons: Sequence[Comparison]) -> Grid:
-    columns = {
-        "pair": Column(header="strategy", cells=[Cell(f"{one.other} / {one.baseline}") for one in comparisons]),
-        "place": Column(header="cache", cells=[Cell(one.place.value) for one in comparisons]),
-        "runs": Column(header="runs", cells=[Cell(f"{one.runs:,}") for one in comparisons], right=True),
-        "speed-up": Column(header="speed-up", cells=[_number(one.speed_up, ".2f") for one in comparisons], right=True),
-        "efficiency": Column(
-            header="efficiency", cells=[_number(one.efficiency, ".0%") for one in comparisons], right=True
-        ),
-        "cpu": Column(
-            header="CPU inflation", cells=[_number(one.cpu_inflation, ".2f") for one in comparisons], right=True
-        ),
-    }
-    return Grid(columns=columns, layouts=[[*columns], ["pair", "place", "runs", "speed-up"]], split=True)
+    columns = [
+        Column("strategy", lambda one: Cell(f"{one.other} / {one.baseline}")),
+        Column("cache", lambda one: Cell(one.place.value)),
+        Column("runs", lambda one: Cell(f"{one.runs:,}"), right=True),
+        Column("speed-up", lambda one: _number(one.speed_up, ".2f"), right=True),
+        Column("efficiency", lambda one: _number(one.efficiency, ".0%"), right=True, priority=1),
+        Column("CPU inflation", lambda one: _number(one.cpu_inflation, ".2f"), right=True, priority=1),
+    ]
+    return Grid(rows=comparisons, columns=columns, split=True)
 
 
 def _number(value: float | None, spec: str) -> Cell:
@@ -206,9 +200,9 @@ def _creep_sentence(creep: Creep) -> str:
     if creep.per_day is None:
         return f"{creep.strategy}, drift: {creep.message}"
     low, high = creep.per_day.low, creep.per_day.high
-    creeps = "creeping up" if low > 0 else "creeping down" if high < 0 else "not creeping"
+    direction = "drifts up" if low > 0 else "drifts down" if high < 0 else "does not drift"
     return (
-        f"{creep.strategy}: {creeps}, {creep.per_day.estimate:+.2%} a day "
+        f"{creep.strategy} {direction}, {creep.per_day.estimate:+.2%} a day "
         f"(95 % interval {low:+.2%} to {high:+.2%}, Theil and Sen's slope of daily medians)"
     )
 
@@ -221,138 +215,23 @@ def _count_sentence(counts: Sequence[Counts]) -> str:
     )
 
 
-def _time_plot(timings: Sequence[Timing], events: Sequence[Event], metric: Metric, width: int) -> Text:
-    """Plot a metric by strategy over time, on a log axis, steps marked."""
-    import plotext
-
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(width, _HEIGHT)
-    grouped = by_strategy(timings)
-    lines = {
-        strategy: _thin([(timing.started_at.timestamp(), VALUES[metric](timing)) for timing in own])
-        for strategy, own in grouped.items()
-    }
-    low, high = _span([value for line in lines.values() for _, value in line])
-    for marker, (strategy, line) in zip("•+×o", lines.items(), strict=False):
-        plotext.scatter([at for at, _ in line], [math.log10(value) for _, value in line], marker=marker, label=strategy)
-    at_run = {timing.run: timing.started_at.timestamp() for timing in timings}
-    for event in events:
-        plotext.vertical_line(at_run[event.run])
-    _axes(
-        timings,
-        [math.log10(value) for value in _ticks(low, high)],
-        [_shown(value, metric) for value in _ticks(low, high)],
-    )
-    return Text(_built())
-
-
-def _ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], width: int) -> Text | None:
-    """Plot the wall time of the pool by that of sequential, run by run, with a line at 1 and the interval as a band."""
-    import plotext
-
-    by_run: dict[int, dict[str, Timing]] = {}
-    for timing in timings:
-        by_run.setdefault(timing.run, {})[timing.strategy] = timing
-    pairs = [
-        (both["pool"].started_at.timestamp(), both["pool"].wall_s / both["sequential"].wall_s)
-        for both in by_run.values()
-        if {"pool", "sequential"} <= both.keys()
-    ]
-    if len(pairs) < 2:
-        return None
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(width, _HEIGHT)
-    line = _thin(pairs)
-    plotext.scatter([at for at, _ in line], [math.log10(ratio) for _, ratio in line], marker="•")
-    plotext.horizontal_line(0.0)
-    bands = [one.ratio for one in comparisons if one.other == "pool" and one.ratio is not None]
-    for bound in (bands[-1].low, bands[-1].high) if bands else ():
-        plotext.horizontal_line(math.log10(bound))
-    low, high = _span([ratio for _, ratio in line] + [1.0])
-    ticks = sorted({low, 1.0, high})
-    _axes(timings, [math.log10(tick) for tick in ticks], [f"{tick:.2f}" for tick in ticks])
-    return Text(_built())
-
-
-def _count_plot(counts: Sequence[Counts], width: int) -> Text:
-    """Plot the number of files over time, and mark where some came or went."""
-    import plotext
-
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(width, _HEIGHT)
-    line = _thin([(one.started_at.timestamp(), float(one.files)) for one in counts])
-    plotext.scatter([at for at, _ in line], [files for _, files in line], marker="•", label="files")
-    for marker, key in (("+", "added"), ("-", "removed")):
-        moved = [(one.started_at.timestamp(), one.files) for one in counts[1:] if getattr(one, key)]
-        if moved:
-            plotext.scatter([at for at, _ in moved], [files for _, files in moved], marker=marker, label=key)
-    low, high = (fold(files for _, files in line) for fold in (min, max))
-    ticks = sorted({low, high})
-    _axes(counts, ticks, [f"{tick:,.0f}" for tick in ticks])
-    return Text(_built())
-
-
-def _axes(runs: Sequence[Timing] | Sequence[Counts], places: Sequence[float], labels: Sequence[str]) -> None:
-    import plotext
-
-    plotext.yticks(list(places), list(labels))
-    ends = sorted({runs[0].started_at, runs[-1].started_at})
-    plotext.xticks([end.timestamp() for end in ends], [clock(end, None, "%Y-%m-%d %H:%M") for end in ends])
-
-
-def _built() -> str:
-    import plotext
-
-    built: str = plotext.build()
-    return "\n".join(line.rstrip() for line in plotext.uncolorize(built).splitlines())
-
-
-def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Take groups of points together, each by its medians, until there are few enough to tell apart."""
-    group = math.ceil(len(points) / _POINTS)
-    return [
-        (median(x for x, _ in points[start : start + group]), median(y for _, y in points[start : start + group]))
-        for start in range(0, len(points), group)
-    ]
-
-
-def _span(values: Sequence[float]) -> tuple[float, float]:
-    return max(min(values), 1e-12), max(*values, 1e-12)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Choose up to five places on a log axis."""
-    if high <= low * 1.01:
-        return [low]
-    return [low * (high / low) ** (step / 4) for step in range(5)]
-
-
-def _shown(value: float, metric: Metric) -> str:
-    return format_bytes(round(value)) if metric is Metric.MEMORY else format_seconds(value)
-
-
 def rise_record(rise: Regression) -> Record:
     """Return how far the latest level lies above the lowest; levels are in the metric's unit, 0.2 is 20 % more."""
     return encode(rise, REGRESSION_KEYS[1:], interval=[rise.ratio.low - 1, rise.ratio.high - 1])
 
 
 def regressions_table(found: Mapping[str, Sequence[Regression]]) -> RenderableType:
-    """Lay out regressions by job."""
+    """Render regressions by job."""
     rows = [(job, each) for job, regressions in found.items() for each in regressions]
     if not rows:
         return Text("no regressions", style="dim")
-    columns = {
-        "job": Column(header="job", cells=[Cell(job) for job, _ in rows], least=10, fold=True),
-        "strategy": Column(header="strategy", cells=[Cell(each.strategy) for _, each in rows]),
-        "rise": Column(header="rise", cells=[Cell(f"{each.rise:+.0%}", "red") for _, each in rows], right=True),
-        "best": Column(header="best", cells=[Cell(_shown(each.best, each.metric)) for _, each in rows], right=True),
-        "latest": Column(
-            header="latest", cells=[Cell(_shown(each.latest, each.metric)) for _, each in rows], right=True
-        ),
-        "shape": Column(header="shape", cells=[Cell(each.shape.value) for _, each in rows]),
-        "since": Column(header="since run", cells=[Cell(str(each.since_run)) for _, each in rows], right=True),
-    }
-    return Grid(columns=columns, layouts=[[*columns], ["job", "strategy", "rise", "since"]])
+    columns = [
+        Column("job", lambda row: Cell(row[0]), least=10, fold=True),
+        Column("strategy", lambda row: Cell(row[1].strategy)),
+        Column("rise", lambda row: Cell(f"{row[1].rise:+.0%}", "red"), right=True),
+        Column("best", lambda row: Cell(format_value(row[1].best, row[1].metric)), right=True, priority=1),
+        Column("latest", lambda row: Cell(format_value(row[1].latest, row[1].metric)), right=True, priority=1),
+        Column("shape", lambda row: Cell(row[1].shape.value), priority=1),
+        Column("since run", lambda row: Cell(str(row[1].since_run)), right=True),
+    ]
+    return Grid(rows=rows, columns=columns)

@@ -1,4 +1,4 @@
-"""Whether the pool was worth it, in one sentence."""
+"""Whether the pool was faster, in one sentence."""
 
 from collections.abc import Sequence
 
@@ -9,23 +9,23 @@ from runner.model.runs import Execution, Run
 from runner.model.units import format_count
 from runner.trends.compare import NotEnoughRuns, Verdict, judge, ratio_interval
 
-_SAID = {
+_SENTENCES = {
     Verdict.FASTER: "the pool was faster than sequential",
     Verdict.SLOWER: "the pool was slower than sequential",
-    Verdict.SAME: "the pool took as long as sequential, give or take 5 %",
-    Verdict.UNDECIDED: "it is undecided whether the pool was faster; more runs will tell",
+    Verdict.SAME: "the pool took as long as sequential within 5 %",
+    Verdict.UNDECIDED: "it is undecided whether the pool was faster; more runs will decide",
 }
 
 
 def verdict_view(runs: Sequence[Run]) -> RenderableType:
-    """Say what a job's runs, all made in one environment, tell about the pool."""
+    """Render the comparison of the pool with sequential over runs in one environment."""
     baseline, other = (_walls(runs, strategy) for strategy in ("sequential", "pool"))
     try:
         ratio = ratio_interval(baseline, other)
     except NotEnoughRuns as error:
         return Text(f"Verdict: none yet. {error}")
     return Text(
-        f"Verdict over {format_count(len(baseline), 'run')}: {_SAID[judge(ratio)]}: "
+        f"Verdict over {format_count(len(baseline), 'run')}: {_SENTENCES[judge(ratio)]}: "
         f"{ratio.estimate:.2f} times its wall time (95 % interval {ratio.low:.2f} to {ratio.high:.2f})."
     )
 

@@ -48,8 +48,9 @@ _TIE = 4.0
 # A cycle whose frequency was only read off the periodogram may gain so much more.
 _ROUGH = 10.0
 import os
-MEM=float(os.environ.get('MEM','2.5'))
-TIE2=float(os.environ.get('TIE2','3'))
+
+MEM = float(os.environ.get("MEM", "2.5"))
+TIE2 = float(os.environ.get("TIE2", "3"))
 _FEW_CYCLES = 6.0
 _KINDS = (LevelShift, SlopeChange, Harmonic)
 
@@ -131,7 +132,16 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     # What a part of a cycle explains as well as a step is no step, even where it is no plain cycle either.
     reached = max(map(search.compare, found)) - _TIE
     if best.has(LevelShift):
-        reached = max([reached, *(search.compare(one) + TIE2 for one in found if not one.has(LevelShift) and search.judge(one) > 0 and search.memory(one)<MEM)])
+        reached = max(
+            [
+                reached,
+                *(
+                    search.compare(one) + TIE2
+                    for one in found
+                    if not one.has(LevelShift) and search.judge(one) > 0 and search.memory(one) < MEM
+                ),
+            ]
+        )
     if search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)

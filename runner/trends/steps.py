@@ -241,9 +241,7 @@ def _limit_outliers(values: Sequence[float]) -> tuple[list[float], list[float]]:
     if max(scales) < _UNEVEN * min(scales) or not min(scales):
         scales = [1.0] * len(values)
     # Noise with a long tail has its outliers on one side.
-    upper, lower = (
-        max(overall, median([sign * one for one in off if sign * one > 0] or [0.0])) for sign in (1, -1)
-    )
+    upper, lower = (max(overall, median([sign * one for one in off if sign * one > 0] or [0.0])) for sign in (1, -1))
     cleaned = []
     for level, deviation, scale in zip(typical, off, scales, strict=True):
         deviation_here = _TO_DEVIATION * (upper if deviation > 0 else lower) * scale

@@ -27,13 +27,13 @@ def failing(program: Program, tree: Path) -> Program:
 
 def test_a_failed_run_tells_its_attempt_and_when_the_next_is_due(failing: Program) -> None:
     shown, before = (" ".join(failing.out("show", run).split()) for run in ("2", "1"))
-    assert " attempt 2 of 3; to be tried again at " in shown
+    assert " attempt 2 of 3; next attempt at " in shown
     assert "(in 9 min)" in shown
     assert " attempt 1 of 3 scheduled " in before
     lines = failing.out("history").splitlines()
     assert "attempt" in lines[0].split()
     assert ["1 of 3" in lines[2], "2 of 3" in lines[1]] == [True, True]
-    assert 1 == failing.out("history").count("; to be tried again at ")
+    assert 1 == failing.out("history").count("; next attempt at ")
 
 
 def test_scripts_are_told_the_same(failing: Program) -> None:

@@ -34,7 +34,7 @@ def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Pat
     shown = program.out("calibrate", tree, "--rounds", "4", "--workers", "1")
     flat = " ".join(shown.split())
     assert "720 files in 13 folders, 732 entries; 4 rounds, medians" in flat
-    assert re.search(r"noise: sequential took [0-9.]+ times as long as itself \(95 % interval", flat)
+    assert re.search(r"noise: repeated sequential runs differ by up to [0-9.]+%; smaller differences", flat)
     for part in ("workers", "pool of 2", "start methods, pool of 1", "forkserver", "sizes"):
         assert part in flat
     assert "no break-even: the subtrees span too little" in flat
@@ -76,7 +76,7 @@ def test_status_tells_of_a_calibration_that_goes_on(program: Program, tree: Path
 
 
 def test_a_log_is_told_how_far_a_calibration_is(program: Program, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.cli.progress.TELL_EVERY_S", 0)
+    monkeypatch.setattr("runner.cli.progress.LOG_INTERVAL_S", 0)
     told = program.quick("calibrate", tree, "--rounds", "1", "--workers", "1").stderr.decode().splitlines()
     numbers = [int(line.split(" of ")[0]) for line in told[1:]]
     assert list(range(1, len(numbers) + 1)) == numbers
@@ -98,5 +98,6 @@ def test_only_a_tree_that_was_calibrated_has_a_last_time(program: Program, tree:
     assert 1 == done.stderr.count(b"\n")
     for flags in ("--rounds 2", "--workers 1", "--pattern *", "--match-case", "--track stat"):
         assert (
-            b"leave out what says how to measure" in program.quick("calibrate", tree, "--last", *flags.split()).stderr
+            b"leave out the options that say how to measure"
+            in program.quick("calibrate", tree, "--last", *flags.split()).stderr
         )

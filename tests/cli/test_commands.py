@@ -109,8 +109,8 @@ def test_an_edit_to_what_a_job_is_already_changes_nothing(program: Program, tree
     before = program.json("next", "docs")
     for flags in (("--every", "60m"), ("--every", "1h", "--jitter", "5m"), ("--name", "docs")):
         done = program.quick("edit", "docs", *flags)
-        assert (2, True) == (done.returncode, b"nothing is changed: " in done.stderr)
-    assert b"the job 'docs' is so already" in program.quick("edit", "docs", "--every", "1h").stderr
+        assert (2, True) == (done.returncode, b"has these options already" in done.stderr)
+    assert b"the job 'docs' has these options already" in program.quick("edit", "docs", "--every", "1h").stderr
     assert b"nothing says what to change; give --every" in program.quick("edit", "docs").stderr
     program.out("edit", "docs", "--every", "1h", "--workers", "2")
     assert before == program.json("next", "docs")
@@ -125,7 +125,7 @@ def test_choices_that_come_to_nothing_are_told_in_a_line_and_made(program: Progr
     assert 300 == program.json("jobs")[0]["retry_delay_s"]
     done = program.quick("edit", "docs", "--every", "1m", "--retries", "3")
     assert (0, 2) == (done.returncode, done.stderr.count(b"\n"))
-    assert b"warning: no run will be tried again" in done.stderr
+    assert b"warning: retries can never start" in done.stderr
     assert 1 == program.quick("edit", "docs", "--timeout", "1m").stderr.count(b"\n")
     program.out("run", tree / "part-1")
     done = program.quick("pause", "part-1")
@@ -138,7 +138,7 @@ def test_doubts_are_found_before_anything_is_written(
 ) -> None:
     when = ("--cron", "0 0 29 2 *", "--retries", "1", "--retry-delay", "3000d")
     done = program.quick("schedule", tree, *when)
-    assert (0, True) == (done.returncode, b"warning: no run will be tried again" in done.stderr), done.stderr
+    assert (0, True) == (done.returncode, b"warning: retries can never start" in done.stderr), done.stderr
     before = program.json("jobs")
     (program.folder / "jobs.toml").write_text("[jobs.new]\nroot = 'docs'\n")
 
@@ -251,9 +251,9 @@ def test_one_of_something_is_not_told_as_several(program: Program, tree: Path) -
     for _ in range(2):
         program.out("run", tree)
     told = program.quick("prune", "--keep", "1", "--dry-run").stderr
-    assert b"1 run would be forgotten\n" == told
+    assert b"Would delete 1 run (use without --dry-run to delete)\n" == told
     assert "runs on 1 day are too few" in " ".join(program.out("trends", "docs").split())
-    assert b"forgot 1 run and 0 states of files; " in program.quick("prune", "--keep", "1").stderr
+    assert b"deleted 1 run and 0 states of files; " in program.quick("prune", "--keep", "1").stderr
 
 
 def test_a_database_that_did_not_shrink_is_not_said_to_have(program: Program, tree: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_database_that_did_not_shrink_is_not_said_to_have(program: Program, tr
         program.out("run", tree)
     size = program.database.stat().st_size
     done = program.quick("prune", "--keep", "1")
-    said = f"forgot 1 run and 0 states of files; the database stays at {size / 1024:.1f} KiB\n"
+    said = f"deleted 1 run and 0 states of files; the database stays at {size / 1024:.1f} KiB\n"
     assert said == done.stderr.decode()
 
 

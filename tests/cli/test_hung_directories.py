@@ -38,7 +38,7 @@ def hung(tmp_path: Path) -> Iterator[Path]:
 
 
 def commands(program: Program, hung: Path, timeout: str) -> dict[str, list[str | Path]]:
-    """Give the commands that look at a directory; the job file has a root that answers as well."""
+    """Return the commands that look at a directory; the job file has a root that answers as well."""
     file = program.folder / "jobs.toml"
     file.write_text(f'[jobs.other]\nroot = "{hung.parent}"\n[jobs.hung]\nroot = "{hung}"\ntimeout = "{timeout}"\n')
     return {

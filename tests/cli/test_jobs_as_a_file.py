@@ -104,7 +104,7 @@ def test_what_comes_to_nothing_in_a_file_is_told_by_its_job(program: Program, fi
         done = program.quick("jobs", "apply", file, *flags)
         assert 0 == done.returncode
         said, rest = done.stderr.split(b"\n", 1)
-        assert said.startswith(b"warning: docs: no run will be tried again")
+        assert said.startswith(b"warning: docs: retries can never start")
         assert dry == rest
     assert b"" == program.quick("jobs", "apply", file).stderr
 

@@ -73,7 +73,7 @@ def test_the_database_is_looked_after(program: Program, tree: Path) -> None:
     assert where.startswith("postgresql://runner@/fresh")
     assert where.strip() + " is sound\n" == program.out("db", "check")
     assert "has the schema" in program.out("db", "upgrade")
-    assert b"forgot 1 run and " in program.quick("prune", "--keep", "1").stderr
+    assert b"deleted 1 run and " in program.quick("prune", "--keep", "1").stderr
     refused = program.quick("db", "backup", "copy.db")
     assert (2, 1) == (refused.returncode, refused.stderr.count(b"\n"))
     assert b"pg_dump" in refused.stderr

@@ -43,7 +43,7 @@ class World:
     outside: Path
 
     def plant(self, name: str, target: str) -> Path:
-        """Plant a link to a path outside."""
+        """Create a link to a path outside."""
         link = self.theirs / name
         link.symlink_to(self.outside / target)
         os.lchown(link, OTHER, OTHER)

@@ -127,7 +127,7 @@ def test_the_commands_that_enable_it_are_told(program: Program) -> None:
 
 
 def exec_start(unit: str) -> str:
-    """Give the command of a unit."""
+    """Return the command of a unit."""
     (line,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
     return line.removeprefix("ExecStart=")
 

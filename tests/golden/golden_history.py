@@ -72,7 +72,7 @@ def _at(hour: float) -> datetime:
 
 
 def _noise(number: int) -> float:
-    """Give a factor within 4 % of 1 that looks like chance and is the same everywhere."""
+    """Return a factor within 4 % of 1 that looks like chance and is the same everywhere."""
     return 0.96 + 0.08 * (number * 2_654_435_761 % 2**32) / 2**32
 
 

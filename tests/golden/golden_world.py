@@ -68,7 +68,7 @@ timezone = "UTC"
 
 
 def furnish(folder: Path, sample: Path) -> None:
-    """Fill a folder with what the lines of the cases name."""
+    """Create the files that the command lines name."""
     for path, text in {"a.md": "one\n", "sub/b.md": "two two\n", "sub/c.txt": "", "caf\udce9.md": "x"}.items():
         whole = folder / "tree" / path
         whole.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ VARYING = (
     (re.compile(r"postgresql://runner@/fresh\d+[^\s'\",]*"), "<database>"),
     (re.compile(r"^(runner) \d+\.\d+\S*$", re.MULTILINE), r"\1 <version>"),
     (re.compile(r"(; the database) (?:shrank|stays|takes) .*"), r"\1 <size>"),
-    (re.compile(r"(workers can't be used; choose from 1 to )\d+"), r"\1<most>"),
+    (re.compile(r"(workers are not possible; choose from 1 to )\d+"), r"\1<most>"),
     (re.compile(r"(no service is installed at [^;]*; ).*"), r"\1<what else the machine has>"),
     (re.compile(r"(this is not TOML: ).*?;"), r"\1<reason>;"),  # Python's own words
     (re.compile(r"^! note: (?:systemd|launchd) does not run here.*\n", re.MULTILINE), ""),

@@ -65,7 +65,7 @@ def sample_on_server(postgresql: PostgresqlServer) -> PostgresqlServer:
 
 @contextmanager
 def program_on(kind: str, request: pytest.FixtureRequest, folder: Path, *, empty: bool) -> Iterator[Program]:
-    """Give the program in a furnished folder, with the sample database or none."""
+    """Yield the program in a directory with files, with the sample database or none."""
     sample = request.getfixturevalue("sample")
     furnish(folder, sample)
     environment = {**os.environ, "RUNNER_DB": str(folder / "runner.db"), "HOME": str(folder), "TZ": "UTC"}
@@ -95,7 +95,7 @@ def words_of(line: str) -> list[str]:
 
 
 def carried_out(program: Program, line: str) -> str:
-    """Carry out a command line and give it with all that it said."""
+    """Run a command line and return it with its output."""
     words = words_of(line)
     settings = dict(word.split("=", 1) for word in takewhile(re.compile("[A-Z_]+=").match, words))
     name, *arguments = words[len(settings) :]

@@ -31,7 +31,7 @@ both_kinds = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 
 @contextmanager
 def upgraded(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[Program, Query]]:
-    """Give the program with the upgraded sample as its database, and what asks that beside it."""
+    """Yield the program with the upgraded sample as its database, and what asks that beside it."""
 
     def ask(text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         cursor = connection.execute(text if kind == "sqlite" else text.encode())
@@ -58,7 +58,7 @@ def upgraded(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterato
 
 
 def expected_rows() -> dict[str, list[dict[str, Any]]]:
-    """Give the sample's rows by table, as they are named today."""
+    """Return the sample's rows by table, as they are named today."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for table, row in read_rows():
         kept = {name: value for name, value in row.items() if (table, name) not in DROPPED}

@@ -98,7 +98,7 @@ def test_pruning_reports_a_reader(program: Program) -> None:
     with opened(program.database) as kept:
         with reading(program.database) as reader:
             said = program.quick("prune", "--keep", "1").stderr.decode()
-            assert said.startswith("forgot 7 runs and ")
+            assert said.startswith("deleted 7 runs and ")
             assert f"as process {reader} (python" in said
             assert "shrank" not in said
         before = program.database.stat().st_size
@@ -116,6 +116,6 @@ def test_pruning_reports_a_reader_of_a_server(tmp_path: Path, postgresql: Postgr
             done = program.quick("prune", "--keep", "1")
             said = done.stderr.decode()
             assert 0 == done.returncode, said
-            assert said.startswith("forgot 7 runs and ")
+            assert said.startswith("deleted 7 runs and ")
             assert "(runner) reads an older state; it can shrink after that has ended" in said
             assert "shrank" not in said

@@ -50,7 +50,7 @@ HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anch
 
 @pytest.fixture
 def other(make_place: MakePlace) -> Iterator[Database]:
-    """Give a second empty history of the same kind."""
+    """Yield a second empty history of the same kind."""
     with make_place() as place:
         database = open_database(locate(str(place)))
         yield database
@@ -59,7 +59,7 @@ def other(make_place: MakePlace) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Give a folder with folders of odd names."""
+    """Return a directory with directories of odd names."""
     base = os.fsencode(tmp_path_factory.mktemp("roots"))
     for name in (b"docs", b"caf\xe9", b"\x1b]0;x\x07\n", "ünï 🦊".encode(), b"'\"\\ # ="):
         os.mkdir(base + b"/" + name)  # noqa: PTH102  bytes

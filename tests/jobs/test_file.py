@@ -178,7 +178,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
         ("timeout = 'soon'", r"jobs\.docs\.timeout: 'soon' is not a duration"),
         ("timeout = 30", r"jobs\.docs\.timeout must be a duration such as '1h30m' or 'none', not 30"),
         ("full_every = 'none'", r"jobs\.docs\.full_every: 'none' is not a duration"),
-        ("workers = 0", r"jobs\.docs\.workers: 0 workers can't be used; choose from 1 to "),
+        ("workers = 0", r"jobs\.docs\.workers: 0 workers are not possible; choose from 1 to "),
         ("workers = -1", r"jobs\.docs\.workers must be a whole number from 0 on or 'auto', not -1"),
         ("workers = true", r"jobs\.docs\.workers must be a whole number from 0 on or 'auto', not true"),
         ("workers = 1979-05-27", r"jobs\.docs\.workers must be .*, not 1979-05-27$"),

@@ -71,7 +71,7 @@ def test_a_name_that_would_mislead_is_refused(name: str, reason: str) -> None:
 
 @pytest.mark.parametrize("workers", [0, -1, 10**6])
 def test_a_number_of_workers_that_cannot_be_used_is_refused(workers: int) -> None:
-    assert f"{workers} workers can't be used; choose from 1 to " in refusal(replace(SPEC, workers=workers))
+    assert f"{workers} workers are not possible; choose from 1 to " in refusal(replace(SPEC, workers=workers))
 
 
 def test_as_many_workers_as_the_message_says_can_be_used() -> None:
@@ -175,7 +175,7 @@ def test_a_folder_without_a_job_gets_one_under_a_free_name(database: Database, t
 def test_what_is_neither_job_nor_folder_is_said_in_one_line(database: Database, target: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_or_add(database, target, NOW, refuse_to_add)
-    assert f"there is no job and no folder {target!r}; see `runner jobs`" == str(caught.value)
+    assert f"there is no job and no directory {target!r}; see `runner jobs`" == str(caught.value)
 
 
 def test_a_path_that_is_no_folder_is_refused(database: Database, tmp_path: Path) -> None:

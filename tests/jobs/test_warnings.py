@@ -137,7 +137,7 @@ def test_retries_that_the_next_firing_always_forestalls_are_told(
 ) -> None:
     doubts = find_warnings(replace(BY_HAND, schedule=schedule, retries=3, retry_delay_s=delay_s))
     assert in_vain is bool(doubts)
-    assert all("no run will be tried again: the job fires before" in doubt for doubt in doubts)
+    assert all("retries can never start: the job fires before" in doubt for doubt in doubts)
 
 
 def test_only_what_is_chosen_anew_is_doubted() -> None:

@@ -123,7 +123,7 @@ JOB = Job(
 
 
 def run_of(number: int, **changes: Any) -> Run:
-    """Give the example run with another number and whatever else is to differ."""
+    """Return the example run with another number and other changed attributes."""
     return replace(RUN, run_id=number, **changes)
 
 
@@ -133,7 +133,7 @@ _ESCAPE = re.compile(
 
 
 def original(shown: str) -> bytes:
-    """Undo ``printable``: that this can be written down is what makes it injective."""
+    """Return the argument of ``printable``: that this can be written down is what makes it injective."""
 
     def undo(match: re.Match[str]) -> str:
         if match["short"]:

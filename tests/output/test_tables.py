@@ -26,16 +26,9 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from runner.model.runs import Cache, Change, ChangeKind, Difference, FoundFile, Problem, Run, Status
+from runner.output.cells import relative
 from runner.output.show import run_view
-from runner.output.tables import (
-    changes_table,
-    files_table,
-    jobs_table,
-    key_values,
-    next_table,
-    relative,
-    runs_table,
-)
+from runner.output.tables import changes_table, files_table, jobs_table, key_values, next_table, runs_table
 from runner.output.text import printable
 from runner.schedules.fire_times import FireTime
 
@@ -195,7 +188,7 @@ def test_a_ratio_against_a_cold_cache_is_marked_and_explained() -> None:
 def test_an_empty_history_says_so() -> None:
     assert drawn(runs_table([], now=NOW)) == "no runs\n"
     assert drawn(jobs_table([], now=NOW)) == "no jobs\n"
-    assert drawn(next_table([], now=NOW)) == "nothing comes next\n"
+    assert drawn(next_table([], now=NOW)) == "no fire times\n"
     assert list(files_table([])) == list(changes_table([])) == []
 
 
@@ -294,8 +287,8 @@ def test_one_run_is_shown_whole() -> None:
         "… and 5 more",
         "Permission denied (errno 13) .",
         "found by pool and incremental odd.md",
-        "change not told 250 ms mail -s 'two words' it is missing",
-        "change told 250 ms mail -s 'two words'",
+        "change not sent 250 ms mail -s 'two words' it is missing",
+        "change sent 250 ms mail -s 'two words'",
         "change exit code -9 250 ms mail -s 'two words' it is missing",
         "python CPython 3.11.7",
     ):
