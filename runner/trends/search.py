@@ -6,18 +6,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import truediv
 
-from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle
-from runner.trends.cycles import LONGEST_PERIOD, SHORTEST_PERIOD, best_cycle, climb
+from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange
+from runner.trends.cycles import best_cycle
 from runner.trends.noise import WHITE, Noise
-from runner.trends.regression import Designs, Fit, Series, cycle_design
+from runner.trends.regression import Designs, Fit, Series
 from runner.trends.survey import (
     NEEDED_CYCLE,
-    SHORTEST_LEVEL,
     WORTH_A_LOOK,
     Candidate,
     Survey,
-    blocked,
-    highest,
     needed_for_cycle,
     needed_for_slope,
     needed_for_step,
@@ -33,7 +30,7 @@ NEEDED_UNEVEN = 8.0
 # Noise of a shorter memory hides nothing.
 LONG_MEMORY = 1.5
 # With a component that gains less than this share of what it needs, no search for others beside it begins.
-PROMISING = 0.85
+PROMISING = 0.75
 # With fewer runs for each coefficient, almost anything can be explained.
 RUNS_PER_COMPONENT = 4
 # Noise with a memory seems to be full of steps; no series is explained by more.
@@ -47,11 +44,6 @@ _ALMOST = 8.0
 _TIE = 4.0
 # A cycle whose frequency was only read off the periodogram may gain so much more.
 _ROUGH = 10.0
-import os
-
-MEM = float(os.environ.get("MEM", "2.5"))
-TIE2 = float(os.environ.get("TIE2", "3"))
-_FEW_CYCLES = 6.0
 _KINDS = (LevelShift, SlopeChange, Harmonic)
 
 
@@ -117,32 +109,20 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
         and not search.may_be_cycles(plain)
     ):
         return plain, search.alternatives(plain, [])
-    worth_it = max(0.0, _HOPEFUL * search.judge(plain))
     with_step, with_slope, with_cycle = map(NOTHING.extend, search.survey(NOTHING).all())
-    with_both = search.step_beside_cycle(worth_it)
+    with_both = with_step.extend(search.survey(with_step).cycle()) if with_step.surplus > 0 else with_cycle
     one_by_one = search.one_by_one(_KINDS, plain)
     found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
     start = max(with_cycle, with_both, key=search.compare)
-    if search.judge(start) > worth_it:
+    if search.judge(start) > max(0.0, _HOPEFUL * search.judge(plain)):
         found.append(search.one_by_one(_KINDS, start))
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
-    good = [one for one in found if search.judge(one) > (0.0 if even or not one.has(LevelShift) else NEEDED_UNEVEN)]
-    best = max(good, key=search.compare, default=NOTHING)
-    # What a part of a cycle explains as well as a step is no step, even where it is no plain cycle either.
+    # What half a cycle explains as well as a step is no step, even where it is no plain cycle either.
     reached = max(map(search.compare, found)) - _TIE
-    if best.has(LevelShift):
-        reached = max(
-            [
-                reached,
-                *(
-                    search.compare(one) + TIE2
-                    for one in found
-                    if not one.has(LevelShift) and search.judge(one) > 0 and search.memory(one) < MEM
-                ),
-            ]
-        )
-    if search.compare(best) < reached:
+    good = [one for one in found if search.judge(one) > (0.0 if even else NEEDED_UNEVEN)]
+    best = max(good, key=search.compare, default=NOTHING)
+    if best is NOTHING or search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)
 
@@ -199,36 +179,14 @@ class _Search:
     def compare(self, found: Explanation) -> float:
         """Return the same, with a cycle that needs less than a step does."""
         noise = self._best_fit(found.components).design.noise
-        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)) if noise.memory < MEM else None)
-
-    def memory(self, found):
-        return self._best_fit(found.components).design.noise.memory
-
-    def step_beside_cycle(self, worth_it: float) -> Explanation:
-        """Find the slow cycle that explains most together with a step, and the step."""
-        n = len(self._values)
-        known = self._series.fit((LEVEL,), WHITE).column
-        counts = (1 / LONGEST_PERIOD + place / 2 for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))))
-        designs = (cycle_design(math.tau * count / n, n) for count in counts)
-        fits = [Fit(design=design, column=known, parts=design.solve(known)) for design in designs]
-        tries = [(*highest(fit.step_gains(), blocked(n, (), SHORTEST_LEVEL)), fit) for fit in fits]
-        _, index, fit = max(tries, key=lambda one: one[0] - one[2].squares)
-        step = LevelShift(index)
-        frequency = fit.design.components[1].frequency
-        frequency = climb(self._series, self._series.fit((LEVEL, step), WHITE), frequency)
-        with_cycle = replace(NOTHING, components=(LEVEL, *cycle(frequency)))
-        if self.compare(replace(with_cycle, components=(*with_cycle.components, step))) <= worth_it:
-            return NOTHING
-        both = with_cycle.extend(self._look(with_cycle.components, WHITE, (WHITE,)).step())
-        return replace(both, noise=self._best_fit(both.components).design.noise)
+        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)))
 
     def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:
         """List explanations with steps that are almost as good as the best one."""
         if not best.has(LevelShift):
             return []
         reached = self.compare(best)
-        different = {one.components: one for one in found if one.components != best.components}
-        others = [one for one in different.values() if self.compare(one) > reached - _ALMOST]
+        others = [one for one in found if one is not best and self.compare(one) > reached - _ALMOST]
         if not best.has(Harmonic):
             more = self.survey(best).cycle()
             if more.gain > WORTH_A_LOOK:

@@ -24,7 +24,7 @@ _LIMIT = 3.5
 _SPIKE = 5.0
 _MEDIAN_RUNS = 7
 # The standard deviation is estimated from the runs around, as the noise may grow.
-_SCALE_RUNS = 41
+_SCALE_RUNS = 31
 # Noise whose standard deviation differs by less than this factor counts as even.
 _UNEVEN = 3.0
 # From the median absolute deviation to the standard deviation; the running median lies 10 % closer than the level does.
@@ -240,11 +240,9 @@ def _limit_outliers(values: Sequence[float]) -> tuple[list[float], list[float]]:
     scales = list(map(max, padded, padded[2 * half :]))
     if max(scales) < _UNEVEN * min(scales) or not min(scales):
         scales = [1.0] * len(values)
-    # Noise with a long tail has its outliers on one side.
-    upper, lower = (max(overall, median([sign * one for one in off if sign * one > 0] or [0.0])) for sign in (1, -1))
     cleaned = []
     for level, deviation, scale in zip(typical, off, scales, strict=True):
-        deviation_here = _TO_DEVIATION * (upper if deviation > 0 else lower) * scale
+        deviation_here = _TO_DEVIATION * overall * scale
         limited = min(max(deviation, -_LIMIT * deviation_here), _LIMIT * deviation_here)
         cleaned.append(level if abs(deviation) > _SPIKE * deviation_here else level + limited)
     return cleaned, scales
