@@ -16,7 +16,7 @@ _POLL_S = 0.05
 
 @contextmanager
 def daemon_lock(database: Database) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a database's daemon.
+    """Acquire the lock of a database's daemon.
 
     Yields a check that the lock is still held: a server may be restarted, or the lock's file removed. It raises the
     same errors.

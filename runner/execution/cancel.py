@@ -32,7 +32,7 @@ def cancel(database: Database, run_id: int) -> Run:
             if end_unreachable(database, run_id):
                 continue
             raise DaemonError(
-                f"run {run_id} has not ended yet: its process does not answer; it is cancelled as soon as it does"
+                f"run {run_id} has not ended yet: its process does not answer; it is cancelled once it answers"
             )
         time.sleep(_POLL_S)
     return run

@@ -87,7 +87,7 @@ class Environment:
         cpus: Processors this process may use.
         start_method: How pool workers are started: fork, forkserver or spawn.
         workers: Pool workers.
-        filesystem: Type of the file system that holds the root, ``ext4``; empty where it can't be told.
+        filesystem: Type of the file system that holds the root, ``ext4``; empty if unknown.
         runner_version: The version of runner.
     """
 
@@ -236,7 +236,7 @@ class Run:
         problems: Paths that could not be read.
         differences: Paths on which the strategies disagree.
         missed: Fire times that this row stands for; 0 except for missed runs.
-        owed: How many runs make up for a missed one, for the last of its fire times.
+        owed: The number of catch-up runs of a missed row, for the last of its fire times.
         attempt: 1, or more for a retry.
         lateness_s: Seconds from the fire time to the start; None for what no schedule fired, for retries, and where the
             clock was set back in between.

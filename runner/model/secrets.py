@@ -1,11 +1,11 @@
-"""Passwords never get into a log, a message or a traceback, whoever wrote the text that holds one."""
+"""Masking of passwords in logs, messages and tracebacks, also in texts that libraries wrote."""
 
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote, unquote_plus
 
 _HIDDEN = "***"
-# Shorter ones stand in too many words; where one is told to be a password, it is hidden in any case.
+# Shorter ones stand in too many words; where one is named as a password, it is hidden in any case.
 _SHORTEST = 4
 # What is repeated is bounded, or text made for it would take minutes.
 _KEY = r"[\w-]{0,40}(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key)[\w-]{0,40}"
@@ -21,13 +21,13 @@ _PARAMETER = re.compile(
 _DATABASE_PASSWORD = re.compile(r"(?:PG|POSTGRES|DB|DATABASE|SQL|RUNNER).{0,40}(?:PASS|PWD|SECRET)", re.IGNORECASE)
 _CONNECTION = re.compile(r"(?<!\w)(?:ssl)?password\s*=", re.IGNORECASE)
 
-# The passwords that this process was given, each as a pattern of all the ways to write it. Whoever fails may be a
+# The passwords that this process was given, each as a pattern of all the ways to write it. A caller that fails may be a
 # library that knows nothing of them, so that they have to be known wherever a line is written.
 _known: dict[str, re.Pattern[str]] = {}
 
 
 def scrub(text: str) -> str:
-    """Hide the passwords in a text: those that it shows to be ones, and those that this process knows."""
+    """Mask the passwords in a text: those that it shows to be ones, and those that this process knows."""
     for pattern in _known.values():
         text = pattern.sub(_HIDDEN, text)
     return _mask(text)
@@ -40,7 +40,7 @@ def is_secret_variable(name: str, value: str) -> bool:
 
 
 def keep_secret(url: str) -> None:
-    """Remember the passwords in a database's URL, so that they are hidden wherever they turn up."""
+    """Record the passwords in a database's URL, so that they are hidden wherever they turn up."""
     shown = _mask(url)
     for secret in _secrets_in(url):
         # One that is also a user's or a database's name is betrayed, not hidden, by blanks in their places.
@@ -65,7 +65,7 @@ def _secrets_in(url: str) -> Iterator[str]:
 
 
 def _any_spelling(character: str) -> str:
-    """Give a pattern of the ways in which a character is written: as it is, in a URL, or in a string's repr."""
+    """Return a pattern of the ways in which a character is written: as it is, in a URL, or in a string's repr."""
     encoded = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
     spellings = {re.escape(character), f"(?i:{encoded})", re.escape(repr(character)[1:-1])}
     if character == " ":

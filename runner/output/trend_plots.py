@@ -108,7 +108,7 @@ def _built() -> str:
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Group points by their medians until they can be told apart."""
+    """Group points by their medians until they can be distinguished."""
     group = math.ceil(len(points) / _POINTS)
     return [
         (median(x for x, _ in points[start : start + group]), median(y for _, y in points[start : start + group]))

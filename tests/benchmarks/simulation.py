@@ -115,7 +115,7 @@ class World:
 
     @contextmanager
     def entered(self) -> Iterator["World"]:
-        """Live in it: whatever asks this process for the time meanwhile is told the world's."""
+        """Enter the world: this process reads its time from here on."""
         world = self
 
         class Scheduler(scheduler._Scheduler):
@@ -162,12 +162,12 @@ class World:
                 one.stop()
 
     def after(self, delay: timedelta, action: Callable[[], None]) -> None:
-        """Let something happen when so much time has passed, however the clock is set until then."""
+        """Schedule a call for when so much time has passed, however the clock is set until then."""
         due_us = self._passed_us + max(0, delay // timedelta(microseconds=1))
         heapq.heappush(self._events, (due_us, next(self._numbers), action))
 
     def at(self, instant: datetime, action: Callable[[], None]) -> None:
-        """Let something happen when the clock will show an instant, unless it is set until then."""
+        """Schedule a call for when the clock will show an instant, unless it is set until then."""
         self.after(instant - self.now, action)
 
     def set_clock(self, by: timedelta) -> None:
@@ -180,14 +180,14 @@ class World:
             self.held.append((before, self.now))
 
     def hold_up(self, for_: timedelta) -> None:
-        """Let time pass in which no process gets anything to do."""
+        """Advance the time in which no process gets anything to do."""
         before = self.now
         self._happened = True
         self._move(self._passed_us + for_ // timedelta(microseconds=1))
         self.held.append((before, self.now))
 
     def live(self, lasting: timedelta, *, killed: bool = False) -> None:
-        """Let a daemon live for so long, and end by SIGTERM or by SIGKILL."""
+        """Run a daemon for a time, and end by SIGTERM or by SIGKILL."""
         self._owner = Owner(host=self._owner.host, boot="simulated", pid=_FIRST_PID + len(self.lives), started_s=0.0)
         self._dead, self._happened = False, True
         began_at, ended_at = self.now, self.now
@@ -216,14 +216,14 @@ class World:
             self.lives.append(Life(began_at, ended_at))
 
     def rest(self, lasting: timedelta) -> None:
-        """Let time pass without a daemon."""
+        """Advance the time without a daemon."""
         until_us = self._passed_us + lasting // timedelta(microseconds=1)
         while self._events and self._events[0][0] <= until_us:
             self._do_next()
         self._move(until_us)
 
     def wait(self, items: deque[Any], timeout: float | None) -> Any:
-        """Be where the daemon's loop waits: let time pass until there is an item for it.
+        """Wait in place of the daemon's loop: let time pass until there is an item for it.
 
         Raises:
             queue.Empty: If there is none in time.
@@ -247,7 +247,7 @@ class World:
             raise
 
     def pass_until(self, done: Callable[[], bool]) -> None:
-        """Let time pass until something is so, while the daemon's loop no longer turns."""
+        """Advance the time until something is so, while the daemon's loop no longer turns."""
         self._settle()
         while not done():
             next_us = self._next_us()
@@ -268,7 +268,7 @@ class World:
         action()
 
     def _leap_us(self, next_us: int | None, deadline_us: int) -> int:
-        """Tell how many whole rounds pass without anything to do."""
+        """Return how many whole rounds pass without anything to do."""
         if not self.leaps or self._happened or next_us is None:
             return 0
         retry_s = self._daemon._retry_queue.next_s()  # for which the daemon's loop itself waits
@@ -281,7 +281,7 @@ class World:
         return max(self._passed_us, min(coming)) if coming else None
 
     def _settle(self) -> None:
-        """Let everything go on that can at this very moment."""
+        """Run everything that can run at this very moment."""
         while True:
             if self._look_us is not None and self._look_us <= self._passed_us:
                 wait_s = self._scheduler._process_jobs()
@@ -301,7 +301,7 @@ class World:
         return self.now.timestamp()
 
     def _sleep(self, seconds: float) -> None:
-        """Let a worker's thread sleep."""
+        """Sleep in a worker's thread."""
         self.after(timedelta(seconds=seconds), self._threads.sleep())
         self._threads.stay()
 
@@ -309,7 +309,7 @@ class World:
         return owner == self._owner and not self._dead
 
     def _bury(self) -> None:
-        """Let nothing more be written by a daemon that was killed."""
+        """Discard everything written from now on by a daemon that was killed."""
         self._dead = True
         self._threads.end()
 
@@ -321,7 +321,7 @@ class World:
         self, database: Database, job: Job, *, cause: Cause, scheduled_at: datetime | None, attempt: int, at_once: int,
         observer: RunObserver, **_: Any,
     ) -> int:  # fmt: skip
-        """Carry out a run as ``fire`` does, only that nothing is scanned."""
+        """Run as ``fire`` does, only that nothing is scanned."""
 
         def begin() -> int:
             return begin_run(
@@ -390,13 +390,13 @@ class _Threads:
         return _Thread(self._world, target, name)
 
     def stay(self) -> None:
-        """Let the world go on, until the thread that calls this is woken."""
+        """Run the world until the thread that calls this is woken."""
         world = greenlet.getcurrent().parent
         assert world is not None, "only a worker stays"
         world.switch()
 
     def sleep(self) -> Callable[[], None]:
-        """Give what wakes the thread that calls this, should it sleep then."""
+        """Return what wakes the thread that calls this, should it sleep then."""
         sleeper = greenlet.getcurrent()
         self._asleep[sleeper] = None
         return lambda: self._wake(sleeper)
@@ -407,12 +407,12 @@ class _Threads:
             sleeper.switch()
 
     def wake_all(self) -> None:
-        """Wake those that sleep."""
+        """Resume those that sleep."""
         for sleeper in list(self._asleep):
             self._wake(sleeper)
 
     def let_one_on(self) -> bool:
-        """Let an idle thread take what there is for it; returns whether there was."""
+        """Make an idle thread take what there is for it; returns whether there was."""
         if not self.waiting or not self.idle:
             return False
         self.idle.popleft().switch()

@@ -40,20 +40,20 @@ def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Pat
     assert "no break-even: the subtrees span too little" in flat
     assert shown == program.out("calibrate", tree, "--last")
 
-    told = program.json("calibrate", tree, "--last")
-    low, high = told["noise"]["interval"]
-    assert 0 < low <= told["noise"]["ratio"] <= high
-    assert told["noise"]["floor"] == pytest.approx(max(high, 1 / low) - 1)
-    alone, *pools = told["scaling"]
+    answer = program.json("calibrate", tree, "--last")
+    low, high = answer["noise"]["interval"]
+    assert 0 < low <= answer["noise"]["ratio"] <= high
+    assert answer["noise"]["floor"] == pytest.approx(max(high, 1 / low) - 1)
+    alone, *pools = answer["scaling"]
     assert ("sequential", None) == (alone["strategy"], alone["speed_up"])
     assert [1, 2] == [pool["workers"] for pool in pools]
     for pool in pools:
         assert pool["efficiency"] == pytest.approx(pool["speed_up"] / pool["workers"])
         assert pool["interval"][0] <= pool["speed_up"] <= pool["interval"][1]
-    assert {"fork", "forkserver", "spawn"} == {row["start_method"] for row in told["start_methods"]}
-    assert (None, None) == (told["break_even_entries"], told["break_even_interval"])
+    assert {"fork", "forkserver", "spawn"} == {row["start_method"] for row in answer["start_methods"]}
+    assert (None, None) == (answer["break_even_entries"], answer["break_even_interval"])
 
-    slower = [row for row in [*pools, *told["start_methods"]] if row["speed_up"] < 1]
+    slower = [row for row in [*pools, *answer["start_methods"]] if row["speed_up"] < 1]
     assert len(slower) == len(re.findall("start-up [0-9]+%", flat))
     assert bool(slower) is ("serial fraction: of a pool that was slower, the part of its time" in flat)
 
@@ -70,25 +70,25 @@ def test_status_tells_of_a_calibration_that_goes_on(program: Program, tree: Path
         begin_calibration(
             database, root, Selection(), started_at=datetime.now(UTC), environment=environment, owner=describe_process()
         )
-    told = program.quick("status", "--format", "json")
-    assert (1, [str(tree)]) == (told.returncode, json.loads(told.stdout)["calibrated"])
+    answer = program.quick("status", "--format", "json")
+    assert (1, [str(tree)]) == (answer.returncode, json.loads(answer.stdout)["calibrated"])
     assert f"a calibration of {tree}" in " ".join(program.quick("status").stdout.decode().split())
 
 
 def test_a_log_is_told_how_far_a_calibration_is(program: Program, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.cli.progress.LOG_INTERVAL_S", 0)
-    told = program.quick("calibrate", tree, "--rounds", "1", "--workers", "1").stderr.decode().splitlines()
-    numbers = [int(line.split(" of ")[0]) for line in told[1:]]
+    answer = program.quick("calibrate", tree, "--rounds", "1", "--workers", "1").stderr.decode().splitlines()
+    numbers = [int(line.split(" of ")[0]) for line in answer[1:]]
     assert list(range(1, len(numbers) + 1)) == numbers
     assert len(numbers) > 3
-    assert {f"of {len(numbers) + 1}:"} == {" ".join(line.split()[1:3]) for line in told[1:]}
+    assert {f"of {len(numbers) + 1}:"} == {" ".join(line.split()[1:3]) for line in answer[1:]}
 
 
 def test_with_few_rounds_there_are_medians_but_no_intervals(program: Program, tree: Path) -> None:
     shown = program.out("calibrate", tree, "--rounds", "1", "--workers", "1")
     assert "noise: too few rounds to tell; 4 are enough" in shown
-    told = program.json("calibrate", tree, "--last")
-    assert None is told["noise"] is told["scaling"][1]["speed_up"]
+    answer = program.json("calibrate", tree, "--last")
+    assert None is answer["noise"] is answer["scaling"][1]["speed_up"]
 
 
 def test_only_a_tree_that_was_calibrated_has_a_last_time(program: Program, tree: Path) -> None:

@@ -19,7 +19,7 @@ _BEFORE_THE_ANSWER = 2
 
 @contextmanager
 def changing_at(database: Database, number: int, numbers: random.Random) -> Iterator[list[int]]:
-    """Change everything right before the transaction with this number begins; gives how many there were."""
+    """Update everything right before the transaction with this number begins; gives how many there were."""
     begun = [0]
     changing = False
 

@@ -167,12 +167,12 @@ def record_failed(
 
 
 def fire_soon(program: Program) -> None:
-    """Backdate the registration of the only, hourly job, so that it fires in a second."""
+    """Set back the registration of the only, hourly job, so that it fires in a second."""
     register_ago(program, timedelta(hours=1, seconds=-1.5))
 
 
 def register_ago(program: Program, ago: timedelta) -> None:
-    """Backdate the registration of the only job."""
+    """Set back the registration of the only job."""
     with closing(sqlite3.connect(program.database)) as connection:
         then = (datetime.now(UTC) - ago).replace(tzinfo=None)
         connection.execute(

@@ -576,7 +576,7 @@ def test_a_daemon_waits_for_an_inaccessible_run_lock(program: Program, tree: Pat
 
 @contextmanager
 def locked(program: Program, *, between_runs: bool = False) -> Iterator[None]:
-    """Hold the database's write lock within the context."""
+    """Acquire the database's write lock within the context."""
     with closing(sqlite3.connect(program.database, isolation_level=None, timeout=30)) as connection:
 
         def taken() -> bool:

@@ -139,7 +139,7 @@ def _every(expression: str, **more: Any) -> Schedule:
 
 
 def _write_docs(database: Database) -> Job:
-    """Two strategies every hour: sequential gets slower from run 33 on, after patterns were changed at run 24."""
+    """Create two strategies every hour: sequential gets slower from run 33 on, after new patterns at run 24."""
     spec = JobSpec(name="docs", root=b"/srv/golden/docs", schedule=_every("1h", jitter_s=60), timeout_s=600)
     job = add_job(database, spec, START)
     tree: dict[bytes, dict[bytes, tuple[int, int] | None]] = {
@@ -164,7 +164,7 @@ def _write_docs(database: Database) -> Job:
 
 
 def _write_nightly(database: Database) -> Job:
-    """One of each way to end, retries, a gap that is made up for, and a name that was another one before."""
+    """Create one run of each way to end, retries, a gap with a catch-up run, and a name that was another one before."""
     schedule = Schedule(
         kind=ScheduleKind.CRON, expression="30 2 * * *", timezone="Europe/Berlin", anchor_at=START, jitter_s=0
     )
@@ -230,7 +230,7 @@ def _write_nightly(database: Database) -> Job:
 
 
 def _write_odd(database: Database) -> None:
-    """Names of every kind, in the tree and of the job."""
+    """Create names of every kind, in the tree and of the job."""
     root = b"/srv/golden/caf\xe9 \x1b[31m\n<b>&\xe2\x80\xae"
     spec = JobSpec(name="[red]odd[/red] <b>&\"'", root=root, strategies=("sequential",))
     job = add_job(database, spec, _at(80))
@@ -250,7 +250,7 @@ def _write_odd(database: Database) -> None:
 
 
 def _write_incremental(database: Database) -> None:
-    """Names alone are kept, by three strategies."""
+    """Record names alone, by three strategies."""
     spec = JobSpec(
         name="often", root=b"/srv/golden/often", selection=Selection(track=Track.NAMES), schedule=_every("15m"),
         strategies=("sequential", "pool", "incremental"), full_every_s=43_200, catchup=Catchup.NONE,
@@ -264,7 +264,7 @@ def _write_incremental(database: Database) -> None:
 
 
 def _write_replaced(database: Database) -> None:
-    """A removed job and a later one by its name; a removed one with a name that could be chosen once."""
+    """Create a removed job and a later one by its name; a removed one with a name that could be chosen once."""
     walls = {"pool": 0.02, "sequential": 0.01}
     for hour, name in ((92.0, "archive"), (94.0, "archive"), (96.0, "esc \x1b[31m\n<b>\u202e..")):
         spec = JobSpec(name=name, root=b"/srv/golden/archive", schedule=_every("12h"))
@@ -280,7 +280,7 @@ def _write_replaced(database: Database) -> None:
 
 
 def _write_quiet_jobs(database: Database) -> None:
-    """Jobs without runs: paused, over, far, in a zone nobody knows, by names that were allowed once, and long ones."""
+    """Create jobs without runs: paused, over, far, in an unknown zone, with names allowed earlier and long ones."""
     once = Schedule(
         kind=ScheduleKind.AT, expression="2099-01-01T00:00:00Z", timezone="Asia/Tokyo", anchor_at=START, jitter_s=0
     )
@@ -302,7 +302,7 @@ def _write_quiet_jobs(database: Database) -> None:
 
 
 def _write_calibrations(database: Database) -> None:
-    """Two trees, one of them twice, one calibration stopped."""
+    """Create two trees, one of them twice, one calibration stopped."""
     roots = ((b"/usr", 4, True), (b"/usr", 5, True), (b"/usr/lib", 4, False), (b"/usr/lib", 2, True))
     for number, (root, rounds, finished) in enumerate(roots):
         at = _at(190 + number)

@@ -148,7 +148,7 @@ def differences(golden: str, text: str) -> Iterator[str]:
 
 
 def compare_golden(path: Path, text: str) -> None:
-    """Fail where a text is not that of its golden file; or write that anew, if it is to be updated."""
+    """Fail where a text is not that of its golden file; or write that again, if it is to be updated."""
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")

@@ -1,4 +1,4 @@
-"""Make the sample database anew: ``PYTHONHASHSEED=0 PYTHONPATH=tests .venv/bin/python tests/golden/make_sample.py``.
+"""Make the sample database again: ``PYTHONHASHSEED=0 PYTHONPATH=tests .venv/bin/python tests/golden/make_sample.py``.
 
 Its schema is 0006 for good: once there is a newer one, the files that this has made are what that is upgraded from.
 Remove this and ``golden_history.py`` when the functions of the product that they call are gone.

@@ -1,7 +1,7 @@
 """Every command's answers and refusals, as they are kept in ``answers``: the contract with programs that call runner.
 
 The files hold the command lines as well, behind ``$``; those of a file are carried out in their order on a database of
-its own. Behind ``!`` stands what went to stderr. ``UPDATE_GOLDEN=1 .venv/bin/pytest tests/golden`` writes them anew.
+its own. Behind ``!`` stands what went to stderr. ``UPDATE_GOLDEN=1 .venv/bin/pytest tests/golden`` writes them again.
 """
 
 import os

@@ -109,9 +109,9 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_comes_to_nothing_is_told_in_a_line(spec: JobSpec, said: str) -> None:
-    (doubt,) = find_warnings(spec)
-    assert said in doubt
-    assert doubt.isprintable()
+    (warning,) = find_warnings(spec)
+    assert said in warning
+    assert warning.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_what_comes_to_nothing_is_told_in_a_line(spec: JobSpec, said: str) -> No
 def test_retries_that_the_next_firing_always_forestalls_are_told(
     schedule: Schedule, delay_s: int, *, in_vain: bool
 ) -> None:
-    doubts = find_warnings(replace(BY_HAND, schedule=schedule, retries=3, retry_delay_s=delay_s))
-    assert in_vain is bool(doubts)
-    assert all("retries can never start: the job fires before" in doubt for doubt in doubts)
+    warnings = find_warnings(replace(BY_HAND, schedule=schedule, retries=3, retry_delay_s=delay_s))
+    assert in_vain is bool(warnings)
+    assert all("retries can never start: the job fires before" in warning for warning in warnings)
 
 
 def test_only_what_is_chosen_anew_is_doubted() -> None:

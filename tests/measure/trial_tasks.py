@@ -165,7 +165,7 @@ def describe_trial(_report: Report) -> Any:
 
 
 def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -> Any:
-    """Hold two workers, one at work and one idle, until killed."""
+    """Keep two workers, one at work and one idle, until killed."""
     watched = WatchedPool(2, start_method)
     watched.submit(say, "ready")
     watched.result()

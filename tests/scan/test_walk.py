@@ -178,7 +178,7 @@ def test_an_unreadable_root_is_one_line(mode: int) -> None:
 
 
 def before_opening(monkeypatch: pytest.MonkeyPatch, name: str, action: Callable[[], object]) -> None:
-    """Do something once, right before a directory of this name is opened."""
+    """Call something once, right before a directory of this name is opened."""
     waiting = [action]
     plain_open = os.open
 

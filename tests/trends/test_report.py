@@ -35,7 +35,7 @@ def timings(
     noise: float = 0.05,
     seed: int = 0,
 ) -> list[Timing]:
-    """Give the timings of runs whose strategies take turns at going first; going second saves a part of the time."""
+    """Return the timings of runs whose strategies take turns at going first; going second saves a part of the time."""
     random = Random(seed)  # noqa: S311  chance, not secrets
     made = []
     for run in range(runs):

@@ -34,7 +34,7 @@ def test_a_speed_up_is_how_many_times_as_fast() -> None:
 
 
 def rung(entries: int, start_s: float = 0.01, rounds: int = 8, noise: float = 0.0, seed: int = 0) -> Rung:
-    """Give times by a law: 1 µs for each entry alone, half of that after a start in the pool."""
+    """Return times by a law: 1 µs for each entry alone, half of that after a start in the pool."""
     random = Random(entries + seed)  # noqa: S311  chance, not secrets
     alone = [entries * 1e-6 * math.exp(random.gauss(0, noise)) for _ in range(rounds)]
     pool = [(start_s + entries * 0.5e-6) * math.exp(random.gauss(0, noise)) for _ in range(rounds)]
