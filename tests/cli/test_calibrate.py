@@ -55,7 +55,7 @@ def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Pat
 
     slower = [row for row in [*pools, *answer["start_methods"]] if row["speed_up"] < 1]
     assert len(slower) == len(re.findall("start-up [0-9]+%", flat))
-    assert bool(slower) is ("serial fraction: of a pool that was slower, the part of its time" in flat)
+    assert bool(slower) is ("serial fraction: for a slower pool, the share of its start-up" in flat)
 
     lines = [json.loads(line) for line in program.out("calibrate", tree, "--last", "--format", "jsonl").splitlines()]
     rows = list(csv.DictReader(io.StringIO(program.out("calibrate", tree, "--last", "--format", "csv"))))
@@ -86,7 +86,7 @@ def test_a_log_is_told_how_far_a_calibration_is(program: Program, tree: Path, mo
 
 def test_with_few_rounds_there_are_medians_but_no_intervals(program: Program, tree: Path) -> None:
     shown = program.out("calibrate", tree, "--rounds", "1", "--workers", "1")
-    assert "noise: too few rounds to tell; 4 are enough" in shown
+    assert "noise: unknown with fewer than 4 rounds" in shown
     answer = program.json("calibrate", tree, "--last")
     assert None is answer["noise"] is answer["scaling"][1]["speed_up"]
 
