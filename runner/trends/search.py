@@ -45,12 +45,14 @@ _HOPEFUL = 0.5
 _ALMOST = 8.0
 # Explanations closer than this are equally good.
 _TIE = 4.0
+# What includes a step has to surpass a slope or a cycle alone by this much.
+_CLEARLY = 3.0
+# Where the noise has a longer memory than this, a cycle needs no less than elsewhere.
+_SHORT_MEMORY = 2.5
+# Only a cycle that comes back less often than this in a series can hide a step.
+_FEW_CYCLES = 6.0
 # A cycle whose frequency was only read off the periodogram may gain so much more.
 _ROUGH = 10.0
-import os
-MEM=float(os.environ.get('MEM','2.5'))
-TIE2=float(os.environ.get('TIE2','3'))
-_FEW_CYCLES = 6.0
 _KINDS = (LevelShift, SlopeChange, Harmonic)
 
 
@@ -131,7 +133,8 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     # What a part of a cycle explains as well as a step is no step, even where it is no plain cycle either.
     reached = max(map(search.compare, found)) - _TIE
     if best.has(LevelShift):
-        reached = max([reached, *(search.compare(one) + TIE2 for one in found if not one.has(LevelShift) and search.judge(one) > 0 and search.memory(one)<MEM)])
+        rivals = (one for one in good if not one.has(LevelShift) and search.memory(one) < _SHORT_MEMORY)
+        reached = max(reached, max(map(search.compare, rivals), default=-math.inf) + _CLEARLY)
     if search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)
@@ -187,15 +190,17 @@ class _Search:
         return best.likelihood - self._best_fit((LEVEL,)).likelihood - needed
 
     def compare(self, found: Explanation) -> float:
-        """Return the same, with a cycle that needs less than a step does."""
+        """Return the same, with a cycle that needs less than a step does unless the noise has a long memory."""
         noise = self._best_fit(found.components).design.noise
-        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)) if noise.memory < MEM else None)
+        short = noise.memory < _SHORT_MEMORY
+        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)) if short else None)
 
-    def memory(self, found):
+    def memory(self, found: Explanation) -> float:
+        """Return the memory of the noise that suits an explanation best."""
         return self._best_fit(found.components).design.noise.memory
 
     def step_beside_cycle(self, worth_it: float) -> Explanation:
-        """Find the slow cycle that explains most together with a step, and the step."""
+        """Find the slow cycle that explains most together with a step, and the step, if they surpass *worth_it*."""
         n = len(self._values)
         known = self._series.fit((LEVEL,), WHITE).column
         counts = (1 / LONGEST_PERIOD + place / 2 for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))))
@@ -220,9 +225,10 @@ class _Search:
         different = {one.components: one for one in found if one.components != best.components}
         others = [one for one in different.values() if self.compare(one) > reached - _ALMOST]
         if not best.has(Harmonic):
-            more = self.survey(best).cycle()
-            if more.gain > WORTH_A_LOOK:
-                others.append(best.extend(more))
+            known = self._best_fit(best.components)
+            _, fit = best_cycle(self._series, known, known.likelihood + WORTH_A_LOOK)
+            if fit:
+                others.append(replace(best, components=fit.design.components, noise=fit.design.noise))
         return others
 
     def survey(self, so_far: Explanation) -> "Survey":
