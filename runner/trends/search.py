@@ -26,6 +26,8 @@ from runner.trends.survey import (
 
 # Beside others, each component has many more places to choose from.
 NEEDED_AMONG_MANY = 14.0
+# A step that nothing else accompanies needs this much more, so that at most 2 % of the series without a step have one.
+NEEDED_ALONE = 2.5
 # Noise that is not normal easily gains more where values count instead of ranks.
 NEEDED_UNRANKED = 30.0
 # Where the noise is not equally strong everywhere, its strength has been estimated as well.
@@ -45,7 +47,7 @@ _HOPEFUL = 0.5
 _ALMOST = 8.0
 # Explanations closer than this are equally good.
 _TIE = 4.0
-# What includes a step has to surpass a slope or a cycle alone by this much.
+# What includes a step has to surpass cycles without one by this much.
 _CLEARLY = 3.0
 # Where the noise has a longer memory than this, a cycle needs no less than elsewhere.
 _SHORT_MEMORY = 2.5
@@ -133,7 +135,8 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     # What a part of a cycle explains as well as a step is no step, even where it is no plain cycle either.
     reached = max(map(search.compare, found)) - _TIE
     if best.has(LevelShift):
-        rivals = (one for one in good if not one.has(LevelShift) and search.memory(one) < _SHORT_MEMORY)
+        cycles = (one for one in good if one.has(Harmonic) and not one.has(LevelShift))
+        rivals = (one for one in cycles if search.memory(one) < _SHORT_MEMORY)
         reached = max(reached, max(map(search.compare, rivals), default=-math.inf) + _CLEARLY)
     if search.compare(best) < reached:
         return NOTHING, []
@@ -184,8 +187,10 @@ class _Search:
         best = self._best_fit(found.components)
         kinds = Counter(map(type, found.components[1:]))
         changes = kinds[LevelShift] + kinds[SlopeChange]
-        alone = (needed_for_step if kinds[LevelShift] else needed_for_slope)(best.design.noise, n)
-        needed = alone if len(found.components) == 2 else changes * max(alone, NEEDED_AMONG_MANY)
+        one = (needed_for_step if kinds[LevelShift] else needed_for_slope)(best.design.noise, n)
+        needed = changes * max(one, NEEDED_AMONG_MANY)
+        if len(found.components) == 2:
+            needed = one + NEEDED_ALONE * kinds[LevelShift]
         needed += kinds[Harmonic] / 2 * (needed_for_cycle(n) if for_cycle is None else for_cycle)
         return best.likelihood - self._best_fit((LEVEL,)).likelihood - needed
 
