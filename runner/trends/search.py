@@ -208,14 +208,15 @@ class _Search:
         """Find the slow cycle that explains most together with a step, and the step, if they surpass *worth_it*."""
         n = len(self._values)
         known = self._series.fit((LEVEL,), WHITE).column
-        counts = (1 / LONGEST_PERIOD + place / 2 for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))))
-        designs = (cycle_design(math.tau * count / n, n) for count in counts)
-        fits = [Fit(design=design, column=known, parts=design.solve(known)) for design in designs]
-        tries = [(*highest(fit.step_gains(), blocked(n, (), SHORTEST_LEVEL)), fit) for fit in fits]
-        _, index, fit = max(tries, key=lambda one: one[0] - one[2].squares)
-        step = LevelShift(index)
-        frequency = fit.design.components[1].frequency
-        frequency = climb(self._series, self._series.fit((LEVEL, step), WHITE), frequency)
+        reached, best, step = -math.inf, 0.0, LEVEL
+        for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))):
+            frequency = math.tau * (1 / LONGEST_PERIOD + place / 2) / n
+            design = cycle_design(frequency, n)
+            fit = Fit(design=design, column=known, parts=design.solve(known))
+            gain, index = highest(fit.step_gains(), blocked(n, (), SHORTEST_LEVEL))
+            if gain - fit.squares > reached:
+                reached, best, step = gain - fit.squares, frequency, LevelShift(index)
+        frequency = climb(self._series, self._series.fit((LEVEL, step), WHITE), best)
         with_cycle = replace(NOTHING, components=(LEVEL, *cycle(frequency)))
         if self.compare(replace(with_cycle, components=(*with_cycle.components, step))) <= worth_it:
             return NOTHING
@@ -237,7 +238,7 @@ class _Search:
         return others
 
     def survey(self, so_far: Explanation) -> "Survey":
-        """Look for one more component, whatever the noise."""
+        """Find the best component of each kind to add, under every noise model."""
         if so_far.components not in self._surveys:
             self._surveys[so_far.components] = self._look(so_far.components, so_far.noise)
         return self._surveys[so_far.components]
@@ -265,7 +266,7 @@ class _Search:
         return self._best_fits[components]
 
     def one_by_one(self, kinds: Collection[type[Component]], start: Explanation = NOTHING) -> Explanation:
-        """Add the component that gains most, again and again, whatever the noise."""
+        """Add the component that gains most until none gains enough, under every noise model."""
         best = now = start
         while len(self._values) >= RUNS_PER_COMPONENT * len(now.components):
             survey = self.survey(now)
@@ -281,7 +282,7 @@ class _Search:
     def _confirm(
         self, found: Explanation, models: tuple[Noise, ...], least: float = 0.0, *, ranked: bool = True
     ) -> Explanation:
-        """Place each level shift and slope change anew beside all others, and drop those that gain too little."""
+        """Place each level shift and slope change again beside all others, and drop those that gain too little."""
         for component in found.components[1:]:
             if isinstance(component, Harmonic):
                 continue

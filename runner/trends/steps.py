@@ -86,7 +86,7 @@ class Course:
 
     Steps, slope changes, regular cycles and noise with a memory (see :mod:`runner.trends.noise`) compete as
     explanations of every change. The search adds the component that makes the series likeliest, as long as it gains
-    enough over noise alone; the noise is estimated anew with and without it. Outliers count as their neighbours do.
+    enough over noise alone; the noise is estimated again with and without it. Outliers count as their neighbours do.
 
     Args:
         values: Natural logarithms of wall times (or of wall times per entry) in run order; shape (n,). Series of
@@ -119,7 +119,7 @@ class Course:
         if found.components[1:]:
             slowest = math.tau / len(values)
             self._fits = _likely_fits(cleaned, found.components, MODELS, slowest)
-            # The frequency of a cycle longer than the series cannot be told from a rise, but bears on the steps.
+            # The frequency of a cycle longer than the series cannot be separated from a rise, but affects the steps.
             self._other_fits = [
                 one
                 for other in ([found, *others] if found.gains else [])

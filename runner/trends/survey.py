@@ -34,7 +34,7 @@ class Candidate:
     """A component that could be added.
 
     Attributes:
-        gain: What it gains in twice the log-likelihood; the noise model is estimated anew with and without it.
+        gain: What it gains in twice the log-likelihood; the noise model is estimated again with and without it.
         needed: What chance seldom gains.
         components: The component; two for a cycle.
         noise: The noise model that suits the series best with it.
