@@ -163,7 +163,7 @@ def further_runs(ratio: Interval, runs: int, band: float = 0.05) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _bound_rank(m: int, n: int, confidence: float) -> int:
-    """Largest k with 2 P(U <= k - 1) <= 1 - confidence for the Mann-Whitney statistic U of m and n; 0 if none."""
+    """Return the largest k with 2 P(U <= k - 1) <= 1 - confidence, U being the Mann-Whitney statistic; 0 if none."""
     if m == 0 or n == 0:
         return 0
     m, n = sorted((m, n))

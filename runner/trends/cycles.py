@@ -8,7 +8,7 @@ from runner.trends.noise import WHITE, dot, log_likelihood, neighbours
 from runner.trends.regression import Fit, Series
 
 # Shorter cycles average out within a few runs and cannot be taken for steps. Longer ones than this many times the
-# series cannot be told from a slope.
+# series cannot be distinguished from a slope.
 SHORTEST_PERIOD = 8
 LONGEST_PERIOD = 1.5
 # A series with fewer cycles than these needs a full fit: they are not orthogonal to the level and its changes.
@@ -35,7 +35,7 @@ def best_cycle(series: Series, known: Fit, worth_it: float) -> tuple[float, Fit 
     (reached, frequency), guess = max(((_highest_peak(series, one), one) for one in guesses), key=itemgetter(0))
     if reached <= worth_it:
         return reached, None
-    frequency = _climb(series, guess, frequency)
+    frequency = climb(series, guess, frequency)
     fits = (series.fit((*components, *cycle(frequency)), one) for one in neighbours(guess.design.noise))
     best = max(fits, key=attrgetter("likelihood"))
     return max(reached, best.likelihood), best
@@ -65,13 +65,11 @@ def _reached(series: Series, guess: Fit, frequency: float) -> float:
     return series.fit((*guess.design.components, *cycle(frequency)), guess.design.noise).likelihood
 
 
-def _climb(series: Series, guess: Fit, frequency: float) -> float:
-    """Return the frequency of the peak near *frequency*: the vertex of a parabola through three points, twice."""
+def climb(series: Series, guess: Fit, frequency: float) -> float:
+    """Return the frequency of the peak near *frequency*: the vertex of a parabola through three points."""
     n = guess.design.n
-    lowest = math.tau / (LONGEST_PERIOD * n)
-    for step in (math.pi / 2 / n, math.pi / 8 / n):
-        left, middle, right = (_reached(series, guess, frequency + place * step) for place in (-1, 0, 1))
-        curvature = left - 2 * middle + right
-        moved = (left - right) / curvature / 2 if curvature < 0 else math.copysign(1, right - left)
-        frequency = max(lowest, frequency + step * min(1.0, max(-1.0, moved)))
-    return frequency
+    step = math.pi / 2 / n
+    left, middle, right = (_reached(series, guess, frequency + place * step) for place in (-1, 0, 1))
+    curvature = left - 2 * middle + right
+    moved = (left - right) / curvature / 2 if curvature < 0 else math.copysign(1, right - left)
+    return max(math.tau / (LONGEST_PERIOD * n), frequency + step * min(1.0, max(-1.0, moved)))

@@ -150,6 +150,7 @@ def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
     return whiten(sample(component, n), noise)
 
 
+@lru_cache(maxsize=512)
 def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
     """Return the same as :func:`whiten`, in half the time: the filtered harmonic and a transient that decays."""
     delay = cmath.exp(-1j * component.frequency)
@@ -166,6 +167,15 @@ def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
 @lru_cache(maxsize=128)
 def _level_design(noise: Noise, n: int) -> Design:
     return Design(noise, n).extend(LEVEL, Column(whiten_component(LEVEL, n, noise), noise))
+
+
+@lru_cache(maxsize=256)
+def cycle_design(frequency: float, n: int) -> Design:
+    """Return the design of a level and a cycle in n runs of white noise, computed once for all series."""
+    design = _level_design(WHITE, n)
+    for one in cycle(frequency):
+        design = design.extend(one, Column(whiten_component(one, n, WHITE), WHITE))
+    return design
 
 
 class Designs:
@@ -284,12 +294,21 @@ class Fit:
             The gains of level shifts, and of slope changes, that begin 1, 2, … n runs before the end; zero where the
             components already explain it.
         """
+        products = self._step_products()
         whole = response(self.design.noise, self.design.n)
+        step, slope = self.design.unexplained
+        return _ratios(products, step, whole.step_squares), _ratios(accumulate(products), slope, whole.slope_squares)
+
+    def step_gains(self) -> list[float]:
+        """Compute the same of level shifts alone."""
+        whole = response(self.design.noise, self.design.n)
+        return _ratios(self._step_products(), self.design.unexplained[0], whole.step_squares)
+
+    def _step_products(self) -> list[float]:
         products = self.column.steps
         for part, steps in zip(self.parts, self.design.steps, strict=True):
             products = subtract(products, part, steps)
-        step, slope = self.design.unexplained
-        return _ratios(products, step, whole.step_squares), _ratios(accumulate(products), slope, whole.slope_squares)
+        return products
 
 
 def _ratios(products: Iterable[float], unexplained: Sequence[float], whole: Sequence[float]) -> list[float]:

@@ -263,7 +263,7 @@ def find_regressions(
         over: How much the latest level may lie above the best earlier one, dimensionless, >= 0.
         metric: What is followed.
         accepted: For strategies whose level was accepted as it was, the last run at that time: no level that had
-            ended by then counts as an earlier one.
+            ended before that counts as an earlier one.
     """
     regressions = []
     for strategy, own in by_strategy(timings).items():

@@ -17,7 +17,7 @@ _RESAMPLES = 2_000
 
 
 class NoBreakEven(RunnerError):
-    """No size can be told from which on the pool is worth it."""
+    """No size is known above which the pool pays off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

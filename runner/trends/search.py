@@ -6,15 +6,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import truediv
 
-from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange
-from runner.trends.cycles import best_cycle
+from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle
+from runner.trends.cycles import LONGEST_PERIOD, SHORTEST_PERIOD, best_cycle, climb
 from runner.trends.noise import WHITE, Noise
-from runner.trends.regression import Designs, Fit, Series
+from runner.trends.regression import Designs, Fit, Series, cycle_design
 from runner.trends.survey import (
     NEEDED_CYCLE,
+    SHORTEST_LEVEL,
     WORTH_A_LOOK,
     Candidate,
     Survey,
+    blocked,
+    highest,
     needed_for_cycle,
     needed_for_slope,
     needed_for_step,
@@ -23,6 +26,8 @@ from runner.trends.survey import (
 
 # Beside others, each component has many more places to choose from.
 NEEDED_AMONG_MANY = 14.0
+# A step that nothing else accompanies needs this much more, so that at most 2 % of the series without a step have one.
+NEEDED_ALONE = 2.5
 # Noise that is not normal easily gains more where values count instead of ranks.
 NEEDED_UNRANKED = 30.0
 # Where the noise is not equally strong everywhere, its strength has been estimated as well.
@@ -30,7 +35,7 @@ NEEDED_UNEVEN = 8.0
 # Noise of a shorter memory hides nothing.
 LONG_MEMORY = 1.5
 # With a component that gains less than this share of what it needs, no search for others beside it begins.
-PROMISING = 0.75
+PROMISING = 0.85
 # With fewer runs for each coefficient, almost anything can be explained.
 RUNS_PER_COMPONENT = 4
 # Noise with a memory seems to be full of steps; no series is explained by more.
@@ -42,6 +47,12 @@ _HOPEFUL = 0.5
 _ALMOST = 8.0
 # Explanations closer than this are equally good.
 _TIE = 4.0
+# What includes a step has to surpass cycles without one by this much.
+_CLEARLY = 3.0
+# Where the noise has a longer memory than this, a cycle needs no less than elsewhere.
+_SHORT_MEMORY = 2.5
+# Only a cycle that comes back less often than this in a series can hide a step.
+_FEW_CYCLES = 6.0
 # A cycle whose frequency was only read off the periodogram may gain so much more.
 _ROUGH = 10.0
 _KINDS = (LevelShift, SlopeChange, Harmonic)
@@ -109,20 +120,25 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
         and not search.may_be_cycles(plain)
     ):
         return plain, search.alternatives(plain, [])
+    worth_it = max(0.0, _HOPEFUL * search.judge(plain))
     with_step, with_slope, with_cycle = map(NOTHING.extend, search.survey(NOTHING).all())
-    with_both = with_step.extend(search.survey(with_step).cycle()) if with_step.surplus > 0 else with_cycle
+    with_both = search.step_beside_cycle(worth_it)
     one_by_one = search.one_by_one(_KINDS, plain)
     found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
     start = max(with_cycle, with_both, key=search.compare)
-    if search.judge(start) > max(0.0, _HOPEFUL * search.judge(plain)):
+    if search.judge(start) > worth_it:
         found.append(search.one_by_one(_KINDS, start))
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
-    # What half a cycle explains as well as a step is no step, even where it is no plain cycle either.
-    reached = max(map(search.compare, found)) - _TIE
-    good = [one for one in found if search.judge(one) > (0.0 if even else NEEDED_UNEVEN)]
+    good = [one for one in found if search.judge(one) > (0.0 if even or not one.has(LevelShift) else NEEDED_UNEVEN)]
     best = max(good, key=search.compare, default=NOTHING)
-    if best is NOTHING or search.compare(best) < reached:
+    # What a part of a cycle explains as well as a step is no step, even where it is no plain cycle either.
+    reached = max(map(search.compare, found)) - _TIE
+    if best.has(LevelShift):
+        cycles = (one for one in good if one.has(Harmonic) and not one.has(LevelShift))
+        rivals = (one for one in cycles if search.memory(one) < _SHORT_MEMORY)
+        reached = max(reached, max(map(search.compare, rivals), default=-math.inf) + _CLEARLY)
+    if search.compare(best) < reached:
         return NOTHING, []
     return best, search.alternatives(best, found)
 
@@ -171,30 +187,58 @@ class _Search:
         best = self._best_fit(found.components)
         kinds = Counter(map(type, found.components[1:]))
         changes = kinds[LevelShift] + kinds[SlopeChange]
-        alone = (needed_for_step if kinds[LevelShift] else needed_for_slope)(best.design.noise, n)
-        needed = alone if len(found.components) == 2 else changes * max(alone, NEEDED_AMONG_MANY)
+        one = (needed_for_step if kinds[LevelShift] else needed_for_slope)(best.design.noise, n)
+        needed = changes * max(one, NEEDED_AMONG_MANY)
+        if len(found.components) == 2:
+            needed = one + NEEDED_ALONE * kinds[LevelShift]
         needed += kinds[Harmonic] / 2 * (needed_for_cycle(n) if for_cycle is None else for_cycle)
         return best.likelihood - self._best_fit((LEVEL,)).likelihood - needed
 
     def compare(self, found: Explanation) -> float:
-        """Return the same, with a cycle that needs less than a step does."""
+        """Return the same, with a cycle that needs less than a step does unless the noise has a long memory."""
         noise = self._best_fit(found.components).design.noise
-        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)))
+        short = noise.memory < _SHORT_MEMORY
+        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)) if short else None)
+
+    def memory(self, found: Explanation) -> float:
+        """Return the memory of the noise that suits an explanation best."""
+        return self._best_fit(found.components).design.noise.memory
+
+    def step_beside_cycle(self, worth_it: float) -> Explanation:
+        """Find the slow cycle that explains most together with a step, and the step, if they surpass *worth_it*."""
+        n = len(self._values)
+        known = self._series.fit((LEVEL,), WHITE).column
+        reached, best, step = -math.inf, 0.0, LEVEL
+        for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))):
+            frequency = math.tau * (1 / LONGEST_PERIOD + place / 2) / n
+            design = cycle_design(frequency, n)
+            fit = Fit(design=design, column=known, parts=design.solve(known))
+            gain, index = highest(fit.step_gains(), blocked(n, (), SHORTEST_LEVEL))
+            if gain - fit.squares > reached:
+                reached, best, step = gain - fit.squares, frequency, LevelShift(index)
+        frequency = climb(self._series, self._series.fit((LEVEL, step), WHITE), best)
+        with_cycle = replace(NOTHING, components=(LEVEL, *cycle(frequency)))
+        if self.compare(replace(with_cycle, components=(*with_cycle.components, step))) <= worth_it:
+            return NOTHING
+        both = with_cycle.extend(self._look(with_cycle.components, WHITE, (WHITE,)).step())
+        return replace(both, noise=self._best_fit(both.components).design.noise)
 
     def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:
         """List explanations with steps that are almost as good as the best one."""
         if not best.has(LevelShift):
             return []
         reached = self.compare(best)
-        others = [one for one in found if one is not best and self.compare(one) > reached - _ALMOST]
+        different = {one.components: one for one in found if one.components != best.components}
+        others = [one for one in different.values() if self.compare(one) > reached - _ALMOST]
         if not best.has(Harmonic):
-            more = self.survey(best).cycle()
-            if more.gain > WORTH_A_LOOK:
-                others.append(best.extend(more))
+            known = self._best_fit(best.components)
+            _, fit = best_cycle(self._series, known, known.likelihood + WORTH_A_LOOK)
+            if fit:
+                others.append(replace(best, components=fit.design.components, noise=fit.design.noise))
         return others
 
     def survey(self, so_far: Explanation) -> "Survey":
-        """Look for one more component, whatever the noise."""
+        """Find the best component of each kind to add, under every noise model."""
         if so_far.components not in self._surveys:
             self._surveys[so_far.components] = self._look(so_far.components, so_far.noise)
         return self._surveys[so_far.components]
@@ -222,7 +266,7 @@ class _Search:
         return self._best_fits[components]
 
     def one_by_one(self, kinds: Collection[type[Component]], start: Explanation = NOTHING) -> Explanation:
-        """Add the component that gains most, again and again, whatever the noise."""
+        """Add the component that gains most until none gains enough, under every noise model."""
         best = now = start
         while len(self._values) >= RUNS_PER_COMPONENT * len(now.components):
             survey = self.survey(now)
@@ -238,7 +282,7 @@ class _Search:
     def _confirm(
         self, found: Explanation, models: tuple[Noise, ...], least: float = 0.0, *, ranked: bool = True
     ) -> Explanation:
-        """Place each level shift and slope change anew beside all others, and drop those that gain too little."""
+        """Move each level shift and slope change again beside all others, and drop those that gain too little."""
         for component in found.components[1:]:
             if isinstance(component, Harmonic):
                 continue

@@ -1,7 +1,7 @@
 """Steps and rises of a series of timings, apart from its noise and its cycles."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -10,7 +10,7 @@ from statistics import NormalDist, fmean, median
 
 from runner.trends.compare import Interval
 from runner.trends.components import Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
-from runner.trends.noise import MODELS
+from runner.trends.noise import MODELS, Noise, neighbours
 from runner.trends.regression import Designs, Fit, Series
 from runner.trends.search import explain
 from runner.trends.survey import SHORTEST_LEVEL
@@ -24,7 +24,7 @@ _LIMIT = 3.5
 _SPIKE = 5.0
 _MEDIAN_RUNS = 7
 # The standard deviation is estimated from the runs around, as the noise may grow.
-_SCALE_RUNS = 31
+_SCALE_RUNS = 41
 # Noise whose standard deviation differs by less than this factor counts as even.
 _UNEVEN = 3.0
 # From the median absolute deviation to the standard deviation; the running median lies 10 % closer than the level does.
@@ -86,7 +86,7 @@ class Course:
 
     Steps, slope changes, regular cycles and noise with a memory (see :mod:`runner.trends.noise`) compete as
     explanations of every change. The search adds the component that makes the series likeliest, as long as it gains
-    enough over noise alone; the noise is estimated anew with and without it. Outliers count as their neighbours do.
+    enough over noise alone; the noise is estimated again with and without it. Outliers count as their neighbours do.
 
     Args:
         values: Natural logarithms of wall times (or of wall times per entry) in run order; shape (n,). Series of
@@ -117,8 +117,14 @@ class Course:
         found, others = explain(cleaned, scales)
         self._gains = found.gains
         if found.components[1:]:
-            self._fits = _likely_fits(cleaned, found.components)
-            self._other_fits = [one for other in others for one in _likely_fits(cleaned, other.components)]
+            slowest = math.tau / len(values)
+            self._fits = _likely_fits(cleaned, found.components, MODELS, slowest)
+            # The frequency of a cycle longer than the series cannot be separated from a rise, but affects the steps.
+            self._other_fits = [
+                one
+                for other in ([found, *others] if found.gains else [])
+                for one in _likely_fits(cleaned, other.components, neighbours(other.noise))
+            ]
 
     def steps(self) -> list[Step]:
         """Return the steps in run order, at least 3 runs from each other and from the ends."""
@@ -191,19 +197,20 @@ def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
     return Course(values, confidence).steps()
 
 
-def _likely_fits(values: Sequence[float], components: tuple[Component, ...]) -> list[Fit]:
-    """Return the fits under every noise model that is likely enough, likeliest first.
+def _likely_fits(
+    values: Sequence[float], components: tuple[Component, ...], models: Iterable[Noise], slowest: float = 0.0
+) -> list[Fit]:
+    """Return the fits under all noise models that are likely enough, likeliest first.
 
-    The frequency of a cycle is uncertain too.
+    Frequencies above *slowest* are uncertain too.
     """
     series = Series(values, Designs(len(values)))
-    fits = sorted((series.fit(components, noise) for noise in MODELS), key=attrgetter("likelihood"), reverse=True)
+    fits = sorted((series.fit(components, noise) for noise in models), key=attrgetter("likelihood"), reverse=True)
     coefficients = dict(zip(components, fits[0].coefficients, strict=True))
     errors = tuple(
         FrequencyError(one.frequency, coefficients[one], coefficients[Harmonic(one.frequency, sine=True)])
         for one in components
-        # The frequency of a cycle longer than the series cannot be told from its shape.
-        if isinstance(one, Harmonic) and not one.sine and one.frequency * len(values) > math.tau
+        if isinstance(one, Harmonic) and not one.sine and one.frequency > slowest
     )
     likely = [one.design.noise for one in fits if one.likelihood > fits[0].likelihood - _LIKELY]
     return [series.fit(components + errors, noise) for noise in likely]
@@ -240,9 +247,11 @@ def _limit_outliers(values: Sequence[float]) -> tuple[list[float], list[float]]:
     scales = list(map(max, padded, padded[2 * half :]))
     if max(scales) < _UNEVEN * min(scales) or not min(scales):
         scales = [1.0] * len(values)
+    # Noise with a long tail has its outliers on one side.
+    upper, lower = (max(overall, median([sign * one for one in off if sign * one > 0] or [0.0])) for sign in (1, -1))
     cleaned = []
     for level, deviation, scale in zip(typical, off, scales, strict=True):
-        deviation_here = _TO_DEVIATION * overall * scale
+        deviation_here = _TO_DEVIATION * (upper if deviation > 0 else lower) * scale
         limited = min(max(deviation, -_LIMIT * deviation_here), _LIMIT * deviation_here)
         cleaned.append(level if abs(deviation) > _SPIKE * deviation_here else level + limited)
     return cleaned, scales

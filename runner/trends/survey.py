@@ -21,7 +21,7 @@ SHORTEST_SLOPE = 12
 NEEDED_STEP = 10.0
 NEEDED_SLOPE = 11.0
 NEEDED_CYCLE = 18.0
-NEEDED_PER_LOG_MEMORY = 2.5
+NEEDED_PER_LOG_MEMORY = 4.0
 NEEDED_WHEN_SHORT = 50.0
 # No series has more cycles.
 _MOST_CYCLES = 2
@@ -34,7 +34,7 @@ class Candidate:
     """A component that could be added.
 
     Attributes:
-        gain: What it gains in twice the log-likelihood; the noise model is estimated anew with and without it.
+        gain: What it gains in twice the log-likelihood; the noise model is estimated again with and without it.
         needed: What chance seldom gains.
         components: The component; two for a cycle.
         noise: The noise model that suits the series best with it.
@@ -82,8 +82,8 @@ class Survey:
         self._series = series
         self._n = n = len(series.values)
         self._components = components
-        self._no_steps = _blocked(n, (one.index for one in components if isinstance(one, LevelShift)), SHORTEST_LEVEL)
-        self._no_slopes = _blocked(n, (one.index for one in components if isinstance(one, SlopeChange)), SHORTEST_SLOPE)
+        self._no_steps = blocked(n, (one.index for one in components if isinstance(one, LevelShift)), SHORTEST_LEVEL)
+        self._no_slopes = blocked(n, (one.index for one in components if isinstance(one, SlopeChange)), SHORTEST_SLOPE)
         self._cycle: Candidate | None = None
         # Without one more component, with a step, with a slope: the likelihood, the first run, and the fit.
         self._best: list[tuple[float, int, Fit]] = []
@@ -101,7 +101,7 @@ class Survey:
             self._tried.add(noise)
             found = self._series.fit(self._components, noise)
             step_gains, slope_gains = found.gains()
-            tries = ((0.0, 0), _highest(step_gains, self._no_steps), _highest(slope_gains, self._no_slopes))
+            tries = ((0.0, 0), highest(step_gains, self._no_steps), highest(slope_gains, self._no_slopes))
             here = [(log_likelihood(found.squares - gain, self._n, noise), index, found) for gain, index in tries]
             self._best = [max(pair, key=itemgetter(0)) for pair in zip(self._best or here, here, strict=True)]
 
@@ -159,14 +159,14 @@ class Survey:
         return self._candidate(reached, 2 * needed_for_step(WHITE, n), tuple(map(LevelShift, indices)), self._fit)
 
 
-def _blocked(n: int, indices: Iterable[int], shortest: int) -> list[int]:
+def blocked(n: int, indices: Iterable[int], shortest: int) -> list[int]:
     """List the places, counted from the end, that are too close to the end or to known changes."""
     bars = [0, *(n - index for index in indices)]
     places = {bar + apart - 1 for bar in bars for apart in range(1 - shortest, shortest)}
     return [n - 1, *(place for place in places if 0 <= place < n)]
 
 
-def _highest(gains: list[float], blocked: Iterable[int]) -> tuple[float, int]:
+def highest(gains: list[float], blocked: Iterable[int]) -> tuple[float, int]:
     """Return the highest gain, and the run with which its component begins."""
     for place in blocked:
         gains[place] = 0.0
