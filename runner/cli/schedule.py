@@ -25,7 +25,7 @@ def schedule(directory: options.Directory, name: options.Name = None, db: option
 
     --notify runs a command, without a shell, on an event: failure when the job begins to fail (after the last retry,
     once until it succeeds again), recovery when it succeeds after that, change when files were added, removed or
-    modified, slow when `runner regressions` would find it slower among its last hundred runs (once for each level).
+    modified, slow when `runner regressions` would find it slower among its last 10,000 runs (once for each level).
     The command reads the run from standard input, as JSON of `runner show`, and has 30 seconds.
 
     [bold]Examples[/bold]

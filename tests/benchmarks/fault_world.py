@@ -255,7 +255,16 @@ class World:
         expected = {*(self.database.with_name(self.database.name + end) for end in _BESIDE), self.metrics, self.caches}
         found = {*self.temporary.iterdir(), *self.kept.iterdir()} - expected
         found |= {path for path in self.caches.rglob("*") if path.is_file() and not path.name[-1].isdigit()}
+        found -= {self._temporary_directory(pid) for pid, _ in self.marked()}  # of trial processes at work
         return found | set(_SHARED_MEMORY.iterdir()) if self.mounts else found
+
+    def _temporary_directory(self, pid: int) -> Path | None:
+        """Return the TMPDIR of a process; None if it has ended."""
+        with suppress(OSError):
+            for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                if variable.startswith(b"TMPDIR="):
+                    return Path(os.fsdecode(variable.removeprefix(b"TMPDIR=")))
+        return None
 
     def defects(self) -> set[Path]:
         """Find the tracebacks that commands have left."""
