@@ -76,4 +76,6 @@ def test_an_upgraded_database_takes_clamped_times_for_modified_once(place: str, 
 
 def test_help_says_what_modified_compares(program: Program) -> None:
     for command in ("changes", "files"):
-        assert "size and modification time" in " ".join(program.out(command, "--help").split())
+        assert "its size or modification time differs; its content is not read" in " ".join(
+            program.out(command, "--help").split()
+        )

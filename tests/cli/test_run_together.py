@@ -24,5 +24,5 @@ def test_first_runs_at_once_register_one_job(place: str, tmp_path: Path, tree: P
     assert 1 == sum(b"is created as job" in err for _, err, _ in ended)
     for _, err, code in ended:
         (last,) = err.splitlines()[-1:] or [b""]
-        assert code == 0 or (last.startswith(b"runner: ") and b"going on" in last), err
+        assert code == 0 or (last.startswith(b"runner: ") and b"is running" in last), err
     assert sum(code == 0 for _, _, code in ended) == len(program.history("succeeded"))

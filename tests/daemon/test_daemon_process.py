@@ -276,9 +276,7 @@ def test_a_firing_beside_a_manual_run_of_the_same_job_is_skipped(program: Progra
         trial = freeze_trial(by_hand.pid)
         program.out("edit", "docs", "--every", "1s")
         with program.daemon():
-            until(
-                lambda: any("is going on" in run["message"] for run in program.history("skipped")), "a skipped firing"
-            )
+            until(lambda: any("is running" in run["message"] for run in program.history("skipped")), "a skipped firing")
     finally:
         if trial is not None:
             thaw(trial)

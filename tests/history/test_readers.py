@@ -59,7 +59,7 @@ def test_the_reader_that_keeps_the_wal_file_is_named(program: Program, monkeypat
         for question in (["status"], ["db", "check"]):
             said = program.quick(*question).stderr.decode()
             assert "note: the file runner.db-wal has grown to " in said
-            assert f"as process {reader} (python" in said
+            assert f"since process {reader} (python" in said
     for question in (["status"], ["db", "check"]):
         assert "wal" not in program.quick(*question).stderr.decode()
 
@@ -99,7 +99,7 @@ def test_pruning_reports_a_reader(program: Program) -> None:
         with reading(program.database) as reader:
             said = program.quick("prune", "--keep", "1").stderr.decode()
             assert said.startswith("deleted 7 runs and ")
-            assert f"as process {reader} (python" in said
+            assert f"since process {reader} (python" in said
             assert "shrank" not in said
         before = program.database.stat().st_size
         for name in ("first", "second"):
@@ -117,5 +117,5 @@ def test_pruning_reports_a_reader_of_a_server(tmp_path: Path, postgresql: Postgr
             said = done.stderr.decode()
             assert 0 == done.returncode, said
             assert said.startswith("deleted 7 runs and ")
-            assert "(runner) reads an older state; it can shrink after that has ended" in said
+            assert "(runner) reads an older state; it can shrink when that has ended" in said
             assert "shrank" not in said
