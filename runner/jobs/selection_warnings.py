@@ -76,6 +76,8 @@ def _looks_mistaken(pattern: str) -> str | None:
 
 def _never_excludes(exclude: str) -> str | None:
     """Return why an exclude matches nothing; None if it can match."""
+    # An escaped slash separates names as well.
+    exclude = re.sub(r"\\(.)", lambda escaped: "/" if escaped[1] == "/" else escaped[0], exclude, flags=re.DOTALL)
     inner = exclude.removesuffix("/").removeprefix("./").removeprefix("/")
     parts = inner.split("/")
     if "(?!/)[/]" in translate(inner, path=True):

@@ -59,7 +59,7 @@ def test_the_reader_that_keeps_the_wal_file_is_named(program: Program, monkeypat
         for question in (["status"], ["db", "check"]):
             said = program.quick(*question).stderr.decode()
             assert "note: the file runner.db-wal has grown to " in said
-            assert f"since process {reader} (python" in said
+            assert f"as process {reader} (python" in said
     for question in (["status"], ["db", "check"]):
         assert "wal" not in program.quick(*question).stderr.decode()
 

@@ -158,3 +158,9 @@ def test_a_program_is_found_as_a_daemon_would_find_it(monkeypatch: pytest.Monkey
     assert [] == find_warnings(spec)
     monkeypatch.setitem(os.environ, "PATH", "/nowhere")
     assert 1 == len(find_warnings(spec))
+
+
+@pytest.mark.parametrize("exclude", ["\\/x", "a\\/b"])
+def test_an_escaped_slash_in_an_exclude_is_a_slash(exclude: str) -> None:
+    spec = replace(BY_HAND, selection=replace(BY_HAND.selection, excludes=(exclude,)))
+    assert [] == find_warnings(spec)
