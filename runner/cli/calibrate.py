@@ -120,7 +120,7 @@ def _measure(
     from runner.measure.environment import DEFAULT_START_METHOD, usable_cpus
 
     try:
-        with shown_rounds(Interrupt(database)) as (watching, on_total):
+        with shown_rounds(Interrupt(database)) as (observer, on_total):
             return measure(
                 database,
                 root,
@@ -128,7 +128,7 @@ def _measure(
                 cpus=workers or usable_cpus(),
                 start_method=start_method or DEFAULT_START_METHOD,
                 rounds=rounds or _ROUNDS,
-                observer=watching,
+                observer=observer,
                 timeout_s=timeout_s,
                 on_total=on_total,
             )

@@ -81,7 +81,7 @@ def run(
             job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))
         last = list_runs(database, job=job, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1)
         interrupt = Interrupt(database)
-        with shown_progress(last[0].directories if last else None, interrupt) as watching, log_context(job.spec.name):
+        with shown_progress(last[0].directories if last else None, interrupt) as observer, log_context(job.spec.name):
             try:
                 run_id = fire(
                     database,
@@ -90,7 +90,7 @@ def run(
                     start_method=settings.start_method or DEFAULT_START_METHOD,
                     at_once=settings.runs_at_once,
                     accept_unmounted=accept_unmounted,
-                    observer=watching,
+                    observer=observer,
                 )
             except Busy as busy:
                 raise ScanError(str(busy)) from busy

@@ -13,7 +13,7 @@ from runner.history.calibrations import begin_calibration, finish_calibration, g
 from runner.history.database import Database
 from runner.measure.environment import DEFAULT_START_METHOD, START_METHODS, describe_environment, describe_process
 from runner.measure.observer import RunObserver
-from runner.measure.root_check import look_at_roots, tell_waiting
+from runner.measure.root_check import look_at_roots, report_waiting
 from runner.measure.trial import ScanTask
 from runner.measure.trials import carry_out
 from runner.model.calibration import Calibration, Condition, Measurement, Question
@@ -164,7 +164,7 @@ def _measure(
         workers=condition.workers,
         start_method=condition.start_method or DEFAULT_START_METHOD,
     )
-    observer = tell_waiting(observer, [request.root])
+    observer = report_waiting(observer, [request.root])
     task = ScanTask(strategy=condition.strategy, request=request)
     outcome = carry_out(task, timeout_s=timeout_s, stop=observer.stop, on_progress=observer.on_progress)
     if outcome.message is not None:

@@ -17,7 +17,7 @@ from runner.history.runs import list_first_strategies
 from runner.jobs.caches import cache_file
 from runner.measure.environment import DEFAULT_START_METHOD, describe_environment, describe_process, usable_cpus
 from runner.measure.observer import RunObserver
-from runner.measure.root_check import tell_waiting
+from runner.measure.root_check import report_waiting
 from runner.measure.trial import ScanTask, TrialResult
 from runner.measure.trials import carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError, is_condition, reason_of
@@ -233,7 +233,7 @@ def _execute(
 
 
 def _run_trial(strategy: str, request: ScanRequest, timeout_s: int | None, observer: RunObserver) -> TrialResult:
-    observer = tell_waiting(observer, [request.root])
+    observer = report_waiting(observer, [request.root])
     task = ScanTask(strategy=strategy, request=request)
     try:
         return carry_out(task, timeout_s=timeout_s, stop=observer.stop, on_progress=observer.on_progress)

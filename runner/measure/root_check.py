@@ -25,13 +25,13 @@ _NOTICE_S = 2.0
 _LIMIT_S = 60.0
 
 
-def tell_waiting(
-    watching: RunObserver, roots: Sequence[bytes], limits_s: Sequence[float | None] = (None,)
+def report_waiting(
+    observer: RunObserver, roots: Sequence[bytes], limits_s: Sequence[float | None] = (None,)
 ) -> RunObserver:
     """Return an observer that also reports, once, that nothing has been read for two seconds.
 
     Args:
-        watching: Receives that report and everything else.
+        observer: Receives that report and everything else.
         roots: The tree that is read, or directories that each count as read once they have answered.
         limits_s: For each of them, seconds without an answer after which ``stop`` raises ScanError; None for no limit.
     """
@@ -42,24 +42,24 @@ def tell_waiting(
         nonlocal read, since_s, before
         if progress != before:
             read, since_s, before = progress.directories, time.monotonic(), progress
-        if watching.on_progress is not None:
-            watching.on_progress(progress)
+        if observer.on_progress is not None:
+            observer.on_progress(progress)
 
     def stop() -> Status | None:
         nonlocal reported
         number, silent_s = min(read, len(roots) - 1), time.monotonic() - since_s
         if not reported and silent_s >= _NOTICE_S:
             reported = True
-            watching.on_wait(f"waiting for {os.fsdecode(roots[number])!r} to answer")
+            observer.on_wait(f"waiting for {os.fsdecode(roots[number])!r} to answer")
         limit_s = limits_s[number]
         if limit_s is not None and silent_s >= limit_s:
             raise ScanError(
                 f"{os.fsdecode(roots[number])!r} did not answer within {limit_s:g} s; check its file system, "
                 "or raise the timeout"
             )
-        return watching.stop()
+        return observer.stop()
 
-    return replace(watching, on_progress=on_progress, stop=stop)
+    return replace(observer, on_progress=on_progress, stop=stop)
 
 
 def look_at_roots(roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> list[tuple[str, str | None]]:
@@ -91,8 +91,8 @@ def exists(path: str, timeout_s: float | None = None) -> bool:
 
 def _check(task: "Task", roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> Any:
     limits_s = [_LIMIT_S if timeout_s is None else timeout_s for timeout_s in timeouts_s]
-    watching = tell_waiting(RunObserver(on_wait=partial(_log.warning, "%s")), roots, limits_s)
-    result = carry_out(task, stop=watching.stop, on_progress=watching.on_progress)
+    observer = report_waiting(RunObserver(on_wait=partial(_log.warning, "%s")), roots, limits_s)
+    result = carry_out(task, stop=observer.stop, on_progress=observer.on_progress)
     if result.message is not None:
         raise ScanError(result.message)
     return result.value
