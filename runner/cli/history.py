@@ -52,8 +52,8 @@ def history(
     from datetime import UTC, datetime
 
     from runner.cli.output import emit
-    from runner.execution.retry import find_attempts
     from runner.history.jobs import get_job
+    from runner.history.retries import find_attempts
     from runner.history.runs import list_runs
     from runner.history.time_range import parse_time_range
     from runner.output.records import RUN_KEYS, run_record
@@ -100,9 +100,9 @@ def show_run(database: "Reader", run: "Run", fmt: options.FormatName, *, summary
     from datetime import UTC, datetime
 
     from runner.cli.output import emit
-    from runner.execution.retry import find_attempts
     from runner.history.contents import list_changes, list_problems
     from runner.history.notifications import list_notifications
+    from runner.history.retries import find_attempts
     from runner.history.runs import list_differences
     from runner.output.records import show_record
 

@@ -63,7 +63,7 @@ def run(
     from runner.measure.environment import DEFAULT_START_METHOD
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import ScanError
-    from runner.model.runs import Cause, Status
+    from runner.model.runs import Status
     from runner.model.subject import log_context
     from runner.operations.notifications import Notifier
     from runner.output.records import show_record
@@ -86,7 +86,6 @@ def run(
                 run_id = fire(
                     database,
                     job,
-                    cause=Cause.MANUAL,
                     start_method=settings.start_method or DEFAULT_START_METHOD,
                     at_once=settings.runs_at_once,
                     accept_unmounted=accept_unmounted,

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from runner.daemon.pending_writes import PendingWrites
 from runner.daemon.scheduler import JobScheduler
-from runner.daemon.workers import Workers
 from runner.history.database import Database
 from runner.history.jobs import list_jobs, list_recorded_until, set_back
+from runner.history.retries import shorten_waits
 from runner.model.jobs import Job
 from runner.model.units import format_seconds
 from runner.schedules.fire_times import LATE, fires_only_once
@@ -19,12 +19,9 @@ _log = logging.getLogger(__name__)
 class ClockWatch:
     """Restarts the schedules when the clock is set back; APScheduler waits by the clock of the time before."""
 
-    def __init__(
-        self, database: Database, scheduler: JobScheduler, workers: Workers, pending_writes: PendingWrites
-    ) -> None:
+    def __init__(self, database: Database, scheduler: JobScheduler, pending_writes: PendingWrites) -> None:
         self._database = database
         self._scheduler = scheduler
-        self._workers = workers
         self._pending_writes = pending_writes
         # The largest offset since the clock was last followed back: small steps add up.
         self._max_offset_s = _clock_offset_s()
@@ -53,9 +50,8 @@ class ClockWatch:
             _log.warning("the clock was set back by %s; jobs fire by it from now on", format_seconds(by_s))
         since = self._set_back_to = min(now, self._set_back_to or now)
         self._pending_writes.write()  # a pending write does not count as recorded
+        shorten_waits(self._database, now)
         jobs, recorded = list_recorded_jobs(self._database, since)
-        for job_id, at in self._workers.last_pending_times().items():
-            recorded[job_id] = max(at, recorded.get(job_id, at))
         self._scheduler.sync(
             jobs, lambda job: max(since, fires_after(job, recorded.get(job.job_id), since)), restart=True
         )

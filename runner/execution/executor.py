@@ -22,7 +22,7 @@ from runner.measure.trial import ScanTask, TrialResult
 from runner.measure.trials import carry_out
 from runner.model.errors import HistoryError, RunnerError, ScanError, is_condition, reason_of
 from runner.model.jobs import Job
-from runner.model.runs import Cache, Cause, Difference, Environment, Execution, Status
+from runner.model.runs import Cache, Difference, Environment, Execution, Firing, Status
 from runner.model.subject import note_run
 from runner.model.units import format_count
 from runner.scan.snapshot import Snapshot, differing_paths
@@ -62,12 +62,10 @@ class _StartedRun:
 def fire(
     database: Database,
     job: Job,
+    firing: Firing | None = None,
     *,
-    cause: Cause,
-    scheduled_at: datetime | None = None,
     start_method: str = DEFAULT_START_METHOD,
     at_once: int = 1,
-    attempt: int = 1,
     accept_unmounted: bool = False,
     observer: RunObserver | None = None,
     random: Random | None = None,
@@ -77,11 +75,9 @@ def fire(
     Args:
         database: The history.
         job: The job.
-        cause: Why it runs.
-        scheduled_at: Its fire time; None for a manual run.
+        firing: What is due; None for a manual run.
         start_method: How pool workers are started.
         at_once: How many runs of this database may be concurrent.
-        attempt: 1, or more for a retry.
         accept_unmounted: Whether directories that no longer are mount points cause no problem.
         observer: Receives progress and may stop the run.
         random: The source of chance; None for the system's.
@@ -91,6 +87,7 @@ def fire(
 
     Raises:
         Busy: If a run of the same job is running.
+        Withdrawn: If the firing is no longer due.
         Stopped: If it was stopped while it waited for a run of another job.
         HistoryError: If it could not be saved.
     """
@@ -106,13 +103,11 @@ def fire(
         run_id = begin_run(
             database,
             job,
-            cause=cause,
-            scheduled_at=scheduled_at,
+            firing,
             clock=partial(datetime.now, UTC),
             environment=environment,
             owner=describe_process(),
             at_once=at_once,
-            attempt=attempt,
         )
         return _StartedRun(run_id=run_id, environment=environment, first_strategies=first_strategies, mounts=mounts)
 

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from runner.history.database import Database, Reader
 from runner.history.rows import insert_row, read_selection, selection_columns, selection_id
-from runner.history.tables import jobs, selections, state
+from runner.history.tables import firings, jobs, selections, state
 from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind
 from runner.schedules.fire_times import move_origin_back
@@ -141,6 +141,12 @@ def find_job(database: Reader, name_or_number: str, *, removed: bool = False) ->
         return _job(row) if row is not None else None
 
 
+def get_job_numbered(database: Reader, job_id: int) -> Job:
+    """Return a job, which may have been removed, by its number."""
+    with database.read() as connection:
+        return _job(connection.execute(_QUERY.where(jobs.c.id == job_id)).one())
+
+
 def list_jobs_at(database: Reader, root: bytes) -> list[Job]:
     """List the jobs of a root directory, by number."""
     with database.read() as connection:
@@ -155,8 +161,8 @@ def set_back(database: Database, job_ids: Collection[int], now: datetime) -> Non
             # An origin after the start of the schedule was chosen by the user.
             if schedule is not None and job.job_id in job_ids and schedule.anchor_at <= job.armed_at:
                 anchor_at = move_origin_back(schedule, now).anchor_at
-                connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(schedule_anchor_at=anchor_at))
-        for column in (jobs.c.armed_at, jobs.c.accounted_at):
+                connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(interval_origin=anchor_at))
+        for column in (jobs.c.schedule_start, jobs.c.recorded_until):
             later = update(jobs).where(jobs.c.id.in_(job_ids), column > now)
             connection.execute(later.values({column: now}))
         _increment_revision(connection)
@@ -170,7 +176,7 @@ def jobs_revision(database: Reader) -> int:
 
 def list_recorded_until(database: Reader) -> dict[int, datetime]:
     """Return the instant up to which all fire times of a job have rows, by job."""
-    query = select(jobs.c.id, jobs.c.accounted_at).where(jobs.c.accounted_at.is_not(None))
+    query = select(jobs.c.id, jobs.c.recorded_until).where(jobs.c.recorded_until.is_not(None))
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -182,7 +188,7 @@ def _list(connection: Connection, *conditions: ColumnElement[bool]) -> list[Job]
 
 def _add(connection: Connection, spec: JobSpec, now: datetime) -> Job:
     _check_name(connection, spec.name)
-    job_id = insert_row(connection, jobs, {**_columns(connection, spec), "created_at": now, "armed_at": now})
+    job_id = insert_row(connection, jobs, {**_columns(connection, spec), "created_at": now, "schedule_start": now})
     return Job(job_id=job_id, spec=spec, created_at=now, armed_at=now)
 
 
@@ -190,17 +196,25 @@ def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> J
     restarted = spec.schedule != job.spec.schedule or (job.spec.paused and not spec.paused)
     armed_at = now if restarted else job.armed_at
     _check_name(connection, spec.name, job.job_id)
-    values = {**_columns(connection, spec), "armed_at": armed_at}
+    values = {**_columns(connection, spec), "schedule_start": armed_at}
     if spec.schedule != job.spec.schedule:
-        values["accounted_at"] = None  # it is in the future if the clock was set back
+        values["recorded_until"] = None  # it is in the future if the clock was set back
     if spec.root != job.spec.root:
         values["mounts"] = None
+    if spec.retry_delay_s != job.spec.retry_delay_s:
+        _move_retries(connection, job, timedelta(seconds=spec.retry_delay_s - job.spec.retry_delay_s))
     changed = connection.execute(
         update(jobs).where(jobs.c.id == job.job_id, jobs.c.removed_at.is_(None)).values(values)
     )
     if not changed.rowcount:
         raise UsageError(f"the job {job.spec.name!r} has been removed; see `runner jobs`")
     return replace(job, spec=spec, armed_at=armed_at)
+
+
+def _move_retries(connection: Connection, job: Job, by: timedelta) -> None:
+    retries = firings.c.job_id == job.job_id, firings.c.attempt > 1
+    for row in connection.execute(select(firings).where(*retries)).all():
+        connection.execute(update(firings).where(firings.c.id == row.id).values(not_before=row.not_before + by))
 
 
 def _remove(connection: Connection, job: Job, now: datetime) -> None:
@@ -225,7 +239,7 @@ def _columns(connection: Connection, spec: JobSpec) -> dict[str, Any]:
         "schedule_expression": schedule.expression if schedule else None,
         "schedule_timezone": schedule.timezone if schedule else None,
         "schedule_jitter_s": schedule.jitter_s if schedule else None,
-        "schedule_anchor_at": schedule.anchor_at if schedule else None,
+        "interval_origin": schedule.anchor_at if schedule else None,
         "catchup": spec.catchup.value,
         "paused": spec.paused,
     }
@@ -239,7 +253,7 @@ def _job(row: Row[Any]) -> Job:
             expression=row.schedule_expression,
             timezone=row.schedule_timezone,
             jitter_s=row.schedule_jitter_s,
-            anchor_at=row.schedule_anchor_at,
+            anchor_at=row.interval_origin,
         )
     spec = JobSpec(
         name=row.name,
@@ -256,7 +270,9 @@ def _job(row: Row[Any]) -> Job:
         catchup=Catchup(row.catchup),
         paused=row.paused,
     )
-    return Job(job_id=row.id, spec=spec, created_at=row.created_at, armed_at=row.armed_at, removed_at=row.removed_at)
+    return Job(
+        job_id=row.id, spec=spec, created_at=row.created_at, armed_at=row.schedule_start, removed_at=row.removed_at
+    )
 
 
 def _check_name(connection: Connection, name: str, own_id: int | None = None) -> None:

@@ -1,29 +1,27 @@
-"""Writes of runs: start one, cancel it, save its outcome and findings in one transaction, record missed firings."""
+"""Writes of runs: start one, cancel it, save its outcome and findings in one transaction."""
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from runner.history.database import Database, Reader
 from runner.history.findings import ChangeCounts, record_findings
+from runner.history.retries import add_retry
 from runner.history.rows import environment_id, insert_row, owner_columns, selection_id
 from runner.history.runs import find_last_of_other_selection
-from runner.history.tables import calibrations, differences, executions, jobs, runs
+from runner.history.tables import calibrations, differences, executions, firings, jobs, runs
 from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
-from runner.model.runs import Cause, Difference, Environment, Execution, Owner, Status
+from runner.model.runs import Cause, Difference, Environment, Execution, Firing, Owner, Status
 from runner.scan.snapshot import Snapshot
-from runner.schedules.fire_times import fires_only_once
 
 # Their number is saved in full.
 _MAX_DIFFERENCES = 1_000
-# A row that is written a second time is among this many of the newest.
-_RECENT_ROWS = 1_000
 
 
 class Busy(RunnerError):
@@ -35,6 +33,10 @@ class Busy(RunnerError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class Withdrawn(RunnerError):
+    """A firing is no longer due: its job was changed, or a later firing has replaced it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,77 +67,64 @@ class RunOutcome:
 def begin_run(
     database: Database,
     job: Job,
+    firing: Firing | None,
     *,
-    cause: Cause,
-    scheduled_at: datetime | None,
     clock: Callable[[], datetime],
     environment: Environment,
     owner: Owner,
     at_once: int = 1,
-    attempt: int = 1,
 ) -> int:
     """Record the start of a run; return its number, the same if its owner records a firing twice.
 
     Args:
         database: The history.
         job: The job.
-        cause: Why it runs.
-        scheduled_at: Its fire time; None for a manual run.
+        firing: What is due; None for a manual run.
         clock: Returns the time; called within the transaction.
         environment: Where it runs.
         owner: The process that executes it.
         at_once: How many runs may run in this database at the same time.
-        attempt: The number of the attempt.
 
     Raises:
         Busy: If a run of the same job, or *at_once* others, are running.
+        Withdrawn: If the firing is no longer due.
     """
     identity = {
         "job_id": job.job_id,
-        "cause": cause.value,
+        "cause": (firing.cause if firing else Cause.MANUAL).value,
         "status": Status.RUNNING.value,
-        "scheduled_at": scheduled_at,
+        "scheduled_at": firing.due_at if firing else None,
         **owner_columns(owner),
-        "attempt": attempt,
+        "attempt": firing.attempt if firing else 1,
     }
     with database.write() as connection:
-        if scheduled_at is not None and (recorded := _find_recorded(connection, identity)) is not None:
-            return recorded
+        if firing is not None and not _claim(connection, firing):
+            # A lost server may have committed the start without confirming it.
+            same = (column == identity[column.name] for column in runs.c if column.name in identity)
+            recorded = connection.execute(select(runs.c.id).where(*same)).scalar()
+            if recorded is None:
+                raise Withdrawn("the firing is no longer due")
+            return int(recorded)
         refuse_beside_another(connection, job_id=job.job_id, at_once=at_once)
         started_at, lateness_s = clock(), None
-        if cause is Cause.SCHEDULE and attempt == 1 and scheduled_at is not None:
-            _advance_recorded_until(connection, job, scheduled_at, started_at)
-            lateness_s = (started_at - scheduled_at).total_seconds()
+        if firing is not None and firing.cause is Cause.SCHEDULE and firing.attempt == 1:
+            # Negative if the clock was set back in between.
+            lateness_s = (started_at - firing.due_at).total_seconds()
         values = {
             **identity,
             "selection_id": selection_id(connection, job.spec.selection),
             "environment_id": environment_id(connection, environment),
             "started_at": started_at,
-            # Negative if the clock was set back in between.
             "lateness_s": lateness_s if lateness_s is not None and lateness_s >= 0 else None,
         }
         return insert_row(connection, runs, values)
 
 
-def _find_recorded(connection: Connection, identity: Mapping[str, Any]) -> int | None:
-    """Find a row that is written a second time, because a lost server may have committed it without confirming."""
-    same = (column == identity[column.name] for column in runs.c if column.name in identity)
-    oldest = select(func.max(runs.c.id) - _RECENT_ROWS).scalar_subquery()
-    return connection.execute(select(runs.c.id).where(*same, runs.c.id > oldest)).scalar()
+def _claim(connection: Connection, firing: Firing) -> bool:
+    return bool(connection.execute(delete(firings).where(firings.c.id == firing.firing_id)).rowcount)
 
 
-def _advance_recorded_until(connection: Connection, job: Job, until: datetime, now: datetime) -> None:
-    """Record that all fire times of a job up to an instant have rows.
-
-    A firing from before the clock was set back does not count for the fire times that come again, unless the schedule
-    fires only once then.
-    """
-    if fires_only_once(job.spec.schedule, until - now):
-        earlier = or_(jobs.c.accounted_at.is_(None), jobs.c.accounted_at < until)
-        connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(accounted_at=until))
-
-
-def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once: int) -> None:
+def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once: float) -> None:
     """Check that a run or a calibration may start now: concurrent measurements distort each other.
 
     Args:
@@ -196,6 +185,8 @@ def finish_run(database: Database, run_id: int, outcome: RunOutcome) -> bool:
             ]
             connection.execute(insert(differences), rows)
         connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+        if outcome.status.is_failure:
+            add_retry(database, connection, run_id)
     return True
 
 
@@ -230,52 +221,27 @@ def _record_mounts(connection: Connection, job_id: int, mounts: tuple[bytes, ...
 
 
 def record_not_run(
-    database: Database,
+    connection: Connection,
     job: Job,
-    *,
     status: Status,
     scheduled_at: datetime,
+    *,
     now: datetime,
     message: str,
     missed: int = 0,
-    owed: int = 0,
-    again: bool = False,
-    clock: Callable[[], datetime] | None = None,
 ) -> int:
-    """Record a firing without a run; return its number.
-
-    Args:
-        database: The history.
-        job: The job.
-        status: missed or skipped.
-        scheduled_at: Its fire time; of several missed ones the first.
-        now: When this was determined; a missed row covers every fire time up to then.
-        message: The reason, in one line.
-        missed: The number of fire times that a missed row covers.
-        owed: How many of them need catch-up runs.
-        again: Whether an earlier attempt to write the row was not confirmed.
-        clock: Returns the time of writing; None for *now*.
-    """
-    identity = {
+    """Record a skipped fire time, or the first of *missed* ones, up to *now*; return the number of the row."""
+    values = {
         "job_id": job.job_id,
+        "selection_id": selection_id(connection, job.spec.selection),
+        "cause": Cause.SCHEDULE.value,
         "status": status.value,
         "scheduled_at": scheduled_at,
         "finished_at": now,
         "missed": missed,
+        "message": message,
     }
-    with database.write() as connection:
-        if again and (recorded := _find_recorded(connection, identity)) is not None:
-            return recorded
-        until = now if status is Status.MISSED else scheduled_at
-        _advance_recorded_until(connection, job, until, clock() if clock is not None else now)
-        values = {
-            **identity,
-            "selection_id": selection_id(connection, job.spec.selection),
-            "cause": Cause.SCHEDULE.value,
-            "owed": owed,
-            "message": message,
-        }
-        return insert_row(connection, runs, values)
+    return insert_row(connection, runs, values)
 
 
 def request_cancel(database: Database, run_id: int, now: datetime) -> None:

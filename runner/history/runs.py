@@ -109,43 +109,6 @@ def list_last_succeeded(database: Reader) -> dict[int, Run]:
     return _list_newest(database, runs.c.status == Status.SUCCEEDED.value, _is_among_last())
 
 
-def list_last_attempts(database: Reader, job: Job) -> list[int]:
-    """List the last attempt of each firing of a job, back to its last firing by schedule, newest first."""
-    last: dict[tuple[str, datetime], int] = {}
-    columns = (runs.c.id, runs.c.cause, runs.c.scheduled_at, runs.c.attempt)
-    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value, runs.c.started_at.is_not(None)
-    with database.read() as connection:
-        for row in connection.execute(select(*columns).where(*fired).order_by(_NEWEST_FIRST)):
-            last.setdefault((row.cause, row.scheduled_at), row.id)
-            if row.cause == Cause.SCHEDULE.value and row.attempt == 1:
-                break
-    return list(last.values())
-
-
-def list_unmade(database: Reader, job: Job) -> tuple[list[Run], set[datetime]]:
-    """List the missed rows of a job's present schedule that may still need catch-up runs.
-
-    Returns:
-        The rows, oldest first, and the fire times of the existing catch-up runs.
-    """
-    missed, made, others = [], set(), 0
-    columns = (runs.c.id, runs.c.cause, runs.c.status, runs.c.scheduled_at, runs.c.owed)
-    fired = runs.c.job_id == job.job_id, runs.c.cause != Cause.MANUAL.value
-    with database.read() as connection:
-        for row in connection.execute(select(*columns).where(*fired).order_by(_NEWEST_FIRST)):
-            if row.status == Status.MISSED.value:
-                if row.owed and row.scheduled_at >= job.armed_at:
-                    missed.append(row.id)
-            elif row.cause == Cause.CATCHUP.value:
-                made.add(row.scheduled_at)
-            elif row.status != Status.SKIPPED.value:
-                # One run may have waited while a missed row was written; a second one means that all was caught up.
-                others += 1
-                if others > 1:
-                    break
-    return list_runs_numbered(database, missed), made
-
-
 def list_lateness(database: Reader, since: datetime, limit: int) -> list[float]:
     """List how many seconds late the scheduled runs started since an instant, of the newest *limit* rows."""
     newest = select(runs.c.started_at, runs.c.lateness_s).order_by(_NEWEST_FIRST).limit(limit).subquery()
@@ -308,7 +271,6 @@ def _run(row: Row[Any], of_run: Iterable[Execution]) -> Run:
         problems=row.problems,
         differences=row.differences,
         missed=row.missed,
-        owed=row.owed,
         attempt=row.attempt,
         lateness_s=row.lateness_s,
         message=row.message,

@@ -141,11 +141,11 @@ jobs = Table(
     Column("schedule_expression", Text),
     Column("schedule_timezone", Text),
     Column("schedule_jitter_s", Integer),
-    Column("schedule_anchor_at", Instant),
+    Column("interval_origin", Instant),
     Column("catchup", String(8), nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("armed_at", Instant, nullable=False),
+    Column("schedule_start", Instant, nullable=False),
     Column("removed_at", Instant),
     # The digest of the findings and problems of the last saved run; an equal digest means that nothing changed.
     Column("findings_digest", LargeBinary(16)),
@@ -153,8 +153,8 @@ jobs = Table(
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("retry_delay_s", Integer, nullable=False, server_default=text("60")),
     Column("notify", Text, nullable=False, server_default=text("'[]'")),  # JSON array of event and arguments
-    # Every fire time up to this instant has a row in runs; NULL before the first.
-    Column("accounted_at", Instant),
+    # Every fire time up to this instant has a row in firings or runs; NULL before the first.
+    Column("recorded_until", Instant),
     # The mount points at and below the root in the last saved run, relative, joined by NUL; NULL for none.
     Column("mounts", LargeBinary),
     sqlite_autoincrement=True,
@@ -207,13 +207,28 @@ runs = Table(
     # From the fire time to the start; NULL for manual runs and retries.
     Column("lateness_s", Float),
     Column("cancel_requested_at", Instant),
-    # The number of catch-up runs of a missed row, for the last of its fire times.
-    Column("owed", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 Index("ix_runs_job", runs.c.job_id, runs.c.id)
 # The database guarantees that a job has at most one running run.
 _add_partial_index("uq_runs_running", runs.c.job_id, runs.c.status == text("'running'"), unique=True)
+
+# Runs that are due: for a fire time, to catch up a missed one, or as a retry. A row moves to runs in the transaction in
+# which its run begins or is recorded as skipped or missed; so both tables together are the whole state of a daemon.
+firings = Table(
+    "firings",
+    metadata,
+    _number(),
+    Column("job_id", ForeignKey(jobs.c.id), nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("cause", String(8), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("not_before", Instant, nullable=False),
+    # The failed run of the previous attempt.
+    Column("retry_of", ForeignKey(runs.c.id, ondelete="CASCADE")),
+    UniqueConstraint("job_id", "due_at", "cause", "attempt"),
+    sqlite_autoincrement=True,
+)
 
 executions = Table(
     "executions",

@@ -236,7 +236,6 @@ class Run:
         problems: Paths that could not be read.
         differences: Paths on which the strategies disagree.
         missed: Fire times that this row stands for; 0 except for missed runs.
-        owed: The number of catch-up runs of a missed row, for the last of its fire times.
         attempt: 1, or more for a retry.
         lateness_s: Seconds from the fire time to the start; None for what no schedule fired, for retries, and where the
             clock was set back in between.
@@ -263,12 +262,34 @@ class Run:
     problems: int = 0
     differences: int = 0
     missed: int = 0
-    owed: int = 0
     attempt: int = 1
     lateness_s: float | None = None
     message: str | None = None
     executions: tuple[Execution, ...] = ()
     environment: Environment | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Firing:
+    """A run that is due, and has not begun.
+
+    Attributes:
+        firing_id: Its number.
+        job_id: The job's number.
+        due_at: The fire time.
+        cause: schedule or catchup.
+        attempt: 1, or more for a retry.
+        not_before: When it may begin.
+        retry_of: The number of the failed run of the previous attempt.
+    """
+
+    firing_id: int
+    job_id: int
+    due_at: datetime
+    cause: Cause
+    attempt: int
+    not_before: datetime
+    retry_of: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

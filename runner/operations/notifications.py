@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.execution.retry import is_settled
 from runner.history.contents import list_changes, list_problems
 from runner.history.database import Database, Reader
 from runner.history.notifications import (
@@ -18,6 +17,7 @@ from runner.history.notifications import (
     last_notified_run,
     record_notification,
 )
+from runner.history.retries import is_settled
 from runner.history.runs import get_run, is_comparable, list_differences, list_runs_before
 from runner.history.timings import list_acknowledged, list_timings
 from runner.model.errors import HistoryError

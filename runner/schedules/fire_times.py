@@ -277,3 +277,17 @@ def _enter_period(cron: Cron, period: OffsetPeriod, after: datetime) -> tuple[da
         # Repeated clock times have fired already.
         local = max(local, period.local_before - TICK)
     return replacement, local
+
+
+def newest_fire_times(schedule: Schedule, key: int, after: datetime, until: datetime, most: int) -> list[datetime]:
+    """Return the newest *most* fire times with after < time <= until, oldest first, without visiting earlier ones."""
+    if most < 1:
+        return []
+    low, high = after, until
+    while count_fire_times(schedule, key, low, until) > most:
+        middle = low + (high - low) / 2
+        if count_fire_times(schedule, key, middle, until) < most:
+            high = middle
+        else:
+            low = middle
+    return list(takewhile(lambda at: at <= until, fire_times(schedule, key, low)))

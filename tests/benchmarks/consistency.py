@@ -33,7 +33,7 @@ from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind, Selection
-from runner.model.runs import Cache, Cause, Execution, Status
+from runner.model.runs import Cache, Execution, Status
 from runner.scan.snapshot import PLACE, STAMPS, Part, Snapshot
 
 if TYPE_CHECKING:
@@ -194,8 +194,7 @@ def record(database: Database, job: Job, numbers: random.Random) -> None:
     run_id = begin_run(
         database,
         job,
-        cause=Cause.MANUAL,
-        scheduled_at=None,
+        None,
         clock=lambda: datetime.now(UTC),
         environment=describe_environment(None, workers=1, start_method="fork"),
         owner=describe_process(),

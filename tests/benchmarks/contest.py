@@ -15,7 +15,6 @@ from runner.measure.environment import DEFAULT_START_METHOD
 from runner.measure.trial import ScanTask
 from runner.measure.trials import carry_out
 from runner.model.jobs import Job, Selection
-from runner.model.runs import Cause
 from runner.strategies import STRATEGIES
 from runner.strategies.base import ScanRequest
 from tests.benchmarks.progress import reporting
@@ -101,7 +100,7 @@ def saved_run(database: Database, job: Job) -> Contestant:
 
     def run(times: Times) -> None:
         began = time.perf_counter()
-        run_id = fire(database, job, cause=Cause.MANUAL)
+        run_id = fire(database, job)
         whole_s = time.perf_counter() - began
         saved = get_run(database, run_id)
         if not saved.executions or saved.executions[0].wall_s is None:

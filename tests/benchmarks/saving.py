@@ -16,7 +16,7 @@ from runner.measure.environment import describe_environment, describe_process
 from runner.measure.trial import ScanTask, TrialResult
 from runner.measure.trials import carry_out
 from runner.model.jobs import Job, JobSpec, Selection
-from runner.model.runs import Cause, Execution, Status
+from runner.model.runs import Execution, Status
 from runner.scan.snapshot import Snapshot
 from runner.strategies.base import ScanRequest
 from tests.benchmarks.contest import scan_request
@@ -70,8 +70,7 @@ def _save(database: Database, job: Job, request: ScanRequest, outcome: TrialResu
     run_id = begin_run(
         database,
         job,
-        cause=Cause.MANUAL,
-        scheduled_at=None,
+        None,
         clock=lambda: now,
         environment=environment,
         owner=describe_process(),

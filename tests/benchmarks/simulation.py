@@ -6,7 +6,6 @@ have woken; the threads of the workers and the queues at which threads wait, whe
 """
 
 import heapq
-import math
 import queue
 import signal
 import threading
@@ -24,18 +23,20 @@ from unittest.mock import patch
 import greenlet
 import time_machine
 from apscheduler.schedulers.base import BaseScheduler
+from sqlalchemy import func, select
 
-from runner.daemon import clock, firing_runner, heartbeat, lock, retry_queue, scheduler, shutdown, workers
+from runner.daemon import clock, dispatcher, firing_runner, heartbeat, lock, scheduler, shutdown, workers
 from runner.daemon import daemon as daemon_loop
 from runner.daemon.guard import guarded
 from runner.daemon.settings import DaemonSettings
 from runner.execution import locks, recovery
 from runner.history.database import Database
 from runner.history.recording import RunOutcome, begin_run, finish_run
+from runner.history.tables import firings
 from runner.measure.environment import describe_process
 from runner.measure.observer import RunObserver
 from runner.model.jobs import Job
-from runner.model.runs import Cause, Environment, Owner, Status
+from runner.model.runs import Environment, Firing, Owner, Status
 
 _SECOND_US = 1_000_000
 _GRACE = timedelta(seconds=5)
@@ -135,12 +136,13 @@ class World:
         clocks = SimpleNamespace(monotonic=self._monotonic, time=self._time, sleep=self._sleep)
         threads = SimpleNamespace(Thread=self._threads.make, Lock=threading.Lock)
         places: list[tuple[Any, str, Any]] = [
-            *((module, "time", clocks) for module in (clock, daemon_loop, heartbeat, retry_queue, shutdown)),
+            *((module, "time", clocks) for module in (clock, daemon_loop, heartbeat, shutdown)),
             (daemon_loop, "queue", SimpleNamespace(SimpleQueue=lambda: _Inbox(world), Empty=queue.Empty)),
             (daemon_loop, "listen", lambda *_: None),
             (daemon_loop, "prune_daily", lambda *_: None),
             (daemon_loop, "guarded", self._guarded),
             (heartbeat, "guarded", self._guarded),
+            (dispatcher, "guarded", self._guarded),
             (firing_runner, "fire", self._fire),
             (daemon_loop, "describe_process", lambda: self._owner),
             (scheduler, "time", clocks),
@@ -271,8 +273,12 @@ class World:
         """Return how many whole rounds pass without anything to do."""
         if not self.leaps or self._happened or next_us is None:
             return 0
-        retry_s = self._daemon._retry_queue.next_s()  # for which the daemon's loop itself waits
-        until_us = min(next_us, round(retry_s * _SECOND_US)) if retry_s < math.inf else next_us
+        until_us = next_us
+        with self.database.read() as connection:  # for which the daemon's loop itself waits
+            waiting = select(func.min(firings.c.not_before)).where(firings.c.not_before > self.now)
+            retry_at = connection.execute(waiting).scalar()
+        if retry_at is not None:
+            until_us = min(next_us, self._passed_us + (retry_at - self.now) // timedelta(microseconds=1))
         return (max(until_us, deadline_us) - deadline_us) // _SECOND_US * _SECOND_US
 
     def _next_us(self) -> int | None:
@@ -318,15 +324,13 @@ class World:
             guarded(action, job)
 
     def _fire(
-        self, database: Database, job: Job, *, cause: Cause, scheduled_at: datetime | None, attempt: int, at_once: int,
-        observer: RunObserver, **_: Any,
+        self, database: Database, job: Job, firing: Firing | None, *, at_once: int, observer: RunObserver, **_: Any,
     ) -> int:  # fmt: skip
         """Run as ``fire`` does, only that nothing is scanned."""
 
         def begin() -> int:
             return begin_run(
-                database, job, cause=cause, scheduled_at=scheduled_at, clock=lambda: self.now, environment=_HERE,
-                owner=self._owner, at_once=at_once, attempt=attempt,
+                database, job, firing, clock=lambda: self.now, environment=_HERE, owner=self._owner, at_once=at_once,
             )  # fmt: skip
 
         run_id = locks.wait_for_slot(database, begin, observer, what=job.spec.name, job_id=job.job_id)

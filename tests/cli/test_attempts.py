@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Program
+from firings import add_due
 
 from runner.execution.executor import fire
 from runner.history.jobs import get_job
-from runner.model.runs import Cause
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def failing(program: Program, tree: Path) -> Program:
     with program.opened() as database:
         job, at = get_job(database, "docs"), datetime.now(UTC)
         for attempt in (1, 2):
-            fire(database, job, cause=Cause.SCHEDULE, scheduled_at=at, start_method="fork", at_once=1, attempt=attempt)
+            fire(database, job, add_due(database, job, at, attempt=attempt), start_method="fork")
     return program
 
 

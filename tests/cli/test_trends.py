@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 from conftest import MakePlace, Program
+from firings import add_due
 
 from runner.history.database import locate
 from runner.history.jobs import add_job
@@ -36,7 +37,7 @@ def place(make_place: MakePlace) -> Iterator[str]:
         for number in range(1, RUNS + 1):
             at = start + timedelta(hours=number)
             run_id = begin_run(
-                database, job, cause=Cause.SCHEDULE, scheduled_at=at, environment=environment,
+                database, job, add_due(database, job, at, cause=Cause.SCHEDULE), environment=environment,
                 clock=partial(start.__add__, timedelta(hours=number)), owner=describe_process(),
             )  # fmt: skip
             walls = {"sequential": 0.5 if number < SLOWER_FROM else 0.75, "pool": 0.3}

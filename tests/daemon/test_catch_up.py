@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.daemon.catch_up import MAX_CATCHUP, catch_up_times
+from runner.daemon.catch_up import catch_up_times
 from runner.daemon.clock import fires_after
-from runner.execution.retry import retry_at
+from runner.history.firings import MAX_CATCHUP
+from runner.history.retries import retry_at
 from runner.model.jobs import Catchup, Job, JobSpec
 from runner.model.runs import Cause, Run, Status
 from runner.schedules.fire_times import move_origin_back, next_fire_time

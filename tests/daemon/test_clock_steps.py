@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import clock, pending_writes
+from runner.daemon import clock, dispatcher
 from runner.history.database import Database
+from runner.history.firings import record_gap
 from runner.history.jobs import change_job, find_job, list_jobs
-from runner.history.recording import record_not_run
 from runner.history.runs import list_runs
 from runner.model.errors import HistoryError
 from runner.model.jobs import Catchup, Job
@@ -57,7 +57,7 @@ def step(world: World, by: timedelta) -> Callable[[], None]:
 
 
 def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that locks the database for the jobs table and missed or skipped firings."""
+    """Return a function that locks the database for writers and readers of the jobs table."""
     refused = False
 
     def unless_locked(do: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,7 +72,7 @@ def make_lockable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         nonlocal refused
         refused = locked
 
-    monkeypatch.setattr(pending_writes, "record_not_run", unless_locked(record_not_run))
+    monkeypatch.setattr(Database, "write", unless_locked(Database.write))
     monkeypatch.setattr(clock, "list_jobs", unless_locked(list_jobs))
     return lock
 
@@ -328,11 +328,11 @@ def test_an_unconfirmed_gap_is_recorded_once(world: World, monkeypatch: pytest.M
     unheard = iter(range(2))
 
     def record(*arguments: Any, **named: Any) -> None:
-        record_not_run(*arguments, **named)
+        record_gap(*arguments, **named)
         if next(unheard, None) is not None:
             raise HistoryError("the server has gone")
 
-    monkeypatch.setattr(pending_writes, "record_not_run", record)
+    monkeypatch.setattr(dispatcher, "record_gap", record)
     Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
     world.at(START + 61 * MINUTE, lambda: world.hold_up(50 * MINUTE))
     world.live(3 * HOUR)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from conftest import Program, Record, enlarge, freeze_trial, thaw, until
+from firings import add_due
 
 from runner.history.daemons import record_daemon
 from runner.history.jobs import add_job
 from runner.history.recording import begin_run
 from runner.measure.environment import describe_environment
 from runner.model.jobs import Catchup, Job, JobSpec
-from runner.model.runs import Cause, Owner
+from runner.model.runs import Owner
 from runner.schedules.parse import parse_schedule
 
 MINUTE = timedelta(minutes=1)
@@ -56,7 +57,7 @@ def test_a_run_of_the_earlier_daemon_is_ended_on_any_machine(program: Program, t
         record_daemon(database, elsewhere, now)
         environment = describe_environment(job.spec.root, workers=1, start_method="fork")
         begin_run(
-            database, job, cause=Cause.SCHEDULE, scheduled_at=now, clock=lambda: now, environment=environment,
+            database, job, add_due(database, job, now), clock=lambda: now, environment=environment,
             owner=elsewhere,
         )  # fmt: skip
     assert ["running"] == [run["status"] for run in program.history()]

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Program, Record, enlarge, freeze_trial, gone, until
+from firings import add_due, add_not_run
 
 from runner.history.database import Database
 from runner.history.jobs import add_job, get_job
-from runner.history.recording import RunOutcome, begin_run, finish_run, record_not_run
-from runner.history.runs import list_unmade
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.measure.environment import describe_environment, describe_process
-from runner.model.jobs import Catchup, Job, JobSpec, Schedule, ScheduleKind
+from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
 from runner.model.runs import Cause, Status
 
 ONE = ("--strategy", "sequential")
@@ -125,7 +125,7 @@ def test_the_next_daemon_drops_a_retry_replaced_by_a_firing(program: Program, tr
         job = get_job(database, "docs")
         record_failed(database, job, started_at, started_at + timedelta(minutes=30))
         at = started_at + timedelta(hours=1)
-        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=at, now=at, message="")
+        add_not_run(database, job, Status.SKIPPED, at, now=at)
     program.out("schedule", tree, "--every", "1s", "--name", "clock")
     with program.daemon():
         until(lambda: len(program.history("succeeded", job="clock")) > 1, "what came later than a retry")
@@ -157,8 +157,7 @@ def record_failed(
     run_id = begin_run(
         database,
         job,
-        cause=cause,
-        scheduled_at=None if cause is Cause.MANUAL else started_at,
+        add_due(database, job, None if cause is Cause.MANUAL else started_at, cause=cause),
         clock=lambda: started_at,
         environment=describe_environment(job.spec.root, workers=1, start_method="fork"),
         owner=describe_process(),
@@ -176,7 +175,7 @@ def register_ago(program: Program, ago: timedelta) -> None:
     with closing(sqlite3.connect(program.database)) as connection:
         then = (datetime.now(UTC) - ago).replace(tzinfo=None)
         connection.execute(
-            "UPDATE jobs SET schedule_anchor_at = ?, armed_at = ?, created_at = ?", [then.isoformat(" ")] * 3
+            "UPDATE jobs SET interval_origin = ?, schedule_start = ?, created_at = ?", [then.isoformat(" ")] * 3
         )
         connection.commit()
 
@@ -281,24 +280,6 @@ def test_queued_catch_up_survives_the_daemons_death(program: Program, tree: Path
     with program.daemon() as daemon:
         assert 0 == daemon.stop()
     assert 4 == len(program.history())
-
-
-def test_unmade_rows_are_listed_with_their_catch_up_runs(database: Database) -> None:
-    now = datetime.now(UTC)
-    job = add_job(database, JobSpec(name="docs", root=b"/", catchup=Catchup.ALL), now)
-    assert ([], set()) == list_unmade(database, job)
-
-    def miss(hours: int, owed: int) -> int:
-        at = now + timedelta(hours=hours)
-        return record_not_run(database, job, status=Status.MISSED, scheduled_at=at, now=at, message="", owed=owed)
-
-    miss(-1, 3)  # before the present schedule
-    first, _, third = miss(1, 3), miss(2, 0), miss(3, 1)
-    record_not_run(database, job, status=Status.SKIPPED, scheduled_at=now, now=now, message="")
-    for _ in range(3):  # manual runs catch nothing up
-        record_failed(database, job, now, now, cause=Cause.MANUAL)
-    missed, made = list_unmade(database, job)
-    assert ([first, third], [3, 1], set()) == ([row.run_id for row in missed], [row.owed for row in missed], made)
 
 
 def test_a_job_with_an_unknown_zone_does_not_block_others(program: Program, tree: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_clock_set_back_by_hours_is_followed(history: Database, monkeypatch: p
     monkeypatch.setattr(clock, "_clock_offset_s", lambda: offset_s + 3 * 3600)
     daemon = Daemon(history, lambda: DaemonSettings(start_method="fork"), show_record)
     due: list[tuple[datetime, int, datetime, datetime]] = []
-    monkeypatch.setattr(daemon, "_submit_due", lambda *arguments: due.append(arguments))
+    monkeypatch.setattr(daemon._dispatcher, "record_due", lambda *arguments: due.append(arguments))
     # As the clock was three hours ahead, everything up to then has fired.
     ahead = datetime.now(UTC) + timedelta(hours=3)
     daemon._scheduler.start()

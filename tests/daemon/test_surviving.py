@@ -36,7 +36,7 @@ from runner.history.recording import begin_run
 from runner.history.upgrade import REVISIONS
 from runner.measure.environment import describe_environment, is_alive
 from runner.model.jobs import Catchup, JobSpec
-from runner.model.runs import Cause, Owner
+from runner.model.runs import Owner
 from runner.schedules.parse import parse_schedule
 
 SECOND = timedelta(seconds=1)
@@ -441,8 +441,7 @@ def test_another_process_with_an_owners_pid_is_left_alone(program: Program, tree
             run_id = begin_run(
                 database,
                 job,
-                cause=Cause.MANUAL,
-                scheduled_at=None,
+                None,
                 clock=lambda: now,
                 environment=describe_environment(job.spec.root, workers=1, start_method="fork"),
                 owner=replace(owner, **other),

@@ -23,7 +23,7 @@ from runner.measure.observer import RunObserver
 from runner.model.calibration import Calibration, Question
 from runner.model.errors import ScanError
 from runner.model.jobs import JobSpec, Selection, Track
-from runner.model.runs import Cause, Owner, Status
+from runner.model.runs import Owner, Status
 from runner.scan.snapshot import Snapshot
 from runner.scan.walk import Walker
 
@@ -135,7 +135,7 @@ def test_a_calibration_and_a_run_exclude_each_other(database: Database, root: Pa
 
     def begin_a_run() -> int:
         return begin_run(
-            database, job, cause=Cause.MANUAL, scheduled_at=None, clock=lambda: NOW, owner=describe_process(),
+            database, job, None, clock=lambda: NOW, owner=describe_process(),
             environment=describe_environment(path, workers=1, start_method="fork"),
         )  # fmt: skip
 

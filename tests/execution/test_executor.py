@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from conftest import until
+from firings import add_due
 from sqlalchemy import Connection
 
 from runner.execution import cancel, executor
@@ -28,7 +29,7 @@ from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
 from runner.history.maintenance import find_faults
-from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, record_not_run
+from runner.history.recording import Busy, RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run, list_differences, list_runs
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.observer import RunObserver
@@ -67,15 +68,14 @@ def register(database: Database, root: Path, name: str = "docs", **choices: obje
 
 
 def run(database: Database, job: Job, observer: RunObserver | None = None, at_once: int = 1) -> Run:
-    return get_run(database, fire(database, job, cause=Cause.MANUAL, observer=observer, at_once=at_once))
+    return get_run(database, fire(database, job, observer=observer, at_once=at_once))
 
 
 def begin(database: Database, job: Job, owner: Owner) -> int:
     return begin_run(
         database,
         job,
-        cause=Cause.MANUAL,
-        scheduled_at=None,
+        None,
         clock=lambda: NOW,
         environment=describe_environment(job.spec.root, workers=2, start_method="fork"),
         owner=owner,
@@ -149,7 +149,7 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unconfirmed_start_runs_once(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     losing(monkeypatch)
-    run_id = fire(database, job, cause=Cause.SCHEDULE, scheduled_at=NOW, observer=RunObserver(patient=True))
+    run_id = fire(database, job, add_due(database, job, NOW, cause=Cause.SCHEDULE), observer=RunObserver(patient=True))
     assert [(run_id, Status.SUCCEEDED)] == [(run.run_id, run.status) for run in list_runs(database)]
 
 
@@ -167,19 +167,6 @@ def test_a_run_waits_for_an_unreadable_history(database: Database, job: Job, mon
     monkeypatch.setattr(executor, "list_first_strategies", refuse_once)
     assert Status.SUCCEEDED is run(database, job, RunObserver(patient=True)).status
     assert 1 == len(list_runs(database))
-
-
-def test_an_unconfirmed_skip_is_recorded_once(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    def record(minutes: int, *, again: bool = False) -> None:
-        at = NOW + timedelta(minutes=minutes)
-        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=at, now=at, message="why", again=again)
-
-    losing(monkeypatch)
-    with pytest.raises(HistoryError):
-        record(1)
-    record(1, again=True)
-    record(2, again=True)
-    assert [NOW + timedelta(minutes=2), NOW + timedelta(minutes=1)] == [run.scheduled_at for run in list_runs(database)]
 
 
 def test_a_run_stopped_by_an_error_ends_once_it_can_be_written(
@@ -285,10 +272,7 @@ def test_each_strategy_goes_first_in_half_of_the_runs(database: Database, root: 
     job = register(database, root / "small", workers=1)
     # Long enough that a window on the history would fall out of step with the blocks.
     random = Random(3)  # noqa: S311  chance, not secrets
-    firsts = [
-        get_run(database, fire(database, job, cause=Cause.MANUAL, random=random)).executions[0].strategy
-        for _ in range(14)
-    ]
+    firsts = [get_run(database, fire(database, job, random=random)).executions[0].strategy for _ in range(14)]
     assert [{"sequential", "pool"}] * 7 == [set(firsts[start : start + 2]) for start in range(0, 14, 2)]
 
 
@@ -333,7 +317,7 @@ FIRE = (
 def test_an_unreadable_directory_makes_its_files_unknown(database: Database, job: Job, root: Path) -> None:
     expected = files_of(database, run(database, job))
     (root / "a").chmod(0)
-    program = FIRE + "print(fire(database, job, cause=Cause.MANUAL))"
+    program = FIRE + "print(fire(database, job))"
     command = [sys.executable, "-c", OBEY, "-c", program, str(database.location)]
     run_id = int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     (root / "a").chmod(0o755)
@@ -451,7 +435,7 @@ def start_firing(database: Database, root: Path) -> "subprocess.Popen[str]":
         "def hold(strategy, position):\n"
         "    print(position, flush=True)\n"
         "    sys.stdin.readline()\n"
-        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_strategy=hold))\n"
+        "fire(database, job, observer=RunObserver(on_strategy=hold))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(database.location)],
@@ -583,7 +567,7 @@ def test_a_run_elsewhere_continues_without_its_lock_file(database: Database, roo
     held = FIRE + (
         f"import runner; runner.__file__ = {str(tmp_path / 'held' / 'runner' / '__init__.py')!r}\n"
         "report = lambda *_: print('on', flush=True)\n"
-        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_progress=report))\n"
+        "fire(database, job, observer=RunObserver(on_progress=report))\n"
     )
     command = in_container(sys.executable, "-c", held, str(database.location))
     # What a process of another container leaves is kept as long as it may be alive, until the next boot.
@@ -643,9 +627,7 @@ def test_the_databases_owner_can_use_a_lock_made_by_root(database: Database, job
 
 
 def test_a_run_of_a_removed_container_blocks_nothing(database: Database, job: Job) -> None:
-    begun = FIRE + (
-        "fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_strategy=lambda *_: os._exit(9)))\n"
-    )
+    begun = FIRE + ("fire(database, job, observer=RunObserver(on_strategy=lambda *_: os._exit(9)))\n")
     with pytest.raises(subprocess.CalledProcessError):
         contained(database, "import os\n" + begun)
     assert [Status.RUNNING] == [one.status for one in list_runs(database)]
@@ -732,7 +714,7 @@ def test_a_killed_process_leaves_no_process_and_loses_no_file(database: Database
         FIRE
         + f"import runner; runner.__file__ = {str(package / 'runner' / '__init__.py')!r}\n"
         + "observer = RunObserver(on_progress=lambda _: print('on', flush=True))\n"
-        + "fire(database, job, cause=Cause.MANUAL, observer=observer)\n"
+        + "fire(database, job, observer=observer)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(database.location)], stdout=subprocess.PIPE, text=True

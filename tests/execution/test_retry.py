@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from firings import add_due
 
 from runner.execution.executor import fire
-from runner.execution.retry import find_attempts, list_retries
 from runner.history.database import Database, locate
+from runner.history.firings import add_firing
 from runner.history.jobs import add_job, change_job
+from runner.history.retries import find_attempts
 from runner.history.runs import get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
@@ -42,9 +44,8 @@ def failed(
     database: Database, job: Job, *, cause: Cause = Cause.SCHEDULE, attempt: int = 1, at: datetime | None = None
 ) -> Run:
     at = None if cause is Cause.MANUAL else at or datetime.now(UTC)
-    return get_run(
-        database, fire(database, job, cause=cause, scheduled_at=at, start_method="fork", at_once=1, attempt=attempt)
-    )
+    due = add_due(database, job, at, cause=cause, attempt=attempt)
+    return get_run(database, fire(database, job, due, start_method="fork"))
 
 
 def due(database: Database, run: Run, after: timedelta = timedelta()) -> timedelta | None:
@@ -62,24 +63,22 @@ def test_the_next_attempt_is_due_after_the_delay_until_the_last_one(database: Da
     assert {job.job_id: 3} == find_attempts(database, [last], datetime.now(UTC)).most
 
 
-def test_manual_and_superseded_runs_have_no_retry(database: Database, job: Job) -> None:
+def test_manual_runs_have_no_retry_and_replace_none(database: Database, job: Job) -> None:
     first = failed(database, job)
     assert None is due(database, failed(database, job, cause=Cause.MANUAL))
-    assert timedelta(minutes=10) == due(database, first)  # which what is run by hand does not replace
-    second = failed(database, job, attempt=2, at=first.scheduled_at)
-    assert [None, timedelta(minutes=10)] == [due(database, first), due(database, second)]
-    third = failed(database, job)
-    assert [None, timedelta(minutes=10)] == [due(database, second), due(database, third)]
+    assert timedelta(minutes=10) == due(database, first)
+
+
+def test_a_retry_yields_to_the_next_firing(database: Database, job: Job) -> None:
+    first = failed(database, job)
+    assert None is add_firing(database, job, datetime.now(UTC), lambda: datetime.now(UTC))
+    assert None is due(database, first)
 
 
 def test_each_catch_up_run_is_retried(database: Database, job: Job) -> None:
-    before = failed(database, job)
     runs = [failed(database, job, cause=Cause.CATCHUP) for _ in range(3)]
     failed(database, job, cause=Cause.MANUAL)
-    again = failed(database, job, cause=Cause.CATCHUP, attempt=2, at=runs[1].scheduled_at)
-    waiting = [before.run_id, runs[0].run_id, runs[2].run_id, again.run_id]
-    assert waiting == [run.run_id for run, _ in list_retries(database, job, datetime.now(UTC))]
-    assert waiting == sorted(find_attempts(database, [before, *runs, again], datetime.now(UTC)).again_at)
+    assert [run.run_id for run in runs] == sorted(find_attempts(database, runs, datetime.now(UTC)).again_at)
 
 
 def test_an_overdue_retry_waits_until_the_job_fires(database: Database, job: Job) -> None:

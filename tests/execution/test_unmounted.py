@@ -17,7 +17,7 @@ from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
 from runner.history.runs import get_run
 from runner.model.jobs import Job, JobSpec, Selection
-from runner.model.runs import Cause, Run, Status
+from runner.model.runs import Run, Status
 from runner.scan import filesystems
 from runner.scan.match import PlainSelection
 from runner.scan.mounts import check_mounts, list_mounts
@@ -94,7 +94,7 @@ def unmount(where: Path) -> None:
 
 
 def run(database: Database, job: Job, *, accept_unmounted: bool = False) -> Run:
-    return get_run(database, fire(database, job, cause=Cause.MANUAL, accept_unmounted=accept_unmounted))
+    return get_run(database, fire(database, job, accept_unmounted=accept_unmounted))
 
 
 def counts(run: Run) -> tuple[Status, int | None, int | None, int | None, int | None]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from firings import add_due, add_not_run
 from sqlalchemy import text
 
 from runner.history.calibrations import begin_calibration, finish_calibration, record_round
@@ -15,7 +16,7 @@ from runner.history.daemons import record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job, get_job, remove_job
 from runner.history.notifications import record_notification
-from runner.history.recording import RunOutcome, begin_run, finish_run, record_not_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.timings import acknowledge
 from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection, Track
@@ -98,8 +99,8 @@ def _begin(
 ) -> int:  # fmt: skip
     scheduled_at = None if cause is Cause.MANUAL else _at(hour)
     return begin_run(
-        database, job, cause=cause, scheduled_at=scheduled_at, clock=lambda: _at(hour) + timedelta(seconds=late_s),
-        environment=environment, owner=OWNER, attempt=attempt,
+        database, job, add_due(database, job, scheduled_at, cause=cause, attempt=attempt),
+        clock=lambda: _at(hour) + timedelta(seconds=late_s), environment=environment, owner=OWNER,
     )  # fmt: skip
 
 
@@ -212,13 +213,12 @@ def _write_nightly(database: Database) -> Job:
             ),
         )  # fmt: skip
     _play(database, job, 121.8, attempt=3, executions=_executions(walls), wall_s=0.7, snapshot=_snapshot(tree))
-    record_not_run(
-        database, job, status=Status.SKIPPED, scheduled_at=_at(122), now=_at(122.5),
+    add_not_run(
+        database, job, Status.SKIPPED, _at(122), now=_at(122.5),
         message="the last run was still going",
     )  # fmt: skip
-    record_not_run(
-        database, job, status=Status.MISSED, scheduled_at=_at(130), now=_at(180), message="no daemon ran", missed=3,
-        owed=2,
+    add_not_run(
+        database, job, Status.MISSED, _at(130), now=_at(180), message="no daemon ran", missed=3,
     )  # fmt: skip
     _play(
         database, job, 180.5, cause=Cause.CATCHUP, executions=_executions(walls), wall_s=0.7, snapshot=_snapshot(tree)

@@ -16,7 +16,7 @@ from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
-from runner.model.runs import Cause, Environment, Owner, Run, Status
+from runner.model.runs import Environment, Owner, Run, Status
 from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Listing, Part, Snapshot, found_names
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
@@ -76,8 +76,7 @@ def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) 
     return begin_run(
         database,
         job,
-        cause=Cause.MANUAL,
-        scheduled_at=None,
+        None,
         clock=lambda: NOW,
         environment=ENVIRONMENT,
         owner=owner,

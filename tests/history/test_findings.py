@@ -5,6 +5,7 @@ from itertools import combinations, groupby
 
 import pytest
 from conftest import MakePlace
+from firings import add_not_run
 from history_examples import NOW, begin, count_rows, listing, opened, play, snapshot, some_job
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from runner.history.contents import count_directories, list_changes, list_files, list_problems, list_versions
 from runner.history.database import Database
 from runner.history.maintenance import find_faults
-from runner.history.recording import record_not_run
 from runner.history.rollup import cut, roll_up
 from runner.history.runs import get_run
 from runner.model.jobs import Job
@@ -145,7 +145,7 @@ def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list
         else:
             tree.files[place] = stat
     if step.outcome == "missed":
-        run_id = record_not_run(database, job, status=Status.MISSED, scheduled_at=NOW, now=NOW, message="m", missed=1)
+        run_id = add_not_run(database, job, Status.MISSED, NOW, now=NOW, message="m", missed=1)
         return run_id, []
     if step.outcome == "failed":
         return play(database, job, None).run_id, []

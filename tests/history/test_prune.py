@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from firings import add_not_run
 from history_examples import NOW, begin, count_rows, listing, opened, play, snapshot, some_job
 
 from runner.history.contents import list_changes, list_files, list_problems
@@ -12,7 +13,7 @@ from runner.history.database import Database
 from runner.history.jobs import list_recorded_until
 from runner.history.maintenance import compact, find_faults, size_bytes
 from runner.history.prune import FAILURES, Pruned, Retention, count_prunable, prune
-from runner.history.recording import RunOutcome, finish_run, record_not_run
+from runner.history.recording import RunOutcome, finish_run
 from runner.history.runs import get_run, list_runs
 from runner.model.jobs import Job
 from runner.model.runs import Status
@@ -33,7 +34,7 @@ def some_history(database: Database, job: Job, random: Random, runs: int) -> Non
             case 0:
                 play(database, job, None)
             case 1:
-                record_not_run(database, job, status=Status.MISSED, scheduled_at=NOW, now=NOW, message="m", missed=3)
+                add_not_run(database, job, Status.MISSED, NOW, now=NOW, message="m", missed=3)
             case 2:
                 play(database, job, snapshot(listing(b"", tree[b""]), unreadable=[b"a"]))
             case _:
@@ -118,7 +119,7 @@ def test_rows_without_a_run_do_not_count(database: Database) -> None:
     job = some_job(database)
     for _ in range(3):
         play(database, job, snapshot())
-        record_not_run(database, job, status=Status.SKIPPED, scheduled_at=NOW, now=NOW, message="m")
+        add_not_run(database, job, Status.SKIPPED, NOW, now=NOW, message="m")
     assert 0 == count_prunable(database, Retention(newest=4))
     assert 2 == prune(database, Retention(newest=2)).runs
     assert [6, 5, 4, 3] == [run.run_id for run in list_runs(database, job=job)]

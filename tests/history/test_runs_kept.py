@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from firings import add_due, add_not_run
 from history_examples import (
     ENVIRONMENT,
     NOW,
@@ -23,7 +24,7 @@ from runner.history.contents import list_files
 from runner.history.database import Database
 from runner.history.jobs import remove_job
 from runner.history.maintenance import find_faults
-from runner.history.recording import Busy, RunOutcome, begin_run, finish_run, record_not_run
+from runner.history.recording import Busy, RunOutcome, begin_run, finish_run
 from runner.history.runs import (
     find_last_saved,
     get_run,
@@ -76,8 +77,7 @@ def test_a_run_is_returned_whole(database: Database) -> None:
     run_id = begin_run(
         database,
         job,
-        cause=Cause.CATCHUP,
-        scheduled_at=NOW - HOUR,
+        add_due(database, job, NOW - HOUR, cause=Cause.CATCHUP),
         clock=lambda: NOW,
         environment=ENVIRONMENT,
         owner=OWNER,
@@ -131,9 +131,7 @@ def test_a_run_is_returned_whole(database: Database) -> None:
 
 def test_a_missed_firing_is_returned(database: Database) -> None:
     job = some_job(database)
-    run_id = record_not_run(
-        database, job, status=Status.MISSED, scheduled_at=NOW - HOUR, now=NOW, message="no daemon ran", missed=7
-    )
+    run_id = add_not_run(database, job, Status.MISSED, NOW - HOUR, now=NOW, message="no daemon ran", missed=7)
     run = get_run(database, run_id)
     assert (Status.MISSED, NOW - HOUR, None, NOW, 7) == (
         run.status,
@@ -151,8 +149,7 @@ def test_distinct_environments_are_stored_once(database: Database) -> None:
         run_id = begin_run(
             database,
             job,
-            cause=Cause.MANUAL,
-            scheduled_at=None,
+            None,
             clock=lambda: NOW,
             environment=environment,
             owner=OWNER,
@@ -251,20 +248,15 @@ def test_runs_are_filtered_and_listed_newest_first(database: Database) -> None:
         run_id = begin_run(
             database,
             job,
-            cause=Cause.SCHEDULE,
             # Late by a day: what counts is when it started.
-            scheduled_at=NOW + number * HOUR - timedelta(days=1),
+            add_due(database, job, NOW + number * HOUR - timedelta(days=1)),
             clock=partial(NOW.__add__, number * HOUR),
             environment=ENVIRONMENT,
             owner=OWNER,
         )
         finish_run(database, run_id, ending(Status.FAILED if number == 3 else Status.SUCCEEDED))
         ids.append(run_id)
-    ids.append(
-        record_not_run(
-            database, first, status=Status.SKIPPED, scheduled_at=NOW + 4 * HOUR, now=NOW + 9 * HOUR, message=""
-        )
-    )
+    ids.append(add_not_run(database, first, Status.SKIPPED, NOW + 4 * HOUR, now=NOW + 9 * HOUR))
 
     def listed(**asked: object) -> list[int]:
         return [run.run_id - ids[0] for run in list_runs(database, **asked)]  # type: ignore[arg-type]
@@ -326,8 +318,8 @@ def test_the_last_runs_were_started(database: Database) -> None:
     first, second, third = (some_job(database, name) for name in ("first", "second", "third"))
     play(database, first, None)
     expected = play(database, first, None)
-    record_not_run(database, first, status=Status.SKIPPED, scheduled_at=NOW, now=NOW, message="")
-    record_not_run(database, third, status=Status.MISSED, scheduled_at=NOW, now=NOW, message="")
+    add_not_run(database, first, Status.SKIPPED, NOW, now=NOW)
+    add_not_run(database, third, Status.MISSED, NOW, now=NOW)
     going = get_run(database, begin(database, second))
     assert {first.job_id: expected, second.job_id: going} == list_last_runs(database)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from firings import add_due, add_not_run
 from history_examples import ENVIRONMENT, NOW, OWNER, count_rows, listing, play, snapshot, some_job
 
 from runner.history.contents import (
@@ -25,7 +26,7 @@ from runner.history.notifications import (
     record_notification,
 )
 from runner.history.prune import Retention, count_prunable, prune
-from runner.history.recording import RunOutcome, begin_run, finish_run, list_saved_mounts, record_not_run
+from runner.history.recording import RunOutcome, begin_run, finish_run, list_saved_mounts
 from runner.history.runs import (
     find_first_saved,
     find_last_saved,
@@ -34,11 +35,9 @@ from runner.history.runs import (
     has_earlier_files,
     is_comparable,
     list_first_strategies,
-    list_last_attempts,
     list_runs,
     list_runs_before,
     list_selections_between,
-    list_unmade,
 )
 from runner.history.timings import acknowledge, list_acknowledged, list_counts, list_timings
 from runner.model.jobs import Event, Job, Notify
@@ -55,8 +54,7 @@ def fire(database: Database, job: Job, number: int, found: Snapshot, strategy: s
     run_id = begin_run(
         database,
         job,
-        cause=Cause.SCHEDULE,
-        scheduled_at=NOW + number * HOUR,
+        add_due(database, job, NOW + number * HOUR, cause=Cause.SCHEDULE),
         clock=lambda: NOW + number * HOUR,
         environment=ENVIRONMENT,
         owner=OWNER,
@@ -82,9 +80,7 @@ def write_runs(database: Database, job: Job, strategy: str) -> list[int]:
         event=NOTIFY.event, command=NOTIFY.command, started_at=NOW, wall_s=1.0, exit_code=0, message=None
     )
     record_notification(database, failed, notification)
-    missed = record_not_run(
-        database, job, status=Status.MISSED, scheduled_at=NOW + 5 * HOUR, now=NOW + 6 * HOUR, message="", owed=1
-    )
+    missed = add_not_run(database, job, Status.MISSED, NOW + 5 * HOUR, now=NOW + 6 * HOUR)
     acknowledge(database, job.job_id, 1, "wall_s", [strategy], failed, NOW)
     return [*run_ids, failed, missed]
 
@@ -101,8 +97,6 @@ QUERIES: dict[str, Callable[[Database, Job, Runs, bytes], object]] = {
     "runs before": lambda database, job, ids, _: list_runs_before(
         database, job.job_id, ids[-1], statuses=[Status.SUCCEEDED], limit=9
     ),
-    "last attempts": lambda database, job, *_: list_last_attempts(database, job),
-    "missed rows": lambda database, job, *_: list_unmade(database, job)[0],
     "first strategies": lambda database, job, *_: list_first_strategies(database, job, 9),
     "last saved": lambda database, job, *_: find_last_saved(database, job, NOW + 9 * HOUR),
     "first saved": lambda database, job, *_: find_first_saved(database, job),

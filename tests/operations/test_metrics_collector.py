@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 from conftest import until
+from firings import add_due, add_not_run
 
 from runner.execution.executor import fire
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job, remove_job, set_back
 from runner.history.prune import Retention, prune
-from runner.history.recording import record_not_run
 from runner.model.errors import HistoryError, UsageError
 from runner.model.file_replacement import replace_file
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
 from runner.model.metrics import JobMetrics, Metrics
-from runner.model.runs import Cause, Status
+from runner.model.runs import Status
 from runner.operations.metrics_collector import MetricsCollector
 from runner.operations.metrics_writer import MetricsWriter
 
@@ -32,7 +32,7 @@ def register(database: Database, root: Path, name: str = "docs", schedule: Sched
 
 
 def carry_out(database: Database, job: Job) -> int:
-    return fire(database, job, cause=Cause.SCHEDULE, scheduled_at=datetime.now(UTC))
+    return fire(database, job, add_due(database, job, datetime.now(UTC)))
 
 
 def look(collector: MetricsCollector, now: datetime = NOW) -> Metrics:
@@ -87,7 +87,7 @@ def test_a_run_counts_as_running_until_it_ends(database: Database, tree: Path) -
         begun.append(MetricsCollector(database, NOW))
 
     begun: list[MetricsCollector] = []
-    fire(database, job, cause=Cause.MANUAL, observer=RunObserver(on_strategy=on_strategy))
+    fire(database, job, observer=RunObserver(on_strategy=on_strategy))
     assert [(1, {})] == [(running, dict(ended)) for running, ended in seen[:1]]
     for collector in (before, *begun):
         assert 0 == look(collector).running
@@ -98,7 +98,7 @@ def test_missed_fire_times_are_counted_one_by_one(database: Database, tree: Path
     job = register(database, tree)
     collector = MetricsCollector(database, NOW)
     for status, missed in ((Status.MISSED, 5), (Status.SKIPPED, 0), (Status.MISSED, 1)):
-        record_not_run(database, job, status=status, scheduled_at=NOW, now=NOW, message="x", missed=missed)
+        add_not_run(database, job, status, NOW, now=NOW, message="x", missed=missed)
     known = only(look(collector))
     assert (6, 1, {}) == (known.missed, known.skipped, known.ended)
 

@@ -11,13 +11,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from firings import add_due, add_not_run
 
 from runner.execution.executor import fire
 from runner.history.database import Database
 from runner.history.jobs import add_job, change_job
 from runner.history.notifications import last_notified_run, list_notifications, record_notification
 from runner.history.prune import Retention, prune
-from runner.history.recording import RunOutcome, begin_run, finish_run, record_not_run
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run
 from runner.history.timings import acknowledge
 from runner.measure.environment import describe_environment, describe_process
@@ -25,7 +26,7 @@ from runner.measure.observer import RunObserver
 from runner.model.errors import HistoryError
 from runner.model.jobs import Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection
 from runner.model.notifications import Notification
-from runner.model.runs import Cause, Execution, Run, Status
+from runner.model.runs import Execution, Run, Status
 from runner.operations import hook_command, notifications
 from runner.operations.notifications import Notifier
 from runner.output.records import show_record
@@ -61,9 +62,7 @@ class World:
         run_id = fire(
             self.database,
             job,
-            cause=Cause.MANUAL if at is None else Cause.SCHEDULE,
-            scheduled_at=None if at is None else NOW + timedelta(hours=at),
-            attempt=attempt,
+            add_due(self.database, job, None if at is None else NOW + timedelta(hours=at), attempt=attempt),
             observer=RunObserver(**observer),
         )
         self.notifier().notify(job, run_id)
@@ -164,12 +163,10 @@ def finish(
     run_id = begin_run(
         world.database,
         world.job,
-        cause=Cause.SCHEDULE,
-        scheduled_at=NOW + timedelta(hours=hour),
+        add_due(world.database, world.job, NOW + timedelta(hours=hour), attempt=attempt),
         clock=lambda: NOW + timedelta(hours=hour),
         environment=describe_environment(world.job.spec.root, workers=1, start_method="fork"),
         owner=describe_process(),
-        attempt=attempt,
     )
     ending = RunOutcome(
         status=status,
@@ -230,9 +227,7 @@ def test_missed_skipped_and_cancelled_runs_are_not_notified(world: World) -> Non
     failed = world.run(3).run_id
     finish(world, 4, Status.CANCELLED)
     for status in (Status.MISSED, Status.SKIPPED):
-        run_id = record_not_run(
-            world.database, world.job, status=status, scheduled_at=NOW, now=NOW, message="", missed=1
-        )
+        run_id = add_not_run(world.database, world.job, status, NOW, now=NOW, missed=1)
         world.notifier().notify(world.job, run_id)
     world.run(5)
     assert [("failure", failed)] == world.events()

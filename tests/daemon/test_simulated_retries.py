@@ -1,4 +1,4 @@
-"""The retry queue of a real daemon, with simulated clock and scans."""
+"""Retries of a real daemon, with simulated clock and scans."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -7,18 +7,15 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import firing_runner, retry_queue
-from runner.daemon.daemon import Daemon
-from runner.daemon.settings import DaemonSettings
-from runner.daemon.workers import Firing
-from runner.execution.retry import list_retries
+from runner.daemon import dispatcher, firing_runner
 from runner.history.database import Database
-from runner.history.jobs import change_job, list_jobs
+from runner.history.jobs import change_job
 from runner.history.recording import Busy
+from runner.history.retries import retry_at
 from runner.history.runs import list_runs
 from runner.model.errors import HistoryError
 from runner.model.jobs import Catchup, Job
-from runner.model.runs import Cause, Run, Status
+from runner.model.runs import Firing, Run, Status
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household
 
@@ -76,8 +73,8 @@ def test_a_retry_survives_an_error_after_the_failed_run(
 
 
 def test_a_retry_survives_a_memory_error_when_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = once(list_retries, MemoryError(), lambda: world.now >= ONE + 2 * MINUTE)
-    monkeypatch.setattr(retry_queue, "list_retries", failing)
+    failing = once(retry_at, MemoryError(), lambda: world.now >= ONE + 2 * MINUTE)
+    monkeypatch.setattr(dispatcher, "retry_at", failing)
     register(world, every="1h", delay_s=120)
     world.live(HOUR + 10 * MINUTE)
     assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
@@ -110,27 +107,14 @@ def test_a_waiting_retry_yields_to_its_jobs_next_firing(world: World) -> None:
 def test_a_retry_postponed_while_its_job_changes_runs_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     real = world._fire
 
-    def meet(database: Database, job: Job, **options: Any) -> int:
-        if options["attempt"] == 2 and job.spec.timeout_s is None:
+    def meet(database: Database, job: Job, firing: Firing, **options: Any) -> int:
+        if firing.attempt == 2 and job.spec.timeout_s is None:
             change_job(database, job, replace(job.spec, timeout_s=99), world.now)
             world.takes = lambda _job: 3 * SECOND
             raise Busy("run 9 of the job 'docs' is running; wait until it has finished", job.job_id)
-        return real(database, job, **options)
+        return real(database, job, firing, **options)
 
     monkeypatch.setattr(firing_runner, "fire", meet)
     register(world, every="1h", delay_s=120, retries=3)
     world.live(HOUR + 10 * MINUTE)
     assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
-
-
-def test_a_firing_is_queued_once(world: World) -> None:
-    register(world, every="1h", delay_s=120)
-    world.live(HOUR + MINUTE)
-    (failed,) = rows(world)
-    queue = Daemon(world.database, lambda: DaemonSettings(start_method="fork"), lambda *_: {})._retry_queue
-    (job,) = list_jobs(world.database)
-    queue.schedule_retries(job, world.now)
-    queue.put(Firing(job, Cause.SCHEDULE, [ONE], failed, postponed=True))
-    queue.schedule_retries(job, world.now)
-    world.set_clock(5 * MINUTE)
-    assert [(ONE, 2)] == [(firing.times[0], firing.attempt) for firing in queue.list_due()]

@@ -1,0 +1,197 @@
+"""Firings: what is due and has not begun. One that is skipped or missed moves to ``runs`` in one transaction."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+
+from runner.history.database import Database, Reader
+from runner.history.recording import record_not_run, refuse_beside_another
+from runner.history.tables import firings, jobs, runs
+from runner.model.jobs import Catchup, Job
+from runner.model.runs import Cause, Firing, Status
+from runner.model.units import TICK, format_count
+from runner.schedules.fire_times import fires_only_once
+
+# The most catch-up runs of --catchup all, for the newest fire times.
+MAX_CATCHUP = 100
+# A row that is written a second time is among this many of the newest.
+_RECENT_ROWS = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """Consecutive fire times without a run.
+
+    Attributes:
+        first: The first of them.
+        until: No fire time up to here is left out.
+        count: Their number.
+        reason: Why they were missed.
+        catch_up: Those to catch up, oldest first.
+    """
+
+    first: datetime
+    until: datetime
+    count: int
+    reason: str
+    catch_up: Sequence[datetime]
+
+    @property
+    def message(self) -> str:
+        """The message of its row."""
+        return f"{format_count(self.count, 'fire time')} passed while {self.reason}"
+
+
+def add_firing(
+    database: Database,
+    job: Job,
+    due_at: datetime,
+    clock: Callable[[], datetime],
+    *,
+    busy: str | None = None,
+    again: bool = False,
+) -> str | None:
+    """Add the firing of a fire time, or record it as skipped; a waiting retry of the job is dropped.
+
+    Args:
+        database: The history.
+        job: The job.
+        due_at: The fire time.
+        clock: Returns the time; called within the transaction.
+        busy: Why the job can't run now; None if it can.
+        again: Whether an earlier attempt to write was not confirmed.
+
+    Returns:
+        Why it was skipped; None if it was not.
+
+    Raises:
+        Busy: If a run of the job is running and *busy* is None.
+    """
+    with database.write() as connection:
+        if again and _is_recorded(connection, job, due_at):
+            return None
+        now = clock()
+        waiting = _list(connection, firings.c.job_id == job.job_id)
+        if any(firing.attempt == 1 for firing in waiting):
+            busy = "the previous firing was still waiting for other runs"
+        elif waiting:
+            busy = None  # its worker waits as well, and finds the retry withdrawn
+        elif busy is None:
+            refuse_beside_another(connection, job_id=job.job_id, at_once=inf)
+        _advance_recorded_until(connection, job, due_at, now)
+        _drop_retries(connection, job)
+        if busy is None:
+            _insert(connection, job, [due_at], Cause.SCHEDULE, due_at)
+        else:
+            record_not_run(connection, job, Status.SKIPPED, due_at, now=now, message=busy)
+        return busy
+
+
+def record_gap(database: Database, job: Job, gap: Gap, clock: Callable[[], datetime], *, again: bool = False) -> None:
+    """Record missed fire times and add their catch-up runs; a waiting retry of the job is dropped."""
+    with database.write() as connection:
+        if again and _is_recorded(connection, job, gap.first, missed=gap.count):
+            return
+        _advance_recorded_until(connection, job, gap.until, clock())
+        _drop_retries(connection, job)
+        message = gap.message
+        record_not_run(connection, job, Status.MISSED, gap.first, now=gap.until, message=message, missed=gap.count)
+        _add_catch_up(connection, job, gap.catch_up, clock())
+
+
+def skip_firing(database: Database, job: Job, firing: Firing, now: datetime, reason: str) -> bool:
+    """Delete a firing; return whether it was recorded as skipped, as the first attempt for a fire time is."""
+    with database.write() as connection:
+        if not _delete(connection, firing) or firing.cause is not Cause.SCHEDULE or firing.attempt > 1:
+            return False
+        record_not_run(connection, job, Status.SKIPPED, firing.due_at, now=now, message=reason)
+        return True
+
+
+def withdraw_waiting(database: Database, now: datetime) -> list[Firing]:
+    """Delete the firings by schedule that a dead daemon left; return those whose fire times have to be recorded.
+
+    Other fire times count as not recorded again, because no later one is recorded, or because they come again after the
+    clock was set back.
+    """
+    passed = []
+    with database.write() as connection:
+        for firing in _list(connection, firings.c.cause == Cause.SCHEDULE.value, firings.c.attempt == 1):
+            _delete(connection, firing)
+            moved = update(jobs).where(jobs.c.id == firing.job_id)
+            if firing.due_at <= now:
+                moved = moved.where(jobs.c.recorded_until <= firing.due_at)
+            if not connection.execute(moved.values(recorded_until=min(now, firing.due_at - TICK))).rowcount:
+                passed.append(firing)
+    return passed
+
+
+def find_next_firing(database: Reader, now: datetime, without_jobs: Collection[int]) -> Firing | None:
+    """Find the oldest firing that may begin, leaving out those of some jobs."""
+    due = firings.c.not_before <= now, firings.c.job_id.not_in(without_jobs)
+    with database.read() as connection:
+        row = connection.execute(select(firings).where(*due).order_by(firings.c.id).limit(1)).first()
+        return _firing(row) if row is not None else None
+
+
+def _is_recorded(connection: Connection, job: Job, at: datetime, missed: int = 0) -> bool:
+    """Return whether a fire time has a row already: a lost server may have committed it without confirming."""
+    recent = select(runs.c.id).where(runs.c.job_id == job.job_id).order_by(runs.c.id.desc()).limit(_RECENT_ROWS)
+    same = runs.c.scheduled_at == at, runs.c.cause == Cause.SCHEDULE.value, runs.c.missed == missed
+    row = connection.execute(select(runs.c.id).where(runs.c.id.in_(recent), *same)).first()
+    return row is not None or bool(_list(connection, firings.c.job_id == job.job_id, firings.c.due_at == at))
+
+
+def _advance_recorded_until(connection: Connection, job: Job, until: datetime, now: datetime) -> None:
+    """Record that all fire times of a job up to an instant have rows.
+
+    A firing from before the clock was set back does not count for the fire times that come again, unless the schedule
+    fires only once then.
+    """
+    if fires_only_once(job.spec.schedule, until - now):
+        earlier = or_(jobs.c.recorded_until.is_(None), jobs.c.recorded_until < until)
+        connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(recorded_until=until))
+
+
+def _add_catch_up(connection: Connection, job: Job, times: Sequence[datetime], now: datetime) -> None:
+    """Add catch-up runs; they replace the waiting ones of the job except for --catchup all."""
+    waiting = _list(connection, firings.c.job_id == job.job_id, firings.c.cause == Cause.CATCHUP.value)
+    kept = MAX_CATCHUP - len(times) if job.spec.catchup is Catchup.ALL else 0
+    if times:
+        for firing in waiting[: max(0, len(waiting) - kept)]:
+            _delete(connection, firing)
+    _insert(connection, job, times, Cause.CATCHUP, now)
+
+
+def _insert(connection: Connection, job: Job, times: Sequence[datetime], cause: Cause, not_before: datetime) -> None:
+    same = {"job_id": job.job_id, "cause": cause.value, "attempt": 1, "not_before": not_before}
+    if times:
+        connection.execute(insert(firings), [{**same, "due_at": at} for at in times])
+
+
+def _drop_retries(connection: Connection, job: Job) -> None:
+    connection.execute(delete(firings).where(firings.c.job_id == job.job_id, firings.c.attempt > 1))
+
+
+def _delete(connection: Connection, firing: Firing) -> bool:
+    return bool(connection.execute(delete(firings).where(firings.c.id == firing.firing_id)).rowcount)
+
+
+def _list(connection: Connection, *conditions: Any) -> list[Firing]:
+    return [_firing(row) for row in connection.execute(select(firings).where(*conditions).order_by(firings.c.id))]
+
+
+def _firing(row: Row[Any]) -> Firing:
+    return Firing(
+        firing_id=row.id,
+        job_id=row.job_id,
+        due_at=row.due_at,
+        cause=Cause(row.cause),
+        attempt=row.attempt,
+        not_before=row.not_before,
+        retry_of=row.retry_of,
+    )
