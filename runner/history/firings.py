@@ -170,6 +170,9 @@ def _add_catch_up(connection: Connection, job: Job, times: Sequence[datetime], n
 def _insert(connection: Connection, job: Job, times: Sequence[datetime], cause: Cause, not_before: datetime) -> None:
     same = {"job_id": job.job_id, "cause": cause.value, "attempt": 1, "not_before": not_before}
     if times:
+        # After the clock was set back, a fire time may still be waiting from the first time.
+        key = firings.c.job_id == job.job_id, firings.c.cause == cause.value, firings.c.attempt == 1
+        connection.execute(delete(firings).where(*key, firings.c.due_at.in_(times)))
         connection.execute(insert(firings), [{**same, "due_at": at} for at in times])
 
 

@@ -8,7 +8,7 @@ that became due while the job was paused is dropped.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from runner.history.database import Database, Reader, View
 from runner.history.jobs import get_job_numbered, list_jobs
@@ -60,15 +60,17 @@ def add_retry(database: Database, connection: Connection, run_id: int) -> None:
         return
     not_before = retry_at(job, run, run.finished_at)
     if not_before is not None:
-        values = {
-            "job_id": run.job_id,
-            "due_at": run.scheduled_at,
-            "cause": run.cause.value,
-            "attempt": run.attempt + 1,
-            "not_before": not_before,
-            "retry_of": run_id,
+        key = {
+            firings.c.job_id: run.job_id,
+            firings.c.due_at: run.scheduled_at,
+            firings.c.cause: run.cause.value,
+            firings.c.attempt: run.attempt + 1,
         }
-        connection.execute(insert(firings).values(values))
+        # After the clock was set back, a retry for the same fire time may still be waiting from the first time.
+        connection.execute(delete(firings).where(*(column == value for column, value in key.items())))
+        connection.execute(
+            insert(firings).values({**key, firings.c.not_before: not_before, firings.c.retry_of: run_id})
+        )
 
 
 def shorten_waits(database: Database, now: datetime) -> None:
