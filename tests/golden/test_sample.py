@@ -20,8 +20,12 @@ VIEWS = Path(__file__).parent / "views"
 # What migrations after 0006 have renamed: a table's name, and a column's as (the sample's table, its name); and what
 # they have dropped or turned into something else on purpose, each with a test of its own that says where it went.
 RENAMED_TABLES: dict[str, str] = {}
-RENAMED_COLUMNS: dict[tuple[str, str], str] = {}
-DROPPED: set[tuple[str, str]] = {("alembic_version", "version_num")}
+RENAMED_COLUMNS = {
+    ("jobs", "armed_at"): "schedule_start",
+    ("jobs", "accounted_at"): "recorded_until",
+    ("jobs", "schedule_anchor_at"): "interval_origin",
+}
+DROPPED = {("alembic_version", "version_num"), ("runs", "owed")}
 
 _SELECT: Callable[[str, str], str] = "SELECT {} FROM {}".format
 # Gives the names of the columns and the rows.

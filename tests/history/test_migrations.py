@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from history_examples import contents, listing, opened, play, snapshot, some_job
+from sqlalchemy import Connection, MetaData, select
 
 from runner.history import upgrade
 from runner.history.contents import list_files
@@ -18,7 +20,7 @@ from runner.history.database import Database, locate
 from runner.history.jobs import list_jobs
 from runner.history.maintenance import copy_database, find_faults
 from runner.history.recording import list_saved_mounts
-from runner.history.tables import metadata
+from runner.history.tables import firings, metadata
 from runner.history.upgrade import REVISIONS, open_database
 from runner.model.bundled import bundled
 from runner.model.errors import DatabaseUnusable, HistoryError
@@ -173,18 +175,80 @@ def test_a_failed_migration_changes_nothing(
         assert (1, 1) == (rows_of(old, "files"), len(list_jobs(database)))
 
 
+def set_back_to_0006(connection: Connection) -> None:
+    for undo in (
+        "DROP TABLE firings",
+        "ALTER TABLE runs ADD COLUMN owed INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE jobs RENAME COLUMN schedule_start TO armed_at",
+        "ALTER TABLE jobs RENAME COLUMN recorded_until TO accounted_at",
+        "ALTER TABLE jobs RENAME COLUMN interval_origin TO schedule_anchor_at",
+        "ALTER TABLE jobs DROP COLUMN mounts",
+        "UPDATE alembic_version SET version_num = '0006'",
+    ):
+        connection.exec_driver_sql(undo)
+
+
 def test_a_schema_without_mounts_is_upgraded(place: str) -> None:
     with opened(place) as database:
         job = some_job(database)
         run = play(database, job, snapshot(listing(b"", [b"x.md"])))
         with database.write() as connection:
-            connection.exec_driver_sql("ALTER TABLE jobs DROP COLUMN mounts")
-            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
+            set_back_to_0006(connection)
     with opened(place) as database:
         assert [] == find_faults(database)
         assert [job] == list_jobs(database)
         assert () == list_saved_mounts(database, job)
         assert [b"x.md"] == [file.path for file in list_files(database, job.job_id, run.run_id)]
+
+
+def test_pending_retries_and_catch_up_runs_become_firings(place: str) -> None:
+    def at(hour: int, minute: int = 0) -> datetime:
+        return datetime(2026, 6, 1, hour, minute, tzinfo=UTC)
+
+    with opened(place) as database, database.write() as connection:
+        set_back_to_0006(connection)
+        old = MetaData()
+        old.reflect(connection)
+        selection = {"id": 1, "patterns": "[]", "excludes": "[]", "ignore_case": False, "track": "stat"}
+        connection.execute(old.tables["selections"].insert(), {**selection, "one_file_system": False})
+        for job, catchup, retries in ((1, "all", 2), (2, "once", 0), (3, "all", 2)):
+            values = {
+                "id": job,
+                "name": str(job),
+                "root": b"/",
+                "selection_id": 1,
+                "strategies": "[]",
+                "catchup": catchup,
+                "schedule_kind": "every",
+                "schedule_expression": "1h",
+                "schedule_timezone": "UTC",
+                "schedule_jitter_s": 0,
+                "paused": job == 3,
+                "retries": retries,
+                **dict.fromkeys(("schedule_anchor_at", "created_at", "armed_at"), at(0)),
+            }
+            connection.execute(old.tables["jobs"].insert(), values)
+            count = 3 if catchup == "all" else 1
+            for status, cause, due_at, ended_at, owed in (
+                ("failed", "schedule", at(1), at(1, 5), 0),
+                ("missed", "schedule", at(2), at(4, 30), count),
+                ("succeeded", "catchup", at(count), at(9), 0),
+                ("succeeded", "manual", None, at(9, 10), 0),
+            ):
+                run = {"job_id": job, "selection_id": 1, "status": status, "cause": cause, "scheduled_at": due_at}
+                times = {"started_at": None if status == "missed" else ended_at, "finished_at": ended_at}
+                connection.execute(old.tables["runs"].insert(), {**run, **times, "owed": owed})
+
+    with opened(place) as database, database.read() as connection:
+        found = connection.execute(select(firings).order_by(firings.c.id)).all()
+        assert [] == find_faults(database)
+    assert [
+        (1, at(1), "schedule", 2, 1),
+        (1, at(2), "catchup", 1, None),
+        (1, at(4), "catchup", 1, None),
+        (2, at(4), "catchup", 1, None),
+    ] == [(row.job_id, row.due_at, row.cause, row.attempt, row.retry_of) for row in found]
+    assert at(1, 6) == found[0].not_before
 
 
 def test_a_backup_during_writes_is_a_database(old: Path, tmp_path: Path) -> None:
