@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from runner.daemon.clock import ClockWatch, fires_after, list_recorded_jobs
 from runner.daemon.dispatcher import Dispatcher
@@ -30,7 +31,6 @@ from runner.daemon.take_over import take_over
 from runner.daemon.workers import Workers
 from runner.history.database import Database
 from runner.history.jobs import jobs_revision
-from runner.history.prune import Retention
 from runner.measure.environment import describe_process
 from runner.model.errors import RunnerError
 from runner.model.units import format_count
@@ -76,11 +76,18 @@ class Daemon:
         self._shutdown = Shutdown(database)
         # None only wakes the loop.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._scheduler = JobScheduler(
-            lambda *due: self._inbox.put(partial(self._dispatcher.record_due, datetime.now(UTC), *due))
-        )
+
+        def on_due(*due: Any) -> None:
+            self._inbox.put(partial(self._dispatcher.record_due, datetime.now(UTC), *due))
+
+        def on_idle() -> None:
+            self._inbox.put(self._dispatcher.submit_next)
+            if metrics is not None:
+                metrics.wake()
+
+        self._scheduler = JobScheduler(on_due)
         self._pending_writes = PendingWrites()
-        self._workers = Workers(self._shutdown, lambda: self._inbox.put(self._follow_ended))
+        self._workers = Workers(self._shutdown, on_idle)
         self._dispatcher = Dispatcher(
             database=database,
             scheduler=self._scheduler,
@@ -109,7 +116,7 @@ class Daemon:
             listen((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._on_signal)
             retention = threading.Thread(
                 target=prune_daily,
-                args=(self._database, self._retention, self._shutdown.is_requested),
+                args=(self._database, lambda: self._settings.retention, self._shutdown.is_requested),
                 name="retention",
             )
             try:
@@ -140,7 +147,7 @@ class Daemon:
         while not self._shutdown.is_requested():
             if time.monotonic() >= next_poll_s:
                 next_poll_s = time.monotonic() + _POLL_S
-                self._heartbeat.beat(self._describe_activity)
+                self._heartbeat.beat(self._workers.describe)
                 for check in (hold_lock, self._clock.check, self._sync_jobs, self._dispatcher.poll):
                     guarded(check)
             # The whole inbox, as the database may have been slow; but the next poll must not be late, or the daemon
@@ -175,12 +182,6 @@ class Daemon:
             self._scheduler.sync(jobs, lambda job: fires_after(job, recorded.get(job.job_id), now))
             self._revision = revision
 
-    def _follow_ended(self) -> None:
-        """Follow the end of a run."""
-        if self._metrics is not None:
-            self._metrics.wake()
-        self._dispatcher.submit_next()
-
     def _on_signal(self, number: int) -> float:
         """Handle a signal on a thread that must not wait; return after how many seconds to end this process by force.
 
@@ -205,12 +206,3 @@ class Daemon:
             _log.info("SIGHUP: the settings were read again")
         finally:
             self._service.ready()
-
-    def _retention(self, now: datetime) -> Retention | None:
-        retention = self._settings.retention
-        return retention(now) if retention is not None else None
-
-    def _describe_activity(self) -> str:
-        names = [job.spec.name for job in self._workers.active_jobs().values()]
-        running = f"{format_count(len(names), 'run')} running: {', '.join(names[:5])}"
-        return running if names else "waiting for the next fire time"

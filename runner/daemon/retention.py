@@ -17,12 +17,15 @@ _POLL_S = 0.2
 
 
 def prune_daily(
-    database: Database, retention: Callable[[datetime], Retention | None], is_stopping: Callable[[], bool]
+    database: Database,
+    retention: Callable[[], Callable[[datetime], Retention | None] | None],
+    is_stopping: Callable[[], bool],
 ) -> None:
     """Delete the runs that the retention does not keep, now and once a day, until the daemon stops."""
 
     def delete() -> None:
-        kept = retention(datetime.now(UTC))
+        retention_at = retention()
+        kept = retention_at(datetime.now(UTC)) if retention_at is not None else None
         pruned = prune(database, kept, stop=is_stopping) if kept is not None else Pruned()
         if pruned.runs:
             states = format_count(pruned.versions, "state of a file", "states of files")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from runner.daemon.guard import guarded
 from runner.daemon.shutdown import Shutdown
 from runner.model.jobs import Job
+from runner.model.units import format_count
 
 # How often to check for an immediate stop, and how long it may take.
 _POLL_S = 0.1
@@ -75,6 +76,12 @@ class Workers:
         """Return the active jobs by number."""
         with self._lock:
             return dict(self._active)
+
+    def describe(self) -> str:
+        """Return a line on the active jobs."""
+        names = [job.spec.name for job in self.active_jobs().values()]
+        running = f"{format_count(len(names), 'run')} running: {', '.join(names[:5])}"
+        return running if names else "waiting for the next fire time"
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:

@@ -76,12 +76,12 @@ def add_firing(
             return None
         now = clock()
         waiting = _list(connection, firings.c.job_id == job.job_id)
-        if any(firing.attempt == 1 for firing in waiting):
-            busy = "the previous firing was still waiting for other runs"
-        elif waiting:
-            busy = None  # its worker waits as well, and finds the retry withdrawn
-        elif busy is None:
+        if busy is None:
             refuse_beside_another(connection, job_id=job.job_id, at_once=inf)
+        if waiting and not _is_running(connection, job):
+            # A worker that waits with the retry finds it withdrawn.
+            is_retry = all(firing.attempt > 1 for firing in waiting)
+            busy = None if is_retry else "the previous firing was still waiting for other runs"
         _advance_recorded_until(connection, job, due_at, now)
         _drop_retries(connection, job)
         if busy is None:
@@ -136,6 +136,11 @@ def find_next_firing(database: Reader, now: datetime, without_jobs: Collection[i
     with database.read() as connection:
         row = connection.execute(select(firings).where(*due).order_by(firings.c.id).limit(1)).first()
         return _firing(row) if row is not None else None
+
+
+def _is_running(connection: Connection, job: Job) -> bool:
+    running = runs.c.job_id == job.job_id, runs.c.status == Status.RUNNING.value
+    return connection.execute(select(runs.c.id).where(*running)).first() is not None
 
 
 def _is_recorded(connection: Connection, job: Job, at: datetime, missed: int = 0) -> bool:

@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 ROWS = {
     "jobs": "a job; a removed job keeps its row",
     "selections": "a distinct combination of patterns, excludes and options that decide what a job finds",
+    "firings": "a run that is due and has not begun: for a fire time, a catch-up run, or a retry",
     "runs": "a run, a gap of missed fire times, or a skipped fire time",
     "executions": "one strategy, executed and timed within a run",
     "environments": "a distinct combination of machine, Python, workers and versions",
@@ -33,7 +34,7 @@ ROWS = {
 }
 _COLUMNS = (
     ("selections", "jobs", "daemons", "state", "alembic_version"),
-    ("runs", "executions", "differences", "notifications"),
+    ("firings", "runs", "executions", "differences", "notifications"),
     ("environments", "calibrations", "measurements"),
     ("folders", "files", "problems", "acknowledgements"),
 )
