@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runner.measure.trial import TrialResult
+from runner.measure.trial import Task, TrialResult
 from runner.strategies.watched_pool import starting, trial_context
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Experiment(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LessonTask:
+class LessonTask(Task):
     """One experiment; its value is the sum of the results.
 
     Attributes:
@@ -44,10 +44,6 @@ class LessonTask:
     workers: int
     start_method: str
     directories: bytes
-
-    def prepare(self) -> str:
-        """Prepare nothing; see :class:`~runner.measure.trial.Task`."""
-        return ""
 
     def carry_out(self, report: Report) -> tuple[TrialResult, End]:
         """Measure it from the first line of the lesson's cell to the last."""

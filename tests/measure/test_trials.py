@@ -303,7 +303,7 @@ def test_a_trial_that_cannot_be_killed_is_collected_later(tmp_path: Path) -> Non
     wait_until(lambda: not psutil.pid_exists(holder) or psutil.Process(holder).status() == psutil.STATUS_ZOMBIE)
     outcome = carry_out(Remote("describe_trial"))
     assert (Status.SUCCEEDED, False) == (outcome.status, outcome.left)
-    assert [] == trials._left
+    assert not trials._left
     assert not psutil.pid_exists(trial)
 
 
@@ -319,7 +319,7 @@ def test_a_worker_that_can_not_be_ended_is_left_and_named(tmp_path: Path) -> Non
         reported = f"cancelled; its process {worker} can't be ended and is left behind: it waits in the kernel"
         assert (Status.CANCELLED, True) == (outcome.status, outcome.left)
         assert (outcome.message or "").startswith(reported)
-        assert [] == trials._left
+        assert not trials._left
     finally:
         (tmp_path / "let go").touch()
     wait_until(lambda: not psutil.pid_exists(holder) or psutil.Process(holder).status() == psutil.STATUS_ZOMBIE)

@@ -18,7 +18,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.measure.trial import TrialResult
+from runner.measure.trial import Task, TrialResult
 from runner.strategies import watched_pool
 from runner.strategies.exchange import Channel
 from runner.strategies.watched_pool import WatchedPool, starting, trial_context
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LARGE = 20_000_000
 
 
-class Remote:
+class Remote(Task):
     """A function of this module with its arguments, pickled so that a trial finds it."""
 
     def __init__(self, function: str, *args: Any) -> None:
