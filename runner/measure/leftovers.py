@@ -1,8 +1,7 @@
 """Temporary directories of trial processes, and the removal of what a killed runner left.
 
-multiprocessing keeps a fork server's socket in a directory, and named semaphores in shared memory. A killed process
-removes neither. So each trial process has its own temporary directory, and the names of its semaphores begin with the
-directory's name, which contains the owner.
+multiprocessing keeps a fork server's socket in a directory, and named semaphores in shared memory. Each trial process
+has its own directory, whose name contains the owner and begins the names of its semaphores.
 """
 
 import os
@@ -36,11 +35,7 @@ _unremoved: set[str] = set()
 
 @contextmanager
 def trial_directory() -> Iterator[str]:
-    """Yield a new temporary directory; at the end, remove it and the semaphores named after it.
-
-    Raises:
-        OSError: If it can't be created.
-    """
+    """Yield a new temporary directory; at the end, remove it and the semaphores named after it."""
     for earlier in _unremoved.copy():
         _remove(earlier)
     owner = describe_process()
@@ -103,10 +98,7 @@ def _delete(entry: os.DirEntry[str]) -> None:
 
 
 def _is_left(entry: os.DirEntry[str], here: Owner) -> bool:
-    """Return whether the owner in an entry's name is gone.
-
-    An owner of another boot or container is gone if its entry is older than this boot.
-    """
+    """Return whether the owner in an entry's name is gone."""
     found = _NAME.match(entry.name)
     assert found is not None  # noqa: S101  entries are listed by it
     pid, started_s, boot = found.groups()
@@ -114,7 +106,7 @@ def _is_left(entry: os.DirEntry[str], here: Owner) -> bool:
         return not is_alive(replace(here, pid=int(pid), started_s=float(started_s)))
     import psutil
 
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # it may belong to another container of this boot
         return entry.stat(follow_symlinks=False).st_ctime < psutil.boot_time()
     return False
 

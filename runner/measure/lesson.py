@@ -31,14 +31,7 @@ class Experiment(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LessonTask(Task):
-    """One experiment; its value is the sum of the results.
-
-    Attributes:
-        experiment: Which one.
-        workers: Processes of the pool; 0 for a plain loop.
-        start_method: How the pool starts them.
-        directories: The directory of directories searched by the second experiment.
-    """
+    """One experiment, in a plain loop if there are no workers; its value is the sum of the results."""
 
     experiment: Experiment
     workers: int
@@ -47,10 +40,9 @@ class LessonTask(Task):
 
     def carry_out(self, report: Report) -> tuple[TrialResult, End]:
         """Measure it from the first line of the lesson's cell to the last."""
-        began = time.perf_counter()
-        startup_s = 0.0
         function: Any
         items: list[Any]
+        startup_s, began = 0.0, time.perf_counter()
         if self.experiment is Experiment.SQUARES:
             function, items = square, list(range(100))
         else:

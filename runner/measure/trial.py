@@ -1,8 +1,8 @@
 """The trial process: a fresh process that carries out one task, sends its result and ends.
 
 It imports only the standard library and runner's scanning packages, has one thread and default signals, and leads its
-own session, which its workers share. It receives the task on standard input, which is then replaced by its lifeline, a
-pipe: when the parent dies, the kernel closes the other end and signals the whole process group.
+own session, which its workers share. It reads the task from standard input, which is then replaced by its lifeline, a pipe:
+when the parent dies, the kernel closes the other end and signals the whole process group.
 """
 
 from __future__ import annotations
@@ -38,11 +38,9 @@ if TYPE_CHECKING:
     from runner.scan.walk import Report
     from runner.strategies.base import ScanRequest
 
-    # Ends what a task started, after the clock has stopped; None if nothing was.
+    # Ends what a task started, after the clock has stopped.
     End: TypeAlias = Callable[[], None] | None
 
-# The task is read from here; later it is the lifeline.
-_STDIN_FD = 0
 # The length of the result, which precedes it: workers that outlive the process keep the pipe open.
 HEADER = struct.Struct("=Q")
 # Native, so that each counter is written in one piece: the parent reads them at any moment.
@@ -59,33 +57,22 @@ class TrialResult(SimpleNamespace):
     all of its workers before it ends.
     """
 
-    # Succeeded, failed, timed out, or the status it was stopped with; set by the parent.
-    status: Status
-    # Why it did not succeed; None if it did.
-    message: str | None = None
-    # The traceback of an unexpected error.
-    defect: str | None = None
-    # Whether the work was begun; if not, the message says why it can't be.
-    begun: bool = True
-    # Whether a process of it could not be killed and still exists.
-    left: bool = False
-    # Type of the file system of the work; empty if unknown.
-    filesystem: str = ""
-    # What the task found; None unless it succeeded.
-    value: Any = None
-    # Seconds from the beginning of the task to its end, and of that until work could begin.
-    wall_s: float = 0.0
-    startup_s: float = 0.0
-    # CPU seconds of the first process alone, which is all that it can see of itself.
+    status: Status  # set by the parent
+    message: str | None = None  # why it did not succeed
+    defect: str | None = None  # the traceback of an unexpected error
+    begun: bool = True  # if not, the message says why the work can't be begun
+    left: bool = False  # whether a process of it could not be killed and still exists
+    filesystem: str = ""  # type of the file system of the work; empty if unknown
+    value: Any = None  # what the task found
+    wall_s: float = 0.0  # from the beginning of the task to its end
+    startup_s: float = 0.0  # of that until work could begin
+    # CPU time of the first process alone, which is all that it can see of itself, and of its workers.
     own_user_s: float = 0.0
     own_system_s: float = 0.0
-    # CPU seconds of the workers, from their start to their end.
     workers_user_s: float = 0.0
     workers_system_s: float = 0.0
-    # Blocks read from devices.
-    blocks_in: int = 0
-    # Peak resident memory of the largest process.
-    max_rss_bytes: int = 0
+    blocks_in: int = 0  # read from devices
+    max_rss_bytes: int = 0  # peak resident memory of the largest process
 
     @property
     def user_s(self) -> float:
@@ -177,10 +164,7 @@ def look_at_root(root: bytes) -> tuple[str, str | None]:
 
 
 def _check_root(root: bytes) -> str:
-    """Return the type of a root's file system, or raise ScanError if it can't be scanned.
-
-    Only trial processes touch a root: if its file system does not answer, the trial process hangs, which can be killed.
-    """
+    # Only trial processes touch a root: if its file system does not answer, they hang, but can be killed.
     os.close(open_root(root))
     return find_filesystem(root)
 
@@ -238,8 +222,8 @@ def _carry_out(task: Task, progress_fd: int) -> TrialResult:
 def _peak_rss_bytes() -> int:
     """Return the peak resident memory of this process or its largest worker.
 
-    ``ru_maxrss`` of a process started by ``vfork`` and ``exec`` begins at its parent's peak, since ``exec`` keeps it,
-    so that a large daemon would be counted as the scan. The peak of the memory map begins at zero; Linux shows it.
+    ``ru_maxrss`` begins at the parent's peak, since ``exec`` after ``vfork`` keeps it, so that a large daemon would be
+    counted as the scan. The peak of the memory map begins at zero; Linux shows it.
     """
     unit = 1 if sys.platform == "darwin" else 1024
     workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
@@ -256,7 +240,7 @@ def _follow_parent(lifeline: int) -> None:
     """Make the kernel kill this process group when the parent's end of the lifeline closes."""
     # Workers hold copies of both, so that they are signalled even if the trial process has died before its parent;
     # multiprocessing closes their standard input.
-    os.dup2(lifeline, _STDIN_FD)
+    os.dup2(lifeline, sys.stdin.fileno())
     if not hasattr(fcntl, "F_SETSIG"):
         signal(SIGIO, lambda *_: os.killpg(0, SIGKILL))
     end_with_parent(lifeline, os.getpgrp())
@@ -278,7 +262,6 @@ def end_with_parent(lifeline: int, group: int) -> None:
 
 
 def _share_progress(shared: mmap.mmap) -> Report:
-    """Return a function that adds to the counters which the parent reads from shared memory."""
     totals = [0, 0, 0]
 
     def report(directories: int, entries: int, files: int) -> None:

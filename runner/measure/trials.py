@@ -66,29 +66,26 @@ def carry_out(
 ) -> TrialResult:
     """Execute a task in a fresh process.
 
+    No process of it remains, except one that waits in the kernel and can't be ended; the message says so.
+
     Args:
         task: The task.
         timeout_s: Seconds after which the process is ended; None for no limit.
         stop: Called several times a second; a returned status ends the process and becomes that of the result.
         on_progress: Called several times a second.
 
-    Returns:
-        Its result. No process of it remains, except one that waits in the kernel and can't be ended before the kernel
-        releases it; the message says so.
-
     Raises:
         ScanError: If the process can't be started.
     """
-    request = pickle.dumps(task, protocol=5)
     with ExitStack() as files:
         try:
-            trial = _Trial(files)
+            trial = _Trial(files, pickle.dumps(task, protocol=5))
         except (OSError, MemoryError) as error:  # no descriptors, or no space for its temporary files
             named = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
             raise ScanError(f"a process for the scan can't be started: {reason_of(error)}{named}") from error
         try:
             with closing(trial):
-                status = trial.follow(request, timeout_s, stop, on_progress)
+                status = trial.follow(timeout_s, stop, on_progress)
             result = trial.result() if status is None else TrialResult(message=_why_ended(status, timeout_s))
         except MemoryError as error:  # for the result
             raise ran_short(error) from error
@@ -102,17 +99,19 @@ def carry_out(
 class _Trial:
     """A started trial process, the lifeline to it and the pipe from it."""
 
-    def __init__(self, files: ExitStack) -> None:
+    def __init__(self, files: ExitStack, request: bytes) -> None:
         for process in _left.copy():
             if process.poll() is not None:
                 _left.discard(process)
         directory = files.enter_context(trial_directory())
-        # Open files in the directory identify the process even before it executes its program.
         try:
-            progress = files.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115  the stack closes it
-            self._stderr = files.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115  likewise
+            # Open in the directory, these files identify the process even before it executes its program.
+            temporary = (tempfile.TemporaryFile(dir=directory, buffering=0) for _ in range(3))  # noqa: SIM115
+            stdin, progress, self._stderr = map(files.enter_context, temporary)
+            stdin.write(request)
+            stdin.seek(0)
             # Access to a mapped hole in a file on a full disk ends in SIGBUS.
-            os.write(progress.fileno(), bytes(SHARED_BYTES))
+            progress.write(bytes(SHARED_BYTES))
         except OSError as error:
             raise OSError(error.errno, reason_of(error), os.path.dirname(directory)) from error  # noqa: PTH120
         self._shared = files.enter_context(mmap.mmap(progress.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ))
@@ -123,7 +122,7 @@ class _Trial:
             self._process = subprocess.Popen(
                 [*command, str(progress.fileno()), str(lifeline)],
                 bufsize=0,
-                stdin=subprocess.PIPE,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 pass_fds=[progress.fileno(), lifeline],
@@ -135,38 +134,22 @@ class _Trial:
                 end_with_parent(lifeline, self._process.pid)
         finally:
             os.close(lifeline)
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018  they are pipes
-        self._stdin = files.enter_context(self._process.stdin)
+        assert self._process.stdout is not None  # noqa: S101  it is a pipe
         self._stdout = files.enter_context(self._process.stdout)
         self._received = bytearray()
         self._exit_code: int | None = None
-        # Processes that could not be killed.
-        self.left: list[int] = []
+        self.left: list[int] = []  # processes that could not be killed
 
     def follow(
-        self,
-        request: bytes,
-        timeout_s: float | None,
-        stop: Callable[[], Status | None],
-        on_progress: Callable[[Progress], None],
+        self, timeout_s: float | None, stop: Callable[[], Status | None], on_progress: Callable[[Progress], None]
     ) -> Status | None:
-        """Send the task and wait for the result; return the status to stop it with, if any."""
-        # The pipe holds 64 KiB, and a stopped trial process reads nothing.
-        os.set_blocking(self._stdin.fileno(), False)
-        unsent = memoryview(request)
+        """Wait for the result; return the status to stop the process with, if any."""
         deadline = time.monotonic() + timeout_s if timeout_s is not None else math.inf
         next_look, stopped = 0.0, 0
         while not self._is_complete():
             # Its workers may hold the pipe after its death; what it had sent is read to the end.
             ended = self._reap()
-            readable, writable, _ = select.select(
-                [self._stdout], [self._stdin] if unsent else [], [], 0 if ended else _TICK_S
-            )
-            if writable:
-                try:
-                    unsent = unsent[os.write(self._stdin.fileno(), unsent) :]
-                except BrokenPipeError:  # it has died, which the other pipe shows
-                    unsent = unsent[:0]
+            readable, _, _ = select.select([self._stdout], [], [], 0 if ended else _TICK_S)
             chunk = os.read(self._stdout.fileno(), _PIPE_BYTES) if readable else b""
             self._received += chunk
             if not chunk and (readable or ended):

@@ -116,35 +116,9 @@ def test_peak_memory_excludes_a_large_parent() -> None:
         assert abs(loaded - plain) < 4_000_000
 
 
-def test_a_large_result_arrives_whole() -> None:
+def test_a_large_task_and_result_arrive_whole() -> None:
+    assert 1_000_000 == carry_out(Remote("count_bytes", "x" * 1_000_000)).value
     assert bytes(LARGE) == carry_out(Remote("give_bytes", LARGE)).value
-
-
-SLOW_TO_READ = "import time; time.sleep({seconds}); "
-
-
-def test_a_large_task_arrives_whole_despite_signals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send signals while a task is written: each one ends a write early."""
-    monkeypatch.setattr(trials, "_BOOT", SLOW_TO_READ.format(seconds=0.5) + trials._BOOT)
-    former = signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-    try:
-        outcome = carry_out(Remote("count_bytes", "x" * 1_000_000), timeout_s=10)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
-    assert (Status.SUCCEEDED, 1_000_000) == (outcome.status, outcome.value)
-
-
-@pytest.mark.timeout(30)
-@pytest.mark.parametrize("how", ["timeout", "stop"])
-def test_a_trial_that_does_not_read_a_large_task_can_be_ended(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "_BOOT", SLOW_TO_READ.format(seconds=600) + trials._BOOT)
-    task = Remote("count_bytes", "x" * 1_000_000)
-    if how == "timeout":
-        assert Status.TIMED_OUT == carry_out(task, timeout_s=0.5).status
-    else:
-        assert Status.CANCELLED == carry_out(task, stop=lambda: Status.CANCELLED).status
 
 
 def test_a_trial_that_is_stopped_for_moments_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
