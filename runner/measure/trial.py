@@ -1,8 +1,8 @@
 """The trial process: a fresh process that carries out one task, sends its result and ends.
 
 It imports only the standard library and runner's scanning packages, has one thread and default signals, and leads its
-own session, which its workers share. It reads the task from standard input, which is then replaced by its lifeline, a pipe:
-when the parent dies, the kernel closes the other end and signals the whole process group.
+own session, which its workers share. It reads the task from standard input, which is then replaced by its lifeline: a
+pipe, at whose closing by the death of the parent the kernel signals the whole process group.
 """
 
 from __future__ import annotations
