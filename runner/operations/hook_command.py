@@ -6,12 +6,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO
+from datetime import UTC, datetime
 
 from runner.model.errors import reason_of
+from runner.model.jobs import Notify
+from runner.model.notifications import Notification
 from runner.model.secrets import is_secret_variable
 from runner.model.signals import signal_group, signal_name
 
@@ -22,84 +23,75 @@ _POLL_S = 0.02
 # How much of its stderr is kept, and how much may be on the disk.
 _KEPT_BYTES = 2_000
 _MAX_BYTES = 64_000
-# Of the service manager, for the daemon alone.
-_DAEMON_VARIABLES = frozenset({"NOTIFY_SOCKET"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HookResult:
-    """The result of a hook command.
-
-    Attributes:
-        exit_code: Negative for a signal; None if it was not started, or stopped with runner.
-        wall_s: Its duration in seconds.
-        error: What went wrong, without its output; None for an exit code alone.
-        message: The error and the end of its stderr; None for neither.
-    """
-
-    exit_code: int | None
-    wall_s: float
-    error: str | None
-    message: str | None
 
 
 def run_hook(
-    command: Sequence[str], text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]
-) -> HookResult:
-    """Run a command and wait for its end.
+    notify: Notify, text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]
+) -> tuple[Notification, str]:
+    """Run the command of a notification and wait for its end.
 
     It starts in ``/``, where it keeps no file system from being unmounted. Its stdout is dropped. Children that it
     leaves running when it ends by itself continue: ``mail`` delivers that way.
 
     Args:
-        command: A program and its arguments.
+        notify: The event and the command.
         text: Its standard input.
         environment: Variables added to those of this process.
         stop: Returns whether to end it; polled.
+
+    Returns:
+        Its result, and the error alone without its output, empty for none but an exit code.
     """
-    started_s = time.monotonic()
+    started_at, started_s = datetime.now(UTC), time.monotonic()
     inherited = {name: value for name, value in os.environ.items() if _is_for_hooks(name, value)}
     try:
         # Files instead of pipes: nobody has to read and write at once, and children that continue can write.
-        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
             stdin.write(text)
             stdin.seek(0)
-            stderr = _Stderr(file)
+            fcntl.fcntl(stderr, fcntl.F_SETFL, fcntl.fcntl(stderr, fcntl.F_GETFL) | os.O_APPEND)
             process = subprocess.Popen(
-                command,
+                notify.command,
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
-                stderr=file,
+                stderr=stderr,
                 cwd="/",
                 env={**inherited, **environment},
                 start_new_session=True,
             )
-            exit_code, error = _wait(process, stderr, started_s + LIMIT_S, stop)
-            output = stderr.tail().decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
+            exit_code, error = _wait(process, stderr.fileno(), started_s + LIMIT_S, stop)
+            output = _tail(stderr.fileno()).decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
     except (OSError, ValueError) as failure:
         exit_code, error, output = None, f"can't be started: {reason_of(failure)}", ""
-    return HookResult(
-        exit_code=exit_code,
+    result = Notification(
+        event=notify.event,
+        command=notify.command,
+        started_at=started_at,
         wall_s=time.monotonic() - started_s,
-        error=error or None,
+        exit_code=exit_code,
         message=": ".join(filter(None, (error, output))) or None,
     )
+    return result, error
 
 
 def _is_for_hooks(name: str, value: str) -> bool:
     """Return whether hooks inherit a variable; a RUNNER_DB that may contain a password they do not."""
     if name == "RUNNER_DB" and any(mark in value for mark in "@?="):
         return False
-    return name not in _DAEMON_VARIABLES and not is_secret_variable(name, value)
+    # The socket is the service manager's, for the daemon alone.
+    return name != "NOTIFY_SOCKET" and not is_secret_variable(name, value)
 
 
 def _wait(
-    process: subprocess.Popen[bytes], stderr: "_Stderr", deadline_s: float, stop: Callable[[], bool]
+    process: subprocess.Popen[bytes], stderr: int, deadline_s: float, stop: Callable[[], bool]
 ) -> tuple[int | None, str]:
     """Wait until a process has ended, or end it; return its exit code and what went wrong."""
     try:
         while (code := process.poll()) is None:
-            stderr.truncate()
+            if os.fstat(stderr).st_size > _MAX_BYTES:  # it must not fill the disk
+                tail = _tail(stderr)
+                os.ftruncate(stderr, 0)
+                os.write(stderr, tail)
             if stop():
                 return None, "ended because runner was stopped"
             if time.monotonic() >= deadline_s:
@@ -110,6 +102,10 @@ def _wait(
         if process.returncode is None:
             _end_group(process)
     return code, f"killed by {signal_name(-code)}" if code < 0 else ""
+
+
+def _tail(stderr: int) -> bytes:
+    return os.pread(stderr, _KEPT_BYTES, max(0, os.fstat(stderr).st_size - _KEPT_BYTES))
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -123,23 +119,3 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         time.sleep(_POLL_S)
     with suppress(subprocess.TimeoutExpired):  # a process that became another user's can't be killed
         process.wait(_GRACE_S)
-
-
-class _Stderr:
-    """The end of what a command writes to stderr."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._number = file.fileno()
-        self._earlier = b""
-        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
-
-    def truncate(self) -> None:
-        """Keep it from filling the disk."""
-        if os.fstat(self._number).st_size > _MAX_BYTES:
-            self._earlier = self.tail()
-            os.ftruncate(self._number, 0)
-
-    def tail(self) -> bytes:
-        """Return the last bytes."""
-        size = os.fstat(self._number).st_size
-        return (self._earlier + os.pread(self._number, _KEPT_BYTES, max(0, size - _KEPT_BYTES)))[-_KEPT_BYTES:]

@@ -1,6 +1,8 @@
-"""The service file: its path, and how it is installed and removed."""
+"""The service file: its path, how it is installed and removed, and the commands that start and stop the service."""
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +25,9 @@ class Kind(StrEnum):
 
     SYSTEMD = "systemd"
     LAUNCHD = "launchd"
+
+
+DEFAULT_KIND = Kind.LAUNCHD if sys.platform == "darwin" else Kind.SYSTEMD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +74,8 @@ def write_service(path: Path, content: bytes, *, force: bool) -> bool:
     """
     try:
         exists = os.path.lexists(path)
-        if exists and _is_file(path) and path.read_bytes() == content:
+        # Only a regular file is read: a link may lead anywhere, and a FIFO would block.
+        if exists and S_ISREG(path.lstat().st_mode) and path.read_bytes() == content:
             return False
         if exists and not force:
             raise UsageError(f"{path} is there already and differs; look at it, then replace it with --force")
@@ -115,11 +121,6 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
     return [path, *links]
 
 
-def _is_file(path: Path) -> bool:
-    """Return whether it is a regular file: a link may lead anywhere, and a FIFO would block."""
-    return S_ISREG(path.lstat().st_mode)
-
-
 def _leads_to(link: Path, path: Path) -> bool:
     # pathlib raises on circular links.
     return os.path.realpath(link) == os.path.realpath(path)
@@ -129,3 +130,40 @@ def find_drop_ins(path: Path) -> Path | None:
     """Find the directory of drop-ins of a systemd unit, which a person made; None without."""
     directory = path.with_name(f"{path.name}.d")
     return directory if directory.is_dir() else None
+
+
+def start_commands(kind: Kind, service: Service, path: Path, *, replaced: bool) -> list[str]:
+    """Return the commands that start the service, now and with the machine, with explanations between them."""
+    own = service.account is None
+    if kind is Kind.LAUNCHD:
+        domain = _launchd_domain(system=not own)
+        lines = [f"launchctl bootout {domain}/{LABEL}"] if replaced else []
+        lines.append(f"launchctl bootstrap {domain} {shlex.quote(str(path))}")
+    else:
+        manager = _systemctl(system=not own)
+        enable = f"enable runner && {manager} restart runner" if replaced else "enable --now runner"
+        lines = [f"{manager} daemon-reload && {manager} {enable}"]
+        if own:
+            lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
+    when = "whenever you log in" if own else "with the machine"
+    account = "" if own else f"It will run as {service.account}. "
+    return [f"{account}Start it, now and {when}:", *lines]
+
+
+def stop_commands(kind: Kind, *, system: bool) -> list[str]:
+    """Return the commands that stop the daemon of a removed service, with explanations between them."""
+    lines = ["It is not started any more. One that runs goes on until it is stopped:"]
+    if kind is Kind.LAUNCHD:
+        return [*lines, f"launchctl bootout {_launchd_domain(system=system)}/{LABEL}"]
+    if not system:
+        lines.append("`loginctl disable-linger` if nothing else of yours runs while you are not logged in. And:")
+    manager = _systemctl(system=system)
+    return [*lines, f"{manager} stop runner && {manager} daemon-reload"]
+
+
+def _launchd_domain(*, system: bool) -> str:
+    return "system" if system else "gui/$(id -u)"
+
+
+def _systemctl(*, system: bool) -> str:
+    return "systemctl" if system else "systemctl --user"

@@ -1,7 +1,6 @@
 """Messages to the service manager: the protocol of sd_notify(3), one datagram per message.
 
-Its libraries are a binding to libsystemd, which needs a compiler and its headers, or one file that was last changed in
-2017 and has no watchdog; the manual page promises that the protocol is stable.
+Its libraries need a compiler or know no watchdog; the manual page promises that the protocol is stable.
 """
 
 import logging

@@ -8,26 +8,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from trial_tasks import Remote, wait_until
+from trial_tasks import FOLLOW, Remote, wait_until
 
 from runner.measure.leftovers import remove_leftovers, trial_directory
 from runner.measure.trials import carry_out
 from runner.model.runs import Status
 
 SHM = Path("/dev/shm")  # noqa: S108
-FOLLOW = (
-    f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
-    "from trial_tasks import Remote\n"
-    "from runner.measure.trials import carry_out\n"
-    "sys.stdin.readline()\n"
-    "carry_out(Remote('wait_for_ever', sys.argv[1], sys.argv[2]))"
-)
 
 
 @pytest.fixture
@@ -44,42 +36,12 @@ def semaphores(directory: Path) -> set[str]:
     return set((directory / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
 
 
-def start(directory: Path, start_method: str) -> subprocess.Popen[bytes]:
-    """Start a process that follows a trial as soon as it is sent a line."""
-    return subprocess.Popen([sys.executable, "-c", FOLLOW, directory, start_method], stdin=subprocess.PIPE)
-
-
-def begin(parent: subprocess.Popen[bytes]) -> None:
-    assert parent.stdin is not None
-    parent.stdin.write(b"\n")
-    parent.stdin.flush()
-
-
 def first_child(parent: subprocess.Popen[bytes]) -> int:
     """Return the process that follows as soon as the kernel knows it, mostly before it is another program."""
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     while not (found := children.read_text().split()):
         pass
     return int(found[0])
-
-
-@contextmanager
-def without_descriptors() -> Iterator[Callable[[], None]]:
-    """Yield what leaves this process no descriptors; restore them at the end."""
-    before, opened = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
-
-    def exhaust() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, before[1]))
-        with suppress(OSError):
-            while True:
-                opened.append(os.open(os.devnull, os.O_RDONLY))
-
-    try:
-        yield exhaust
-    finally:
-        for fd in opened:
-            os.close(fd)
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def is_gone(pid: int) -> bool:
@@ -108,8 +70,7 @@ def test_an_ended_trial_leaves_nothing(tmp_path: Path, temporary: Path, start_me
 
 @pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
 def test_the_next_start_removes_what_a_killed_runner_left(tmp_path: Path, temporary: Path, start_method: str) -> None:
-    with start(tmp_path, start_method) as parent:
-        begin(parent)
+    with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, start_method]) as parent:
         wait_until((tmp_path / "trial").exists, 10)
         remove_leftovers()
         named = semaphores(tmp_path)  # a living runner's are not touched
@@ -180,10 +141,14 @@ def test_leftovers_are_found_where_a_full_tmpdir_led(
 
 
 def test_what_lacked_descriptors_is_removed_later(temporary: Path) -> None:
-    with without_descriptors() as exhaust, trial_directory() as first:
-        semaphore = SHM / f"sem.{Path(first).name}-x"
-        semaphore.touch()
-        exhaust()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with trial_directory() as first:
+            semaphore = SHM / f"sem.{Path(first).name}-x"
+            semaphore.touch()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [Path(first).name] == os.listdir(temporary)
     assert semaphore.exists()
     with trial_directory() as second:
@@ -203,8 +168,7 @@ def test_a_fork_server_starts_with_a_long_tmpdir(temporary: Path, monkeypatch: p
 
 
 def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, temporary: Path) -> None:
-    with start(tmp_path, "fork") as parent:
-        begin(parent)
+    with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, "fork"]) as parent:
         trial = first_child(parent)
         process = Path(f"/proc/{trial}")
         while b"import main" not in (command := (process / "cmdline").read_bytes()):
@@ -219,8 +183,7 @@ def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, tempo
 
 
 def test_the_next_start_ends_a_trial_stopped_before_it_began(tmp_path: Path, temporary: Path) -> None:
-    with start(tmp_path, "fork") as parent:
-        begin(parent)
+    with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, "fork"]) as parent:
         trial = first_child(parent)
         os.kill(trial, signal.SIGSTOP)
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Tasks for trials under test: what a trial is at the moment when something happens to it is decided here.
+"""Tasks for trials under test.
 
 A trial has only the standard library and runner on its path, so a task comes with the directory of this module.
 """
@@ -29,35 +29,36 @@ if TYPE_CHECKING:
     from runner.scan.walk import Report
 
 LARGE = 20_000_000
+# A program that carries out a trial which waits forever.
+FOLLOW = f"""
+import sys; sys.path.append({str(Path(__file__).parent)!r})
+from trial_tasks import Remote
+from runner.measure.trials import carry_out
+carry_out(Remote('wait_for_ever', *sys.argv[1:]))
+"""
 
 
 class Remote(Task):
-    """A function of this module with its arguments, pickled so that a trial finds it."""
+    """A function of this module with its arguments, pickled so that a trial finds it; its value is their result."""
 
-    def __init__(self, function: str, *args: Any) -> None:
-        self.call = (function, args)
+    def __init__(self, *call: Any) -> None:
+        self.call = call
 
     def __reduce__(self) -> tuple[Any, ...]:
         directory = str(Path(__file__).parent)
         return eval, (
-            f"__import__('sys').path.append({directory!r}) or __import__('trial_tasks').Remote(*{self._flat()!r})",
+            f"__import__('sys').path.append({directory!r}) or __import__('trial_tasks').Remote(*{self.call!r})",
         )
-
-    def _flat(self) -> tuple[Any, ...]:
-        return self.call[0], *self.call[1]
 
     def prepare(self) -> str:
         return "of its own"
 
     def carry_out(self, report: Report) -> tuple[TrialResult, Any]:
-        function, args = self.call
+        function, *args = self.call
         began = time.perf_counter()
-        result, end = globals()[function](report, *args)
+        result = globals()[function](report, *args)
+        result, end = result if isinstance(result, tuple) else (result, None)
         return TrialResult(wall_s=time.perf_counter() - began, value=result), end
-
-
-def nothing() -> None:
-    """End nothing."""
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
@@ -104,10 +105,6 @@ def leave(directory: str) -> None:
     os._exit(7)
 
 
-def pause() -> None:
-    signal.pause()
-
-
 def die_sending(directory: str) -> bytes:
     """Return a large result; a helper stops the receiver, and kills this worker once the pipe is full."""
     worker, trial = os.getpid(), os.getppid()
@@ -119,6 +116,10 @@ def die_sending(directory: str) -> bytes:
         os.kill(trial, signal.SIGCONT)
         os._exit(0)
     return bytes(LARGE)
+
+
+# What a worker does at a moment.
+VICTIMS: dict[str, Callable[[str], object]] = {"busy": die, "leaving": leave, "sending": die_sending}
 
 
 def die_reporting(directory: str, channel: Channel) -> None:
@@ -152,7 +153,7 @@ def burn(seconds: float) -> float:
 def describe_trial(_report: Report) -> Any:
     """Return the state of a trial process before its task has done anything."""
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
-    described = {
+    return {
         "modules": sorted(sys.modules),
         "threads": int(status["Threads"]),
         "python_threads": threading.active_count(),
@@ -161,7 +162,6 @@ def describe_trial(_report: Report) -> Any:
         "caught": int(status["SigCgt"], 16),
         "leads": os.getpid() == os.getsid(0) == os.getpgrp(),
     }
-    return described, nothing
 
 
 def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -> Any:
@@ -169,7 +169,7 @@ def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -
     watched = WatchedPool(2, start_method)
     watched.submit(say, "ready")
     watched.result()
-    watched.submit(pause)
+    watched.submit(signal.pause)
     note_pool(directory, watched)
     note(directory, "trial", os.getpid())
     signal.pause()
@@ -177,37 +177,39 @@ def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -
 
 def be_held(_report: Report, directory: str) -> Any:
     """Start a tracer of this process that ignores it, so that it can't be collected even when killed."""
-    trial = os.getpid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
-    if os.fork() == 0:
-        os.setsid()
-        seized = libc.ptrace(0x4206, trial, None, None) == 0  # PTRACE_SEIZE
-        note(directory, "holder", f"{os.getpid()} {trial if seized else 0}")
-        wait_until(Path(directory, "let go").exists, 60)
-        os._exit(0)
+    start_tracer(directory, os.getpid(), 0)
     signal.pause()
 
 
 def hold_worker(_report: Report, directory: str) -> Any:
     """Start a worker that begins to end when it is killed, but which a process that traces it does not let end."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     if (worker := os.fork()) == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
+        allow_tracing()
         note(directory, "ready", worker)
         while True:
             signal.pause()
     wait_until(Path(directory, "ready").exists)
+    start_tracer(directory, worker, 0x40)  # PTRACE_O_TRACEEXIT
+    signal.pause()
+
+
+def allow_tracing() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
+    return libc
+
+
+def start_tracer(directory: str, pid: int, options: int) -> None:
+    """Start a process that traces another one until it is let go."""
+    libc = allow_tracing()
     if os.fork() == 0:
         os.setsid()
-        seized = libc.ptrace(0x4206, worker, None, 0x40) == 0  # PTRACE_SEIZE, PTRACE_O_TRACEEXIT
-        note(directory, "holder", f"{os.getpid()} {worker if seized else 0}")
+        seized = libc.ptrace(0x4206, pid, None, options) == 0  # PTRACE_SEIZE
+        note(directory, "holder", f"{os.getpid()} {pid if seized else 0}")
         wait_until(Path(directory, "let go").exists, 60)
         os._exit(0)
-    signal.pause()
 
 
 def lose_worker(_report: Report, directory: str, moment: str, start_method: str = "fork") -> Any:
@@ -220,19 +222,14 @@ def lose_worker(_report: Report, directory: str, moment: str, start_method: str 
     if moment == "reporting":
         channel = Channel(multiprocessing.get_context("fork"))
         watched = WatchedPool(2, "fork", partial(die_reporting, directory), (channel,))
-        watched.submit(pause)
+        watched.submit(signal.pause)
         watched.result(channel.reader, lambda: note(directory, "received", channel.receive()))
     watched = WatchedPool(2, start_method)
     note_pool(directory, watched)
     if moment == "busy":
-        watched.submit(pause)
-        watched.submit(die, directory)
-        watched.result()
-    if moment == "leaving":
-        watched.submit(leave, directory)
-        watched.result()
-    if moment == "sending":
-        watched.submit(die_sending, directory)
+        watched.submit(signal.pause)
+    if moment in VICTIMS:
+        watched.submit(VICTIMS[moment], directory)
         watched.result()
     for text in "ab":
         watched.submit(say, text)
@@ -250,7 +247,7 @@ def lose_worker(_report: Report, directory: str, moment: str, start_method: str 
     if kind == "ending":
         return None, lose_it_and_end
     os.kill(victim, signal.SIGKILL)
-    return watched.result(), nothing
+    return watched.result()
 
 
 def lose_worker_before_it_is_watched(_report: Report, directory: str) -> Any:
@@ -269,8 +266,8 @@ def lose_worker_before_it_is_watched(_report: Report, directory: str) -> Any:
 
     os.fork = fork_and_lose
     watched = WatchedPool(2, "fork")
-    watched.submit(pause)
-    return watched.result(), nothing
+    watched.submit(signal.pause)
+    return watched.result()
 
 
 def stop_worker(_report: Report, directory: str, looks: int, then: str, start_method: str = "fork") -> Any:
@@ -309,18 +306,17 @@ def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
 
 
 def give_bytes(_report: Report, count: int) -> Any:
-    return bytes(count), nothing
+    return bytes(count)
 
 
 def count_bytes(_report: Report, given: str) -> Any:
-    return len(given), nothing
+    return len(given)
 
 
 def wait_for(_report: Report, directory: str) -> Any:
     """Write the process number, and wait for a file."""
     note(directory, "trial", os.getpid())
     wait_until(Path(directory, "go").exists, 30)
-    return None, nothing
 
 
 def count_up(report: Report, steps: int, go_on: str) -> Any:
@@ -328,7 +324,6 @@ def count_up(report: Report, steps: int, go_on: str) -> Any:
         report(1, 300, 2)
     wait_until(Path(go_on).exists)
     report(0, 1, 0)
-    return None, nothing
 
 
 def raise_unforeseen(_report: Report) -> Any:
@@ -337,13 +332,13 @@ def raise_unforeseen(_report: Report) -> Any:
 
 def run_out_of_memory(_report: Report) -> Any:
     resource.setrlimit(resource.RLIMIT_AS, (500_000_000, 500_000_000))
-    return bytes(1_000_000_000), nothing
+    return bytes(1_000_000_000)
 
 
 def print_something(_report: Report) -> Any:
     print("noise", flush=True)  # noqa: T201
     os.write(1, b"more noise\n")
-    return "kept", nothing
+    return "kept"
 
 
 def use_pool(start_method: str) -> tuple[Any, Callable[[], None]]:
@@ -353,7 +348,7 @@ def use_pool(start_method: str) -> tuple[Any, Callable[[], None]]:
     watched = WatchedPool(2, start_method)
     for text in "ab":
         watched.submit(say, text)
-    results = sorted(watched.result(channel.reader, nothing) for _ in range(2))
+    results = sorted(watched.result(channel.reader, lambda: None) for _ in range(2))
     return results, watched.end
 
 

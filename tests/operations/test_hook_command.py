@@ -11,17 +11,20 @@ import pytest
 from conftest import is_gone, until
 
 from runner.model import secrets
+from runner.model.jobs import Event, Notify
+from runner.model.notifications import Notification
 from runner.model.secrets import keep_secret
 from runner.operations import hook_command
-from runner.operations.hook_command import HookResult, run_hook
+from runner.operations.hook_command import run_hook
 
 TEXT = b'{"run": 12}\n'
 
 
 def run(
     script: str, *arguments: str | Path, text: bytes = TEXT, stop: Callable[[], bool] = lambda: False, **variables: str
-) -> HookResult:
-    return run_hook([sys.executable, "-c", script, *map(str, arguments)], text, variables, stop)
+) -> Notification:
+    notify = Notify(Event.CHANGE, (sys.executable, "-c", script, *map(str, arguments)))
+    return run_hook(notify, text, variables, stop)[0]
 
 
 def test_a_hook_gets_text_arguments_and_environment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +62,8 @@ def test_a_hook_need_not_read_its_input() -> None:
 
 @pytest.mark.parametrize("program", ["/nowhere/at all", "no-such-program-anywhere", "/", "/etc/passwd", "a\0b"])
 def test_a_hook_that_cannot_be_started_has_a_reason(program: str) -> None:
-    result = run_hook([program], TEXT, {}, lambda: False)
+    result, error = run_hook(Notify(Event.CHANGE, (program,)), TEXT, {}, lambda: False)
+    assert error == result.message
     assert result.exit_code is None
     assert result.message is not None
     assert result.message.startswith("can't be started: ")
