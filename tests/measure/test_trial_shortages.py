@@ -64,7 +64,7 @@ def test_a_result_that_does_not_fit_into_memory_is_no_defect(monkeypatch: pytest
 
     monkeypatch.setattr(pickle, "loads", load)
     with pytest.raises(ScanError, match="ran out of memory"):
-        carry_out(Remote("give_bytes", 10))
+        carry_out(Remote("repeat", "x", 10))
 
 
 LACKING = [MemoryError(), OSError(errno.EMFILE, "no free descriptors")]

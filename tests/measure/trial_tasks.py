@@ -147,7 +147,7 @@ def burn(seconds: float) -> float:
     return time.process_time()
 
 
-# Functions that trials carry out: each gives its result and what ends it.
+# Functions that trials carry out: each returns its result, some also what ends it.
 
 
 def describe_trial(_report: Report) -> Any:
@@ -305,24 +305,16 @@ def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
     return [watched.result() for _ in range(2)], watched.end
 
 
-def give_bytes(_report: Report, count: int) -> Any:
-    return bytes(count)
+def repeat(_report: Report, text: str, times: int) -> Any:
+    return text * times
 
 
-def count_bytes(_report: Report, given: str) -> Any:
-    return len(given)
-
-
-def wait_for(_report: Report, directory: str) -> Any:
-    """Write the process number, and wait for a file."""
+def count_up(report: Report, directory: str, steps: int) -> Any:
+    """Report a number of directories, wait for a file, and report once more."""
     note(directory, "trial", os.getpid())
-    wait_until(Path(directory, "go").exists, 30)
-
-
-def count_up(report: Report, steps: int, go_on: str) -> Any:
     for _ in range(steps):
         report(1, 300, 2)
-    wait_until(Path(go_on).exists)
+    wait_until(Path(directory, "go").exists, 30)
     report(0, 1, 0)
 
 

@@ -19,7 +19,7 @@ from runner.history.notifications import last_notified_run, list_notifications, 
 from runner.history.prune import Retention, prune
 from runner.history.recording import RunOutcome, begin_run, finish_run, record_not_run
 from runner.history.runs import get_run
-from runner.history.timings import acknowledge
+from runner.history.timings import acknowledge, list_timings
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.observer import RunObserver
 from runner.model.errors import HistoryError
@@ -101,13 +101,6 @@ def world(database: Database, tmp_path: Path) -> World:
     return World(database=database, root=root, sent=sent, job=add_job(database, spec, NOW))
 
 
-def test_ordinary_runs_are_not_notified(world: World) -> None:
-    world.run(1)
-    world.run(2)
-    world.run()
-    assert [] == world.events()
-
-
 def test_a_hook_gets_the_record_of_show(world: World) -> None:
     world.run(1)
     (world.root / "b.md").write_text("b")
@@ -124,39 +117,24 @@ def test_a_hook_gets_the_record_of_show(world: World) -> None:
 
 def test_a_failure_is_notified_once_until_success(world: World) -> None:
     world.run(1)
+    world.run(2)
+    world.run()
     world.lose_root()
-    first, *_ = [world.run(hour).run_id for hour in (2, 3, 4)]
+    first, *_ = [world.run(hour).run_id for hour in (3, 4, 5)]
     assert [("failure", first)] == world.events()
     world.bring_root_back()
-    back = world.run(5).run_id
-    world.run(6)
-    assert [("failure", first), ("recovery", back)] == world.events()
+    back = world.run(6).run_id
+    world.run(7)
     world.lose_root()
-    again = world.run(7).run_id
-    assert ("failure", again) == world.events()[-1]
-    assert 3 == len(world.events())
-
-
-def test_a_failed_first_run_and_its_recovery_are_notified(world: World) -> None:
-    world.lose_root()
-    failed = world.run().run_id
-    world.bring_root_back()
-    assert [("failure", failed), ("recovery", world.run().run_id)] == world.events()
-
-
-def test_a_partial_run_is_a_recovery_and_no_failure(world: World) -> None:
-    world.run(1)
-    finish(world, 2, Status.PARTIAL)
-    assert [] == world.events()
-    finish(world, 3, Status.TIMED_OUT)
-    finish(world, 4, Status.PARTIAL)
-    assert ["failure", "recovery"] == [event for event, _ in world.events()]
+    again = world.run(8).run_id
+    assert [("failure", first), ("recovery", back), ("failure", again)] == world.events()
 
 
 def finish(
-    world: World, hour: int, status: Status, *, attempt: int = 1, wall_s: float | None = None, tell: bool = True
+    world: World, hour: int | None, status: Status, *, attempt: int = 1, wall_s: float | None = None, tell: bool = True
 ) -> int:
-    """Write a run that ended so into the history, and tell of it."""
+    """Record a run with this status, of a fire time after some hours or manual, and send its notifications."""
+    started_at = NOW + timedelta(hours=hour or 100)
     execution = Execution(
         strategy="sequential", position=1, status=status, wall_s=wall_s, startup_s=0.0, user_s=0.1, system_s=0.1,
         max_rss_bytes=1, files=0, directories=1, entries=1_000,
@@ -164,16 +142,16 @@ def finish(
     run_id = begin_run(
         world.database,
         world.job,
-        cause=Cause.SCHEDULE,
-        scheduled_at=NOW + timedelta(hours=hour),
-        clock=lambda: NOW + timedelta(hours=hour),
+        cause=Cause.MANUAL if hour is None else Cause.SCHEDULE,
+        scheduled_at=None if hour is None else started_at,
+        clock=lambda: started_at,
         environment=describe_environment(world.job.spec.root, workers=1, start_method="fork"),
         owner=describe_process(),
         attempt=attempt,
     )
     ending = RunOutcome(
         status=status,
-        finished_at=NOW + timedelta(hours=hour, seconds=attempt),
+        finished_at=started_at + timedelta(seconds=attempt),
         executions=[execution] if wall_s else [],
         snapshot=Snapshot.from_part(Part()) if wall_s else None,
     )
@@ -183,42 +161,37 @@ def finish(
     return run_id
 
 
-def test_a_failure_is_notified_after_the_last_attempt(world: World) -> None:
-    world.change(retries=2)
-    world.run(1)
-    world.lose_root()
-    attempts = [finish(world, 2, Status.FAILED, attempt=attempt) for attempt in (1, 2, 3)]
-    assert [("failure", attempts[-1])] == world.events()
-    [finish(world, 3, Status.TIMED_OUT, attempt=attempt) for attempt in (1, 2, 3)]
-    assert 1 == len(world.events())
-    world.bring_root_back()
-    finish(world, 4, Status.FAILED, attempt=1)
-    # The firing before failed for good.
-    assert ("recovery", world.run(4, attempt=2).run_id) == world.events()[-1]
-    assert 2 == len(world.events())
+F, T, S, P = Status.FAILED, Status.TIMED_OUT, Status.SUCCEEDED, Status.PARTIAL
 
 
-def test_a_successful_retry_is_no_recovery(world: World) -> None:
-    world.change(retries=2)
-    world.run(1)
-    finish(world, 2, Status.FAILED, attempt=1)
-    world.run(2, attempt=2)
-    finish(world, 3, Status.FAILED, attempt=1)
-    world.run()  # by hand, before the retry
-    assert [] == world.events()
-
-
-def test_a_failure_is_notified_if_a_firing_precedes_the_retry(world: World) -> None:
-    world.change(retries=2, retry_delay_s=3600)
-    failed = finish(world, 2, Status.FAILED)
-    assert [("failure", failed)] == world.events()
-    finish(world, 3, Status.FAILED)
-    assert [("failure", failed), ("recovery", world.run(4).run_id)] == world.events()
-
-
-def test_a_failure_of_a_paused_job_is_notified(world: World) -> None:
-    world.change(retries=2, paused=True)
-    assert [("failure", finish(world, 2, Status.FAILED))] == world.events()
+@pytest.mark.parametrize(
+    ("choices", "runs", "expected"),
+    [
+        # Each run: its hour, attempt and status. Expected: the numbers of the runs that are notified.
+        ({}, [(1, 1, F), (2, 1, S)], [("failure", 1), ("recovery", 2)]),
+        ({}, [(1, 1, S), (2, 1, P), (3, 1, T), (4, 1, P)], [("failure", 3), ("recovery", 4)]),
+        (
+            {"retries": 2},
+            [(1, 1, S), (2, 1, F), (2, 2, F), (2, 3, F), (3, 1, T), (3, 2, T), (3, 3, T)],
+            [("failure", 4)],
+        ),
+        ({"retries": 2}, [(1, 1, F), (1, 2, F), (1, 3, F), (2, 1, F), (2, 2, S)], [("failure", 3), ("recovery", 5)]),
+        ({"retries": 2}, [(1, 1, S), (2, 1, F), (2, 2, S), (3, 1, F), (None, 1, S)], []),
+        ({"retries": 2, "retry_delay_s": 3600}, [(2, 1, F), (3, 1, F), (4, 1, S)], [("failure", 1), ("recovery", 3)]),
+        ({"retries": 2, "paused": True}, [(2, 1, F)], [("failure", 1)]),
+    ],
+    ids=["first run", "partial", "all attempts", "after all attempts", "successful retry", "late retry", "paused"],
+)
+def test_failures_and_recoveries_of_firings_are_notified(
+    world: World,
+    choices: dict[str, Any],
+    runs: list[tuple[int | None, int, Status]],
+    expected: list[tuple[str, int]],
+) -> None:
+    world.change(**choices)
+    for hour, attempt, status in runs:
+        finish(world, hour, status, attempt=attempt)
+    assert expected == world.events()
 
 
 def test_missed_skipped_and_cancelled_runs_are_not_notified(world: World) -> None:
@@ -287,20 +260,19 @@ def only_slow(world: World) -> None:
     world.change(notify=[one for one in world.job.spec.notify if one.event is Event.SLOW])
 
 
-def test_a_slow_level_is_notified_once_and_when_it_returns(world: World) -> None:
+@pytest.mark.parametrize(
+    "parts",
+    [
+        # Levels, and the number of notifications.
+        [([1.0] * 20 + [1.5] * 12, 1), ([1.0] * 15, 0), ([1.5] * 12, 1)],
+        [([1.0] * 20 + [1.12] * 10, 0), ([1.5] * 12, 1), ([1.3] * 12, 0), ([2.5] * 12, 1)],
+    ],
+    ids=["when it returns", "when it is clearly slower"],
+)
+def test_a_slow_level_is_notified_once(world: World, parts: list[tuple[list[float], int]]) -> None:
     only_slow(world)
-    [first] = play(world, [1.0] * 20 + [1.5] * 12)
-    assert 20 < first
-    assert [] == play(world, [1.0] * 15)
-    assert 1 == len(play(world, [1.5] * 12))
-
-
-def test_only_a_clearly_slower_level_is_notified_again(world: World) -> None:
-    only_slow(world)
-    assert [] == play(world, [1.0] * 20 + [1.12] * 10)
-    assert 1 == len(play(world, [1.5] * 12))
-    assert [] == play(world, [1.3] * 12)
-    assert 1 == len(play(world, [2.5] * 12))
+    for levels, expected in parts:
+        assert expected == len(play(world, levels))
 
 
 def test_an_acknowledged_slow_level_is_not_notified(world: World) -> None:
@@ -314,16 +286,10 @@ def test_an_acknowledged_slow_level_is_not_notified(world: World) -> None:
     world.job = quick
     play(world, levels[: when[0]])
     run_id = finish(world, 900, Status.SUCCEEDED, wall_s=1.5)
-    environment = newest_environment(world)
+    environment = list_timings(world.database, world.job.job_id)[-1].environment
     acknowledge(world.database, other.job_id, environment, "wall_per_entry_s", ["sequential"], run_id, NOW)
     world.job = other
     assert [] == play(world, [1.5] * 15)
-
-
-def newest_environment(world: World) -> int:
-    from runner.history.timings import list_timings
-
-    return list_timings(world.database, world.job.job_id)[-1].environment
 
 
 def test_a_hook_timeout_is_logged_without_its_output(
@@ -362,18 +328,11 @@ def test_every_hook_result_is_recorded_and_stops_no_other(world: World, caplog: 
         f"failure notification failed: {sys.executable} ended with 4; see `runner show 1`",
         f"failure notification sent to {sys.executable}",
     ] == [record.getMessage() for record in caplog.records]
-    # Who could not be started hears of it as soon as that can be done.
+    # A command that could not be started, or is new, gets the next failure.
+    new = Notify(Event.FAILURE, (*commands[2], "new"))
+    world.change(notify=(*world.job.spec.notify, new))
     second = world.run(2)
-    assert [commands[0]] == [one.command for one in list_notifications(world.database, second)]
-
-
-def test_a_hook_added_during_failure_gets_the_next_failure(world: World) -> None:
-    notify = world.job.spec.notify
-    world.change(notify=())
-    world.lose_root()
-    world.run(1)
-    world.change(notify=notify)
-    assert [("failure", world.run(2).run_id)] == world.events()
+    assert [commands[0], new.command] == [one.command for one in list_notifications(world.database, second)]
 
 
 def test_after_a_stop_the_next_process_notifies(world: World) -> None:
@@ -397,22 +356,20 @@ def test_after_a_stop_the_next_process_notifies(world: World) -> None:
     assert None is last_notified_run(world.database, world.job.job_id, hanging, 0)
 
 
-def test_a_pending_failure_is_notified_once_by_the_next_process(world: World) -> None:
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_pending_failure_is_notified_once_by_the_next_process(world: World, retries: int) -> None:
+    world.change(retries=retries)
     world.run(1)
-    failed = finish(world, 2, Status.INTERRUPTED, tell=False)
+    failed = finish(world, 2, Status.FAILED, tell=False)
     for _ in range(2):
         world.notifier().notify_pending(world.job)
+    if retries:  # one follows: it is no failure yet
+        assert [] == world.events()
+        return
     assert [("failure", failed)] == world.events()
     world.run(3)
     world.notifier().notify_pending(world.job)
     assert [("failure", failed), ("recovery", failed + 1)] == world.events()
-
-
-def test_a_failure_with_a_retry_is_not_pending(world: World) -> None:
-    world.change(retries=1)
-    finish(world, 2, Status.FAILED, tell=False)
-    world.notifier().notify_pending(world.job)
-    assert [] == world.events()
 
 
 def test_an_unwritable_history_is_harmless(
