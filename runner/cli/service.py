@@ -16,7 +16,6 @@ from runner.operations.service_files import (
     DEFAULT_KIND,
     Kind,
     Service,
-    find_drop_ins,
     is_running,
     remove_service,
     service_path,
@@ -121,7 +120,8 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
         raise UsageError(f"no service is installed at {path}; {other}")
     for removed in remove_service(path, is_unit if kind is Kind.SYSTEMD else is_plist):
         sys.stdout.write(f"{removed}\n")
-    if (added := find_drop_ins(path)) is not None:
+    added = path.with_name(f"{path.name}.d")
+    if added.is_dir():
         typer.echo(f"{added} is left as it is: what it adds to the service is yours", err=True)
     for line in stop_commands(kind, system=machine):
         typer.echo(line, err=True)

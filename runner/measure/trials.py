@@ -137,7 +137,6 @@ class _Trial:
         assert self._process.stdout is not None  # noqa: S101  it is a pipe
         self._stdout = files.enter_context(self._process.stdout)
         self._received = bytearray()
-        self._exit_code: int | None = None
         self.left: list[int] = []  # processes that could not be killed
 
     def follow(
@@ -183,13 +182,12 @@ class _Trial:
         if self._is_complete():
             result: TrialResult = pickle.loads(memoryview(self._received)[HEADER.size :])  # noqa: S301  from a child
             return result
-        if (
-            self._exit_code is not None and self._exit_code < 0
-        ):  # what the workers of a killed process wrote is no defect
-            return TrialResult(message=f"the trial process was killed by {signal_name(-self._exit_code)}")
+        code: int | None = self._process.returncode
+        if code is not None and code < 0:  # what the workers of a killed process wrote is no defect
+            return TrialResult(message=f"the trial process was killed by {signal_name(-code)}")
         message = "the trial process stopped reporting"
-        if self._exit_code is not None:
-            message = f"the trial process ended with exit code {self._exit_code} before it had reported"
+        if code is not None:
+            message = f"the trial process ended with exit code {code} before it had reported"
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 10_000))
         written = self._stderr.read().decode("utf-8", "backslashreplace").strip()
         shortages = list(filter(is_condition_text, written.splitlines()))
@@ -199,12 +197,11 @@ class _Trial:
 
     def _reap(self) -> bool:
         """Collect the process if it has ended; return whether it has."""
-        if self._exit_code is None:
+        if self._process.returncode is None:
             pid, status, _ = os.wait4(self._process.pid, os.WNOHANG)
-            if pid == 0:
-                return False
-            self._exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
-        return True
+            if pid != 0:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+        return self._process.returncode is not None
 
     def close(self) -> None:
         """End every process of the trial.
@@ -216,7 +213,7 @@ class _Trial:
         group = self._process.pid
         if self._is_complete():
             _wait_until(self._reap, _GRACE_S)
-        if self._exit_code != 0:
+        if self._process.returncode != 0:
             signal_group(group, signal.SIGTERM)
             # Ended orphans are members until init has collected them, so this may take the whole limit.
             _wait_until(lambda: self._reap() and not signal_group(group, 0), _CLEAN_UP_S)
@@ -224,8 +221,8 @@ class _Trial:
         signal_group(group, signal.SIGKILL)
         _wait_until(lambda: self._reap() and not _living(group), _REAP_S)
         self.left = _living(group)
-        if self._exit_code is None:
-            self.left = [group, *(pid for pid in self.left if pid != group)]
+        if self._process.returncode is None:
+            self.left = sorted({group, *self.left})
             _left.add(self._process)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from trial_tasks import FOLLOW, Remote, wait_until
+from conftest import is_gone
+from trial_tasks import FOLLOW, Remote, assert_gone, noted, semaphores, wait_until
 
 from runner.measure.leftovers import remove_leftovers, trial_directory
 from runner.measure.trials import carry_out
@@ -31,11 +32,6 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(directory)
 
 
-def semaphores(directory: Path) -> set[str]:
-    """Return the semaphores of a trial that are left."""
-    return set((directory / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
-
-
 def first_child(parent: subprocess.Popen[bytes]) -> int:
     """Return the process that follows as soon as the kernel knows it, mostly before it is another program."""
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
@@ -44,28 +40,46 @@ def first_child(parent: subprocess.Popen[bytes]) -> int:
     return int(found[0])
 
 
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+ENDS: dict[str, tuple[Status, str | None]] = {
+    "success": (Status.SUCCEEDED, None),
+    "cancel": (Status.CANCELLED, "cancelled"),
+    "interrupt": (Status.INTERRUPTED, "ended because runner was stopped"),
+    **dict.fromkeys(
+        ("time limit", "time limit, stopped"),
+        (Status.TIMED_OUT, "ended after its time limit of 3 s; raise --timeout, or scan a smaller tree"),
+    ),
+    **{name: (Status.FAILED, f"the trial process was killed by {name}") for name in ("SIGKILL", "SIGTERM", "SIGSEGV")},
+}
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("ended_by", ["time limit", "cancel", "SIGKILL", "success", "defect"])
+@pytest.mark.parametrize("ended_by", ENDS)
 def test_an_ended_trial_leaves_nothing(tmp_path: Path, temporary: Path, start_method: str, ended_by: str) -> None:
-    def end() -> Status | None:
-        if (tmp_path / "trial").exists():
-            assert os.listdir(temporary)
-            if ended_by == "SIGKILL":
-                os.kill(int((tmp_path / "trial").read_text()), signal.SIGKILL)
-            return ended_as.get(ended_by)
-        return None
+    status, message = ENDS[ended_by]
+    acted_s = [time.monotonic()]
 
-    ended_as = {"time limit": Status.TIMED_OUT, "cancel": Status.CANCELLED}
-    forever = ended_by in {*ended_as, "SIGKILL"}
-    quick = Remote("burn_in_workers", 0.0, start_method) if ended_by == "success" else Remote("raise_unforeseen")
-    task = Remote("wait_for_ever", str(tmp_path), start_method) if forever else quick
-    carry_out(task, timeout_s=60, stop=end)
+    def act() -> Status | None:
+        if not (tmp_path / "trial").exists():
+            return None
+        assert os.listdir(temporary)
+        [trial] = noted(tmp_path, "trial")
+        acted_s.append(time.monotonic())
+        if ended_by in signal.Signals.__members__:
+            os.kill(trial, signal.Signals[ended_by])
+        if ended_by == "time limit, stopped":
+            os.killpg(trial, signal.SIGSTOP)
+        return status if ended_by in {"cancel", "interrupt"} else None
+
+    if ended_by == "success":
+        outcome = carry_out(Remote("burn_in_workers", 0.0, start_method), stop=act)
+    else:
+        task = Remote("wait_for_ever", str(tmp_path), start_method)
+        outcome = carry_out(task, timeout_s=3 if "limit" in ended_by else 60, stop=act)
+        assert time.monotonic() - acted_s[-1] < 3
+        assert_gone(tmp_path)
+        assert set() == semaphores(tmp_path)
+    assert (status, message) == (outcome.status, outcome.message)
     assert [] == os.listdir(temporary)
-    assert not forever or set() == semaphores(tmp_path)
 
 
 @pytest.mark.parametrize("start_method", ["spawn", "forkserver"])

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
@@ -67,6 +68,33 @@ def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)
+
+
+def living(session: int) -> list[int]:
+    """Return the processes of a session; ended ones that nobody has collected do not count."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def noted(directory: Path, name: str) -> list[int]:
+    return [int(word) for word in (directory / name).read_text(encoding="ascii").split()]
+
+
+def semaphores(directory: Path) -> set[str]:
+    """Return the semaphores of a trial that are left."""
+    return set((directory / "locks").read_text(encoding="ascii").split()) & set(os.listdir("/dev/shm"))  # noqa: S108
+
+
+def assert_gone(directory: Path) -> None:
+    """Wait for the end of a trial: killed workers are gone as soon as init has collected them."""
+    [trial] = noted(directory, "trial")
+    wait_until(lambda: [] == living(trial), 1)
 
 
 def note(directory: str, name: str, value: object) -> None:
