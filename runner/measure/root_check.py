@@ -60,12 +60,8 @@ def report_waiting(
 def look_at_roots(roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> list[tuple[str, str | None]]:
     """Return for each directory the type of its file system, and why it can't be scanned, None if it can.
 
-    Args:
-        roots: Their absolute paths.
-        timeouts_s: Time limit of each; None for a minute.
-
     Raises:
-        ScanError: If one does not answer in time, or no process can be started.
+        ScanError: If one does not answer in its time, None for a minute, or no process can be started.
     """
     return _check(look_at_root, roots, timeouts_s) if roots else []
 

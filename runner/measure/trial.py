@@ -76,32 +76,24 @@ class TrialResult(SimpleNamespace):
 
     @property
     def user_s(self) -> float:
-        """User CPU seconds of all processes."""
+        """User CPU time of all processes."""
         return self.own_user_s + self.workers_user_s
 
     @property
     def system_s(self) -> float:
-        """System CPU seconds of all processes."""
+        """System CPU time of all processes."""
         return self.own_system_s + self.workers_system_s
 
 
 class Task:
-    """Work that a trial process can measure; pickled on the way there."""
+    """Work that a trial process can measure; pickled on the way there. It may raise ScanError."""
 
     def prepare(self) -> str:
-        """Import what the work needs, outside the measured time; return its file system's type, empty if unknown.
-
-        Raises:
-            ScanError: If the work can't be begun.
-        """
+        """Import what the work needs, outside the measured time; return its file system's type, empty if unknown."""
         return ""
 
     def carry_out(self, report: Report) -> tuple[TrialResult, End]:
-        """Execute and measure the work; return its times and value, and what ends it.
-
-        Raises:
-            ScanError: If it can't be done.
-        """
+        """Execute and measure the work; return its times and value, and what ends it."""
         raise NotImplementedError
 
 
@@ -133,12 +125,7 @@ class ScanTask(Task):
 
 
 class CheckTask(Task):
-    """A function applied to paths, one after another; its value is the list of the results.
-
-    Args:
-        check: A function of a module that a trial process may import.
-        paths: Each counts as a directory read once its file system has answered.
-    """
+    """A function, pickled by its name, of paths that each count as a directory read; its value lists the results."""
 
     def __init__(self, check: Callable[[Any], Any], paths: Sequence[bytes]) -> None:
         self.check = check
