@@ -53,9 +53,9 @@ class World:
     root: Path
     sent: Path
     job: Job
-    now: datetime = NOW
+    hour: int = 0
 
-    def run(self, at: int | None = None, *, attempt: int = 1, job: Job | None = None, **observer: Any) -> Run:
+    def run(self, at: int | None = None, *, job: Job | None = None, **observer: Any) -> Run:
         """Run the job, manually or for the fire time after some hours, and send the notifications."""
         job = job or self.job
         run_id = fire(
@@ -63,7 +63,6 @@ class World:
             job,
             cause=Cause.MANUAL if at is None else Cause.SCHEDULE,
             scheduled_at=None if at is None else NOW + timedelta(hours=at),
-            attempt=attempt,
             observer=RunObserver(**observer),
         )
         self.notifier().notify(job, run_id)
@@ -72,9 +71,8 @@ class World:
     def notifier(self, **choices: Any) -> Notifier:
         return Notifier(self.database, show_record, **choices)
 
-    def change(self, **choices: Any) -> Job:
+    def change(self, **choices: Any) -> None:
         self.job = change_job(self.database, self.job, replace(self.job.spec, **choices), datetime.now(UTC))
-        return self.job
 
     def heard(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted(self.sent.iterdir())]
@@ -161,36 +159,31 @@ def finish(
     return run_id
 
 
-F, T, S, P = Status.FAILED, Status.TIMED_OUT, Status.SUCCEEDED, Status.PARTIAL
+STATUSES = {"F": Status.FAILED, "T": Status.TIMED_OUT, "S": Status.SUCCEEDED, "P": Status.PARTIAL}
 
 
 @pytest.mark.parametrize(
     ("choices", "runs", "expected"),
     [
-        # Each run: its hour, attempt and status. Expected: the numbers of the runs that are notified.
-        ({}, [(1, 1, F), (2, 1, S)], [("failure", 1), ("recovery", 2)]),
-        ({}, [(1, 1, S), (2, 1, P), (3, 1, T), (4, 1, P)], [("failure", 3), ("recovery", 4)]),
-        (
-            {"retries": 2},
-            [(1, 1, S), (2, 1, F), (2, 2, F), (2, 3, F), (3, 1, T), (3, 2, T), (3, 3, T)],
-            [("failure", 4)],
-        ),
-        ({"retries": 2}, [(1, 1, F), (1, 2, F), (1, 3, F), (2, 1, F), (2, 2, S)], [("failure", 3), ("recovery", 5)]),
-        ({"retries": 2}, [(1, 1, S), (2, 1, F), (2, 2, S), (3, 1, F), (None, 1, S)], []),
-        ({"retries": 2, "retry_delay_s": 3600}, [(2, 1, F), (3, 1, F), (4, 1, S)], [("failure", 1), ("recovery", 3)]),
-        ({"retries": 2, "paused": True}, [(2, 1, F)], [("failure", 1)]),
+        # Runs by their hour and status, those of one hour being attempts; M is a manual one.
+        ({}, "1F 2S", [("failure", 1), ("recovery", 2)]),
+        ({}, "1S 2P 3T 4P", [("failure", 3), ("recovery", 4)]),
+        ({"retries": 2}, "1S 2F 2F 2F 3T 3T 3T", [("failure", 4)]),
+        ({"retries": 2}, "1F 1F 1F 2F 2S", [("failure", 3), ("recovery", 5)]),
+        ({"retries": 2}, "1S 2F 2S 3F MS", []),
+        ({"retries": 2, "retry_delay_s": 3600}, "2F 3F 4S", [("failure", 1), ("recovery", 3)]),
+        ({"retries": 2, "paused": True}, "2F", [("failure", 1)]),
     ],
-    ids=["first run", "partial", "all attempts", "after all attempts", "successful retry", "late retry", "paused"],
 )
 def test_failures_and_recoveries_of_firings_are_notified(
-    world: World,
-    choices: dict[str, Any],
-    runs: list[tuple[int | None, int, Status]],
-    expected: list[tuple[str, int]],
+    world: World, choices: dict[str, Any], runs: str, expected: list[tuple[str, int]]
 ) -> None:
     world.change(**choices)
-    for hour, attempt, status in runs:
-        finish(world, hour, status, attempt=attempt)
+    words = runs.split()
+    for number, word in enumerate(words):
+        hour, status = word[0], word[1]
+        attempt = 1 + sum(earlier[0] == hour for earlier in words[:number])
+        finish(world, None if hour == "M" else int(hour), STATUSES[status], attempt=attempt)
     assert expected == world.events()
 
 
@@ -239,20 +232,14 @@ def test_changed_patterns_are_no_change_of_files(world: World) -> None:
     assert [("change", world.run(3).run_id)] == world.events()
 
 
-def play(world: World, levels: list[float], *, seed: int = 0) -> list[int]:
+def play(world: World, levels: list[float]) -> list[int]:
     """Run for each level, an hour apart; return the hours with a notification."""
-    random = Random(seed)  # noqa: S311  chance, not secrets
-    began = world.now
+    random = Random(0)  # noqa: S311  chance, not secrets
     sent = []
-    for hour, level in enumerate(levels):
-        world.now = began + timedelta(hours=hour + 1)
-        run_id = finish(
-            world,
-            int((world.now - NOW) / timedelta(hours=1)),
-            Status.SUCCEEDED,
-            wall_s=level * (1 + random.uniform(-0.03, 0.03)),
-        )
-        sent += [hour] if ("slow", run_id) in world.events() else []
+    for number, level in enumerate(levels):
+        world.hour += 1
+        run_id = finish(world, world.hour, Status.SUCCEEDED, wall_s=level * (1 + random.uniform(-0.03, 0.03)))
+        sent += [number] if ("slow", run_id) in world.events() else []
     return sent
 
 
