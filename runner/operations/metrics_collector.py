@@ -122,15 +122,15 @@ class MetricsCollector:
             self._next.clear()
         self._collected_at = now
         values = {
-            "runner_up": int(up),
-            "runner_heartbeat_timestamp_seconds": alive_at.timestamp(),
-            "runner_start_timestamp_seconds": self._started_at.timestamp(),
-            "runner_jobs": len(self._jobs),
-            "runner_runs_running": len(self._unfinished),
+            "up": int(up),
+            "heartbeat_timestamp_seconds": alive_at.timestamp(),
+            "start_timestamp_seconds": self._started_at.timestamp(),
+            "jobs": len(self._jobs),
+            "runs_running": len(self._unfinished),
         }
         samples = defaultdict[str, list[Sample]](list, {name: [("", {}, value)] for name, value in values.items()})
-        samples["runner_build_info"] = [("", self._build, 1)]
-        samples["runner_lateness_seconds"] = histogram(_LATENESS_BOUNDS_S, self._lateness, round(self._lateness_s, 6))
+        samples["build_info"] = [("", self._build, 1)]
+        samples["lateness_seconds"] = histogram(_LATENESS_BOUNDS_S, self._lateness, round(self._lateness_s, 6))
         for job in self._jobs:
             self._add_samples(samples, job, now)
         return samples
@@ -139,21 +139,19 @@ class MetricsCollector:
         metrics = self._metrics[job.job_id]
         saved, succeeded = metrics.saved, metrics.succeeded
         values = {
-            "runner_missed_fire_times_total": metrics.missed,
-            "runner_skipped_fire_times_total": metrics.skipped,
-            "runner_next_fire_timestamp_seconds": _seconds(self._next_at(job, now)),
-            "runner_last_success_timestamp_seconds": _seconds(succeeded.finished_at if succeeded else None),
-            "runner_run_duration_seconds": saved.wall_s if saved else None,
-            "runner_files": saved.files if saved else None,
-            "runner_directories": saved.directories if saved else None,
+            "missed_fire_times_total": metrics.missed,
+            "skipped_fire_times_total": metrics.skipped,
+            "next_fire_timestamp_seconds": _seconds(self._next_at(job, now)),
+            "last_success_timestamp_seconds": _seconds(succeeded.finished_at if succeeded else None),
+            "run_duration_seconds": saved.wall_s if saved else None,
+            "files": saved.files if saved else None,
+            "directories": saved.directories if saved else None,
         }
         labels = {"job": job.spec.name}
         for name, value in values.items():
             samples[name].append(("", labels, value))
-        samples["runner_runs_total"] += [
-            ("", {**labels, "status": status}, metrics.ended[status]) for status in _FINISHED
-        ]
-        samples["runner_last_run_duration_seconds"] += [
+        samples["runs_total"] += [("", {**labels, "status": status}, metrics.ended[status]) for status in _FINISHED]
+        samples["last_run_duration_seconds"] += [
             ("", {**labels, "strategy": one.strategy}, one.wall_s) for one in (saved.executions if saved else ())
         ]
 

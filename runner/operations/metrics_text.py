@@ -3,39 +3,25 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
-# Type and meaning of each metric, in the order of the file.
+_HISTOGRAM = "lateness_seconds"
+# Names without the prefix, and meanings, in the order of the file. Counters end in _total; the others are gauges.
 _METRICS = {
-    "runner_up": ("gauge", "Whether the daemon runs; 0 once it has stopped."),
-    "runner_heartbeat_timestamp_seconds": (
-        "gauge",
-        "The last heartbeat of the daemon's scheduler, which has one every second.",
-    ),
-    "runner_start_timestamp_seconds": ("gauge", "When the daemon started."),
-    "runner_build_info": ("gauge", "The versions of runner and Python."),
-    "runner_jobs": ("gauge", "Jobs."),
-    "runner_runs_running": ("gauge", "Running runs."),
-    "runner_lateness_seconds": (
-        "histogram",
-        "From the fire times of scheduled runs to their starts, since the daemon started.",
-    ),
-    "runner_runs_total": ("counter", "Finished runs, manual or scheduled, since the daemon started."),
-    "runner_missed_fire_times_total": (
-        "counter",
-        "Fire times missed while no daemon ran, recorded since the daemon started.",
-    ),
-    "runner_skipped_fire_times_total": (
-        "counter",
-        "Fire times skipped since the previous run was still running, since the daemon started.",
-    ),
-    "runner_next_fire_timestamp_seconds": (
-        "gauge",
-        "The next fire time of the job; absent while it is paused or has no schedule.",
-    ),
-    "runner_last_success_timestamp_seconds": ("gauge", "End of the last successful run; a partial run is not one."),
-    "runner_run_duration_seconds": ("gauge", "From start to end of the last saved run."),
-    "runner_files": ("gauge", "Entries found by the last saved run."),
-    "runner_directories": ("gauge", "Directories read by the last saved run."),
-    "runner_last_run_duration_seconds": ("gauge", "Wall time of each execution of the last saved run."),
+    "up": "Whether the daemon runs; 0 once it has stopped.",
+    "heartbeat_timestamp_seconds": "The last heartbeat of the daemon's scheduler, which has one every second.",
+    "start_timestamp_seconds": "When the daemon started.",
+    "build_info": "The versions of runner and Python.",
+    "jobs": "Jobs.",
+    "runs_running": "Running runs.",
+    _HISTOGRAM: "From the fire times of scheduled runs to their starts, since the daemon started.",
+    "runs_total": "Finished runs, manual or scheduled, since the daemon started.",
+    "missed_fire_times_total": "Fire times missed while no daemon ran, recorded since the daemon started.",
+    "skipped_fire_times_total": "Fire times skipped as the previous run was still running, since the daemon started.",
+    "next_fire_timestamp_seconds": "The next fire time of the job; absent while it is paused or has no schedule.",
+    "last_success_timestamp_seconds": "End of the last successful run; a partial run is not one.",
+    "run_duration_seconds": "From start to end of the last saved run.",
+    "files": "Entries found by the last saved run.",
+    "directories": "Directories read by the last saved run.",
+    "last_run_duration_seconds": "Wall time of each execution of the last saved run.",
 }
 
 # What follows the name of a metric: a suffix, labels and a value; without a value there is no sample.
@@ -43,16 +29,13 @@ Sample = tuple[str, Mapping[str, str], float | None]
 
 
 def metrics_text(samples: Mapping[str, Iterable[Sample]]) -> str:
-    """Format samples by the names of their metrics.
-
-    Source:
-        https://prometheus.io/docs/instrumenting/exposition_formats/
-    """
+    """Format samples by the names of their metrics; see https://prometheus.io/docs/instrumenting/exposition_formats."""
     lines: list[str] = []
-    for name, (kind, meaning) in _METRICS.items():
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
+    for name, meaning in _METRICS.items():
+        kind = "counter" if name.endswith("_total") else "histogram" if name == _HISTOGRAM else "gauge"
+        lines += [f"# HELP runner_{name} {meaning}", f"# TYPE runner_{name} {kind}"]
         lines += [
-            f"{name}{suffix}{_format_labels(labels)} {value!r}"
+            f"runner_{name}{suffix}{_format_labels(labels)} {value!r}"
             for suffix, labels, value in samples.get(name, ())
             if value is not None
         ]

@@ -10,12 +10,12 @@ from runner.operations.metrics_text import Sample, histogram, metrics_text
 
 ODD = 'o"d\\d {x="1"} ä🦊\n'
 SAMPLES: dict[str, list[Sample]] = {
-    "runner_up": [("", {}, 1)],
-    "runner_build_info": [("", {"python": "3.11.7", "version": "0.1.0"}, 1)],
-    "runner_lateness_seconds": histogram((0.1, 1.0), (3, 2, 1), 9.5),
-    "runner_runs_total": [("", {"job": ODD, "status": "failed"}, 5)],
-    "runner_last_success_timestamp_seconds": [("", {"job": ODD}, 1.5), ("", {"job": "unknown"}, None)],
-    "runner_last_run_duration_seconds": [("", {"job": ODD, "strategy": "pool"}, 1e-05)],
+    "up": [("", {}, 1)],
+    "build_info": [("", {"python": "3.11.7", "version": "0.1.0"}, 1)],
+    "lateness_seconds": histogram((0.1, 1.0), (3, 2, 1), 9.5),
+    "runs_total": [("", {"job": ODD, "status": "failed"}, 5)],
+    "last_success_timestamp_seconds": [("", {"job": ODD}, 1.5), ("", {"job": "unknown"}, None)],
+    "last_run_duration_seconds": [("", {"job": ODD, "strategy": "pool"}, 1e-05)],
 }
 
 
@@ -23,7 +23,7 @@ def test_every_sample_is_read_unchanged() -> None:
     families = list(text_string_to_metric_families(metrics_text(SAMPLES)))
     assert all(family.documentation and family.type in {"gauge", "counter", "histogram"} for family in families)
     expected = {
-        (name + suffix, *sorted(labels.items())): value
+        (f"runner_{name}{suffix}", *sorted(labels.items())): value
         for name, samples in SAMPLES.items()
         for suffix, labels, value in samples
         if value is not None
