@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import is_gone
-from trial_tasks import FOLLOW, Remote, assert_gone, noted, semaphores, wait_until
+from trial_tasks import FOLLOW, Remote, assert_gone, living, noted, semaphores, wait_until
 
 from runner.measure.leftovers import remove_leftovers, trial_directory
 from runner.measure.trials import carry_out
@@ -82,19 +82,28 @@ def test_an_ended_trial_leaves_nothing(tmp_path: Path, temporary: Path, start_me
     assert [] == os.listdir(temporary)
 
 
-@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
-def test_the_next_start_removes_what_a_killed_runner_left(tmp_path: Path, temporary: Path, start_method: str) -> None:
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("trial_is", ["running", "stopped", "killed"])
+def test_a_trial_ends_with_its_killed_runner(tmp_path: Path, temporary: Path, trial_is: str, start_method: str) -> None:
     with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, start_method]) as parent:
         wait_until((tmp_path / "trial").exists, 10)
+        [trial] = noted(tmp_path, "trial")
+        assert {trial, *noted(tmp_path, "workers")} <= set(living(trial))
         remove_leftovers()
         named = semaphores(tmp_path)  # a living runner's are not touched
         [directory] = os.listdir(temporary)
-        assert 6 == len(named)
+        assert (0 if start_method == "fork" else 6) == len(named)
         # If this fails, multiprocessing gives its semaphores names of its own choice again.
         assert all(name.startswith(f"sem.{directory}-") for name in named)
+        if trial_is == "stopped":
+            os.killpg(trial, signal.SIGSTOP)
+        if trial_is == "killed":
+            # Its parent would clean up after it; it is stopped so that it can't.
+            parent.send_signal(signal.SIGSTOP)
+            os.kill(trial, signal.SIGKILL)
         parent.kill()
-    trial = int((tmp_path / "trial").read_text())
-    wait_until(lambda: is_gone(trial), 2)
+        assert_gone(tmp_path)
+    # The kernel ended the trial's resource tracker with it, so that the next runner has to remove them.
     assert [directory] == os.listdir(temporary)
     remove_leftovers()
     assert [] == os.listdir(temporary)
@@ -181,27 +190,22 @@ def test_a_fork_server_starts_with_a_long_tmpdir(temporary: Path, monkeypatch: p
     assert [] == os.listdir(long)
 
 
-def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, temporary: Path) -> None:
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, temporary: Path, *, follows: bool) -> None:
     with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, "fork"]) as parent:
         trial = first_child(parent)
         process = Path(f"/proc/{trial}")
-        while b"import main" not in (command := (process / "cmdline").read_bytes()):
+        while follows and b"import main" not in (process / "cmdline").read_bytes():
             pass
         os.kill(trial, signal.SIGSTOP)
-        lifeline = process / "fdinfo" / command.split(b"\0")[-2].decode()
-        wait_until(lambda: int(lifeline.read_text().split()[3], 8) & os.O_ASYNC)
+        if follows:
+            lifeline = process / "fdinfo" / (process / "cmdline").read_bytes().split(b"\0")[-2].decode()
+            wait_until(lambda: int(lifeline.read_text().split()[3], 8) & os.O_ASYNC)
+        else:
+            time.sleep(0.05)  # it has executed no program, so that the next start has to end it
         parent.kill()
-        wait_until(lambda: is_gone(trial), 10)
-    remove_leftovers()
-    assert [] == os.listdir(temporary)
-
-
-def test_the_next_start_ends_a_trial_stopped_before_it_began(tmp_path: Path, temporary: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, "fork"]) as parent:
-        trial = first_child(parent)
-        os.kill(trial, signal.SIGSTOP)
-        time.sleep(0.05)
-        parent.kill()
+        if follows:
+            wait_until(lambda: is_gone(trial), 10)
     remove_leftovers()
     assert is_gone(trial)
     assert [] == os.listdir(temporary)

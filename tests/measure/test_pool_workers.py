@@ -1,15 +1,10 @@
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from trial_tasks import FOLLOW, Remote, assert_gone, living, noted, semaphores, wait_until
+from trial_tasks import Remote, assert_gone, noted, semaphores
 
-from runner.measure.leftovers import remove_leftovers
 from runner.measure.trials import carry_out
 from runner.model.runs import Status
 
@@ -68,23 +63,3 @@ def test_a_lost_worker_fails_the_trial(tmp_path: Path, task: list[Any], end: str
 def test_a_worker_that_was_stopped_for_a_moment_is_waited_for(tmp_path: Path, start_method: str, then: str) -> None:
     outcome = carry_out(Remote("stop_worker", str(tmp_path), 100, then, start_method), timeout_s=20)
     assert (Status.SUCCEEDED, "awake") == (outcome.status, outcome.value)
-
-
-@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("trial_is", ["running", "stopped", "killed"])
-def test_a_trial_whose_parent_is_killed_ends_with_its_workers(tmp_path: Path, trial_is: str, start_method: str) -> None:
-    with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, start_method]) as parent:
-        wait_until((tmp_path / "trial").exists, 10)
-        [trial] = noted(tmp_path, "trial")
-        assert {trial, *noted(tmp_path, "workers")} <= set(living(trial))
-        if trial_is == "stopped":
-            os.killpg(trial, signal.SIGSTOP)
-        if trial_is == "killed":
-            # Its parent would clean up after it; it is stopped so that it can't.
-            parent.send_signal(signal.SIGSTOP)
-            os.kill(trial, signal.SIGKILL)
-        parent.kill()
-        assert_gone(tmp_path)
-    # The kernel ended the trial's resource tracker with it, so that the next runner has to remove them.
-    remove_leftovers()
-    assert set() == semaphores(tmp_path)
