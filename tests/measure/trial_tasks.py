@@ -105,14 +105,19 @@ def note(directory: str, name: str, value: object) -> None:
     part.rename(path)
 
 
-def note_pool(directory: str, watched: WatchedPool) -> None:
-    """Write the process numbers of the workers and the names of the pool's semaphores, if any."""
+def start_pool(directory: str, start_method: str = "fork") -> WatchedPool:
+    """Start two workers; write the process numbers and the names of the pool's semaphores, if any."""
+    watched = WatchedPool(2, start_method)
+    watched.submit(say, "ready")
+    watched.result()
     pool: Any = watched._pool
     queues = [pool._inqueue, pool._outqueue, pool._change_notifier]
     locks = [lock for queue in queues for lock in (queue._rlock, queue._wlock)]
     names = [lock._semlock.name for lock in locks]
     note(directory, "locks", " ".join("sem." + name.removeprefix("/") for name in names if name))
     note(directory, "workers", " ".join(str(worker.pid) for worker in watched.workers))
+    note(directory, "trial", os.getpid())
+    return watched
 
 
 # Functions that pool workers carry out.
@@ -194,12 +199,7 @@ def describe_trial(_report: Report) -> Any:
 
 def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -> Any:
     """Keep two workers, one at work and one idle, until killed."""
-    watched = WatchedPool(2, start_method)
-    watched.submit(say, "ready")
-    watched.result()
-    watched.submit(signal.pause)
-    note_pool(directory, watched)
-    note(directory, "trial", os.getpid())
+    start_pool(directory, start_method).submit(signal.pause)
     signal.pause()
 
 
@@ -246,19 +246,18 @@ def lose_worker(_report: Report, directory: str, moment: str, start_method: str 
     if moment == "starting":
         watched = WatchedPool(2, start_method, die, (directory,))
         watched.submit(say, "anything")
-        watched.result()
+        return watched.result()
     if moment == "reporting":
         channel = Channel(multiprocessing.get_context("fork"))
         watched = WatchedPool(2, "fork", partial(die_reporting, directory), (channel,))
         watched.submit(signal.pause)
-        watched.result(channel.reader, lambda: note(directory, "received", channel.receive()))
-    watched = WatchedPool(2, start_method)
-    note_pool(directory, watched)
+        return watched.result(channel.reader, lambda: note(directory, "received", channel.receive()))
+    watched = start_pool(directory, start_method)
     if moment == "busy":
         watched.submit(signal.pause)
     if moment in VICTIMS:
         watched.submit(VICTIMS[moment], directory)
-        watched.result()
+        return watched.result()
     for text in "ab":
         watched.submit(say, text)
     for _ in range(2):
@@ -300,30 +299,27 @@ def lose_worker_before_it_is_watched(_report: Report, directory: str) -> Any:
 
 def stop_worker(_report: Report, directory: str, looks: int, then: str, start_method: str = "fork") -> Any:
     """Wait for a worker that was stopped."""
-    note(directory, "trial", os.getpid())
     watched_pool._POLL_S, watched_pool._MOST_STOPPED, watched_pool._END_S = 0.1, looks, 0.2
-    watched = WatchedPool(2, start_method)
-    watched.submit(say, "first")
-    watched.result()
-    if then.startswith("ending, "):
-
-        def stop_one_and_end() -> None:
-            victim = watched.workers[0].pid
-            assert victim is not None
-            note(directory, "victim", victim)
-            os.kill(victim, signal.SIGSTOP)
-            if then == "ending, continued" and os.fork() == 0:
-                time.sleep(0.5)
-                os.kill(victim, signal.SIGCONT)
-                os._exit(0)
-            watched.end()
-
-        return "awake", stop_one_and_end
+    watched = start_pool(directory, start_method)
     if then == "continued":
         watched.submit(doze)
-    else:
+        return watched.result(), watched.end
+    if then == "left":
         watched.submit(die, directory, signal.SIGSTOP)
-    return watched.result(), watched.end
+        return watched.result(), watched.end
+
+    def stop_one_and_end() -> None:
+        victim = watched.workers[0].pid
+        assert victim is not None
+        note(directory, "victim", victim)
+        os.kill(victim, signal.SIGSTOP)
+        if then == "ending, continued" and os.fork() == 0:
+            time.sleep(0.5)
+            os.kill(victim, signal.SIGCONT)
+            os._exit(0)
+        watched.end()
+
+    return "awake", stop_one_and_end
 
 
 def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
