@@ -249,12 +249,11 @@ def end_with_parent(lifeline: int, group: int) -> None:
 
 
 def _share_progress(shared: mmap.mmap) -> Report:
-    totals = [0, 0, 0]
+    counters = memoryview(shared).cast("Q")
 
     def report(directories: int, entries: int, files: int) -> None:
-        totals[0] += directories
-        totals[1] += entries
-        totals[2] += files
-        PROGRESS.pack_into(shared, 0, *totals)
+        counters[0] += directories
+        counters[1] += entries
+        counters[2] += files
 
     return report
