@@ -28,16 +28,10 @@ _MAX_BYTES = 64_000
 def run_hook(
     notify: Notify, text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]
 ) -> tuple[Notification, str]:
-    """Run the command of a notification and wait for its end.
+    """Run the command of a notification, with a text as standard input, and wait for its end.
 
     It starts in ``/``, where it keeps no file system from being unmounted. Its stdout is dropped. Children that it
     leaves running when it ends by itself continue: ``mail`` delivers that way.
-
-    Args:
-        notify: The event and the command.
-        text: Its standard input.
-        environment: Variables added to those of this process.
-        stop: Returns whether to end it; polled.
 
     Returns:
         Its result, and the error alone without its output, empty for none but an exit code.

@@ -43,13 +43,7 @@ def metrics_text(samples: Mapping[str, Iterable[Sample]]) -> str:
 
 
 def histogram(bounds: Sequence[float], counts: Sequence[int], total: float) -> list[Sample]:
-    """Return the samples of a histogram.
-
-    Args:
-        bounds: The upper bounds of its ranges, themselves included; rising.
-        counts: The number of values in each; one more than bounds, for the values above them all.
-        total: The sum of all values.
-    """
+    """Return the samples of a histogram from rising upper bounds, the counts up to each and above, and the sum."""
     *within, count = accumulate(counts)
     buckets = [*zip(map(repr, bounds), within, strict=True), ("+Inf", count)]
     return [

@@ -24,15 +24,10 @@ _GRACE_S = 3.0
 
 
 class MetricsWriter:
-    """Writes the metrics every fifteen seconds, and soon after each run.
-
-    Args:
-        database: The history.
-        path: The file, which is replaced as a whole.
+    """Writes the metrics every fifteen seconds, and soon after each run, to a file that is replaced as a whole.
 
     Raises:
-        UsageError: If the path can't be used.
-        DaemonError: If it can't be used for now.
+        UsageError: If the path can't be used, or DaemonError if it can't be used for now.
     """
 
     def __init__(self, database: Database, path: str) -> None:

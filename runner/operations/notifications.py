@@ -83,13 +83,7 @@ def _is_slower(database: Reader, run: Run, notify: Notify) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Sends the notifications of runs and records them.
-
-    Attributes:
-        database: The history.
-        describe: Returns a run's record, with changes, problems and differences.
-        stop: Returns a status to end the current hook; polled.
-    """
+    """Sends the notifications of runs and records them; a status returned by *stop* ends the current hook."""
 
     database: Database
     describe: Describe

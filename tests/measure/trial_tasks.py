@@ -164,14 +164,18 @@ def die_reporting(directory: str, channel: Channel) -> None:
 
 def doze() -> str:
     """Stop this process for a moment."""
-    worker = os.getpid()
-    if os.fork() == 0:
-        wait_until(lambda: " T " in Path(f"/proc/{worker}/stat").read_text(encoding="ascii"))
-        time.sleep(0.3)
-        os.kill(worker, signal.SIGCONT)
-        os._exit(0)
-    os.kill(worker, signal.SIGSTOP)
+    continue_later(os.getpid())
+    os.kill(os.getpid(), signal.SIGSTOP)
     return "awake"
+
+
+def continue_later(pid: int) -> None:
+    """Continue a process half a second after it has been stopped."""
+    if os.fork() == 0:
+        wait_until(lambda: " T " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii"))
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGCONT)
+        os._exit(0)
 
 
 def burn(seconds: float) -> float:
@@ -313,10 +317,8 @@ def stop_worker(_report: Report, directory: str, looks: int, then: str, start_me
         assert victim is not None
         note(directory, "victim", victim)
         os.kill(victim, signal.SIGSTOP)
-        if then == "ending, continued" and os.fork() == 0:
-            time.sleep(0.5)
-            os.kill(victim, signal.SIGCONT)
-            os._exit(0)
+        if then == "ending, continued":
+            continue_later(victim)
         watched.end()
 
     return "awake", stop_one_and_end
