@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import IO
 
 from runner.model.errors import reason_of
 from runner.model.jobs import Notify
@@ -40,21 +41,21 @@ def run_hook(
     inherited = {name: value for name, value in os.environ.items() if _is_for_hooks(name, value)}
     try:
         # Files instead of pipes: nobody has to read and write at once, and children that continue can write.
-        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as file:
             stdin.write(text)
             stdin.seek(0)
-            fcntl.fcntl(stderr, fcntl.F_SETFL, fcntl.fcntl(stderr, fcntl.F_GETFL) | os.O_APPEND)
+            stderr = _Stderr(file)
             process = subprocess.Popen(
                 notify.command,
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
-                stderr=stderr,
+                stderr=file,
                 cwd="/",
                 env={**inherited, **environment},
                 start_new_session=True,
             )
-            exit_code, error = _wait(process, stderr.fileno(), started_s + LIMIT_S, stop)
-            output = _tail(stderr.fileno()).decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
+            exit_code, error = _wait(process, stderr, started_s + LIMIT_S, stop)
+            output = stderr.tail().decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
     except (OSError, ValueError) as failure:
         exit_code, error, output = None, f"can't be started: {reason_of(failure)}", ""
     result = Notification(
@@ -77,15 +78,12 @@ def _is_for_hooks(name: str, value: str) -> bool:
 
 
 def _wait(
-    process: subprocess.Popen[bytes], stderr: int, deadline_s: float, stop: Callable[[], bool]
+    process: subprocess.Popen[bytes], stderr: "_Stderr", deadline_s: float, stop: Callable[[], bool]
 ) -> tuple[int | None, str]:
     """Wait until a process has ended, or end it; return its exit code and what went wrong."""
     try:
         while (code := process.poll()) is None:
-            if os.fstat(stderr).st_size > _MAX_BYTES:  # it must not fill the disk
-                tail = _tail(stderr)
-                os.ftruncate(stderr, 0)
-                os.write(stderr, tail)
+            stderr.truncate()
             if stop():
                 return None, "ended because runner was stopped"
             if time.monotonic() >= deadline_s:
@@ -98,8 +96,24 @@ def _wait(
     return code, f"killed by {signal_name(-code)}" if code < 0 else ""
 
 
-def _tail(stderr: int) -> bytes:
-    return os.pread(stderr, _KEPT_BYTES, max(0, os.fstat(stderr).st_size - _KEPT_BYTES))
+class _Stderr:
+    """The end of what a command writes to stderr."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._number = file.fileno()
+        self._earlier = b""
+        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+
+    def truncate(self) -> None:
+        """Keep it from filling the disk."""
+        if os.fstat(self._number).st_size > _MAX_BYTES:
+            self._earlier = self.tail()  # not written back, which would follow what the command writes meanwhile
+            os.ftruncate(self._number, 0)
+
+    def tail(self) -> bytes:
+        """Return the last bytes."""
+        size = os.fstat(self._number).st_size
+        return (self._earlier + os.pread(self._number, _KEPT_BYTES, max(0, size - _KEPT_BYTES)))[-_KEPT_BYTES:]
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

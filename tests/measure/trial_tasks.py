@@ -170,7 +170,7 @@ def doze() -> str:
 
 
 def continue_later(pid: int) -> None:
-    """Continue a process half a second after it has been stopped."""
+    """Resume a process half a second after it has been stopped."""
     if os.fork() == 0:
         wait_until(lambda: " T " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii"))
         time.sleep(0.5)
