@@ -53,7 +53,6 @@ def daemon(
     from runner.measure.leftovers import remove_leftovers
     from runner.operations.metrics_writer import MetricsWriter
     from runner.operations.service_notifier import ServiceNotifier
-    from runner.output.metrics import metrics_text
     from runner.output.records import show_record
 
     settings = load_settings(db)
@@ -62,7 +61,7 @@ def daemon(
     path = settings.metrics_file if metrics_file is None else metrics_file
     remove_leftovers()  # first, since a leftover process may hold locks
     with options.opened(db, creating=True) as (database, _):
-        metrics = MetricsWriter(database, path, metrics_text) if path or metrics_file is not None else None
+        metrics = MetricsWriter(database, path) if path or metrics_file is not None else None
         Daemon(database, lambda: _choices(load_settings(db)), show_record, service, metrics).run()
         _ignore_signals()
 

@@ -1,19 +1,28 @@
 """``runner service``: runs the daemon as a service of systemd or launchd."""
 
 import os
-import shlex
+import pwd
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from runner.cli import options
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from runner.history.backend import Backend
-    from runner.operations.service_files import Kind, Service
+from runner.cli.settings import load_settings
+from runner.model.errors import UsageError
+from runner.operations.service_files import (
+    DEFAULT_KIND,
+    Kind,
+    Service,
+    is_running,
+    remove_service,
+    service_path,
+    start_commands,
+    stop_commands,
+    write_service,
+)
 
 _app = typer.Typer(name="service", help="Run the daemon as a service of systemd or launchd.")
 
@@ -28,7 +37,7 @@ System = Annotated[
     ),
 ]  # fmt: skip
 KindName = Annotated[
-    Literal["systemd", "launchd"] | None,
+    Kind | None,
     typer.Option("--kind", help="The service manager, default that of the platform.", show_default=False),
 ]
 Account = Annotated[
@@ -63,7 +72,7 @@ def show(
 
     runner service print --system --user-account backup
     """
-    _, _, content = _described(kind, system=system, account=user_account, db=db)
+    content = _render(kind or DEFAULT_KIND, _describe(system=_is_system(system), account=user_account, db=db))
     sys.stdout.flush()
     sys.stdout.buffer.write(content)
 
@@ -81,16 +90,15 @@ def install(
 
     runner service install --user
     """
-    from runner.operations.service_files import is_running, service_path, write_service
-
-    chosen, service, content = _described(kind, system=system, account=user_account, db=db)
-    path = service_path(chosen, system=service.account is not None)
-    replaced = write_service(path, content, force=force)
+    kind = kind or DEFAULT_KIND
+    service = _describe(system=_is_system(system), account=user_account, db=db)
+    path = service_path(kind, system=service.account is not None)
+    replaced = write_service(path, _render(kind, service), force=force)
     sys.stdout.write(f"{path}\n")
-    for line in _advice(chosen, service, path, replaced=replaced):
+    for line in start_commands(kind, service, path, replaced=replaced):
         typer.echo(line, err=True)
-    if not is_running(chosen):
-        typer.echo(f"note: {chosen} does not run here; the commands are for when it does", err=True)
+    if not is_running(kind):
+        typer.echo(f"note: {kind} does not run here; the commands are for when it does", err=True)
 
 
 def uninstall(system: System = None, kind: KindName = None) -> None:
@@ -102,86 +110,62 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
 
     runner service uninstall --user
     """
-    from runner.model.errors import UsageError
     from runner.operations.launchd import is_plist
-    from runner.operations.service_files import Kind, find_drop_ins, remove_service, service_path
     from runner.operations.systemd import is_unit
 
-    chosen = _kind(kind)
-    machine = os.geteuid() == 0 if system is None else system
-    path = service_path(chosen, system=machine)
-    if not os.path.lexists(path) and os.path.lexists(service_path(chosen, system=not machine)):
+    kind, machine = kind or DEFAULT_KIND, _is_system(system)
+    path = service_path(kind, system=machine)
+    if not os.path.lexists(path) and os.path.lexists(service_path(kind, system=not machine)):
         other = "you have one of your own: --user" if machine else "the machine has one: --system"
         raise UsageError(f"no service is installed at {path}; {other}")
-    for removed in remove_service(path, is_unit if chosen is Kind.SYSTEMD else is_plist):
+    for removed in remove_service(path, is_unit if kind is Kind.SYSTEMD else is_plist):
         sys.stdout.write(f"{removed}\n")
-    if (added := find_drop_ins(path)) is not None:
+    added = path.with_name(f"{path.name}.d")
+    if added.is_dir():
         typer.echo(f"{added} is left as it is: what it adds to the service is yours", err=True)
-    for line in _farewell(chosen, machine=machine):
+    for line in stop_commands(kind, system=machine):
         typer.echo(line, err=True)
 
 
-def _kind(name: str | None) -> "Kind":
-    from runner.operations.service_files import Kind
-
-    return Kind(name or ("launchd" if sys.platform == "darwin" else "systemd"))
+def _is_system(system: bool | None) -> bool:  # noqa: FBT001  as the option has it
+    return os.geteuid() == 0 if system is None else system
 
 
-def _described(
-    name: str | None, *, system: bool | None, account: str | None, db: str | None
-) -> "tuple[Kind, Service, bytes]":
+def _render(kind: Kind, service: Service) -> bytes:
     from runner.operations.launchd import launchd_plist
-    from runner.operations.service_files import Kind
     from runner.operations.systemd import systemd_unit
 
-    kind = _kind(name)
-    service = _service(system=os.geteuid() == 0 if system is None else system, account=account, db=db)
-    return kind, service, systemd_unit(service) if kind is Kind.SYSTEMD else launchd_plist(service)
+    return systemd_unit(service) if kind is Kind.SYSTEMD else launchd_plist(service)
 
 
-def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
+def _describe(*, system: bool, account: str | None, db: str | None) -> Service:
     """Describe the daemon of this installation as a service."""
-    from pathlib import Path
-
-    from runner.cli.settings import load_settings
-    from runner.history.database import locate
-    from runner.model.errors import UsageError
-    from runner.operations.service_files import Service
+    from runner.history.database import Database, locate
+    from runner.history.upgrade import find_revision
 
     if account is not None and not system:
         raise UsageError("a user's own service runs as that user; leave --user-account out, or choose --system")
-    command, environment = [*_program(), "daemon"], {}
+    command, environment, server = [*_program(), "daemon"], {}, False
     if settings := os.environ.get("RUNNER_SETTINGS"):
         environment["RUNNER_SETTINGS"] = os.path.abspath(settings)  # noqa: PTH100  links stay as they were named
     named = db is not None or bool(os.environ.get("RUNNER_DB"))
     # The caller and the account of a service of the machine may have different settings.
-    chosen = load_settings(db) if named or settings or not system else None
-    location = locate(chosen.db) if chosen is not None else None
-    if location is not None:
-        _check_database(location)
-    if named and location is not None:
-        command += ["--db", location.address()]
-    server = location is not None and location.serves()
-    if not system:
+    if named or settings or not system:
+        location = locate(load_settings(db).db)
+        server = location.serves()
+        if not server:  # a file that the daemon would refuse is refused; a server may be down only now
+            location.check()
+            with closing(Database(location)) as database:
+                find_revision(database)
+        if named:
+            command += ["--db", location.address()]
+    if system:
+        entry = _find_account(account)
+        account, home = entry.pw_name, Path(entry.pw_dir)
+    else:
         environment |= {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
-        return Service(command=command, environment=environment, account=None, home=Path.home(), server=server)
-    runs_as, home = _account(account)
-    return Service(command=command, environment=environment, account=runs_as, home=home, server=server)
-
-
-def _check_database(location: "Backend") -> None:
-    """Refuse a database file that the daemon would refuse; a server may be down only now."""
-    from runner.history.database import Database
-    from runner.history.upgrade import find_revision
-
-    if location.serves():
-        return
-    location.check()
-    database = Database(location)
-    try:
-        find_revision(database)
-    finally:
-        database.close()
+        home = Path.home()
+    return Service(command=command, environment=environment, account=account, home=home, server=server)
 
 
 def _program() -> list[str]:
@@ -193,57 +177,14 @@ def _program() -> list[str]:
     return [sys.executable, "-P", "-m", "runner"]
 
 
-def _account(name: str | None) -> "tuple[str, Path]":
-    """Return the account of a service of the machine, and its home directory."""
-    import pwd
-    from pathlib import Path
-
-    from runner.model.errors import UsageError
-
+def _find_account(name: str | None) -> pwd.struct_passwd:
+    """Return the account of a service of the machine."""
     if name == "":
         raise UsageError("the name given by --user-account is empty; name an account of this machine")
     # A caller of sudo has created the jobs without it.
     name = name or (os.environ.get("SUDO_USER") if os.geteuid() == 0 else None)
     try:
-        entry = pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
+        return pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
     except KeyError:
-        raise UsageError(
-            f"there is no account {name or os.geteuid()!r} on this machine; name one by --user-account"
-        ) from None
-    return entry.pw_name, Path(entry.pw_dir)
-
-
-def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -> list[str]:
-    """Return the commands that start the service, now and with the machine."""
-    from runner.operations.service_files import LABEL
-
-    own = service.account is None
-    if kind == "launchd":
-        domain = "gui/$(id -u)" if own else "system"
-        lines = [f"launchctl bootout {domain}/{LABEL}"] if replaced else []
-        lines.append(f"launchctl bootstrap {domain} {shlex.quote(str(path))}")
-    else:
-        manager = "systemctl --user" if own else "systemctl"
-        enable = "enable runner && {0} restart runner" if replaced else "enable --now runner"
-        lines = [f"{manager} daemon-reload && {manager} {enable.format(manager)}"]
-    if not own:
-        lines = [f"It will run as {service.account}. Start it, now and with the machine:", *lines]
-    else:
-        lines = ["Start it, now and whenever you log in:", *lines]
-        if kind == "systemd":
-            lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
-    return lines
-
-
-def _farewell(kind: "Kind", *, machine: bool) -> list[str]:
-    """Return the commands that stop the daemon of a removed service."""
-    from runner.operations.service_files import LABEL
-
-    if kind == "launchd":
-        lines = [f"launchctl bootout {'system' if machine else 'gui/$(id -u)'}/{LABEL}"]
-    else:
-        manager = "systemctl" if machine else "systemctl --user"
-        lines = [f"{manager} stop runner && {manager} daemon-reload"]
-    if kind == "systemd" and not machine:
-        lines = ["`loginctl disable-linger` if nothing else of yours runs while you are not logged in. And:", *lines]
-    return ["It is not started any more. One that runs goes on until it is stopped:", *lines]
+        account = name or os.geteuid()
+        raise UsageError(f"there is no account {account!r} on this machine; name one by --user-account") from None

@@ -12,12 +12,10 @@ from runner.model.processes import process_stat
 from runner.model.runs import Environment, Owner
 from runner.scan.filesystems import find_filesystem
 
-# fork is the cheapest by far and safe here, since a trial process has one thread when it creates its pool; macOS's
-# own libraries do not survive it.
-DEFAULT_START_METHOD = "spawn" if sys.platform == "darwin" else "fork"
-
-# The start methods that can be compared here.
+# The cheapest first. fork is safe here, since a trial process has one thread when it creates its pool; macOS's own
+# libraries do not survive it.
 START_METHODS = ("spawn", "forkserver") if sys.platform == "darwin" else ("fork", "forkserver", "spawn")
+DEFAULT_START_METHOD = START_METHODS[0]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # A container has the boot of its machine, but its own process numbers.
@@ -32,13 +30,7 @@ def usable_cpus() -> int:
 
 
 def describe_environment(root: bytes | None, *, workers: int, start_method: str) -> Environment:
-    """Describe the environment of a run.
-
-    Args:
-        root: A directory whose file system is included, which waits for its answer; None for no file system.
-        workers: Processes that a parallel strategy may use.
-        start_method: How it starts them.
-    """
+    """Describe the environment of a run; with the file system of a root, this waits for its answer."""
     return Environment(
         host=socket.gethostname(),
         system=f"{platform.system()} {platform.release()}",
@@ -74,18 +66,15 @@ def is_alive(owner: Owner) -> bool:
 def is_out_of_sight(owner: Owner) -> bool:
     """Return whether a process of this machine belongs to another container or is hidden from this user.
 
-    Its number proves nothing: the container may be gone and another one have its name, and the hidden process may be a
-    later one. Then only a lock shows whether it runs; see ``Backend.is_deserted``.
+    Its number proves nothing: it may be that of a later process. Only a lock shows whether it runs; see
+    ``Backend.is_deserted``.
     """
     return _runs(owner) is None
 
 
 def _runs(owner: Owner) -> bool | None:
-    """Return whether a process runs, True for another machine; None if it is out of sight.
-
-    The boot is compared first, since a running machine may be renamed.
-    """
-    if owner.boot == _boot():
+    """Return whether a process runs, True for another machine; None if it is out of sight."""
+    if owner.boot == _boot():  # compared first, since a running machine may be renamed
         try:
             return _started_s(owner.pid) == owner.started_s
         except PermissionError:  # some process has its number; nothing else is shown
@@ -97,26 +86,20 @@ def _runs(owner: Owner) -> bool | None:
 
 
 def _started_s(pid: int) -> float | None:
-    """Return when a process started; None if there is none, or only a zombie.
+    """Return when a process started; None if there is none, or only a zombie; PermissionError if it is hidden.
 
     On Linux in seconds since the boot: psutil adds the boot's time of day, which changes whenever the clock is set, so
     that every process would seem to be another one.
-
-    Raises:
-        PermissionError: If it is hidden from this user; see hidepid in proc(5).
-
-    Source:
-        proc_pid_stat(5), fields 3 and 22.
     """
     if platform.system() == "Linux":
         stat = process_stat(pid)
-        if stat is not None:
+        if stat is not None:  # fields 3 and 22 of proc_pid_stat(5)
             return None if stat[0] in {b"Z", b"X"} else int(stat[19]) / os.sysconf("SC_CLK_TCK")
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return None
-        raise PermissionError(f"process {pid} is hidden")
+        raise PermissionError(f"process {pid} is hidden")  # see hidepid in proc(5)
     import psutil
 
     try:

@@ -1,14 +1,12 @@
 """Temporary directories of trial processes, and the removal of what a killed runner left.
 
-multiprocessing keeps a fork server's socket in a directory, and named semaphores in shared memory. A killed process
-removes neither. So each trial process has its own temporary directory, and the names of its semaphores begin with the
-directory's name, which contains the owner.
+multiprocessing keeps a fork server's socket in a directory, and named semaphores in shared memory. Each trial process
+has its own directory, whose name contains the owner and begins the names of its semaphores.
 """
 
 import os
 import re
 import shutil
-import signal
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -24,7 +22,7 @@ from runner.model.runs import Owner
 _LONGEST_BYTES = 103 - len("/pymp-12345678/listener-12345678")
 # Used if the path of TMPDIR is too long.
 _SHORT = ("/tmp", "/var/tmp")  # noqa: S108  mkdtemp creates directories there that only this user can use
-# Where Linux shows named semaphores.
+# Where Linux shows named semaphores; macOS does not show them.
 _SEMAPHORES = "/dev/shm"  # noqa: S108  only names that contain their owner are removed
 _NAME = re.compile(r"(?:sem\.)?runner-(\d+)-([\d.]+)-([0-9a-f]{8})-")
 # Limit for a killed process to disappear.
@@ -37,11 +35,7 @@ _unremoved: set[str] = set()
 
 @contextmanager
 def trial_directory() -> Iterator[str]:
-    """Yield a new temporary directory; at the end, remove it and the semaphores named after it.
-
-    Raises:
-        OSError: If it can't be created.
-    """
+    """Yield a new temporary directory; at the end, remove it and the semaphores named after it."""
     for earlier in _unremoved.copy():
         _remove(earlier)
     owner = describe_process()
@@ -64,8 +58,8 @@ def _remove(directory: str) -> None:
     """Remove a trial's directory and semaphores, or remember it for the next trial."""
     _unremoved.add(directory)
     with suppress(OSError):
-        for semaphore in _semaphores(re.compile(rf"(?:sem\.)?{re.escape(Path(directory).name)}-")):
-            Path(semaphore.path).unlink(missing_ok=True)
+        for semaphore in _entries(_SEMAPHORES, re.compile(rf"sem\.{re.escape(Path(directory).name)}-")):
+            _delete(semaphore)
         shutil.rmtree(directory, ignore_errors=True)
         if not os.path.lexists(directory):
             _unremoved.discard(directory)
@@ -76,28 +70,17 @@ def remove_leftovers() -> None:
     owner = describe_process()
     # tempfile falls back from one to the next while a directory can't be written, for example on a full disk.
     chosen = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
-    for base in {os.path.abspath(base) for base in (*chosen, *_SHORT, "/usr/tmp", ".")}:  # noqa: PTH100  resolves no link
+    for base in {os.path.abspath(base) for base in (*chosen, *_SHORT, "/usr/tmp", ".", _SEMAPHORES)}:  # noqa: PTH100  resolves no link
         with suppress(OSError):
             for entry in _entries(base, _NAME):
-                if entry.is_dir(follow_symlinks=False) and _is_left(entry, owner):
-                    _kill_users(entry.path)
-                    shutil.rmtree(entry.path, ignore_errors=True)
-    with suppress(OSError):
-        for semaphore in _semaphores(_NAME):
-            if _is_left(semaphore, owner):
-                Path(semaphore.path).unlink(missing_ok=True)
-
-
-def _semaphores(pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
-    with suppress(FileNotFoundError):  # macOS does not show them
-        return [entry for entry in _entries(_SEMAPHORES, pattern) if entry.is_file(follow_symlinks=False)]
-    return []
+                if _is_left(entry, owner):
+                    _delete(entry)
 
 
 def _entries(base: str, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
-    """List this user's entries of a directory whose names match."""
+    """List this user's entries of a directory whose names match; none if it does not exist."""
     found = []
-    with os.scandir(base) as entries:
+    with suppress(FileNotFoundError), os.scandir(base) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):
                 if pattern.match(entry.name) and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
@@ -105,11 +88,17 @@ def _entries(base: str, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
     return found
 
 
-def _is_left(entry: os.DirEntry[str], here: Owner) -> bool:
-    """Return whether the owner in an entry's name is gone.
+def _delete(entry: os.DirEntry[str]) -> None:
+    """Delete a trial's directory, with its processes, or a semaphore; other files of such a name stay."""
+    if entry.is_dir(follow_symlinks=False):
+        _kill_users(entry.path)
+        shutil.rmtree(entry.path, ignore_errors=True)
+    elif entry.is_file(follow_symlinks=False) and entry.path.startswith(f"{_SEMAPHORES}/"):
+        Path(entry.path).unlink(missing_ok=True)
 
-    An owner of another boot or container is gone if its entry is older than this boot.
-    """
+
+def _is_left(entry: os.DirEntry[str], here: Owner) -> bool:
+    """Return whether the owner in an entry's name is gone."""
     found = _NAME.match(entry.name)
     assert found is not None  # noqa: S101  entries are listed by it
     pid, started_s, boot = found.groups()
@@ -117,7 +106,7 @@ def _is_left(entry: os.DirEntry[str], here: Owner) -> bool:
         return not is_alive(replace(here, pid=int(pid), started_s=float(started_s)))
     import psutil
 
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # it may belong to another container of this boot
         return entry.stat(follow_symlinks=False).st_ctime < psutil.boot_time()
     return False
 
@@ -139,6 +128,6 @@ def _kill_users(directory: str) -> None:
         with suppress(OSError, psutil.Error):
             if os.readlink(link).startswith(f"{directory}/"):  # noqa: PTH115  a deleted file's name is no path
                 process = psutil.Process(int(link.parts[2]))
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()
                 killed.append(process)
     psutil.wait_procs(killed, _END_S)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runner.measure.trial import TrialResult
+from runner.measure.trial import Task, TrialResult
 from runner.strategies.watched_pool import starting, trial_context
 
 if TYPE_CHECKING:
@@ -30,31 +30,19 @@ class Experiment(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LessonTask:
-    """One experiment; its value is the sum of the results.
-
-    Attributes:
-        experiment: Which one.
-        workers: Processes of the pool; 0 for a plain loop.
-        start_method: How the pool starts them.
-        directories: The directory of directories searched by the second experiment.
-    """
+class LessonTask(Task):
+    """One experiment, in a plain loop if there are no workers; its value is the sum of the results."""
 
     experiment: Experiment
     workers: int
     start_method: str
     directories: bytes
 
-    def prepare(self) -> str:
-        """Prepare nothing; see :class:`~runner.measure.trial.Task`."""
-        return ""
-
     def carry_out(self, report: Report) -> tuple[TrialResult, End]:
         """Measure it from the first line of the lesson's cell to the last."""
-        began = time.perf_counter()
-        startup_s = 0.0
         function: Any
         items: list[Any]
+        startup_s, began = 0.0, time.perf_counter()
         if self.experiment is Experiment.SQUARES:
             function, items = square, list(range(100))
         else:

@@ -9,13 +9,13 @@ from runner.model.runs import Status
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunObserver:
-    """Callbacks of a run's caller.
+    """Callbacks of a run's caller; stop, give_up and on_progress are called several times a second.
 
     Attributes:
-        stop: Called several times a second; a returned status ends the run and is recorded.
-        give_up: Called several times a second while the run waits for others; returns whether to cancel it.
-        on_strategy: Called with the strategy that begins, and its position.
-        on_progress: Called several times a second with the progress.
+        stop: Returns a status to end the run, which is recorded.
+        give_up: Returns whether to cancel the run while it waits for others.
+        on_strategy: Receives the strategy that begins, and its position.
+        on_progress: Receives the progress.
         on_wait: Called once for each run that this one waits for. Other reasons to wait are logged.
         on_unended: Receives the function that records the end of a failed run, if that is impossible now.
         patient: Whether to wait for an unusable database instead of failing.
@@ -24,7 +24,7 @@ class RunObserver:
     stop: Callable[[], Status | None] = lambda: None
     give_up: Callable[[], bool] = bool
     on_strategy: Callable[[str, int], None] = lambda _strategy, _position: None
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: Callable[[Progress], None] = lambda _progress: None
     on_wait: Callable[[str], None] = lambda _message: None
     on_unended: Callable[[Callable[[], object]], None] = lambda _write: None
     patient: bool = False

@@ -3,19 +3,16 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.measure.observer import RunObserver
-from runner.measure.trial import ExistsTask, LookTask
+from runner.measure.trial import CheckTask, look_at_root
 from runner.measure.trials import Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.runs import Status
-
-if TYPE_CHECKING:
-    from runner.measure.trial import Task
 
 _log = logging.getLogger(__name__)
 
@@ -35,19 +32,17 @@ def report_waiting(
         roots: The tree that is read, or directories that each count as read once they have answered.
         limits_s: For each of them, seconds without an answer after which ``stop`` raises ScanError; None for no limit.
     """
-    read, since_s, reported = 0, time.monotonic(), False
-    before: Progress | None = None
+    before, since_s, reported = Progress(0, 0, 0), time.monotonic(), False
 
     def on_progress(progress: Progress) -> None:
-        nonlocal read, since_s, before
+        nonlocal before, since_s
         if progress != before:
-            read, since_s, before = progress.directories, time.monotonic(), progress
-        if observer.on_progress is not None:
-            observer.on_progress(progress)
+            before, since_s = progress, time.monotonic()
+        observer.on_progress(progress)
 
     def stop() -> Status | None:
         nonlocal reported
-        number, silent_s = min(read, len(roots) - 1), time.monotonic() - since_s
+        number, silent_s = min(before.directories, len(roots) - 1), time.monotonic() - since_s
         if not reported and silent_s >= _NOTICE_S:
             reported = True
             observer.on_wait(f"waiting for {os.fsdecode(roots[number])!r} to answer")
@@ -63,36 +58,26 @@ def report_waiting(
 
 
 def look_at_roots(roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> list[tuple[str, str | None]]:
-    """Check whether directories can be scanned, one after another.
-
-    Args:
-        roots: Their absolute paths.
-        timeouts_s: Time limit of each; None for a minute.
-
-    Returns:
-        For each the type of its file system, and why it can't be scanned, None if it can.
+    """Return for each directory the type of its file system, and why it can't be scanned, None if it can.
 
     Raises:
-        ScanError: If one does not answer in time, or no process can be started.
+        ScanError: If one does not answer in its time, None for a minute, or no process can be started.
     """
-    looked: list[tuple[str, str | None]] = _check(LookTask(tuple(roots)), roots, timeouts_s) if roots else []
-    return looked
+    return _check(look_at_root, roots, timeouts_s) if roots else []
 
 
 def exists(path: str, timeout_s: float | None = None) -> bool:
-    """Return whether a path exists.
-
-    Raises:
-        ScanError: If its file system does not answer in time.
-    """
-    there: bool = _check(ExistsTask(path), [os.fsencode(path)], [timeout_s])
-    return there
+    """Return whether a path exists; raise ScanError if its file system does not answer in time."""
+    # os.path answers where pathlib raises: for a name that is too long.
+    [there] = _check(os.path.exists, [os.fsencode(path)], [timeout_s])
+    return bool(there)
 
 
-def _check(task: "Task", roots: Sequence[bytes], timeouts_s: Sequence[float | None]) -> Any:
+def _check(check: Callable[[Any], Any], paths: Sequence[bytes], timeouts_s: Sequence[float | None]) -> list[Any]:
     limits_s = [_LIMIT_S if timeout_s is None else timeout_s for timeout_s in timeouts_s]
-    observer = report_waiting(RunObserver(on_wait=partial(_log.warning, "%s")), roots, limits_s)
-    result = carry_out(task, stop=observer.stop, on_progress=observer.on_progress)
+    observer = report_waiting(RunObserver(on_wait=partial(_log.warning, "%s")), paths, limits_s)
+    result = carry_out(CheckTask(check, paths), stop=observer.stop, on_progress=observer.on_progress)
     if result.message is not None:
         raise ScanError(result.message)
-    return result.value
+    results: list[Any] = result.value
+    return results

@@ -1,8 +1,8 @@
 """The trial process: a fresh process that carries out one task, sends its result and ends.
 
 It imports only the standard library and runner's scanning packages, has one thread and default signals, and leads its
-own session, which its workers share. It receives the task on standard input, which is then replaced by its lifeline, a
-pipe: when the parent dies, the kernel closes the other end and signals the whole process group.
+own session, which its workers share. It reads the task from standard input, which is then replaced by its lifeline: a
+pipe, at whose closing by the death of the parent the kernel signals the whole process group.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import sys
 import time
 
 # The C parts of pickle and signal: their Python modules import regular expressions and enums, which no scan needs.
-from _pickle import dumps, loads
+from _pickle import dumps, load
 from _signal import SIGIO, SIGKILL, signal  # type: ignore[import-not-found]
+from types import SimpleNamespace
 
 from runner.model.errors import ScanError, is_condition, ran_short, reason_of
 from runner.scan.filesystems import find_filesystem
@@ -30,43 +31,17 @@ from runner.strategies import load_strategy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Protocol, TypeAlias
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeAlias
 
     from runner.model.runs import Status
     from runner.scan.walk import Report
     from runner.strategies.base import ScanRequest
 
-    # Ends what a task started, after the clock has stopped; None if nothing was.
+    # Ends what a task started, after the clock has stopped.
     End: TypeAlias = Callable[[], None] | None
 
-    class Task(Protocol):
-        """Work that a trial process can measure; pickled on the way there."""
-
-        def prepare(self) -> str:
-            """Import what the work needs, outside the measured time.
-
-            Returns:
-                Type of the file system of the work; empty if unknown.
-
-            Raises:
-                ScanError: If the work can't be begun.
-            """
-
-        def carry_out(self, report: Report) -> tuple[TrialResult, End]:
-            """Execute and measure the work.
-
-            Returns:
-                Its times and value, and what ends it.
-
-            Raises:
-                ScanError: If it can't be done.
-            """
-
-
-# The task is read from here; later it is the lifeline.
-_STDIN_FD = 0
-
+# The length of the result, which precedes it: workers that outlive the process keep the pipe open.
 HEADER = struct.Struct("=Q")
 # Native, so that each counter is written in one piece: the parent reads them at any moment.
 PROGRESS = struct.Struct("@QQQ")
@@ -75,90 +50,67 @@ FILESYSTEM = struct.Struct("256p")
 SHARED_BYTES = PROGRESS.size + FILESYSTEM.size
 
 
-class TrialResult:
+class TrialResult(SimpleNamespace):
     """How a trial process ended, what it measured and what it found.
 
     Its own start and end are no part of the execution, so that the measured values span the task alone; a task collects
     all of its workers before it ends.
-
-    Attributes:
-        status: Succeeded, failed, timed out, or the status it was stopped with; set by the parent.
-        message: Why it did not succeed; None if it did.
-        defect: The traceback of an unexpected error.
-        begun: Whether the work was begun; if not, the message says why it can't be.
-        left: Whether a process of it could not be killed and still exists.
-        filesystem: Type of the file system of the work; empty if unknown.
-        value: What the task found; None unless it succeeded.
-        wall_s: Seconds from the beginning of the task to its end, start of workers included.
-        startup_s: Seconds of that until work could begin.
-        own_user_s: User CPU seconds of the first process alone, which is all that it can see of itself.
-        own_system_s: System CPU seconds of the same.
-        workers_user_s: User CPU seconds of the workers, from their start to their end.
-        workers_system_s: System CPU seconds of the same.
-        blocks_in: Blocks read from devices.
-        max_rss_bytes: Peak resident memory of the largest process.
     """
 
-    status: Status
-
-    def __init__(
-        self,
-        *,
-        status: Status | None = None,
-        message: str | None = None,
-        defect: str | None = None,
-        begun: bool = True,
-        filesystem: str = "",
-        left: bool = False,
-        wall_s: float = 0.0,
-        startup_s: float = 0.0,
-        value: Any = None,
-    ) -> None:
-        if status is not None:
-            self.status = status
-        self.message = message
-        self.defect = defect
-        self.begun = begun
-        self.filesystem = filesystem
-        self.left = left
-        self.wall_s = wall_s
-        self.startup_s = startup_s
-        self.value = value
-        self.own_user_s = self.own_system_s = self.workers_user_s = self.workers_system_s = 0.0
-        self.blocks_in = self.max_rss_bytes = 0
+    status: Status  # set by the parent
+    message: str | None = None  # why it did not succeed
+    defect: str | None = None  # the traceback of an unexpected error
+    begun: bool = True  # if not, the message says why the work can't be begun
+    left: bool = False  # whether a process of it could not be killed and still exists
+    filesystem: str = ""  # type of the file system of the work; empty if unknown
+    value: Any = None  # what the task found
+    wall_s: float = 0.0  # from the beginning of the task to its end
+    startup_s: float = 0.0  # of that until work could begin
+    # CPU time of the first process alone, which is all that it can see of itself, and of its workers.
+    own_user_s: float = 0.0
+    own_system_s: float = 0.0
+    workers_user_s: float = 0.0
+    workers_system_s: float = 0.0
+    blocks_in: int = 0  # read from devices
+    max_rss_bytes: int = 0  # peak resident memory of the largest process
 
     @property
     def user_s(self) -> float:
-        """User CPU seconds of all processes."""
+        """User CPU time of all processes."""
         return self.own_user_s + self.workers_user_s
 
     @property
     def system_s(self) -> float:
-        """System CPU seconds of all processes."""
+        """System CPU time of all processes."""
         return self.own_system_s + self.workers_system_s
 
 
-class ScanTask:
-    """One strategy on one tree; its value is a :class:`~runner.scan.snapshot.Snapshot`.
+class Task:
+    """Work that a trial process can measure; pickled on the way there. It may raise ScanError."""
 
-    Args:
-        strategy: Its name.
-        request: The tree.
-    """
+    def prepare(self) -> str:
+        """Import what the work needs, outside the measured time; return its file system's type, empty if unknown."""
+        return ""
 
-    __slots__ = ("request", "strategy")
+    def carry_out(self, report: Report) -> tuple[TrialResult, End]:
+        """Execute and measure the work; return its times and value, and what ends it."""
+        raise NotImplementedError
+
+
+class ScanTask(Task):
+    """One strategy on one tree; its value is a :class:`~runner.scan.snapshot.Snapshot`."""
 
     def __init__(self, *, strategy: str, request: ScanRequest) -> None:
         self.strategy = strategy
         self.request = request
 
     def prepare(self) -> str:
-        """Import the strategy and check the root; see :class:`Task`."""
+        """Import the strategy and check the root."""
         load_strategy(self.strategy)
-        return check_root(self.request.root)
+        return _check_root(self.request.root)
 
     def carry_out(self, report: Report) -> tuple[TrialResult, End]:
-        """Scan from the root's path to the complete list; see :class:`Task`."""
+        """Scan from the root's path to the complete list."""
         strategy, request = load_strategy(self.strategy), self.request
         mounts = list_mounts(request.root, request.selection, request.mounts)
         began = time.perf_counter()
@@ -172,62 +124,34 @@ class ScanTask:
         return TrialResult(wall_s=wall_s, startup_s=scan.startup_s, value=scan.snapshot), end
 
 
-class LookTask:
-    """A check whether roots can be scanned; its value is for each its file system, and why it can't be or None.
+class CheckTask(Task):
+    """A function, pickled by its name, of paths that each count as a directory read; its value lists the results."""
 
-    Args:
-        roots: Absolute paths; each counts as a directory read once it has answered.
-    """
-
-    __slots__ = ("roots",)
-
-    def __init__(self, roots: tuple[bytes, ...]) -> None:
-        self.roots = roots
-
-    def prepare(self) -> str:
-        """Prepare nothing; see :class:`Task`."""
-        return ""
+    def __init__(self, check: Callable[[Any], Any], paths: Sequence[bytes]) -> None:
+        self.check = check
+        self.paths = paths
 
     def carry_out(self, report: Report) -> tuple[TrialResult, End]:
-        """Check the roots; see :class:`Task`."""
-        looked: list[tuple[str, str | None]] = []
-        for root in self.roots:
-            try:
-                looked.append((check_root(root), None))
-            except ScanError as error:
-                if is_condition(error.__cause__):
-                    raise
-                looked.append(("", str(error)))
+        """Check the paths."""
+        results = []
+        for path in self.paths:
+            results.append(self.check(path))
             report(1, 0, 0)
-        return TrialResult(value=looked), None
+        return TrialResult(value=results), None
 
 
-class ExistsTask:
-    """A check whether a path exists, which is its value."""
-
-    __slots__ = ("path",)
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def prepare(self) -> str:
-        """Prepare nothing; see :class:`Task`."""
-        return ""
-
-    def carry_out(self, report: Report) -> tuple[TrialResult, End]:  # noqa: ARG002  nothing is counted
-        """Check the path; see :class:`Task`."""
-        # os.path answers where pathlib raises: for a name that is too long.
-        return TrialResult(value=os.path.exists(self.path)), None  # noqa: PTH110
+def look_at_root(root: bytes) -> tuple[str, str | None]:
+    """Return the type of a root's file system, and why it can't be scanned, None if it can."""
+    try:
+        return _check_root(root), None
+    except ScanError as error:
+        if is_condition(error.__cause__):
+            raise
+        return "", str(error)
 
 
-def check_root(root: bytes) -> str:
-    """Return the type of a root's file system.
-
-    Only trial processes touch a root: if its file system does not answer, the trial process hangs, which can be killed.
-
-    Raises:
-        ScanError: If it can't be scanned.
-    """
+def _check_root(root: bytes) -> str:
+    # Only trial processes touch a root: if its file system does not answer, they hang, but can be killed.
     os.close(open_root(root))
     return find_filesystem(root)
 
@@ -237,16 +161,15 @@ def main() -> None:
     # Anything printed here must not end up in the result.
     result_fd = os.dup(1)
     os.dup2(2, 1)
-    task: Task = loads(_read_exactly(HEADER.unpack(_read_exactly(HEADER.size))[0]))
+    task: Task = load(sys.stdin.buffer)
     _follow_parent(int(sys.argv[3]))
     # A scan creates no cycles, but the collector would traverse every object kept.
     gc.disable()
     result = _carry_out(task, int(sys.argv[2]))
     message = dumps(result, protocol=5)
-    for buffer in (HEADER.pack(len(message)), message):
-        left = memoryview(buffer)
-        while left:
-            left = left[os.write(result_fd, left) :]
+    with os.fdopen(result_fd, "wb") as pipe:
+        pipe.write(HEADER.pack(len(message)))
+        pipe.write(message)
     # Finalising the interpreter costs as much CPU time as a small scan, and nothing of it is needed.
     os._exit(0 if result.message is None else 1)
 
@@ -286,8 +209,8 @@ def _carry_out(task: Task, progress_fd: int) -> TrialResult:
 def _peak_rss_bytes() -> int:
     """Return the peak resident memory of this process or its largest worker.
 
-    ``ru_maxrss`` of a process started by ``vfork`` and ``exec`` begins at its parent's peak, since ``exec`` keeps it,
-    so that a large daemon would be counted as the scan. The peak of the memory map begins at zero; Linux shows it.
+    ``ru_maxrss`` begins at the parent's peak, since ``exec`` after ``vfork`` keeps it, so that a large daemon would be
+    counted as the scan. The peak of the memory map begins at zero; Linux shows it.
     """
     unit = 1 if sys.platform == "darwin" else 1024
     workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
@@ -304,7 +227,7 @@ def _follow_parent(lifeline: int) -> None:
     """Make the kernel kill this process group when the parent's end of the lifeline closes."""
     # Workers hold copies of both, so that they are signalled even if the trial process has died before its parent;
     # multiprocessing closes their standard input.
-    os.dup2(lifeline, _STDIN_FD)
+    os.dup2(lifeline, sys.stdin.fileno())
     if not hasattr(fcntl, "F_SETSIG"):
         signal(SIGIO, lambda *_: os.killpg(0, SIGKILL))
     end_with_parent(lifeline, os.getpgrp())
@@ -326,24 +249,11 @@ def end_with_parent(lifeline: int, group: int) -> None:
 
 
 def _share_progress(shared: mmap.mmap) -> Report:
-    """Return a function that adds to the counters which the parent reads from shared memory."""
-    totals = [0, 0, 0]
+    counters = memoryview(shared).cast("Q")
 
     def report(directories: int, entries: int, files: int) -> None:
-        totals[0] += directories
-        totals[1] += entries
-        totals[2] += files
-        PROGRESS.pack_into(shared, 0, *totals)
+        counters[0] += directories
+        counters[1] += entries
+        counters[2] += files
 
     return report
-
-
-def _read_exactly(count: int) -> bytes:
-    chunks = []
-    while count:
-        chunk = os.read(_STDIN_FD, count)
-        if not chunk:  # the parent died before it sent the task
-            os._exit(1)
-        chunks.append(chunk)
-        count -= len(chunk)
-    return b"".join(chunks)

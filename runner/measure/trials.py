@@ -13,10 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import runner
 from runner.measure.leftovers import trial_directory
@@ -46,235 +45,191 @@ _PIPE_BYTES = 1 << 20
 _FLAGS = ("-I", "-S", "-X", "utf8")
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from runner.measure.trial import main; main()"
 
+# Processes that could not be killed; they are collected once the kernel has released them.
+_left: set[subprocess.Popen[bytes]] = set()
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """The progress of a trial process.
 
-    Attributes:
-        directories: Directories read.
-        entries: Entries listed in them.
-        files: Entries found.
-    """
+class Progress(NamedTuple):
+    """The progress of a trial process: directories read, entries listed in them, and entries found."""
 
     directories: int
     entries: int
     files: int
 
 
-def _never_stop() -> Status | None:
-    return None
-
-
 def carry_out(
     task: Task,
     *,
     timeout_s: float | None = None,
-    stop: Callable[[], Status | None] = _never_stop,
-    on_progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], Status | None] = lambda: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrialResult:
     """Execute a task in a fresh process.
+
+    No process of it remains, except one that waits in the kernel and can't be ended; the message says so.
 
     Args:
         task: The task.
         timeout_s: Seconds after which the process is ended; None for no limit.
         stop: Called several times a second; a returned status ends the process and becomes that of the result.
-        on_progress: Called several times a second with the progress.
-
-    Returns:
-        Its result. No process of it remains, except one that waits in the kernel and can't be ended before the kernel
-        releases it; the message says so.
+        on_progress: Called several times a second.
 
     Raises:
         ScanError: If the process can't be started.
     """
-    request = pickle.dumps(task, protocol=5)
     with ExitStack() as files:
         try:
-            trial, shared, stderr = _start(files)
+            trial = _Trial(files, pickle.dumps(task, protocol=5))
         except (OSError, MemoryError) as error:  # no descriptors, or no space for its temporary files
             named = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
             raise ScanError(f"a process for the scan can't be started: {reason_of(error)}{named}") from error
-
-        def sample() -> None:
-            if on_progress is not None:
-                directories, entries, found = PROGRESS.unpack_from(shared, 0)
-                on_progress(Progress(directories=directories, entries=entries, files=found))
-
         try:
-            ended_as = trial.follow(request, timeout_s, stop, sample)
+            with closing(trial):
+                status = trial.follow(timeout_s, stop, on_progress)
+            result = trial.result() if status is None else TrialResult(message=_why_ended(status, timeout_s))
         except MemoryError as error:  # for the result
             raise ran_short(error) from error
-        finally:
-            trial.end()
-        if ended_as is not None:
-            result = TrialResult(status=ended_as, message=_why_ended(ended_as, timeout_s))
-        else:
-            result = trial.result() or _without_result(trial.exit_code, stderr)
-            result.status = Status.SUCCEEDED if result.message is None else Status.FAILED
+        result.status = status or (Status.SUCCEEDED if result.message is None else Status.FAILED)
         if trial.left and result.message is not None:
-            result.left, result.message = True, f"{result.message}; {trial.remainder()}"
-        (filesystem,) = FILESYSTEM.unpack_from(shared, PROGRESS.size)
-        result.filesystem = filesystem.decode("ascii")
+            result.left, result.message = True, f"{result.message}; {_describe_left(trial.left)}"
+        result.filesystem = trial.filesystem()
         return result
-
-
-def _start(files: ExitStack) -> tuple[_Trial, mmap.mmap, IO[bytes]]:
-    """Start a trial process; return it, the memory shared with it, and its stderr."""
-    directory = files.enter_context(trial_directory())
-    # Open files in the directory identify the process even before it executes its program.
-    try:
-        progress_file = files.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115  the stack closes it
-        stderr = files.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115  the stack closes it
-        # Access to a mapped hole in a file on a full disk ends in SIGBUS.
-        os.write(progress_file.fileno(), bytes(SHARED_BYTES))
-    except OSError as error:
-        raise OSError(error.errno, reason_of(error), os.path.dirname(directory)) from error  # noqa: PTH120
-    shared = files.enter_context(mmap.mmap(progress_file.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ))
-    return _Trial(progress_file, stderr, directory), shared, stderr
-
-
-# Processes that could not be killed; they are collected once the kernel has released them.
-_left: list[subprocess.Popen[bytes]] = []
 
 
 class _Trial:
     """A started trial process, the lifeline to it and the pipe from it."""
 
-    def __init__(self, progress_file: IO[bytes], stderr: IO[bytes], directory: str) -> None:
+    def __init__(self, files: ExitStack, request: bytes) -> None:
         for process in _left.copy():
             if process.poll() is not None:
-                with suppress(ValueError):  # another thread was faster
-                    _left.remove(process)
+                _left.discard(process)
+        directory = files.enter_context(trial_directory())
+        try:
+            # Open in the directory, these files identify the process even before it executes its program.
+            temporary = (tempfile.TemporaryFile(dir=directory, buffering=0) for _ in range(3))  # noqa: SIM115
+            stdin, progress, self._stderr = map(files.enter_context, temporary)
+            stdin.write(request)
+            stdin.seek(0)
+            # Access to a mapped hole in a file on a full disk ends in SIGBUS.
+            progress.write(bytes(SHARED_BYTES))
+        except OSError as error:
+            raise OSError(error.errno, reason_of(error), os.path.dirname(directory)) from error  # noqa: PTH120
+        self._shared = files.enter_context(mmap.mmap(progress.fileno(), SHARED_BYTES, access=mmap.ACCESS_READ))
         command = [sys.executable, *_FLAGS, "-c", _BOOT, str(Path(runner.__file__).parent.parent)]
-        lifeline, self._lifeline = os.pipe()
+        lifeline, kept = os.pipe()
+        files.callback(os.close, kept)
         try:
             self._process = subprocess.Popen(
-                [*command, str(progress_file.fileno()), str(lifeline)],
+                [*command, str(progress.fileno()), str(lifeline)],
                 bufsize=0,
-                stdin=subprocess.PIPE,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
-                stderr=stderr,
-                pass_fds=[progress_file.fileno(), lifeline],
+                stderr=self._stderr,
+                pass_fds=[progress.fileno(), lifeline],
                 start_new_session=True,
                 env={**os.environ, "TMPDIR": directory},
             )
             if hasattr(fcntl, "F_SETSIG"):
                 # The trial process does this as well, but may be stopped before.
                 end_with_parent(lifeline, self._process.pid)
-        except BaseException:
-            os.close(self._lifeline)
-            raise
         finally:
             os.close(lifeline)
-        self.exit_code: int | None = None
-        # Processes that could not be killed.
-        self.left: list[int] = []
+        assert self._process.stdout is not None  # noqa: S101  it is a pipe
+        self._stdout = files.enter_context(self._process.stdout)
         self._received = bytearray()
+        self.left: list[int] = []  # processes that could not be killed
 
     def follow(
-        self,
-        request: bytes,
-        timeout_s: float | None,
-        stop: Callable[[], Status | None],
-        sample: Callable[[], None],
+        self, timeout_s: float | None, stop: Callable[[], Status | None], on_progress: Callable[[Progress], None]
     ) -> Status | None:
-        """Send the task and wait for the result; return the status to stop it with, if any."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None  # noqa: S101, PT018  they are pipes
-        # The pipe holds 64 KiB, and a stopped trial process reads nothing.
-        os.set_blocking(stdin.fileno(), False)
-        unsent = memoryview(HEADER.pack(len(request)) + request)
+        """Wait for the result; return the status to stop the process with, if any."""
         deadline = time.monotonic() + timeout_s if timeout_s is not None else math.inf
         next_look, stopped = 0.0, 0
-        while not self._complete():
-            readable, writable, _ = select.select([stdout], [stdin] if unsent else [], [], _TICK_S)
-            if writable:
-                unsent = _send(stdin, unsent)
-            if readable:
-                chunk = os.read(stdout.fileno(), _PIPE_BYTES)
-                self._received += chunk
-                if not chunk:
-                    return None  # it died, and so did its workers
-            elif self._reap():
-                # It died, but its workers still hold the pipe; or it has reported and ended since the select above.
-                while select.select([stdout], [], [], 0)[0] and (chunk := os.read(stdout.fileno(), _PIPE_BYTES)):
-                    self._received += chunk
+        while not self._is_complete():
+            # Its workers may hold the pipe after its death; what it had sent is read to the end.
+            ended = self._reap()
+            readable, _, _ = select.select([self._stdout], [], [], 0 if ended else _TICK_S)
+            chunk = os.read(self._stdout.fileno(), _PIPE_BYTES) if readable else b""
+            self._received += chunk
+            if not chunk and (readable or ended):
                 return None
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + _TICK_S
-                sample()
+                on_progress(self._progress())
                 stopped = stopped + 1 if is_known_stopped(self._process.pid) else 0
                 status = Status.TIMED_OUT if now >= deadline else stop()
-                if status is not None:
-                    return status
-                if stopped >= _MOST_STOPPED:
-                    return Status.FAILED
-        sample()
+                if status is not None or stopped >= _MOST_STOPPED:
+                    return status or Status.FAILED
+        on_progress(self._progress())
         return None
 
-    def _complete(self) -> bool:
+    def _progress(self) -> Progress:
+        return Progress(*PROGRESS.unpack_from(self._shared))
+
+    def filesystem(self) -> str:
+        """Return the type of the file system of the work; empty if unknown."""
+        name: bytes
+        (name,) = FILESYSTEM.unpack_from(self._shared, PROGRESS.size)
+        return name.decode("ascii")
+
+    def _is_complete(self) -> bool:
         size = HEADER.size
         return len(self._received) >= size and len(self._received) - size >= HEADER.unpack_from(self._received)[0]
 
-    def result(self) -> TrialResult | None:
-        """Return the result; None if the process did not live to send it."""
-        if not self._complete():
-            return None
-        try:
+    def result(self) -> TrialResult:
+        """Return the result, or why the process did not live to send it."""
+        if self._is_complete():
             result: TrialResult = pickle.loads(memoryview(self._received)[HEADER.size :])  # noqa: S301  from a child
-        except MemoryError as error:
-            raise ran_short(error) from error
-        return result
+            return result
+        code: int | None = self._process.returncode
+        if code is not None and code < 0:  # what the workers of a killed process wrote is no defect
+            return TrialResult(message=f"the trial process was killed by {signal_name(-code)}")
+        message = "the trial process stopped reporting"
+        if code is not None:
+            message = f"the trial process ended with exit code {code} before it had reported"
+        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 10_000))
+        written = self._stderr.read().decode("utf-8", "backslashreplace").strip()
+        shortages = list(filter(is_condition_text, written.splitlines()))
+        if shortages:
+            return TrialResult(message=f"{message}: {shortages[-1]}")
+        return TrialResult(message=message, defect=written or None)
 
     def _reap(self) -> bool:
         """Collect the process if it has ended; return whether it has."""
-        if self.exit_code is None:
+        if self._process.returncode is None:
             pid, status, _ = os.wait4(self._process.pid, os.WNOHANG)
-            if pid == 0:
-                return False
-            self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
-        return True
+            if pid != 0:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+        return self._process.returncode is not None
 
-    def end(self) -> None:
+    def close(self) -> None:
         """End every process of the trial.
 
         After a success it ends by itself. Otherwise the group gets SIGTERM first: multiprocessing's resource tracker
         survives it and then removes the semaphores of the others. Then the group is killed, and left to the kernel if
         it does not disappear soon, or the caller would wait as long as the file system does.
         """
-        if self._complete():
-            self._wait_until(self._reap, _GRACE_S)
-        if self.exit_code != 0:
-            signal_group(self._process.pid, signal.SIGTERM)
+        group = self._process.pid
+        if self._is_complete():
+            _wait_until(self._reap, _GRACE_S)
+        if self._process.returncode != 0:
+            signal_group(group, signal.SIGTERM)
             # Ended orphans are members until init has collected them, so this may take the whole limit.
-            self._wait_until(lambda: self._reap() and not signal_group(self._process.pid, 0), _CLEAN_UP_S)
+            _wait_until(lambda: self._reap() and not signal_group(group, 0), _CLEAN_UP_S)
         # The group's number can't have been reused: its leader was collected only moments before.
-        signal_group(self._process.pid, signal.SIGKILL)
-        self._wait_until(lambda: self._reap() and not _living(self._process.pid), _REAP_S)
-        self.left = _living(self._process.pid)
-        if self.exit_code is None:
-            self.left = [self._process.pid, *(pid for pid in self.left if pid != self._process.pid)]
-            _left.append(self._process)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None  # noqa: S101  they are pipes
-            pipe.close()
-        os.close(self._lifeline)
+        signal_group(group, signal.SIGKILL)
+        _wait_until(lambda: self._reap() and not _living(group), _REAP_S)
+        self.left = _living(group)
+        if self._process.returncode is None:
+            self.left = sorted({group, *self.left})
+            _left.add(self._process)
 
-    def remainder(self) -> str:
-        """Return in one line which processes could not be ended."""
-        numbers = ", ".join(map(str, self.left))
-        which = f"its process {numbers}" if len(self.left) == 1 else f"of its processes {numbers} each"
-        return (
-            f"{which} can't be ended and is left behind: it waits in the kernel, as for a file system that does not "
-            "answer"
-        )
 
-    def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
-        deadline = time.monotonic() + limit_s
-        while not done() and time.monotonic() < deadline:
-            time.sleep(0.002)
+def _wait_until(done: Callable[[], bool], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def _living(group: int) -> list[int]:
@@ -291,12 +246,12 @@ def _living(group: int) -> list[int]:
     return found
 
 
-def _send(stdin: IO[bytes], unsent: memoryview) -> memoryview:
-    """Send as much as the pipe takes; return the rest."""
-    try:
-        return unsent[os.write(stdin.fileno(), unsent) :]
-    except BrokenPipeError:  # it has died, which the other pipe shows
-        return unsent[:0]
+def _describe_left(pids: list[int]) -> str:
+    numbers = ", ".join(map(str, pids))
+    which = f"its process {numbers}" if len(pids) == 1 else f"of its processes {numbers} each"
+    return (
+        f"{which} can't be ended and is left behind: it waits in the kernel, as for a file system that does not answer"
+    )
 
 
 def _why_ended(status: Status, timeout_s: float | None) -> str:
@@ -309,19 +264,3 @@ def _why_ended(status: Status, timeout_s: float | None) -> str:
             return f"the trial process was stopped, and not continued within {_MOST_STOPPED * _TICK_S:g} s"
         case _:
             return "ended because runner was stopped"
-
-
-def _without_result(exit_code: int | None, stderr: IO[bytes]) -> TrialResult:
-    """Return why a trial process sent no result."""
-    if exit_code is not None and exit_code < 0:  # what the workers of a killed process wrote is no defect
-        return TrialResult(message=f"the trial process was killed by {signal_name(-exit_code)}")
-    message = "the trial process stopped reporting"
-    if exit_code is not None:
-        message = f"the trial process ended with exit code {exit_code} before it had reported"
-    size = stderr.seek(0, os.SEEK_END)
-    stderr.seek(max(0, size - 10_000))
-    written = stderr.read().decode("utf-8", "backslashreplace").strip()
-    shortages = list(filter(is_condition_text, written.splitlines()))
-    if shortages:
-        return TrialResult(message=f"{message}: {shortages[-1]}")
-    return TrialResult(message=message, defect=written or None)

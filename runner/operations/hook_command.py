@@ -6,12 +6,14 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import IO
 
 from runner.model.errors import reason_of
+from runner.model.jobs import Notify
+from runner.model.notifications import Notification
 from runner.model.secrets import is_secret_variable
 from runner.model.signals import signal_group, signal_name
 
@@ -22,42 +24,20 @@ _POLL_S = 0.02
 # How much of its stderr is kept, and how much may be on the disk.
 _KEPT_BYTES = 2_000
 _MAX_BYTES = 64_000
-# Of the service manager, for the daemon alone.
-_DAEMON_VARIABLES = frozenset({"NOTIFY_SOCKET"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HookResult:
-    """The result of a hook command.
-
-    Attributes:
-        exit_code: Negative for a signal; None if it was not started, or stopped with runner.
-        wall_s: Its duration in seconds.
-        error: What went wrong, without its output; None for an exit code alone.
-        message: The error and the end of its stderr; None for neither.
-    """
-
-    exit_code: int | None
-    wall_s: float
-    error: str | None
-    message: str | None
 
 
 def run_hook(
-    command: Sequence[str], text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]
-) -> HookResult:
-    """Run a command and wait for its end.
+    notify: Notify, text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]
+) -> tuple[Notification, str]:
+    """Run the command of a notification, with a text as standard input, and wait for its end.
 
     It starts in ``/``, where it keeps no file system from being unmounted. Its stdout is dropped. Children that it
     leaves running when it ends by itself continue: ``mail`` delivers that way.
 
-    Args:
-        command: A program and its arguments.
-        text: Its standard input.
-        environment: Variables added to those of this process.
-        stop: Returns whether to end it; polled.
+    Returns:
+        Its result, and the error alone without its output, empty for none but an exit code.
     """
-    started_s = time.monotonic()
+    started_at, started_s = datetime.now(UTC), time.monotonic()
     inherited = {name: value for name, value in os.environ.items() if _is_for_hooks(name, value)}
     try:
         # Files instead of pipes: nobody has to read and write at once, and children that continue can write.
@@ -66,7 +46,7 @@ def run_hook(
             stdin.seek(0)
             stderr = _Stderr(file)
             process = subprocess.Popen(
-                command,
+                notify.command,
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=file,
@@ -78,19 +58,23 @@ def run_hook(
             output = stderr.tail().decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
     except (OSError, ValueError) as failure:
         exit_code, error, output = None, f"can't be started: {reason_of(failure)}", ""
-    return HookResult(
-        exit_code=exit_code,
+    result = Notification(
+        event=notify.event,
+        command=notify.command,
+        started_at=started_at,
         wall_s=time.monotonic() - started_s,
-        error=error or None,
+        exit_code=exit_code,
         message=": ".join(filter(None, (error, output))) or None,
     )
+    return result, error
 
 
 def _is_for_hooks(name: str, value: str) -> bool:
     """Return whether hooks inherit a variable; a RUNNER_DB that may contain a password they do not."""
     if name == "RUNNER_DB" and any(mark in value for mark in "@?="):
         return False
-    return name not in _DAEMON_VARIABLES and not is_secret_variable(name, value)
+    # The socket is the service manager's, for the daemon alone.
+    return name != "NOTIFY_SOCKET" and not is_secret_variable(name, value)
 
 
 def _wait(
@@ -112,19 +96,6 @@ def _wait(
     return code, f"killed by {signal_name(-code)}" if code < 0 else ""
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group, by SIGTERM and then by SIGKILL."""
-    signal_group(process.pid, signal.SIGTERM)
-    deadline_s = time.monotonic() + _GRACE_S
-    while process.poll() is None or signal_group(process.pid, 0):
-        if time.monotonic() >= deadline_s:
-            signal_group(process.pid, signal.SIGKILL)
-            break
-        time.sleep(_POLL_S)
-    with suppress(subprocess.TimeoutExpired):  # a process that became another user's can't be killed
-        process.wait(_GRACE_S)
-
-
 class _Stderr:
     """The end of what a command writes to stderr."""
 
@@ -136,10 +107,23 @@ class _Stderr:
     def truncate(self) -> None:
         """Keep it from filling the disk."""
         if os.fstat(self._number).st_size > _MAX_BYTES:
-            self._earlier = self.tail()
+            self._earlier = self.tail()  # not written back, which would follow what the command writes meanwhile
             os.ftruncate(self._number, 0)
 
     def tail(self) -> bytes:
         """Return the last bytes."""
         size = os.fstat(self._number).st_size
         return (self._earlier + os.pread(self._number, _KEPT_BYTES, max(0, size - _KEPT_BYTES)))[-_KEPT_BYTES:]
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group, by SIGTERM and then by SIGKILL."""
+    signal_group(process.pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + _GRACE_S
+    while process.poll() is None or signal_group(process.pid, 0):
+        if time.monotonic() >= deadline_s:
+            signal_group(process.pid, signal.SIGKILL)
+            break
+        time.sleep(_POLL_S)
+    with suppress(subprocess.TimeoutExpired):  # a process that became another user's can't be killed
+        process.wait(_GRACE_S)

@@ -7,11 +7,7 @@ from runner.operations.service_files import LABEL, Service
 
 
 def launchd_plist(service: Service) -> bytes:
-    """Render the property list of a service; see launchd.plist(5).
-
-    Raises:
-        UsageError: If XML has no way to express it.
-    """
+    """Render the property list of a service, see launchd.plist(5); raise UsageError if XML can't express it."""
     for text in (*service.command, *service.environment.values()):
         if not text.isprintable():
             raise UsageError(f"{text!r} can't be written into a property list; choose another place for it")

@@ -5,11 +5,12 @@ Each update reads only the rows that are new or were not finished at the last on
 
 import platform
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 
-from runner.history.database import Database, Reader
+from runner.history.database import Database
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.runs import (
     list_last_saved,
@@ -21,27 +22,27 @@ from runner.history.runs import (
 )
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
-from runner.model.metrics import Histogram, JobMetrics, Metrics
 from runner.model.runs import Run, Status
+from runner.operations.metrics_text import Sample, histogram
 from runner.schedules.fire_times import next_fire_time
 
 # Rows read at a time.
 _CHUNK = 1_000
 # A second may pass on a busy machine; above that, runs wait for each other, or the machine slept.
 _LATENESS_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
+# The statuses of finished runs; each has a sample from the start, so that its first run is a rise.
+_FINISHED = [status for status in Status if status not in {Status.RUNNING, Status.MISSED, Status.SKIPPED}]
 
 
-class _JobCounts:
-    """The counts and the last runs of one job."""
+@dataclass(slots=True)
+class _JobMetrics:
+    """The counts of one job since the start, and its last runs that were saved and that succeeded."""
 
-    __slots__ = ("ended", "missed", "saved", "skipped", "succeeded")
-
-    def __init__(self) -> None:
-        self.ended: Counter[Status] = Counter()
-        self.missed = 0
-        self.skipped = 0
-        self.saved: Run | None = None
-        self.succeeded: Run | None = None
+    ended: Counter[Status] = field(default_factory=Counter)
+    missed: int = 0
+    skipped: int = 0
+    saved: Run | None = None
+    succeeded: Run | None = None
 
 
 class MetricsCollector:
@@ -53,16 +54,15 @@ class MetricsCollector:
 
     def __init__(self, database: Database, now: datetime) -> None:
         self._database = database
-        self._version = version("runner")
+        self._build = {"python": platform.python_version(), "version": version("runner")}
         self._started_at = self._collected_at = now
         with database.view() as view:
             self._seen = newest_run_id(view)
             self._unfinished = set(list_owners(view))
-        self._filled = False
-        self._revision = -1
+        self._revision: int | None = None
         self._jobs: list[Job] = []
         self._next: dict[int, datetime | None] = {}
-        self._counts: dict[int, _JobCounts] = {}
+        self._metrics: defaultdict[int, _JobMetrics] = defaultdict(_JobMetrics)
         self._lateness = [0] * (len(_LATENESS_BOUNDS_S) + 1)
         self._lateness_s = 0.0
 
@@ -70,33 +70,29 @@ class MetricsCollector:
         """Read what is new in the history.
 
         Raises:
-            HistoryError: If it can't be read; :meth:`metrics` then returns what was known before.
+            HistoryError: If it can't be read; :meth:`samples` then returns what was known before.
         """
         with self._database.view() as view:
-            self._read(view)
-
-    def _read(self, view: Reader) -> None:
-        revision = jobs_revision(view)
-        if revision != self._revision:
-            self._jobs = list_jobs(view)
-            self._revision = revision
-            self._next.clear()
-            present = {job.job_id for job in self._jobs}
-            self._counts = {job_id: counts for job_id, counts in self._counts.items() if job_id in present}
-        if not self._filled:
-            for run in list_last_saved(view).values():
-                self._counts_of(run).saved = run
-            for run in list_last_succeeded(view).values():
-                self._counts_of(run).succeeded = run
-            self._filled = True
-        unfinished = list_runs_numbered(view, self._unfinished)
-        self._unfinished &= {run.run_id for run in unfinished}  # the others were deleted
-        for run in unfinished:
-            self._add(run)
-        while new := list_runs_after(view, self._seen, _CHUNK):
-            for run in new:
+            if self._revision is None:
+                for run in list_last_saved(view).values():
+                    self._metrics[run.job_id].saved = run
+                for run in list_last_succeeded(view).values():
+                    self._metrics[run.job_id].succeeded = run
+            revision = jobs_revision(view)
+            if revision != self._revision:
+                self._jobs = list_jobs(view)
+                self._revision = revision
+                self._next.clear()
+                for removed in self._metrics.keys() - {job.job_id for job in self._jobs}:
+                    del self._metrics[removed]
+            unfinished = list_runs_numbered(view, self._unfinished)
+            self._unfinished &= {run.run_id for run in unfinished}  # the others were deleted
+            for run in unfinished:
                 self._add(run)
-                self._seen = run.run_id
+            while new := list_runs_after(view, self._seen, _CHUNK):
+                for run in new:
+                    self._add(run)
+                    self._seen = run.run_id
 
     def _add(self, run: Run) -> None:
         if run.status is Status.RUNNING:
@@ -105,59 +101,59 @@ class MetricsCollector:
         if run.run_id <= self._seen and run.run_id not in self._unfinished:
             return  # counted already
         self._unfinished.discard(run.run_id)
-        counts = self._counts_of(run)
+        metrics = self._metrics[run.job_id]
         if run.status is Status.MISSED:
-            counts.missed += run.missed
+            metrics.missed += run.missed
         elif run.status is Status.SKIPPED:
-            counts.skipped += 1
+            metrics.skipped += 1
         else:
-            counts.ended[run.status] += 1
+            metrics.ended[run.status] += 1
         if run.lateness_s is not None:
             self._lateness[bisect_left(_LATENESS_BOUNDS_S, run.lateness_s)] += 1
             self._lateness_s += run.lateness_s
-        if run.files is not None and (counts.saved is None or run.run_id >= counts.saved.run_id):
-            counts.saved = run
-        if run.status is Status.SUCCEEDED and (counts.succeeded is None or run.run_id >= counts.succeeded.run_id):
-            counts.succeeded = run
+        if run.files is not None and (metrics.saved is None or run.run_id >= metrics.saved.run_id):
+            metrics.saved = run
+        if run.status is Status.SUCCEEDED and (metrics.succeeded is None or run.run_id >= metrics.succeeded.run_id):
+            metrics.succeeded = run
 
-    def _counts_of(self, run: Run) -> _JobCounts:
-        return self._counts.setdefault(run.job_id, _JobCounts())
-
-    def metrics(self, now: datetime, *, up: bool, alive_at: datetime) -> Metrics:
-        """Return the metrics; *up* is whether the daemon runs, *alive_at* its scheduler's last heartbeat."""
+    def samples(self, now: datetime, *, up: bool, alive_at: datetime) -> dict[str, list[Sample]]:
+        """Return the samples by metric; *up* is whether the daemon runs, *alive_at* its scheduler's last heartbeat."""
         if now < self._collected_at:  # the clock was set back: jobs may fire again
             self._next.clear()
         self._collected_at = now
-        return Metrics(
-            up=up,
-            started_at=self._started_at,
-            alive_at=alive_at,
-            version=self._version,
-            python=platform.python_version(),
-            running=len(self._unfinished),
-            lateness_s=Histogram(
-                bounds=_LATENESS_BOUNDS_S, counts=tuple(self._lateness), total=round(self._lateness_s, 6)
-            ),
-            jobs=[self._job_metrics(job, now) for job in self._jobs],
-        )
+        values = {
+            "up": int(up),
+            "heartbeat_timestamp_seconds": alive_at.timestamp(),
+            "start_timestamp_seconds": self._started_at.timestamp(),
+            "jobs": len(self._jobs),
+            "runs_running": len(self._unfinished),
+        }
+        samples = defaultdict[str, list[Sample]](list, {name: [("", {}, value)] for name, value in values.items()})
+        samples["build_info"] = [("", self._build, 1)]
+        samples["lateness_seconds"] = histogram(_LATENESS_BOUNDS_S, self._lateness, round(self._lateness_s, 6))
+        for job in self._jobs:
+            self._add_samples(samples, job, now)
+        return samples
 
-    def _job_metrics(self, job: Job, now: datetime) -> JobMetrics:
-        counts = self._counts.get(job.job_id) or _JobCounts()
-        saved = counts.saved
-        return JobMetrics(
-            job=job.spec.name,
-            ended=counts.ended,
-            missed=counts.missed,
-            skipped=counts.skipped,
-            next_at=self._next_at(job, now),
-            succeeded_at=counts.succeeded.finished_at if counts.succeeded is not None else None,
-            wall_s=saved.wall_s if saved is not None else None,
-            strategy_wall_s={
-                one.strategy: one.wall_s for one in (saved.executions if saved else ()) if one.wall_s is not None
-            },
-            files=saved.files if saved is not None else None,
-            directories=saved.directories if saved is not None else None,
-        )
+    def _add_samples(self, samples: dict[str, list[Sample]], job: Job, now: datetime) -> None:
+        metrics = self._metrics[job.job_id]
+        saved, succeeded = metrics.saved, metrics.succeeded
+        values = {
+            "missed_fire_times_total": metrics.missed,
+            "skipped_fire_times_total": metrics.skipped,
+            "next_fire_timestamp_seconds": _seconds(self._next_at(job, now)),
+            "last_success_timestamp_seconds": _seconds(succeeded.finished_at if succeeded else None),
+            "run_duration_seconds": saved.wall_s if saved else None,
+            "files": saved.files if saved else None,
+            "directories": saved.directories if saved else None,
+        }
+        labels = {"job": job.spec.name}
+        for name, value in values.items():
+            samples[name].append(("", labels, value))
+        samples["runs_total"] += [("", {**labels, "status": status}, metrics.ended[status]) for status in _FINISHED]
+        samples["last_run_duration_seconds"] += [
+            ("", {**labels, "strategy": one.strategy}, one.wall_s) for one in (saved.executions if saved else ())
+        ]
 
     def _next_at(self, job: Job, now: datetime) -> datetime | None:
         """Return when a job fires next, computed again only when that time has passed."""
@@ -171,3 +167,7 @@ class MetricsCollector:
                 known = None
             self._next[job.job_id] = known
         return known
+
+
+def _seconds(instant: datetime | None) -> float | None:
+    return instant.timestamp() if instant is not None else None

@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,8 @@ from runner.history.database import Database
 from runner.model.errors import DaemonError, HistoryError, UsageError, is_condition, reason_of
 from runner.model.file_replacement import remove_leftovers, replace_file
 from runner.model.links import open_parent
-from runner.model.metrics import Metrics
 from runner.operations.metrics_collector import MetricsCollector
+from runner.operations.metrics_text import metrics_text
 
 _log = logging.getLogger(__name__)
 
@@ -25,22 +24,15 @@ _GRACE_S = 3.0
 
 
 class MetricsWriter:
-    """Writes the metrics every fifteen seconds, and soon after each run.
-
-    Args:
-        database: The history.
-        path: The file, which is replaced as a whole.
-        render: Renders the file's text.
+    """Writes the metrics every fifteen seconds, and soon after each run, to a file that is replaced as a whole.
 
     Raises:
-        UsageError: If the path can't be used.
-        DaemonError: If it can't be used for now.
+        UsageError: If the path can't be used, or DaemonError if it can't be used for now.
     """
 
-    def __init__(self, database: Database, path: str, render: Callable[[Metrics], str]) -> None:
+    def __init__(self, database: Database, path: str) -> None:
         self._database = database
         self._path = _check(path)
-        self._render = render
         self._collector: MetricsCollector | None = None
         self._alive_at = datetime.now(UTC)
         self._woken = threading.Event()
@@ -56,7 +48,7 @@ class MetricsWriter:
             HistoryError: If the database can't be read.
         """
         remove_leftovers(self._path)
-        self._alive_at = datetime.now(UTC)
+        self.note_alive()
         self._collector = MetricsCollector(self._database, self._alive_at)
         self._thread.start()
 
@@ -70,11 +62,10 @@ class MetricsWriter:
 
     def stop(self) -> None:
         """Write a last time, with ``runner_up`` 0, and stop."""
-        if self._thread.ident is None:
-            return
-        self._stopping.set()
-        self._woken.set()
-        self._thread.join(_GRACE_S)
+        if self._thread.ident is not None:
+            self._stopping.set()
+            self._woken.set()
+            self._thread.join(_GRACE_S)
 
     def _work(self) -> None:
         while not self._stopping.is_set():
@@ -89,23 +80,20 @@ class MetricsWriter:
         try:
             with suppress(HistoryError):  # which the daemon logs; the metrics known before are written
                 self._collector.update()
-            text = self._render(self._collector.metrics(datetime.now(UTC), up=up, alive_at=self._alive_at))
+            text = metrics_text(self._collector.samples(datetime.now(UTC), up=up, alive_at=self._alive_at))
             # Not durable: after a crash of the machine old metrics are useless.
             replace_file(self._path, text.encode(), durable=False)
         except (OSError, MemoryError) as error:
-            self._log_failure(f"the metrics file {self._path} can't be written: {reason_of(error)}; trying again")
+            message = f"the metrics file {self._path} can't be written: {reason_of(error)}; trying again"
+            if message != self._failed:
+                _log.error("%s", message)
+            self._failed = message
         except Exception:  # noqa: BLE001  the thread must go on
             _log.exception("a defect in runner; the daemon continues without new metrics")
         else:
             if self._failed:
                 _log.info("the metrics file %s is written again", self._path)
             self._failed = ""
-
-    def _log_failure(self, message: str) -> None:
-        """Log an error once, not every fifteen seconds."""
-        if message != self._failed:
-            _log.error("%s", message)
-        self._failed = message
 
 
 def _check(given: str) -> Path:
@@ -122,9 +110,8 @@ def _check(given: str) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{parent} does not exist; create it, or choose another file") from None
     except (OSError, ValueError) as error:
-        reason = reason_of(error)
         kind = DaemonError if is_condition(error) else UsageError
-        raise kind(f"the metrics file {named} can't be used: {reason}; choose another file") from None
+        raise kind(f"the metrics file {named} can't be used: {reason_of(error)}; choose another file") from None
     if is_other:
         raise UsageError(f"the metrics file {path} is not a regular file; choose another")
     if read_only:

@@ -1,6 +1,8 @@
-"""The service file: its path, and how it is installed and removed."""
+"""The service file: its path, how it is installed and removed, and the commands that start and stop the service."""
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +25,9 @@ class Kind(StrEnum):
 
     SYSTEMD = "systemd"
     LAUNCHD = "launchd"
+
+
+DEFAULT_KIND = Kind.LAUNCHD if sys.platform == "darwin" else Kind.SYSTEMD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +74,8 @@ def write_service(path: Path, content: bytes, *, force: bool) -> bool:
     """
     try:
         exists = os.path.lexists(path)
-        if exists and _is_file(path) and path.read_bytes() == content:
+        # Only a regular file is read: a link may lead anywhere, and a FIFO would block.
+        if exists and S_ISREG(path.lstat().st_mode) and path.read_bytes() == content:
             return False
         if exists and not force:
             raise UsageError(f"{path} is there already and differs; look at it, then replace it with --force")
@@ -89,11 +95,11 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
         path: The service file.
         is_own: Returns whether a file's content is a service of runner.
 
-    Returns:
-        The removed paths, the file first.
-
     Raises:
         UsageError: If it does not exist, is of another service, or can't be removed; the file stays while a link does.
+
+    Returns:
+        The removed paths, the file first.
     """
     if not os.path.lexists(path):
         raise UsageError(f"no service is installed at {path}; there is nothing to remove")
@@ -103,7 +109,11 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
             raise UsageError(f"{path} is not what `runner service install` writes; look at it, then remove it yourself")
         # `systemctl disable` does the same, but not once the unit is gone.
         beside = [*path.parent.glob("*"), *path.parent.glob("*/*")]
-        links = [one for one in beside if one.is_symlink() and (one.name == path.name or _leads_to(one, path))]
+        # os.path, since pathlib raises on circular links.
+        target = os.path.realpath(path)
+        links = [
+            one for one in beside if one.is_symlink() and (one.name == path.name or os.path.realpath(one) == target)
+        ]
         # The file last: a second attempt looks for it.
         for link in links:
             what = f"the link {link} to the service file"
@@ -115,17 +125,33 @@ def remove_service(path: Path, is_own: Callable[[bytes], bool]) -> list[Path]:
     return [path, *links]
 
 
-def _is_file(path: Path) -> bool:
-    """Return whether it is a regular file: a link may lead anywhere, and a FIFO would block."""
-    return S_ISREG(path.lstat().st_mode)
+def start_commands(kind: Kind, service: Service, path: Path, *, replaced: bool) -> list[str]:
+    """Return the commands that start the service, now and with the machine, with explanations between them."""
+    own = service.account is None
+    if kind is Kind.LAUNCHD:
+        domain = "gui/$(id -u)" if own else "system"
+        lines = [f"launchctl bootout {domain}/{LABEL}"] if replaced else []
+        lines.append(f"launchctl bootstrap {domain} {shlex.quote(str(path))}")
+    else:
+        manager = "systemctl --user" if own else "systemctl"
+        enable = f"enable runner && {manager} restart runner" if replaced else "enable --now runner"
+        lines = [f"{manager} daemon-reload && {manager} {enable}"]
+        if own:
+            lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
+    if own:
+        return ["Start it, now and whenever you log in:", *lines]
+    return [f"It will run as {service.account}. Start it, now and with the machine:", *lines]
 
 
-def _leads_to(link: Path, path: Path) -> bool:
-    # pathlib raises on circular links.
-    return os.path.realpath(link) == os.path.realpath(path)
-
-
-def find_drop_ins(path: Path) -> Path | None:
-    """Find the directory of drop-ins of a systemd unit, which a person made; None without."""
-    directory = path.with_name(f"{path.name}.d")
-    return directory if directory.is_dir() else None
+def stop_commands(kind: Kind, *, system: bool) -> list[str]:
+    """Return the commands that stop the daemon of a removed service, with explanations between them."""
+    lines = ["It is not started any more. One that runs goes on until it is stopped:"]
+    if kind is Kind.LAUNCHD:
+        return [*lines, f"launchctl bootout {'system' if system else 'gui/$(id -u)'}/{LABEL}"]
+    if system:
+        return [*lines, "systemctl stop runner && systemctl daemon-reload"]
+    return [
+        *lines,
+        "`loginctl disable-linger` if nothing else of yours runs while you are not logged in. And:",
+        "systemctl --user stop runner && systemctl --user daemon-reload",
+    ]

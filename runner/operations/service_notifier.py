@@ -1,7 +1,6 @@
 """Messages to the service manager: the protocol of sd_notify(3), one datagram per message.
 
-Its libraries are a binding to libsystemd, which needs a compiler and its headers, or one file that was last changed in
-2017 and has no watchdog; the manual page promises that the protocol is stable.
+Its libraries need a compiler or know no watchdog; the manual page promises that the protocol is stable.
 """
 
 import logging
@@ -26,7 +25,8 @@ class ServiceNotifier:
     """
 
     def __init__(self, address: str | None = None, watchdog_s: float | None = None) -> None:
-        self._address = address
+        # Of an abstract socket, the manager writes the first byte, which is zero, as @.
+        self._address = f"\0{address[1:]}" if address is not None and address.startswith("@") else address
         self._watchdog_s = watchdog_s
         self._alive_s = float("-inf")
         self._status = ""
@@ -35,14 +35,10 @@ class ServiceNotifier:
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> "ServiceNotifier":
         """Create one from the manager's variables, and remove them: a child process could send in the daemon's name."""
-        address = environment.pop("NOTIFY_SOCKET", "")
-        microseconds = environment.pop("WATCHDOG_USEC", "")
+        address, microseconds = environment.pop("NOTIFY_SOCKET", ""), environment.pop("WATCHDOG_USEC", "")
         is_ours = environment.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         watched = is_ours and re.fullmatch("0*[1-9][0-9]{0,17}", microseconds)
-        return cls(
-            address if address.startswith(("/", "@")) else None,
-            int(microseconds) / 1e6 if watched else None,
-        )
+        return cls(address if address.startswith(("/", "@")) else None, int(microseconds) / 1e6 if watched else None)
 
     def ready(self) -> None:
         """Send that the daemon has started, or has loaded its settings again."""
@@ -73,13 +69,10 @@ class ServiceNotifier:
     def _send(self, message: str) -> None:
         if self._address is None:
             return
-        address = os.fsencode(self._address)
-        if address.startswith(b"@"):
-            address = b"\0" + address[1:]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
                 channel.settimeout(_TIMEOUT_S)
-                channel.sendto(message.encode(), address)
+                channel.sendto(message.encode(), os.fsencode(self._address))
         except OSError as error:
             if not self._failed:
                 _log.warning("the service manager does not receive messages: %s", error)

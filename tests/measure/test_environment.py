@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -35,16 +36,8 @@ def test_only_the_processors_that_this_process_may_use_count() -> None:
 
 
 def test_a_process_is_alive_until_it_has_ended_even_uncollected() -> None:
-    program = (
-        "from runner.measure.environment import describe_process\n"
-        "me = describe_process(); print(me.pid, me.started_s, flush=True); input()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        pid, started_s = other.stdout.readline().split()
-        owner = replace(describe_process(), pid=int(pid), started_s=float(started_s))
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
+        owner = replace(describe_process(), pid=other.pid, started_s=started_s(other.pid))
         assert is_alive(owner)
         other.kill()
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
@@ -52,31 +45,22 @@ def test_a_process_is_alive_until_it_has_ended_even_uncollected() -> None:
     assert not is_alive(owner)
 
 
-def test_a_process_of_another_start_or_boot_is_not_alive() -> None:
-    owner = describe_process()
-    assert os.getpid() == owner.pid
-    assert [True, False, False] == [
-        is_alive(each)
-        for each in (owner, replace(owner, started_s=owner.started_s - 100), replace(owner, boot="another"))
-    ]
-
-
-def test_a_process_on_another_machine_is_taken_to_live() -> None:
-    assert is_alive(replace(describe_process(), host="elsewhere", boot="another", pid=2**22 + 1))
-
-
-def test_a_renamed_machine_knows_its_processes() -> None:
-    owner = replace(describe_process(), host="called something else")
-    assert is_alive(owner)
-    assert not is_alive(replace(owner, pid=2**22 + 1))
-
-
-def test_processes_of_other_containers_are_not_confused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    owner = replace(describe_process(), host="another container")
-    numbers = tmp_path / "pid"
-    numbers.symlink_to("pid:[1]")
-    monkeypatch.setattr(environment, "_NUMBERS", numbers)
-    assert is_alive(replace(owner, pid=2**22 + 1)), "it can't be looked for from here"
+@pytest.mark.parametrize(
+    ("differing", "alive"),
+    [
+        ({}, True),
+        ({"pid": 2**22 + 1}, False),
+        ({"started_s": 1.0}, False),
+        ({"boot": "another"}, False),
+        ({"boot": "1700000000"}, False),
+        ({"host": "a former name"}, True),
+        ({"host": "a former name", "pid": 2**22 + 1}, False),
+        ({"host": "elsewhere", "boot": "another", "pid": 2**22 + 1}, True),
+    ],
+)
+def test_only_this_start_on_this_boot_is_alive(differing: dict[str, Any], *, alive: bool) -> None:
+    owner = replace(describe_process(), **differing)
+    assert (alive, False) == (is_alive(owner), is_out_of_sight(owner))
 
 
 def test_processes_of_another_container_are_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,8 +68,9 @@ def test_processes_of_another_container_are_out_of_sight(tmp_path: Path, monkeyp
     numbers = tmp_path / "pid"
     numbers.symlink_to("pid:[1]")
     monkeypatch.setattr(environment, "_NUMBERS", numbers)
-    assert is_out_of_sight(owner)
-    assert is_alive(replace(owner, pid=2**22 + 1)), "the name of the machine says nothing about it"
+    for host in (owner.host, "another container"):
+        other = replace(owner, host=host, pid=2**22 + 1)
+        assert (True, True) == (is_alive(other), is_out_of_sight(other))
     assert not is_out_of_sight(describe_process())
     for boot in ("an earlier one", "an earlier one pid:[1]", "1700000000"):
         assert not is_out_of_sight(replace(owner, boot=boot))
@@ -101,17 +86,11 @@ def test_a_hidden_process_counts_as_alive(account: str) -> None:
     with subprocess.Popen(["setpriv", f"--reuid={account}", "cat"], stdin=subprocess.PIPE) as other:
         owner = replace(describe_process(), pid=other.pid, started_s=started_s(other.pid))
         # Of no group for which nothing is hidden, and without the right to look at any process or send it a signal.
-        bound = [
-            "setpriv",
-            "--regid=nogroup",
-            "--clear-groups",
-            "--bounding-set=-sys_ptrace,-kill",
-            sys.executable,
-            "-c",
-            IS_ALIVE,
-        ]
+        bound = ["setpriv", "--regid=nogroup", "--clear-groups", "--bounding-set=-sys_ptrace,-kill"]
         asked = [json.dumps(asdict(one)) for one in (owner, replace(owner, pid=2**22 + 1))]
-        said = subprocess.run([*mounts, *bound, *asked], capture_output=True, check=False)
+        said = subprocess.run(
+            [*mounts, *bound, sys.executable, "-c", IS_ALIVE, *asked], capture_output=True, check=False
+        )
         assert other.stdin is not None
         other.stdin.close()
     assert (b"False [True, False]\n", b"") == (said.stdout, said.stderr)

@@ -8,26 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from trial_tasks import Remote, wait_until
+from conftest import is_gone
+from trial_tasks import FOLLOW, Remote, assert_gone, living, noted, semaphores, wait_until
 
 from runner.measure.leftovers import remove_leftovers, trial_directory
 from runner.measure.trials import carry_out
 from runner.model.runs import Status
 
 SHM = Path("/dev/shm")  # noqa: S108
-FOLLOW = (
-    f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
-    "from trial_tasks import Remote\n"
-    "from runner.measure.trials import carry_out\n"
-    "sys.stdin.readline()\n"
-    "carry_out(Remote('wait_for_ever', sys.argv[1], sys.argv[2]))"
-)
 
 
 @pytest.fixture
@@ -39,22 +32,6 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(directory)
 
 
-def semaphores(directory: Path) -> set[str]:
-    """Return the semaphores of a trial that are left."""
-    return set((directory / "locks").read_text(encoding="ascii").split()) & set(os.listdir(SHM))
-
-
-def start(directory: Path, start_method: str) -> subprocess.Popen[bytes]:
-    """Start a process that follows a trial as soon as it is sent a line."""
-    return subprocess.Popen([sys.executable, "-c", FOLLOW, directory, start_method], stdin=subprocess.PIPE)
-
-
-def begin(parent: subprocess.Popen[bytes]) -> None:
-    assert parent.stdin is not None
-    parent.stdin.write(b"\n")
-    parent.stdin.flush()
-
-
 def first_child(parent: subprocess.Popen[bytes]) -> int:
     """Return the process that follows as soon as the kernel knows it, mostly before it is another program."""
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
@@ -63,63 +40,70 @@ def first_child(parent: subprocess.Popen[bytes]) -> int:
     return int(found[0])
 
 
-@contextmanager
-def without_descriptors() -> Iterator[Callable[[], None]]:
-    """Yield what leaves this process no descriptors; restore them at the end."""
-    before, opened = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
-
-    def exhaust() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, before[1]))
-        with suppress(OSError):
-            while True:
-                opened.append(os.open(os.devnull, os.O_RDONLY))
-
-    try:
-        yield exhaust
-    finally:
-        for fd in opened:
-            os.close(fd)
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+ENDS: dict[str, tuple[Status, str | None]] = {
+    "success": (Status.SUCCEEDED, None),
+    "cancel": (Status.CANCELLED, "cancelled"),
+    "interrupt": (Status.INTERRUPTED, "ended because runner was stopped"),
+    **dict.fromkeys(
+        ("time limit", "time limit, stopped"),
+        (Status.TIMED_OUT, "ended after its time limit of 3 s; raise --timeout, or scan a smaller tree"),
+    ),
+    **{name: (Status.FAILED, f"the trial process was killed by {name}") for name in ("SIGKILL", "SIGTERM", "SIGSEGV")},
+}
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("ended_by", ["time limit", "cancel", "SIGKILL", "success", "defect"])
+@pytest.mark.parametrize("ended_by", ENDS)
 def test_an_ended_trial_leaves_nothing(tmp_path: Path, temporary: Path, start_method: str, ended_by: str) -> None:
-    def end() -> Status | None:
-        if (tmp_path / "trial").exists():
-            assert os.listdir(temporary)
-            if ended_by == "SIGKILL":
-                os.kill(int((tmp_path / "trial").read_text()), signal.SIGKILL)
-            return ended_as.get(ended_by)
-        return None
+    status, message = ENDS[ended_by]
+    acted_s = [time.monotonic()]
 
-    ended_as = {"time limit": Status.TIMED_OUT, "cancel": Status.CANCELLED}
-    forever = ended_by in {*ended_as, "SIGKILL"}
-    quick = Remote("burn_in_workers", 0.0, start_method) if ended_by == "success" else Remote("raise_unforeseen")
-    task = Remote("wait_for_ever", str(tmp_path), start_method) if forever else quick
-    carry_out(task, timeout_s=60, stop=end)
+    def act() -> Status | None:
+        if not (tmp_path / "trial").exists():
+            return None
+        assert os.listdir(temporary)
+        [trial] = noted(tmp_path, "trial")
+        acted_s.append(time.monotonic())
+        if ended_by in signal.Signals.__members__:
+            os.kill(trial, signal.Signals[ended_by])
+        if ended_by == "time limit, stopped":
+            os.killpg(trial, signal.SIGSTOP)
+        return status if ended_by in {"cancel", "interrupt"} else None
+
+    if ended_by == "success":
+        outcome = carry_out(Remote("burn_in_workers", 0.0, start_method), stop=act)
+    else:
+        task = Remote("wait_for_ever", str(tmp_path), start_method)
+        outcome = carry_out(task, timeout_s=3 if "limit" in ended_by else 60, stop=act)
+        assert time.monotonic() - acted_s[-1] < 3
+        assert_gone(tmp_path)
+        assert set() == semaphores(tmp_path)
+    assert (status, message) == (outcome.status, outcome.message)
     assert [] == os.listdir(temporary)
-    assert not forever or set() == semaphores(tmp_path)
 
 
-@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
-def test_the_next_start_removes_what_a_killed_runner_left(tmp_path: Path, temporary: Path, start_method: str) -> None:
-    with start(tmp_path, start_method) as parent:
-        begin(parent)
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("trial_is", ["running", "stopped", "killed"])
+def test_a_trial_ends_with_its_killed_runner(tmp_path: Path, temporary: Path, trial_is: str, start_method: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, start_method]) as parent:
         wait_until((tmp_path / "trial").exists, 10)
+        [trial] = noted(tmp_path, "trial")
+        assert {trial, *noted(tmp_path, "workers")} <= set(living(trial))
         remove_leftovers()
         named = semaphores(tmp_path)  # a living runner's are not touched
         [directory] = os.listdir(temporary)
-        assert 6 == len(named)
+        assert (0 if start_method == "fork" else 6) == len(named)
         # If this fails, multiprocessing gives its semaphores names of its own choice again.
         assert all(name.startswith(f"sem.{directory}-") for name in named)
+        if trial_is == "stopped":
+            os.killpg(trial, signal.SIGSTOP)
+        if trial_is == "killed":
+            # Its parent would clean up after it; it is stopped so that it can't.
+            parent.send_signal(signal.SIGSTOP)
+            os.kill(trial, signal.SIGKILL)
         parent.kill()
-    trial = int((tmp_path / "trial").read_text())
-    wait_until(lambda: is_gone(trial), 2)
+        assert_gone(tmp_path)
+    # The kernel ended the trial's resource tracker with it, so that the next runner has to remove them.
     assert [directory] == os.listdir(temporary)
     remove_leftovers()
     assert [] == os.listdir(temporary)
@@ -180,10 +164,14 @@ def test_leftovers_are_found_where_a_full_tmpdir_led(
 
 
 def test_what_lacked_descriptors_is_removed_later(temporary: Path) -> None:
-    with without_descriptors() as exhaust, trial_directory() as first:
-        semaphore = SHM / f"sem.{Path(first).name}-x"
-        semaphore.touch()
-        exhaust()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with trial_directory() as first:
+            semaphore = SHM / f"sem.{Path(first).name}-x"
+            semaphore.touch()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [Path(first).name] == os.listdir(temporary)
     assert semaphore.exists()
     with trial_directory() as second:
@@ -202,29 +190,22 @@ def test_a_fork_server_starts_with_a_long_tmpdir(temporary: Path, monkeypatch: p
     assert [] == os.listdir(long)
 
 
-def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, temporary: Path) -> None:
-    with start(tmp_path, "fork") as parent:
-        begin(parent)
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, temporary: Path, *, follows: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", FOLLOW, tmp_path, "fork"]) as parent:
         trial = first_child(parent)
         process = Path(f"/proc/{trial}")
-        while b"import main" not in (command := (process / "cmdline").read_bytes()):
+        while follows and b"import main" not in (process / "cmdline").read_bytes():
             pass
         os.kill(trial, signal.SIGSTOP)
-        lifeline = process / "fdinfo" / command.split(b"\0")[-2].decode()
-        wait_until(lambda: int(lifeline.read_text().split()[3], 8) & os.O_ASYNC)
+        if follows:
+            lifeline = process / "fdinfo" / (process / "cmdline").read_bytes().split(b"\0")[-2].decode()
+            wait_until(lambda: int(lifeline.read_text().split()[3], 8) & os.O_ASYNC)
+        else:
+            time.sleep(0.05)  # it has executed no program, so that the next start has to end it
         parent.kill()
-        wait_until(lambda: is_gone(trial), 10)
-    remove_leftovers()
-    assert [] == os.listdir(temporary)
-
-
-def test_the_next_start_ends_a_trial_stopped_before_it_began(tmp_path: Path, temporary: Path) -> None:
-    with start(tmp_path, "fork") as parent:
-        begin(parent)
-        trial = first_child(parent)
-        os.kill(trial, signal.SIGSTOP)
-        time.sleep(0.05)
-        parent.kill()
+        if follows:
+            wait_until(lambda: is_gone(trial), 10)
     remove_leftovers()
     assert is_gone(trial)
     assert [] == os.listdir(temporary)

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from runner.model.errors import ScanError, is_condition, reason_of
 from runner.model.runs import Status
 from runner.strategies.watched_pool import cannot_start
 
-START_METHODS = ["fork", "spawn", "forkserver"]
 NOT_IN_MESSAGES = ("None", "Errno", "defect", "Traceback", "\n", ": ;", ": ,")
 
 
@@ -36,16 +36,18 @@ def test_a_fork_server_killed_at_its_start_is_no_defect() -> None:
     )
 
 
-@pytest.mark.parametrize("start_method", START_METHODS)
-def test_a_lack_of_descriptors_is_no_defect(start_method: str) -> None:
-    for most in range(3, 40, 2):
-        assert_told(carry_out(Remote("use_few_descriptors", most, start_method), timeout_s=20))
-
-
-@pytest.mark.parametrize("start_method", START_METHODS)
-def test_a_lack_of_memory_or_threads_is_no_defect(start_method: str) -> None:
-    for more in (0, 1_000_000, 4_000_000, 10_000_000, 18_000_000, 26_000_000, 60_000_000):
-        assert_told(carry_out(Remote("use_little_memory", more, start_method), timeout_s=20))
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    ("function", "limits"),
+    [
+        ("use_few_descriptors", range(3, 40, 2)),
+        # Of memory, which threads need as well.
+        ("use_little_memory", (0, 1_000_000, 4_000_000, 10_000_000, 18_000_000, 26_000_000, 60_000_000)),
+    ],
+)
+def test_a_shortage_in_a_trial_is_no_defect(function: str, limits: Iterable[int], start_method: str) -> None:
+    for limit in limits:
+        assert_told(carry_out(Remote(function, limit, start_method), timeout_s=20))
 
 
 def test_a_trial_that_lacks_memory_to_begin_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,13 +66,10 @@ def test_a_result_that_does_not_fit_into_memory_is_no_defect(monkeypatch: pytest
 
     monkeypatch.setattr(pickle, "loads", load)
     with pytest.raises(ScanError, match="ran out of memory"):
-        carry_out(Remote("give_bytes", 10))
+        carry_out(Remote("repeat", "x", 10))
 
 
-LACKING = [MemoryError(), OSError(errno.EMFILE, "no free descriptors")]
-
-
-@pytest.mark.parametrize("error", LACKING)
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "no free descriptors")])
 def test_a_process_that_can_not_be_started_is_no_defect(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*_: object, **__: object) -> None:
         raise error

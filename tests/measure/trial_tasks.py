@@ -1,4 +1,4 @@
-"""Tasks for trials under test: what a trial is at the moment when something happens to it is decided here.
+"""Tasks for trials under test.
 
 A trial has only the standard library and runner on its path, so a task comes with the directory of this module.
 """
@@ -13,12 +13,13 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.measure.trial import TrialResult
+from runner.measure.trial import Task, TrialResult
 from runner.strategies import watched_pool
 from runner.strategies.exchange import Channel
 from runner.strategies.watched_pool import WatchedPool, starting, trial_context
@@ -29,35 +30,36 @@ if TYPE_CHECKING:
     from runner.scan.walk import Report
 
 LARGE = 20_000_000
+# A program that carries out a trial which waits forever.
+FOLLOW = f"""
+import sys; sys.path.append({str(Path(__file__).parent)!r})
+from trial_tasks import Remote
+from runner.measure.trials import carry_out
+carry_out(Remote('wait_for_ever', *sys.argv[1:]))
+"""
 
 
-class Remote:
-    """A function of this module with its arguments, pickled so that a trial finds it."""
+class Remote(Task):
+    """A function of this module with its arguments, pickled so that a trial finds it; its value is their result."""
 
-    def __init__(self, function: str, *args: Any) -> None:
-        self.call = (function, args)
+    def __init__(self, *call: Any) -> None:
+        self.call = call
 
     def __reduce__(self) -> tuple[Any, ...]:
         directory = str(Path(__file__).parent)
         return eval, (
-            f"__import__('sys').path.append({directory!r}) or __import__('trial_tasks').Remote(*{self._flat()!r})",
+            f"__import__('sys').path.append({directory!r}) or __import__('trial_tasks').Remote(*{self.call!r})",
         )
-
-    def _flat(self) -> tuple[Any, ...]:
-        return self.call[0], *self.call[1]
 
     def prepare(self) -> str:
         return "of its own"
 
     def carry_out(self, report: Report) -> tuple[TrialResult, Any]:
-        function, args = self.call
+        function, *args = self.call
         began = time.perf_counter()
-        result, end = globals()[function](report, *args)
+        result = globals()[function](report, *args)
+        result, end = result if isinstance(result, tuple) else (result, None)
         return TrialResult(wall_s=time.perf_counter() - began, value=result), end
-
-
-def nothing() -> None:
-    """End nothing."""
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
@@ -68,6 +70,33 @@ def wait_until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
         time.sleep(0.002)
 
 
+def living(session: int) -> list[int]:
+    """Return the processes of a session; ended ones that nobody has collected do not count."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def noted(directory: Path, name: str) -> list[int]:
+    return [int(word) for word in (directory / name).read_text(encoding="ascii").split()]
+
+
+def semaphores(directory: Path) -> set[str]:
+    """Return the semaphores of a trial that are left."""
+    return set((directory / "locks").read_text(encoding="ascii").split()) & set(os.listdir("/dev/shm"))  # noqa: S108
+
+
+def assert_gone(directory: Path) -> None:
+    """Wait for the end of a trial: killed workers are gone as soon as init has collected them."""
+    [trial] = noted(directory, "trial")
+    wait_until(lambda: [] == living(trial), 1)
+
+
 def note(directory: str, name: str, value: object) -> None:
     """Write a value for the test, complete as soon as it is visible."""
     path = Path(directory, name)
@@ -76,14 +105,19 @@ def note(directory: str, name: str, value: object) -> None:
     part.rename(path)
 
 
-def note_pool(directory: str, watched: WatchedPool) -> None:
-    """Write the process numbers of the workers and the names of the pool's semaphores, if any."""
+def start_pool(directory: str, start_method: str = "fork") -> WatchedPool:
+    """Start two workers; write the process numbers and the names of the pool's semaphores, if any."""
+    watched = WatchedPool(2, start_method)
+    watched.submit(say, "ready")
+    watched.result()
     pool: Any = watched._pool
     queues = [pool._inqueue, pool._outqueue, pool._change_notifier]
     locks = [lock for queue in queues for lock in (queue._rlock, queue._wlock)]
     names = [lock._semlock.name for lock in locks]
     note(directory, "locks", " ".join("sem." + name.removeprefix("/") for name in names if name))
     note(directory, "workers", " ".join(str(worker.pid) for worker in watched.workers))
+    note(directory, "trial", os.getpid())
+    return watched
 
 
 # Functions that pool workers carry out.
@@ -104,10 +138,6 @@ def leave(directory: str) -> None:
     os._exit(7)
 
 
-def pause() -> None:
-    signal.pause()
-
-
 def die_sending(directory: str) -> bytes:
     """Return a large result; a helper stops the receiver, and kills this worker once the pipe is full."""
     worker, trial = os.getpid(), os.getppid()
@@ -121,6 +151,10 @@ def die_sending(directory: str) -> bytes:
     return bytes(LARGE)
 
 
+# What a worker does at a moment.
+VICTIMS: dict[str, Callable[[str], object]] = {"busy": die, "leaving": leave, "sending": die_sending}
+
+
 def die_reporting(directory: str, channel: Channel) -> None:
     """Kill this worker in the middle of a message, which its parent has begun to read."""
     os.write(channel._writer.fileno(), bytes([100, *bytes(50)]))
@@ -130,14 +164,18 @@ def die_reporting(directory: str, channel: Channel) -> None:
 
 def doze() -> str:
     """Stop this process for a moment."""
-    worker = os.getpid()
-    if os.fork() == 0:
-        wait_until(lambda: " T " in Path(f"/proc/{worker}/stat").read_text(encoding="ascii"))
-        time.sleep(0.3)
-        os.kill(worker, signal.SIGCONT)
-        os._exit(0)
-    os.kill(worker, signal.SIGSTOP)
+    continue_later(os.getpid())
+    os.kill(os.getpid(), signal.SIGSTOP)
     return "awake"
+
+
+def continue_later(pid: int) -> None:
+    """Resume a process half a second after it has been stopped."""
+    if os.fork() == 0:
+        wait_until(lambda: " T " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii"))
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGCONT)
+        os._exit(0)
 
 
 def burn(seconds: float) -> float:
@@ -146,13 +184,13 @@ def burn(seconds: float) -> float:
     return time.process_time()
 
 
-# Functions that trials carry out: each gives its result and what ends it.
+# Functions that trials carry out: each returns its result, some also what ends it.
 
 
 def describe_trial(_report: Report) -> Any:
     """Return the state of a trial process before its task has done anything."""
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
-    described = {
+    return {
         "modules": sorted(sys.modules),
         "threads": int(status["Threads"]),
         "python_threads": threading.active_count(),
@@ -161,53 +199,49 @@ def describe_trial(_report: Report) -> Any:
         "caught": int(status["SigCgt"], 16),
         "leads": os.getpid() == os.getsid(0) == os.getpgrp(),
     }
-    return described, nothing
 
 
 def wait_for_ever(_report: Report, directory: str, start_method: str = "fork") -> Any:
     """Keep two workers, one at work and one idle, until killed."""
-    watched = WatchedPool(2, start_method)
-    watched.submit(say, "ready")
-    watched.result()
-    watched.submit(pause)
-    note_pool(directory, watched)
-    note(directory, "trial", os.getpid())
+    start_pool(directory, start_method).submit(signal.pause)
     signal.pause()
 
 
 def be_held(_report: Report, directory: str) -> Any:
     """Start a tracer of this process that ignores it, so that it can't be collected even when killed."""
-    trial = os.getpid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
-    if os.fork() == 0:
-        os.setsid()
-        seized = libc.ptrace(0x4206, trial, None, None) == 0  # PTRACE_SEIZE
-        note(directory, "holder", f"{os.getpid()} {trial if seized else 0}")
-        wait_until(Path(directory, "let go").exists, 60)
-        os._exit(0)
+    start_tracer(directory, os.getpid(), 0)
     signal.pause()
 
 
 def hold_worker(_report: Report, directory: str) -> Any:
     """Start a worker that begins to end when it is killed, but which a process that traces it does not let end."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     if (worker := os.fork()) == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
+        allow_tracing()
         note(directory, "ready", worker)
         while True:
             signal.pause()
     wait_until(Path(directory, "ready").exists)
+    start_tracer(directory, worker, 0x40)  # PTRACE_O_TRACEEXIT
+    signal.pause()
+
+
+def allow_tracing() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
+    return libc
+
+
+def start_tracer(directory: str, pid: int, options: int) -> None:
+    """Start a process that traces another one until it is let go."""
+    libc = allow_tracing()
     if os.fork() == 0:
         os.setsid()
-        seized = libc.ptrace(0x4206, worker, None, 0x40) == 0  # PTRACE_SEIZE, PTRACE_O_TRACEEXIT
-        note(directory, "holder", f"{os.getpid()} {worker if seized else 0}")
+        seized = libc.ptrace(0x4206, pid, None, options) == 0  # PTRACE_SEIZE
+        note(directory, "holder", f"{os.getpid()} {pid if seized else 0}")
         wait_until(Path(directory, "let go").exists, 60)
         os._exit(0)
-    signal.pause()
 
 
 def lose_worker(_report: Report, directory: str, moment: str, start_method: str = "fork") -> Any:
@@ -216,24 +250,18 @@ def lose_worker(_report: Report, directory: str, moment: str, start_method: str 
     if moment == "starting":
         watched = WatchedPool(2, start_method, die, (directory,))
         watched.submit(say, "anything")
-        watched.result()
+        return watched.result()
     if moment == "reporting":
         channel = Channel(multiprocessing.get_context("fork"))
         watched = WatchedPool(2, "fork", partial(die_reporting, directory), (channel,))
-        watched.submit(pause)
-        watched.result(channel.reader, lambda: note(directory, "received", channel.receive()))
-    watched = WatchedPool(2, start_method)
-    note_pool(directory, watched)
+        watched.submit(signal.pause)
+        return watched.result(channel.reader, lambda: note(directory, "received", channel.receive()))
+    watched = start_pool(directory, start_method)
     if moment == "busy":
-        watched.submit(pause)
-        watched.submit(die, directory)
-        watched.result()
-    if moment == "leaving":
-        watched.submit(leave, directory)
-        watched.result()
-    if moment == "sending":
-        watched.submit(die_sending, directory)
-        watched.result()
+        watched.submit(signal.pause)
+    if moment in VICTIMS:
+        watched.submit(VICTIMS[moment], directory)
+        return watched.result()
     for text in "ab":
         watched.submit(say, text)
     for _ in range(2):
@@ -250,7 +278,7 @@ def lose_worker(_report: Report, directory: str, moment: str, start_method: str 
     if kind == "ending":
         return None, lose_it_and_end
     os.kill(victim, signal.SIGKILL)
-    return watched.result(), nothing
+    return watched.result()
 
 
 def lose_worker_before_it_is_watched(_report: Report, directory: str) -> Any:
@@ -269,36 +297,31 @@ def lose_worker_before_it_is_watched(_report: Report, directory: str) -> Any:
 
     os.fork = fork_and_lose
     watched = WatchedPool(2, "fork")
-    watched.submit(pause)
-    return watched.result(), nothing
+    watched.submit(signal.pause)
+    return watched.result()
 
 
 def stop_worker(_report: Report, directory: str, looks: int, then: str, start_method: str = "fork") -> Any:
     """Wait for a worker that was stopped."""
-    note(directory, "trial", os.getpid())
     watched_pool._POLL_S, watched_pool._MOST_STOPPED, watched_pool._END_S = 0.1, looks, 0.2
-    watched = WatchedPool(2, start_method)
-    watched.submit(say, "first")
-    watched.result()
-    if then.startswith("ending, "):
-
-        def stop_one_and_end() -> None:
-            victim = watched.workers[0].pid
-            assert victim is not None
-            note(directory, "victim", victim)
-            os.kill(victim, signal.SIGSTOP)
-            if then == "ending, continued" and os.fork() == 0:
-                time.sleep(0.5)
-                os.kill(victim, signal.SIGCONT)
-                os._exit(0)
-            watched.end()
-
-        return "awake", stop_one_and_end
+    watched = start_pool(directory, start_method)
     if then == "continued":
         watched.submit(doze)
-    else:
+        return watched.result(), watched.end
+    if then == "left":
         watched.submit(die, directory, signal.SIGSTOP)
-    return watched.result(), watched.end
+        return watched.result(), watched.end
+
+    def stop_one_and_end() -> None:
+        victim = watched.workers[0].pid
+        assert victim is not None
+        note(directory, "victim", victim)
+        os.kill(victim, signal.SIGSTOP)
+        if then == "ending, continued":
+            continue_later(victim)
+        watched.end()
+
+    return "awake", stop_one_and_end
 
 
 def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
@@ -308,27 +331,17 @@ def burn_in_workers(_report: Report, seconds: float, start_method: str) -> Any:
     return [watched.result() for _ in range(2)], watched.end
 
 
-def give_bytes(_report: Report, count: int) -> Any:
-    return bytes(count), nothing
+def repeat(_report: Report, text: str, times: int) -> Any:
+    return text * times
 
 
-def count_bytes(_report: Report, given: str) -> Any:
-    return len(given), nothing
-
-
-def wait_for(_report: Report, directory: str) -> Any:
-    """Write the process number, and wait for a file."""
+def count_up(report: Report, directory: str, steps: int) -> Any:
+    """Report a number of directories, wait for a file, and report once more."""
     note(directory, "trial", os.getpid())
-    wait_until(Path(directory, "go").exists, 30)
-    return None, nothing
-
-
-def count_up(report: Report, steps: int, go_on: str) -> Any:
     for _ in range(steps):
         report(1, 300, 2)
-    wait_until(Path(go_on).exists)
+    wait_until(Path(directory, "go").exists, 30)
     report(0, 1, 0)
-    return None, nothing
 
 
 def raise_unforeseen(_report: Report) -> Any:
@@ -337,13 +350,13 @@ def raise_unforeseen(_report: Report) -> Any:
 
 def run_out_of_memory(_report: Report) -> Any:
     resource.setrlimit(resource.RLIMIT_AS, (500_000_000, 500_000_000))
-    return bytes(1_000_000_000), nothing
+    return bytes(1_000_000_000)
 
 
 def print_something(_report: Report) -> Any:
     print("noise", flush=True)  # noqa: T201
     os.write(1, b"more noise\n")
-    return "kept", nothing
+    return "kept"
 
 
 def use_pool(start_method: str) -> tuple[Any, Callable[[], None]]:
@@ -353,7 +366,7 @@ def use_pool(start_method: str) -> tuple[Any, Callable[[], None]]:
     watched = WatchedPool(2, start_method)
     for text in "ab":
         watched.submit(say, text)
-    results = sorted(watched.result(channel.reader, nothing) for _ in range(2))
+    results = sorted(watched.result(channel.reader, lambda: None) for _ in range(2))
     return results, watched.end
 
 

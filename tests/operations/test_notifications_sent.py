@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from firings import add_due, add_not_run
+from firings import add_not_run
 
 from runner.execution.executor import fire
 from runner.history.database import Database
@@ -20,7 +20,7 @@ from runner.history.notifications import last_notified_run, list_notifications, 
 from runner.history.prune import Retention, prune
 from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run
-from runner.history.timings import acknowledge
+from runner.history.timings import acknowledge, list_timings
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.observer import RunObserver
 from runner.model.errors import HistoryError
@@ -54,15 +54,15 @@ class World:
     root: Path
     sent: Path
     job: Job
-    now: datetime = NOW
+    hour: int = 0
 
-    def run(self, at: int | None = None, *, attempt: int = 1, job: Job | None = None, **observer: Any) -> Run:
+    def run(self, at: int | None = None, *, job: Job | None = None, **observer: Any) -> Run:
         """Run the job, manually or for the fire time after some hours, and send the notifications."""
         job = job or self.job
         run_id = fire(
             self.database,
             job,
-            add_due(self.database, job, None if at is None else NOW + timedelta(hours=at), attempt=attempt),
+            add_due(self.database, job, None if at is None else NOW + timedelta(hours=at)),
             observer=RunObserver(**observer),
         )
         self.notifier().notify(job, run_id)
@@ -71,9 +71,8 @@ class World:
     def notifier(self, **choices: Any) -> Notifier:
         return Notifier(self.database, show_record, **choices)
 
-    def change(self, **choices: Any) -> Job:
+    def change(self, **choices: Any) -> None:
         self.job = change_job(self.database, self.job, replace(self.job.spec, **choices), datetime.now(UTC))
-        return self.job
 
     def heard(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted(self.sent.iterdir())]
@@ -100,13 +99,6 @@ def world(database: Database, tmp_path: Path) -> World:
     return World(database=database, root=root, sent=sent, job=add_job(database, spec, NOW))
 
 
-def test_ordinary_runs_are_not_notified(world: World) -> None:
-    world.run(1)
-    world.run(2)
-    world.run()
-    assert [] == world.events()
-
-
 def test_a_hook_gets_the_record_of_show(world: World) -> None:
     world.run(1)
     (world.root / "b.md").write_text("b")
@@ -123,39 +115,24 @@ def test_a_hook_gets_the_record_of_show(world: World) -> None:
 
 def test_a_failure_is_notified_once_until_success(world: World) -> None:
     world.run(1)
+    world.run(2)
+    world.run()
     world.lose_root()
-    first, *_ = [world.run(hour).run_id for hour in (2, 3, 4)]
+    first, *_ = [world.run(hour).run_id for hour in (3, 4, 5)]
     assert [("failure", first)] == world.events()
     world.bring_root_back()
-    back = world.run(5).run_id
-    world.run(6)
-    assert [("failure", first), ("recovery", back)] == world.events()
+    back = world.run(6).run_id
+    world.run(7)
     world.lose_root()
-    again = world.run(7).run_id
-    assert ("failure", again) == world.events()[-1]
-    assert 3 == len(world.events())
-
-
-def test_a_failed_first_run_and_its_recovery_are_notified(world: World) -> None:
-    world.lose_root()
-    failed = world.run().run_id
-    world.bring_root_back()
-    assert [("failure", failed), ("recovery", world.run().run_id)] == world.events()
-
-
-def test_a_partial_run_is_a_recovery_and_no_failure(world: World) -> None:
-    world.run(1)
-    finish(world, 2, Status.PARTIAL)
-    assert [] == world.events()
-    finish(world, 3, Status.TIMED_OUT)
-    finish(world, 4, Status.PARTIAL)
-    assert ["failure", "recovery"] == [event for event, _ in world.events()]
+    again = world.run(8).run_id
+    assert [("failure", first), ("recovery", back), ("failure", again)] == world.events()
 
 
 def finish(
-    world: World, hour: int, status: Status, *, attempt: int = 1, wall_s: float | None = None, tell: bool = True
+    world: World, hour: int | None, status: Status, *, attempt: int = 1, wall_s: float | None = None, tell: bool = True
 ) -> int:
-    """Write a run that ended so into the history, and tell of it."""
+    """Record a run with this status, of a fire time after some hours or manual, and send its notifications."""
+    started_at = NOW + timedelta(hours=hour or 100)
     execution = Execution(
         strategy="sequential", position=1, status=status, wall_s=wall_s, startup_s=0.0, user_s=0.1, system_s=0.1,
         max_rss_bytes=1, files=0, directories=1, entries=1_000,
@@ -163,14 +140,14 @@ def finish(
     run_id = begin_run(
         world.database,
         world.job,
-        add_due(world.database, world.job, NOW + timedelta(hours=hour), attempt=attempt),
-        clock=lambda: NOW + timedelta(hours=hour),
+        add_due(world.database, world.job, None if hour is None else started_at, attempt=attempt),
+        clock=lambda: started_at,
         environment=describe_environment(world.job.spec.root, workers=1, start_method="fork"),
         owner=describe_process(),
     )
     ending = RunOutcome(
         status=status,
-        finished_at=NOW + timedelta(hours=hour, seconds=attempt),
+        finished_at=started_at + timedelta(seconds=attempt),
         executions=[execution] if wall_s else [],
         snapshot=Snapshot.from_part(Part()) if wall_s else None,
     )
@@ -180,42 +157,32 @@ def finish(
     return run_id
 
 
-def test_a_failure_is_notified_after_the_last_attempt(world: World) -> None:
-    world.change(retries=2)
-    world.run(1)
-    world.lose_root()
-    attempts = [finish(world, 2, Status.FAILED, attempt=attempt) for attempt in (1, 2, 3)]
-    assert [("failure", attempts[-1])] == world.events()
-    [finish(world, 3, Status.TIMED_OUT, attempt=attempt) for attempt in (1, 2, 3)]
-    assert 1 == len(world.events())
-    world.bring_root_back()
-    finish(world, 4, Status.FAILED, attempt=1)
-    # The firing before failed for good.
-    assert ("recovery", world.run(4, attempt=2).run_id) == world.events()[-1]
-    assert 2 == len(world.events())
+STATUSES = {"F": Status.FAILED, "T": Status.TIMED_OUT, "S": Status.SUCCEEDED, "P": Status.PARTIAL}
 
 
-def test_a_successful_retry_is_no_recovery(world: World) -> None:
-    world.change(retries=2)
-    world.run(1)
-    finish(world, 2, Status.FAILED, attempt=1)
-    world.run(2, attempt=2)
-    finish(world, 3, Status.FAILED, attempt=1)
-    world.run()  # by hand, before the retry
-    assert [] == world.events()
-
-
-def test_a_failure_is_notified_if_a_firing_precedes_the_retry(world: World) -> None:
-    world.change(retries=2, retry_delay_s=3600)
-    failed = finish(world, 2, Status.FAILED)
-    assert [("failure", failed)] == world.events()
-    finish(world, 3, Status.FAILED)
-    assert [("failure", failed), ("recovery", world.run(4).run_id)] == world.events()
-
-
-def test_a_failure_of_a_paused_job_is_notified(world: World) -> None:
-    world.change(retries=2, paused=True)
-    assert [("failure", finish(world, 2, Status.FAILED))] == world.events()
+@pytest.mark.parametrize(
+    ("choices", "runs", "expected"),
+    [
+        # Runs by their hour and status, those of one hour being attempts; M is a manual one.
+        ({}, "1F 2S", [("failure", 1), ("recovery", 2)]),
+        ({}, "1S 2P 3T 4P", [("failure", 3), ("recovery", 4)]),
+        ({"retries": 2}, "1S 2F 2F 2F 3T 3T 3T", [("failure", 4)]),
+        ({"retries": 2}, "1F 1F 1F 2F 2S", [("failure", 3), ("recovery", 5)]),
+        ({"retries": 2}, "1S 2F 2S 3F MS", []),
+        ({"retries": 2, "retry_delay_s": 3600}, "2F 3F 4S", [("failure", 1), ("recovery", 3)]),
+        ({"retries": 2, "paused": True}, "2F", [("failure", 1)]),
+    ],
+)
+def test_failures_and_recoveries_of_firings_are_notified(
+    world: World, choices: dict[str, Any], runs: str, expected: list[tuple[str, int]]
+) -> None:
+    world.change(**choices)
+    words = runs.split()
+    for number, word in enumerate(words):
+        hour, status = word[0], word[1]
+        attempt = 1 + sum(earlier[0] == hour for earlier in words[:number])
+        finish(world, None if hour == "M" else int(hour), STATUSES[status], attempt=attempt)
+    assert expected == world.events()
 
 
 def test_missed_skipped_and_cancelled_runs_are_not_notified(world: World) -> None:
@@ -261,20 +228,14 @@ def test_changed_patterns_are_no_change_of_files(world: World) -> None:
     assert [("change", world.run(3).run_id)] == world.events()
 
 
-def play(world: World, levels: list[float], *, seed: int = 0) -> list[int]:
+def play(world: World, levels: list[float]) -> list[int]:
     """Run for each level, an hour apart; return the hours with a notification."""
-    random = Random(seed)  # noqa: S311  chance, not secrets
-    began = world.now
+    random = Random(0)  # noqa: S311  chance, not secrets
     sent = []
-    for hour, level in enumerate(levels):
-        world.now = began + timedelta(hours=hour + 1)
-        run_id = finish(
-            world,
-            int((world.now - NOW) / timedelta(hours=1)),
-            Status.SUCCEEDED,
-            wall_s=level * (1 + random.uniform(-0.03, 0.03)),
-        )
-        sent += [hour] if ("slow", run_id) in world.events() else []
+    for number, level in enumerate(levels):
+        world.hour += 1
+        run_id = finish(world, world.hour, Status.SUCCEEDED, wall_s=level * (1 + random.uniform(-0.03, 0.03)))
+        sent += [number] if ("slow", run_id) in world.events() else []
     return sent
 
 
@@ -282,20 +243,19 @@ def only_slow(world: World) -> None:
     world.change(notify=[one for one in world.job.spec.notify if one.event is Event.SLOW])
 
 
-def test_a_slow_level_is_notified_once_and_when_it_returns(world: World) -> None:
+@pytest.mark.parametrize(
+    "parts",
+    [
+        # Levels, and the number of notifications.
+        [([1.0] * 20 + [1.5] * 12, 1), ([1.0] * 15, 0), ([1.5] * 12, 1)],
+        [([1.0] * 20 + [1.12] * 10, 0), ([1.5] * 12, 1), ([1.3] * 12, 0), ([2.5] * 12, 1)],
+    ],
+    ids=["when it returns", "when it is clearly slower"],
+)
+def test_a_slow_level_is_notified_once(world: World, parts: list[tuple[list[float], int]]) -> None:
     only_slow(world)
-    [first] = play(world, [1.0] * 20 + [1.5] * 12)
-    assert 20 < first
-    assert [] == play(world, [1.0] * 15)
-    assert 1 == len(play(world, [1.5] * 12))
-
-
-def test_only_a_clearly_slower_level_is_notified_again(world: World) -> None:
-    only_slow(world)
-    assert [] == play(world, [1.0] * 20 + [1.12] * 10)
-    assert 1 == len(play(world, [1.5] * 12))
-    assert [] == play(world, [1.3] * 12)
-    assert 1 == len(play(world, [2.5] * 12))
+    for levels, expected in parts:
+        assert expected == len(play(world, levels))
 
 
 def test_an_acknowledged_slow_level_is_not_notified(world: World) -> None:
@@ -309,16 +269,10 @@ def test_an_acknowledged_slow_level_is_not_notified(world: World) -> None:
     world.job = quick
     play(world, levels[: when[0]])
     run_id = finish(world, 900, Status.SUCCEEDED, wall_s=1.5)
-    environment = newest_environment(world)
+    environment = list_timings(world.database, world.job.job_id)[-1].environment
     acknowledge(world.database, other.job_id, environment, "wall_per_entry_s", ["sequential"], run_id, NOW)
     world.job = other
     assert [] == play(world, [1.5] * 15)
-
-
-def newest_environment(world: World) -> int:
-    from runner.history.timings import list_timings
-
-    return list_timings(world.database, world.job.job_id)[-1].environment
 
 
 def test_a_hook_timeout_is_logged_without_its_output(
@@ -357,18 +311,11 @@ def test_every_hook_result_is_recorded_and_stops_no_other(world: World, caplog: 
         f"failure notification failed: {sys.executable} ended with 4; see `runner show 1`",
         f"failure notification sent to {sys.executable}",
     ] == [record.getMessage() for record in caplog.records]
-    # Who could not be started hears of it as soon as that can be done.
+    # A command that could not be started, or is new, gets the next failure.
+    new = Notify(Event.FAILURE, (*commands[2], "new"))
+    world.change(notify=(*world.job.spec.notify, new))
     second = world.run(2)
-    assert [commands[0]] == [one.command for one in list_notifications(world.database, second)]
-
-
-def test_a_hook_added_during_failure_gets_the_next_failure(world: World) -> None:
-    notify = world.job.spec.notify
-    world.change(notify=())
-    world.lose_root()
-    world.run(1)
-    world.change(notify=notify)
-    assert [("failure", world.run(2).run_id)] == world.events()
+    assert [commands[0], new.command] == [one.command for one in list_notifications(world.database, second)]
 
 
 def test_after_a_stop_the_next_process_notifies(world: World) -> None:
@@ -392,22 +339,20 @@ def test_after_a_stop_the_next_process_notifies(world: World) -> None:
     assert None is last_notified_run(world.database, world.job.job_id, hanging, 0)
 
 
-def test_a_pending_failure_is_notified_once_by_the_next_process(world: World) -> None:
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_pending_failure_is_notified_once_by_the_next_process(world: World, retries: int) -> None:
+    world.change(retries=retries)
     world.run(1)
-    failed = finish(world, 2, Status.INTERRUPTED, tell=False)
+    failed = finish(world, 2, Status.FAILED, tell=False)
     for _ in range(2):
         world.notifier().notify_pending(world.job)
+    if retries:  # one follows: it is no failure yet
+        assert [] == world.events()
+        return
     assert [("failure", failed)] == world.events()
     world.run(3)
     world.notifier().notify_pending(world.job)
     assert [("failure", failed), ("recovery", failed + 1)] == world.events()
-
-
-def test_a_failure_with_a_retry_is_not_pending(world: World) -> None:
-    world.change(retries=1)
-    finish(world, 2, Status.FAILED, tell=False)
-    world.notifier().notify_pending(world.job)
-    assert [] == world.events()
 
 
 def test_an_unwritable_history_is_harmless(

@@ -96,12 +96,6 @@ def test_without_a_socket_nothing_is_sent(manager: Manager, caplog: pytest.LogCa
     assert [] == caplog.records
 
 
-def test_the_managers_variables_are_removed(manager: Manager) -> None:
-    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/"}
-    ServiceNotifier.from_environment(environment)
-    assert {"HOME": "/"} == environment
-
-
 @pytest.mark.parametrize(
     ("left", "signs"),
     [
@@ -117,7 +111,9 @@ def test_the_managers_variables_are_removed(manager: Manager) -> None:
 )
 def test_watchdog_messages_are_sent_only_if_requested(manager: Manager, left: dict[str, str], signs: int) -> None:
     named = {name: str(os.getpid()) if value == "ours" else value for name, value in left.items()}
-    notifier = ServiceNotifier.from_environment({"NOTIFY_SOCKET": manager.address, **named})
+    environment = {"NOTIFY_SOCKET": manager.address, "HOME": "/", **named}
+    notifier = ServiceNotifier.from_environment(environment)
+    assert {"HOME": "/"} == environment
     for _ in range(3):
         notifier.alive()
     notifier.stopping()
@@ -137,23 +133,18 @@ def test_watchdog_messages_repeat_after_half_the_time(manager: Manager, monkeypa
     assert 3 == len(manager.variables("WATCHDOG"))
 
 
-def test_a_status_is_one_line_and_sent_on_change(manager: Manager) -> None:
+def test_messages_are_one_line_each_and_sent_on_change(manager: Manager) -> None:
     notifier = ServiceNotifier(manager.address)
     for text in ("idle", "idle", "ä\nSTOPPING=1\udce9", "idle"):
         notifier.status(text)
-    notifier.stopping()
-    until(lambda: "STOPPING=1" in manager.received, "the last message")
-    assert ["STATUS=idle", "STATUS=ä?STOPPING=1?", "STATUS=idle", "STOPPING=1"] == manager.received
-
-
-def test_reloading_is_sent_with_its_instant(manager: Manager) -> None:
-    notifier = ServiceNotifier(manager.address)
     notifier.reloading()
     notifier.ready()
-    until(lambda: "READY=1" in manager.received, "the end of it")
-    assert ["1"] == manager.variables("RELOADING")
+    notifier.stopping()
+    until(lambda: "STOPPING=1" in manager.received, "the last message")
     (instant,) = manager.variables("MONOTONIC_USEC")
-    assert manager.received[0] == f"RELOADING=1\nMONOTONIC_USEC={int(instant)}"
+    reloading = f"RELOADING=1\nMONOTONIC_USEC={int(instant)}"
+    statuses = ["STATUS=idle", "STATUS=ä?STOPPING=1?", "STATUS=idle"]
+    assert [*statuses, reloading, "READY=1", "STOPPING=1"] == manager.received
 
 
 def test_a_hanging_manager_does_not_block(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

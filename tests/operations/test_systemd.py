@@ -150,28 +150,24 @@ def test_systemd_verifies_a_unit(tmp_path: Path, *, account: str | None, server:
     assert b"most" in broken.stderr
 
 
-def test_a_unit_hides_no_tree_and_waits_for_the_end() -> None:
-    for account in (None, "me"):
-        unit = systemd_unit(make_service(account=account)).decode()
-        for needed in ("Type=notify", "NotifyAccess=main", "KillMode=mixed", "TimeoutStopSec=60", "Restart=on-failure"):
-            assert f"\n{needed}\n" in unit
-        for hiding in ("PrivateTmp", "ProtectHome", "PrivateDevices", "InaccessiblePaths", "ProtectKernelModules"):
-            assert hiding not in unit
+ALWAYS = {"Type=notify", "NotifyAccess=main", "KillMode=mixed", "TimeoutStopSec=60", "Restart=on-failure"}
+HIDING = ("PrivateTmp", "ProtectHome", "PrivateDevices", "InaccessiblePaths", "ProtectKernelModules")
 
 
-def test_only_system_units_require_privileges() -> None:
-    own, machine = (systemd_unit(make_service(account=account)).decode() for account in (None, "me"))
-    assert "User=" not in own
-    assert "Protect" not in own
-    assert "WantedBy=default.target" in own
-    assert "\nUser=me\n" in machine
-    assert "\nProtectSystem=full\n" in machine
-    assert "WantedBy=multi-user.target" in machine
-
-
-def test_wrong_settings_prevent_a_restart_without_a_server() -> None:
-    assert b"\nRestartPreventExitStatus=2\n" in systemd_unit(make_service())
-    assert b"RestartPreventExitStatus" not in systemd_unit(make_service(server=True))
+@pytest.mark.parametrize(
+    ("account", "server", "present", "absent"),
+    [
+        (None, False, {"WantedBy=default.target", "RestartPreventExitStatus=2"}, ("User", "Protect")),
+        ("me", False, {"WantedBy=multi-user.target", "User=me", "ProtectSystem=full"}, ()),
+        ("me", True, {"Wants=network-online.target"}, ("RestartPreventExitStatus",)),
+    ],
+)
+def test_a_unit_hides_no_tree_and_has_the_privileges_of_its_manager(
+    account: str | None, present: set[str], absent: tuple[str, ...], *, server: bool
+) -> None:
+    lines = systemd_unit(make_service(account=account, server=server)).decode().splitlines()
+    assert ALWAYS | present <= set(lines)
+    assert [] == [line for line in lines if line.startswith((*HIDING, *absent))]
 
 
 def test_an_impossible_environment_variable_is_refused() -> None:
