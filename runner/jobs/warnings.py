@@ -10,7 +10,7 @@ from runner.jobs.selection_warnings import find_selection_warnings
 from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind
 from runner.model.units import format_duration, parse_duration
-from runner.schedules.fire_times import largest_gap
+from runner.schedules.fire_times import find_gaps
 from runner.strategies import load_strategy
 
 # Defaults get no warnings.
@@ -89,11 +89,11 @@ def _always_fires_within(schedule: Schedule, seconds: int) -> bool:
     if schedule.kind is ScheduleKind.AT:
         return False
     try:
-        # Jitter may move two fire times apart by that much.
-        longest = largest_gap(schedule, schedule.anchor_at) + timedelta(seconds=schedule.jitter_s)
+        _, longest = find_gaps(schedule, schedule.anchor_at)
     except UsageError:  # its time zone is unknown here, which is no reason to refuse a pause
         return False
-    return longest <= timedelta(seconds=seconds)
+    # Jitter may move two fire times apart by that much. The longest gap of an instant has no room for it.
+    return longest <= timedelta(seconds=seconds - schedule.jitter_s)
 
 
 def _never_fires_within(schedule: Schedule | None, seconds: int) -> bool:

@@ -9,13 +9,7 @@ from runner.schedules.fire_times import describe, last_fire_time, next_fire_time
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
-    """A trigger with the fire times of a schedule.
-
-    Args:
-        schedule: The schedule.
-        key: The job's number, which determines its jitter.
-        after: The first fire time is after this instant; aware.
-    """
+    """A trigger with the fire times of a schedule, strictly after an aware instant; *key* is the job's number."""
 
     __slots__ = ("after", "key", "schedule")
 
@@ -40,6 +34,3 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
 
     def __str__(self) -> str:
         return describe(self.schedule)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} ({describe(self.schedule)}, key={self.key}, after={self.after})>"

@@ -15,11 +15,10 @@ from runner.model.units import format_duration
 from runner.schedules.cron import ALIASES, load_cron
 from runner.schedules.fire_times import (
     count_fire_times,
+    find_gaps,
     fire_times,
-    largest_gap,
     last_fire_time,
     next_fire_time,
-    smallest_gap,
 )
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -239,7 +238,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
         seconds = draw(st.integers(60, 100_000))
         return every(seconds, jitter_s=draw(st.integers(0, seconds - 1)), timezone=zone)
     expression = draw(expressions)
-    gap_s = int(smallest_gap(cron(expression, zone), NOW).total_seconds()) if draw(st.booleans()) else 1
+    gap_s = int(find_gaps(cron(expression, zone), NOW)[0].total_seconds()) if draw(st.booleans()) else 1
     return cron(expression, zone, jitter_s=draw(st.integers(0, min(gap_s, 200_000) - 1)))
 
 
@@ -412,7 +411,7 @@ def test_the_end_of_the_calendar_ends_the_fire_times() -> None:
     ],
 )
 def test_the_smallest_gap_includes_clock_changes(expression: str, zone: str, gap: timedelta) -> None:
-    assert smallest_gap(cron(expression, zone), NOW) == gap
+    assert find_gaps(cron(expression, zone), NOW)[0] == gap
 
 
 @pytest.mark.parametrize(
@@ -431,14 +430,14 @@ def test_the_smallest_gap_includes_clock_changes(expression: str, zone: str, gap
     ],
 )
 def test_the_largest_gap_includes_clock_changes(expression: str, zone: str, gap: timedelta) -> None:
-    assert largest_gap(cron(expression, zone), NOW) == gap
+    assert find_gaps(cron(expression, zone), NOW)[1] == gap
 
 
 @settings(max_examples=20, deadline=None)
 @given(expressions, st.sampled_from([zone for zone, _ in CHANGES]))
 def test_no_gap_exceeds_the_largest_gap(expression: str, zone: str) -> None:
     schedule = cron(expression, zone)
-    gap = largest_gap(schedule, NOW)
+    gap = find_gaps(schedule, NOW)[1]
     near = enumerate_times(schedule, NOW, NOW + 500 * DAY) if gap > DAY / 2 else []
     times = near or list(islice(fire_times(schedule, 1, datetime(2027, 3, 27, tzinfo=UTC)), 2_000))
     assert all(b - a <= gap for a, b in pairwise(times))
