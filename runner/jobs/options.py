@@ -1,4 +1,4 @@
-"""The options of a job, each declared once.
+"""The options of a job, each declared once, in the order of the job file.
 
 The command lines of ``schedule`` and ``edit``, the job file, ``jobs export`` and the JSON of ``jobs`` derive from these
 declarations. A new option is a field of :class:`~runner.model.jobs.JobSpec`, a line here, and a migration.
@@ -7,7 +7,7 @@ declarations. A new option is a field of :class:`~runner.model.jobs.JobSpec`, a 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -40,43 +40,42 @@ class Kind:
     write: Callable[[Any], Any]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class JobOption:
     """One option of a job.
 
     Attributes:
         key: Its name in the job file.
         kind: How its values are written.
-        field: The attribute of a JobSpec, with a dot for one of its selection; None for a part of the schedule.
+        field: The attribute of a JobSpec, with a dot for one of its selection; not used for a part of the schedule.
         flags: Its names on the command line; none if it is only in the job file.
-        help: Its help text.
         metavar: The placeholder of its value.
         panel: The panel of the help in which it stands.
+        help: Its help text.
     """
 
     key: str
     kind: Kind
-    field: str | None = None
+    field: str
     flags: tuple[str, ...] = ()
-    help: str = ""
     metavar: str | None = None
     panel: str | None = None
+    help: str = ""
 
     @property
     def attribute(self) -> str:
         """The name of the attribute, the column and the JSON key."""
-        return (self.field or self.key).rpartition(".")[2]
+        return self.field.rpartition(".")[2]
 
     def get(self, spec: JobSpec) -> Any:
         """Return the value that a job has."""
-        return attrgetter(self.field or self.key)(spec)
+        return attrgetter(self.field)(spec)
 
     def set(self, spec: JobSpec, value: Any) -> JobSpec:
         """Return the job with another value."""
-        part, _, name = (self.field or self.key).rpartition(".")
-        if not part:
-            return replace(spec, **{name: value})
-        return replace(spec, **{part: replace(getattr(spec, part), **{name: value})})
+        if self.field.startswith("selection."):
+            return replace(spec, selection=replace(spec.selection, **{self.attribute: value}))
+        return replace(spec, **{self.field: value})
 
 
 def _exactly(kind: type) -> Callable[[Any], Any]:
@@ -86,6 +85,10 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
         return value
 
     return read
+
+
+def _read_at(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else _exactly(str)(value)  # a datetime is a date as well
 
 
 def _same(value: Any) -> Any:
@@ -108,15 +111,10 @@ def _read_notify(value: Any) -> tuple[Notify, ...]:
 
 
 def _parse_notify(texts: Iterable[str]) -> tuple[Notify, ...]:
-    return tuple(parse_notify(text) for text in texts if text)
+    return tuple(_parse_one_notify(text) for text in texts if text)
 
 
-def parse_notify(text: str) -> Notify:
-    """Parse an event and a command, as in ``failure=mail -s 'a scan failed' ops``; quoted as for a shell.
-
-    Raises:
-        UsageError: If there is no such event, no command, or its program depends on the working directory.
-    """
+def _parse_one_notify(text: str) -> Notify:
     event, equals, command = text.partition("=")
     if event not in set(Event) or not equals:
         raise UsageError(f"{text!r} does not begin with an event; write {'|'.join(Event)}, = and a command")
@@ -181,98 +179,52 @@ _NOTIFY = Kind(
 )
 _TEXT = Kind(given=str, expected="", parse=_same, read=_exactly(str), write=str)
 
-
-def _text(expected: str) -> Kind:
-    return replace(_TEXT, expected=expected)
-
-
-# In the order of the job file. The parts of the schedule are parsed together, by runner.schedules.
+# The parts of the schedule, which are parsed together by runner.schedules.
 SCHEDULE_OPTIONS = (
-    JobOption(
-        key="every", kind=_text(_DURATION.expected), flags=("--every",), metavar="DURATION", panel=_WHEN,
-        help="Fire at this interval: 90s, 15m, 1h30m, 2d.",
-    ),
-    JobOption(
-        key="cron", kind=_text("five cron fields in quotes"), flags=("--cron",), metavar="EXPR", panel=_WHEN,
-        help="Fire by five cron fields, such as '*/5 * * * *', or @hourly.",
-    ),
-    JobOption(
-        key="at", kind=_text("an instant"), flags=("--at",), metavar="WHEN", panel=_WHEN,
-        help="Fire once, at this ISO 8601 instant.",
-    ),
-    JobOption(
-        key="timezone", kind=_text("the name of a time zone"), flags=("--timezone",), metavar="ZONE", panel=_WHEN,
-        help="Time zone of cron fields and instants: Europe/Berlin, or POSIX notation.",
-    ),
-    JobOption(
-        key="jitter", kind=_text(_DURATION.expected), flags=("--jitter",), metavar="DURATION|none", panel=_WHEN,
-        help="Delay each fire time by a fixed random part of this duration.",
-    ),
+    JobOption("every", replace(_TEXT, expected=_DURATION.expected), "", ("--every",), "DURATION", _WHEN,
+              "Fire at this interval: 90s, 15m, 1h30m, 2d."),
+    JobOption("cron", replace(_TEXT, expected="five cron fields in quotes"), "", ("--cron",), "EXPR", _WHEN,
+              "Fire by five cron fields, such as '*/5 * * * *', or @hourly."),
+    JobOption("at", replace(_TEXT, expected="an instant", read=_read_at), "", ("--at",), "WHEN", _WHEN,
+              "Fire once, at this ISO 8601 instant."),
+    JobOption("timezone", replace(_TEXT, expected="the name of a time zone"), "", ("--timezone",), "ZONE", _WHEN,
+              "Time zone of cron fields and instants: Europe/Berlin, or POSIX notation."),
+    JobOption("jitter", replace(_TEXT, expected=_DURATION.expected), "", ("--jitter",), "DURATION|none", _WHEN,
+              "Delay each fire time by a fixed random part of this duration."),
 )  # fmt: skip
 OPTIONS = (
-    JobOption(
-        key="catchup", kind=_one_of(Catchup), field="catchup", flags=("--catchup",), panel=_WHEN,
-        help="Fire times missed without a daemon: run once for all, never, or for each.",
-    ),
-    JobOption(key="paused", kind=_FLAG, field="paused"),
-    JobOption(
-        key="patterns", kind=_GLOBS, field="selection.patterns", flags=("--pattern", "-p"), metavar="GLOB", panel=_WHAT,
-        help="Find files whose names match, such as '*.md'. Repeatable.",
-    ),
-    JobOption(
-        key="excludes", kind=_GLOBS, field="selection.excludes", flags=("--exclude", "-x"), metavar="GLOB", panel=_WHAT,
-        help="Leave out names or relative paths that match, such as .git. Repeatable.",
-    ),
-    JobOption(
-        key="ignore_case", kind=_FLAG, field="selection.ignore_case", flags=("--ignore-case/--match-case",), metavar="",
-        panel=_WHAT, help="Ignore or match the case of letters in patterns.",
-    ),
-    JobOption(
-        key="track", kind=_one_of(Track), field="selection.track", flags=("--track",), metavar="names|stat",
-        panel=_WHAT, help="Keep only names, or also sizes and modification times (stat).",
-    ),
-    JobOption(
-        key="one_file_system", kind=_FLAG, field="selection.one_file_system", metavar="",
-        flags=("--one-file-system/--all-file-systems",), panel=_WHAT,
-        help="Stay on the file system of the root, or enter others.",
-    ),
-    JobOption(
-        key="strategies", kind=_NAMES, field="strategies", flags=("--strategy", "-s"), metavar="NAME", panel=_HOW,
-        help="Scan with sequential, pool or incremental. Repeatable.",
-    ),
-    JobOption(
-        key="workers", kind=_or("auto", _WHOLE, _parse_workers), field="workers", flags=("--workers",),
-        metavar="N|auto", panel=_HOW, help="Number of pool workers; auto is one per CPU.",
-    ),
-    JobOption(
-        key="timeout", kind=_or("none", _DURATION, parse_timeout), field="timeout_s", flags=("--timeout",),
-        metavar="DURATION|none", panel=_HOW, help="Stop an execution that takes longer.",
-    ),
-    JobOption(
-        key="full_every", kind=_DURATION, field="full_every_s", flags=("--full-every",), metavar="DURATION", panel=_HOW,
-        help="Read every directory in an incremental scan this often.",
-    ),
-    JobOption(
-        key="retries", kind=_WHOLE, field="retries", flags=("--retries",), metavar="N", panel=_HOW,
-        help="Retry a failed run up to N times.",
-    ),
-    JobOption(
-        key="retry_delay", kind=_DURATION, field="retry_delay_s", flags=("--retry-delay",), metavar="DURATION",
-        panel=_HOW, help="Wait this long before each retry.",
-    ),
-    JobOption(
-        key="notify", kind=_NOTIFY, field="notify", flags=("--notify",), metavar="EVENT=COMMAND", panel=_HOW,
-        help="Run a command on an event: failure, recovery, change, slow. Repeatable.",
-    ),
+    JobOption("catchup", _one_of(Catchup), "catchup", ("--catchup",), None, _WHEN,
+              "Fire times missed without a daemon: run once for all, never, or for each."),
+    JobOption("paused", _FLAG, "paused"),
+    JobOption("patterns", _GLOBS, "selection.patterns", ("--pattern", "-p"), "GLOB", _WHAT,
+              "Find files whose names match, such as '*.md'. Repeatable."),
+    JobOption("excludes", _GLOBS, "selection.excludes", ("--exclude", "-x"), "GLOB", _WHAT,
+              "Leave out names or relative paths that match, such as .git. Repeatable."),
+    JobOption("ignore_case", _FLAG, "selection.ignore_case", ("--ignore-case/--match-case",), "", _WHAT,
+              "Ignore or match the case of letters in patterns."),
+    JobOption("track", _one_of(Track), "selection.track", ("--track",), "names|stat", _WHAT,
+              "Keep only names, or also sizes and modification times (stat)."),
+    JobOption("one_file_system", _FLAG, "selection.one_file_system", ("--one-file-system/--all-file-systems",), "",
+              _WHAT, "Stay on the file system of the root, or enter others."),
+    JobOption("strategies", _NAMES, "strategies", ("--strategy", "-s"), "NAME", _HOW,
+              "Scan with sequential, pool or incremental. Repeatable."),
+    JobOption("workers", _or("auto", _WHOLE, _parse_workers), "workers", ("--workers",), "N|auto", _HOW,
+              "Number of pool workers; auto is one per CPU."),
+    JobOption("timeout", _or("none", _DURATION, parse_timeout), "timeout_s", ("--timeout",), "DURATION|none", _HOW,
+              "Stop an execution that takes longer."),
+    JobOption("full_every", _DURATION, "full_every_s", ("--full-every",), "DURATION", _HOW,
+              "Read every directory in an incremental scan this often."),
+    JobOption("retries", _WHOLE, "retries", ("--retries",), "N", _HOW,
+              "Retry a failed run up to N times."),
+    JobOption("retry_delay", _DURATION, "retry_delay_s", ("--retry-delay",), "DURATION", _HOW,
+              "Wait this long before each retry."),
+    JobOption("notify", _NOTIFY, "notify", ("--notify",), "EVENT=COMMAND", _HOW,
+              "Run a command on an event: failure, recovery, change, slow. Repeatable."),
 )  # fmt: skip
 
 
 def apply_options(spec: JobSpec, given: Mapping[str, Any]) -> JobSpec:
-    """Return a job with the options that a command line gives; None means not given.
-
-    Raises:
-        UsageError: If a value can't be parsed.
-    """
+    """Return a job with the options that a command line gives; None means not given."""
     for option in OPTIONS:
         value = given.get(option.key)
         if value is not None:

@@ -6,7 +6,6 @@ computed for any instant alone. It is shorter than the smallest gap between nomi
 """
 
 import hashlib
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -155,7 +154,7 @@ def _nominal_times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
     if schedule.kind is ScheduleKind.CRON:
         return load_cron(schedule.expression).times_in(schedule.timezone, after)
     ticks = _ticks(schedule)
-    return (_EPOCH + tick * TICK for tick in ticks[bisect_right(ticks, _tick(after)) :])
+    return (_EPOCH + tick * TICK for tick in ticks[_passed(ticks, after) :])
 
 
 def _until(until: datetime, times: Iterable[datetime]) -> Iterator[datetime]:
@@ -166,7 +165,7 @@ def _count_nominal_times(schedule: Schedule, after: datetime, until: datetime) -
     if schedule.kind is ScheduleKind.CRON:
         return load_cron(schedule.expression).count_in(schedule.timezone, after, until)
     ticks = _ticks(schedule)
-    return bisect_right(ticks, _tick(until)) - bisect_right(ticks, _tick(after))
+    return _passed(ticks, until) - _passed(ticks, after)
 
 
 def _ticks(schedule: Schedule) -> range:
@@ -176,6 +175,10 @@ def _ticks(schedule: Schedule) -> range:
         return range(at, at + 1, timedelta.max // TICK)
     interval = _interval(schedule)
     return range(_tick(schedule.anchor_at + interval), _tick(_END), interval // TICK)
+
+
+def _passed(ticks: range, instant: datetime) -> int:
+    return min(max(0, (_tick(instant) - ticks.start) // ticks.step + 1), len(ticks))
 
 
 def _tick(instant: datetime) -> int:
