@@ -1,6 +1,6 @@
 """Applies a job file: adds, changes and removes all its jobs in one transaction, or none."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -80,17 +80,19 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     if prune and not file.has_table:
         raise UsageError(f"{file.name}: it names no job, and --prune would remove them all; write [jobs] to do that")
     jobs, added = list_jobs(database), list[Job]()
-    # Before the transaction, since a file system may be slow to answer.
-    unusable = _unusable_roots(file, jobs)
+    _check_roots(file, jobs)  # before the transaction, since a file system may be slow to answer
+    if not dry_run:
 
-    def decide(present: list[Job]) -> JobChanges:
-        nonlocal jobs
-        jobs = present  # which may have changed before the transaction began
-        return _decide(present, file, unusable, prune=prune)
+        def decide(present: list[Job]) -> JobChanges:
+            nonlocal jobs
+            jobs = present  # which may have changed before the transaction began
+            pairs = [(spec, old) for _, spec, old in _merge_all(file, present)]
+            return JobChanges(
+                added=[spec for spec, old in pairs if old is None],
+                changed=[(old, spec) for spec, old in pairs if old is not None and old.spec != spec],
+                removed=_others(file, present) if prune else [],
+            )
 
-    if dry_run:
-        decide(jobs)
-    else:
         added = update_jobs(database, decide, now)
     outcomes = [_outcome(*pair, now) for pair in _merge_all(file, jobs)]
     for job in _others(file, jobs):
@@ -101,33 +103,19 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
     return [replace(outcome, job_id=numbers.get(outcome.name)) for outcome in outcomes]
 
 
-def _decide(jobs: Sequence[Job], file: JobsFile, unusable: Mapping[str, str], *, prune: bool) -> JobChanges:
-    pairs = [(spec, old) for _, spec, old in _merge_all(file, jobs)]
-    for spec, old in pairs:
-        if spec.name in unusable and (old is None or old.spec.root != spec.root):
-            raise UsageError(unusable[spec.name])
-    return JobChanges(
-        added=[spec for spec, old in pairs if old is None],
-        changed=[(old, spec) for spec, old in pairs if old is not None and old.spec != spec],
-        removed=_others(file, jobs) if prune else [],
-    )
-
-
 def _others(file: JobsFile, jobs: Sequence[Job]) -> list[Job]:
     """Return the jobs that the file does not name."""
     return [job for job in jobs if job.spec.name not in {wanted.spec.name for wanted in file.jobs}]
 
 
-def _unusable_roots(file: JobsFile, jobs: Sequence[Job]) -> Mapping[str, str]:
-    """Return the errors of roots that are new to their jobs and can't be scanned, by the names of the jobs."""
+def _check_roots(file: JobsFile, jobs: Sequence[Job]) -> None:
+    """Refuse a root that is new to its job and can't be scanned."""
     present = {job.spec.name: job.spec.root for job in jobs}
     new = [wanted.spec for wanted in file.jobs if present.get(wanted.spec.name) != wanted.spec.root]
     looked = look_at_roots([spec.root for spec in new], [spec.timeout_s for spec in new])
-    return {
-        spec.name: f"{file.name}: jobs.{write_key(spec.name)}.root: {error}"
-        for spec, (_, error) in zip(new, looked, strict=True)
-        if error is not None
-    }
+    for spec, (_, error) in zip(new, looked, strict=True):
+        if error is not None:
+            raise UsageError(f"{file.name}: jobs.{write_key(spec.name)}.root: {error}")
 
 
 def _merge_all(file: JobsFile, jobs: Sequence[Job]) -> list[tuple[Wanted, JobSpec, Job | None]]:

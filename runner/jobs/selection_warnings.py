@@ -22,35 +22,26 @@ _SAMPLES = ("", "a", "Zz9", ".x.y", "-é b_", "README.md", "q" * 40)
 _DEPTHS = (b"", b"q/", b"x/Y.z/")
 
 
-def find_selection_warnings(selection: Selection, root: bytes, old: Selection | None = None) -> Iterator[str]:
-    """Yield a line for each pattern and exclude that has hardly the effect that is meant.
-
-    Args:
-        selection: What is chosen.
-        root: Absolute path of the directory to scan.
-        old: What was chosen before, which is not warned about again.
-    """
-    known_patterns, known_excludes = (old.patterns, old.excludes) if old else ((), ())
+def find_selection_warnings(selection: Selection, root: bytes, old: Selection) -> Iterator[str]:
+    """Yield a line for each pattern and exclude that has hardly the effect that is meant, unless it is an *old* one."""
     for pattern in selection.patterns:
-        if pattern not in known_patterns and (reason := _never_matches_name(pattern) or _looks_mistaken(pattern)):
+        if pattern not in old.patterns and (reason := _never_matches_name(pattern) or _looks_mistaken(pattern)):
             yield f"the pattern {pattern!r} {reason}"
     for exclude in selection.excludes:
-        if exclude not in known_excludes:
-            reason = _never_excludes(exclude) or _looks_absolute(exclude, root) or _looks_mistaken(exclude)
+        if exclude not in old.excludes:
+            reason = _never_excludes(exclude) or _looks_absolute(exclude, os.fsdecode(root)) or _looks_mistaken(exclude)
             if reason:
                 yield f"the exclude {exclude!r} {reason}"
-    if old is None or selection != old:
+    if selection != old:
         yield from _warn_of_nothing_left(selection)
 
 
 def _never_matches_name(pattern: str) -> str | None:
     """Return why no name matches a pattern; None if one can."""
     if pattern.startswith("!") and len(pattern) > 1:
-        return (
-            f"matches only names that begin with !; it negates nothing; write {'[!]' + pattern[1:]!r} if that is meant"
-        )
-    literal = _unescape(pattern)
-    if literal in {".", ".."}:
+        meant = "[!]" + pattern[1:]
+        return f"matches only names that begin with !; it negates nothing; write {meant!r} if that is meant"
+    if _unescape(pattern) in {".", ".."}:
         return "never matches: no entry has that name; write '*' for every name"
     if "(?!)" in translate(pattern):
         return "never matches: a range in it is reversed; write the lower character first, like [a-z]"
@@ -65,6 +56,10 @@ def _unescape(pattern: str) -> str:
 
 def _looks_mistaken(pattern: str) -> str | None:
     """Return why a pattern that can match is hardly what is meant."""
+    # Several patterns in one: ``*.md, *.txt`` or ``*.{md,txt}``.
+    pieces = re.split(r"[,\s]+", pattern)
+    if re.search(r"\{.*,.*\}", pattern, re.DOTALL) or (len(pieces) > 1 and all(one.startswith("*") for one in pieces)):
+        return "is one pattern, which hardly any name matches; give several one by one"
     if has_unbalanced_bracket(pattern):
         return r"has a bracket that is not closed or not opened and stands for itself; write \[ or \] if that is meant"
     if not pattern.strip():
@@ -85,10 +80,9 @@ def _never_excludes(exclude: str) -> str | None:
     if exclude.startswith("~/"):
         return "never matches: excludes are relative to the root; write the path below the root"
     if any(_unescape(part) in {"", ".", ".."} for part in parts):
-        meant = posixpath.normpath(posixpath.join("/", _unescape(inner)))
-        if ".." in posixpath.normpath(_unescape(inner).lstrip("/")).split("/") or meant == "/":
+        meant = posixpath.normpath(_unescape(inner).lstrip("/"))
+        if meant == "." or ".." in meant.split("/"):
             return "never matches: it names nothing below the root; write a name or a path below the root"
-        meant = meant.lstrip("/")
         if "/" not in meant and ("/" in inner or exclude.startswith("/")):
             meant = f"/{meant}"
         return f"never matches: no path has an empty part, '.' or '..' in it; write {meant!r}"
@@ -98,46 +92,46 @@ def _never_excludes(exclude: str) -> str | None:
     return None
 
 
-def _looks_absolute(exclude: str, root: bytes) -> str | None:
+def _looks_absolute(exclude: str, root: str) -> str | None:
     """Return why an exclude is hardly meant to be relative to the root."""
-    if not exclude.startswith("/") or root == b"/":
+    if not exclude.startswith("/") or root == "/":
         return None
-    base = os.fsdecode(root)
     path = exclude.removesuffix("/")
     relative = "is taken for a path below the root"
-    if path.startswith(base + "/"):
-        return f"{relative}; write {exclude.removeprefix(base)!r}"
-    if path == base or base.startswith(path + "/"):
+    if path.startswith(root + "/"):
+        return f"{relative}; write {exclude.removeprefix(root)!r}"
+    if path == root or root.startswith(path + "/"):
         return f"{relative}, and names the root or a directory above it; write a path below the root"
-    parts = path.split("/")[1:]
-    if len(parts) > 1 and (parts[0] == base.split("/")[1] or parts[0] in _TOP_LEVEL):
-        return f"{relative}, where it hardly exists; write the path from the root {base!r} on"
-    if parts[0] == base.split("/")[1] or parts[0] in _TOP_LEVEL:
-        return f"{relative}: it excludes {base + path!r}, and not {path!r}, which is not below the root"
-    return None
+    _, top, *below = path.split("/")
+    if top not in _TOP_LEVEL | {root.split("/")[1]}:
+        return None
+    if below:
+        return f"{relative}, where it hardly exists; write the path from the root {root!r} on"
+    return f"{relative}: it excludes {root + path!r}, and not {path!r}, which is not below the root"
 
 
 def _warn_of_nothing_left(selection: Selection) -> Iterator[str]:
+    cure = "patterns say what to find, excludes what to leave out"
     cause = next((x for x in selection.excludes if _leaves_nothing(replace(selection, excludes=(x,)))), None)
     if cause is not None:
-        yield f"the exclude {cause!r} leaves nothing to be found; patterns say what to find, excludes what to leave out"
+        yield f"the exclude {cause!r} leaves nothing to be found; {cure}"
     elif selection.excludes and _leaves_nothing(selection):
-        yield "the excludes leave nothing to be found; patterns say what to find, excludes what to leave out"
+        yield f"the excludes leave nothing to be found; {cure}"
 
 
 def _leaves_nothing(selection: Selection) -> bool:
     """Return whether everything that the patterns match is excluded, as far as samples show."""
     excludes = Matcher(selection).excludes
-    names = [_samples(pattern) for pattern in selection.patterns]
     if excludes is None:
         return False
-    files = [name for some in names for name in some]
+    files = [name for pattern in selection.patterns for name in _samples(pattern)]
+    directories = [os.fsencode(name) for name in _SAMPLES if name]
 
-    def all_excluded(depth: bytes) -> bool:
-        return all(excludes(name, depth, False) for name in files)  # noqa: FBT003
+    def all_excluded(names: list[bytes], depth: bytes, *, directory: bool = False) -> bool:
+        return all(excludes(name, depth, directory) for name in names)
 
-    every_folder = all(excludes(os.fsencode(name), b"", True) for name in _SAMPLES if name)  # noqa: FBT003
-    return all_excluded(b"") and (every_folder or all(map(all_excluded, _DEPTHS)))
+    deep = all_excluded(directories, b"", directory=True) or all(all_excluded(files, depth) for depth in _DEPTHS)
+    return all_excluded(files, b"") and deep
 
 
 def _samples(pattern: str) -> list[bytes]:
