@@ -117,8 +117,11 @@ class Cron:
                 yield match
             else:
                 return
-            # Nothing matches before this, so earlier periods are skipped; two days exceed any change of offset.
-            low = max(period.end, match - 2 * _ONE_DAY)
+            low, local_end = period.end, period.to_local(period.end)
+            # Nothing matches before this, so earlier periods are skipped, unless clocks go back to the matches of the
+            # last day; two days exceed any change of offset.
+            if not self.count_matches(local_end - _ONE_DAY, local_end):
+                low = max(low, match - 2 * _ONE_DAY)
 
     def count_in(self, zone: str, after: datetime, until: datetime) -> int:
         """Return the number of instants at which it fires in a zone, after < time <= until."""
