@@ -241,7 +241,10 @@ def test_an_invalid_value_is_refused_with_its_key_path(line: str, complaint: str
         ("[jobs.a]\nroot=''", "jobs.a.root must be the path of a directory, . for the file's own, not ''"),
         ('[jobs.a]\nroot="a\\u0000b"', "jobs.a.root must be the path of a directory"),
         ("[jobs.a]\nroot=1", "jobs.a.root must be the path of a directory, . for the file's own, not 1"),
-        ("[jobs.a]\nroot={base64='?'}", "jobs.a.root must be the path of a directory, . for the file's own, not {base64 = '?'}"),
+        (
+            "[jobs.a]\nroot={base64='?'}",
+            "jobs.a.root must be the path of a directory, . for the file's own, not {base64 = '?'}",
+        ),
         (
             "[jobs.a]\nroot='/'\ncron='@hourly'\nevery='1h'",
             "jobs.a: cron and every exclude each other; keep one of them",
