@@ -45,8 +45,8 @@ class Outcome:
         action: The action.
         job_id: The job's number; None for one that would be added.
         changes: The keys that change.
-        never_fires: Whether its new schedule never fires: it has none, or an instant in the past.
-        without_schedule: Whether that is because it has none.
+        never_fires: Whether its new schedule never fires: it is *without_schedule*, or its instant is past.
+        without_schedule: Whether it has no schedule.
         warnings: New options without effect, a line for each.
     """
 
@@ -60,22 +60,21 @@ class Outcome:
 
 
 def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool, now: datetime) -> list[Outcome]:
-    """Apply a job file in one transaction; a dry run changes nothing.
+    """Apply a job file in one transaction, or find out what that would do.
 
     Args:
         database: The database with the jobs.
         file: The job file.
         prune: Whether to remove the jobs that it does not name; their history stays.
-        dry_run: Whether to return the outcomes only.
+        dry_run: Whether to change nothing.
         now: The instant from which new and changed schedules count.
 
     Returns:
         The outcomes of the jobs in the order of the file, then of the others.
 
     Raises:
-        UsageError: If a root that is new to its job can't be scanned, or everything would be pruned by a file without
-            a table of jobs; nothing is changed then.
-        ScanError: If such a root does not answer in time; nothing is changed then.
+        UsageError: If a root that is new to its job can't be scanned, or a file without a table of jobs would prune.
+        ScanError: If such a root does not answer in time.
     """
     if prune and not file.has_table:
         raise UsageError(f"{file.name}: it names no job, and --prune would remove them all; write [jobs] to do that")

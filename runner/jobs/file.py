@@ -51,8 +51,7 @@ class JobsFile:
 def write_jobs(specs: Iterable[JobSpec]) -> str:
     """Write a job file, ordered by name, so that the same jobs always make the same file.
 
-    Defaults are left out, but not a time zone, which depends on the machine, nor an anchor, which keeps the fire times
-    of an interval in another database.
+    It has no defaults, but the time zone, which depends on the machine, and the anchor, which keeps the fire times.
     """
     blocks = [_HEADER]
     for spec in sorted(specs, key=lambda spec: spec.name):
@@ -80,16 +79,10 @@ def load_jobs(file: str, now: datetime) -> JobsFile:
 
 
 def read_jobs(name: str, data: bytes, directory: bytes, now: datetime) -> JobsFile:
-    """Read a job file; roots are not accessed.
-
-    Args:
-        name: The name of the file in messages.
-        data: Its content.
-        directory: What relative roots are relative to.
-        now: The instant from which new schedules count; aware.
+    """Read a job file; roots, perhaps relative to a directory, are not accessed, and new schedules count from *now*.
 
     Raises:
-        UsageError: If it is invalid; begins with the name and the key path.
+        UsageError: If it is invalid; begins with the name of the file and the key path.
     """
     where = f"{name}: "
     table = Table(where, parse_toml(name, data))

@@ -21,23 +21,27 @@ _MOST = 2**31  # a job's whole numbers have 32 bits in the databases
 _WHEN, _WHAT, _HOW = "When it fires", "What it finds", "How it runs"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """How the values of an option are written.
 
     Attributes:
         given: The type that the command line passes.
         expected: A description for errors in a job file.
-        parse: Converts from the command line; raises UsageError.
         read: Converts from TOML; raises TypeError or ValueError if the value is not what is expected.
+        parse: Converts from the command line; raises UsageError.
         write: Converts to TOML.
     """
 
     given: Any
     expected: str
-    parse: Callable[[Any], Any]
     read: Callable[[Any], Any]
-    write: Callable[[Any], Any]
+    parse: Callable[[Any], Any] = _same
+    write: Callable[[Any], Any] = _same
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +95,6 @@ def _read_at(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else _exactly(str)(value)  # a datetime is a date as well
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 def _read_texts(value: Any) -> tuple[str, ...]:
     return tuple(map(read_text, _exactly(list)(value)))
 
@@ -130,54 +130,54 @@ def _parse_one_notify(text: str) -> Notify:
     return Notify(Event(event), arguments)
 
 
-def _parse_workers(text: str) -> int | None:
-    if text == "auto":
-        return None
+def _parse_whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise UsageError(f"{text!r} is not a number of workers; give a whole number, or auto for one per CPU")
     return int(text)
 
 
 def _one_of(kind: type[StrEnum]) -> Kind:
-    expected = f"one of {', '.join(repr(one.value) for one in kind)}"
-    return Kind(given=kind, expected=expected, parse=_same, read=kind, write=attrgetter("value"))
+    return Kind(kind, f"one of {', '.join(repr(one.value) for one in kind)}", read=kind, write=str)
 
 
-def _or(word: str, kind: Kind, parse: Callable[[str], Any]) -> Kind:
+def _or(word: str, kind: Kind) -> Kind:
     """Return a kind in which a word means None."""
     return Kind(
         given=str,
         expected=f"{kind.expected} or {word!r}",
-        parse=parse,
         read=lambda value: None if value == word else kind.read(value),
+        parse=lambda text: None if text == word else kind.parse(text),
         write=lambda value: word if value is None else kind.write(value),
     )
 
 
-def parse_timeout(text: str) -> int | None:
-    """Parse a timeout in seconds; None for ``none``."""
-    return None if text == "none" else parse_duration(text)
-
-
-_FLAG = Kind(given=bool, expected="true or false", parse=_same, read=_exactly(bool), write=bool)
-_WHOLE = Kind(given=int, expected="a whole number from 0 on", parse=_same, read=_exactly(int), write=int)
+_FLAG = Kind(bool, "true or false", _exactly(bool))
+_WHOLE = Kind(int, "a whole number from 0 on", _exactly(int))
 _DURATION = Kind(
     given=str,
     expected="a duration such as '1h30m'",
-    parse=parse_duration,
     read=lambda value: parse_duration(_exactly(str)(value)),
+    parse=parse_duration,
     write=format_duration,
 )
-_NAMES = Kind(given=list[str], expected="a list of texts such as ['*.md']", parse=tuple, read=_read_texts, write=list)
+_TIMEOUT = _or("none", _DURATION)
+_NAMES = Kind(list[str], "a list of texts such as ['*.md']", _read_texts, tuple, list)
 _GLOBS = replace(_NAMES, parse=lambda texts: tuple(dict.fromkeys(texts)))
 _NOTIFY = Kind(
     given=list[str],
     expected=f"a list of {{on = EVENT, run = [PROGRAM, …]}}, the events being {', '.join(Event)}",
-    parse=_parse_notify,
     read=_read_notify,
+    parse=_parse_notify,
     write=lambda notify: [{"on": one.event.value, "run": list(one.command)} for one in notify],
 )
-_TEXT = Kind(given=str, expected="", parse=_same, read=_exactly(str), write=str)
+_TEXT = Kind(str, "", _exactly(str))
+
+
+def parse_timeout(text: str) -> int | None:
+    """Parse a timeout in seconds; None for ``none``."""
+    timeout_s: int | None = _TIMEOUT.parse(text)
+    return timeout_s
+
 
 # The parts of the schedule, which are parsed together by runner.schedules.
 SCHEDULE_OPTIONS = (
@@ -208,9 +208,9 @@ OPTIONS = (
               _WHAT, "Stay on the file system of the root, or enter others."),
     JobOption("strategies", _NAMES, "strategies", ("--strategy", "-s"), "NAME", _HOW,
               "Scan with sequential, pool or incremental. Repeatable."),
-    JobOption("workers", _or("auto", _WHOLE, _parse_workers), "workers", ("--workers",), "N|auto", _HOW,
+    JobOption("workers", _or("auto", replace(_WHOLE, parse=_parse_whole)), "workers", ("--workers",), "N|auto", _HOW,
               "Number of pool workers; auto is one per CPU."),
-    JobOption("timeout", _or("none", _DURATION, parse_timeout), "timeout_s", ("--timeout",), "DURATION|none", _HOW,
+    JobOption("timeout", _TIMEOUT, "timeout_s", ("--timeout",), "DURATION|none", _HOW,
               "Stop an execution that takes longer."),
     JobOption("full_every", _DURATION, "full_every_s", ("--full-every",), "DURATION", _HOW,
               "Read every directory in an incremental scan this often."),
