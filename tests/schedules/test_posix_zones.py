@@ -12,7 +12,7 @@ from conftest import Program, until
 
 from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.schedules.fire_times import count_fire_times, fire_times
+from runner.schedules.fire_times import fire_times
 from runner.schedules.instants import local_zone_name
 from runner.schedules.zones import find_zone, load_zone, offset_periods
 
@@ -82,15 +82,6 @@ def test_every_change_of_offset_is_found(zone: str) -> None:
     rounded = {one.start + timedelta(seconds=-int(one.start.timestamp()) % 3600) for one in found}
 
     assert changes == rounded - {hours[0]}
-
-
-@pytest.mark.parametrize("zone", ["JST-9", "CET-1CEST,M3.5.0,M10.5.0/3", "AEST-10AEDT,M10.1.0,M4.1.0/3", "<+03>-3"])
-def test_cron_fires_at_noon_by_date(zone: str) -> None:
-    schedule = cron("0 12 * * *", zone)
-    times = list(islice(fire_times(schedule, 1, NOW), 800))
-
-    assert ["12:00"] * 800 == ask_date(zone, times, "%H:%M")
-    assert 800 == count_fire_times(schedule, 1, NOW, times[-1])
 
 
 def test_an_equal_zone_has_the_fire_times_of_its_name() -> None:
