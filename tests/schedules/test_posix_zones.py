@@ -23,7 +23,7 @@ ZONES = [
     "<-0330>+3:30:15",
     "UTC0",
     "EST5EDT",
-    "MST7MDT",
+    "AAA5BBB",
     "AEST-10AEDT,M10.1.0,M4.1.0/3",
     "CET-1CEST,M3.5.0,M10.5.0/3",
     "EST5EDT4,M3.2.0/26,M11.1.0/167",
