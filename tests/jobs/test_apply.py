@@ -176,6 +176,8 @@ def test_what_is_pruned_is_removed_with_what_its_scans_remember(database: Databa
     cache = cache_file(database, job)
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.touch()
+    apply(database, BOTH, folder, prune=True, dry_run=True)
+    assert cache.exists()
     assert {"docs": "added", "new": "added", "mine": "removed"} == actions(apply(database, BOTH, folder, prune=True))
     assert {"docs", "new"} == {one.spec.name for one in list_jobs(database)}
     assert LATER == get_job(database, "mine", removed=True).removed_at
