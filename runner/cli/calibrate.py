@@ -64,8 +64,8 @@ def calibrate(
     from runner.cli.logs import warn_on_stderr
     from runner.cli.output import emit
     from runner.jobs.options import apply_options
-    from runner.jobs.selection_warnings import find_selection_warnings
     from runner.jobs.validation import check_root, check_selection, to_root
+    from runner.jobs.warnings import find_selection_warnings
     from runner.measure.leftovers import remove_leftovers
     from runner.model.errors import UsageError
     from runner.model.jobs import JobSpec, Selection

@@ -1,10 +1,10 @@
 """Applies a job file: adds, changes and removes all its jobs in one transaction, or none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.history.database import Database
 from runner.history.jobs import JobChanges, list_jobs, update_jobs
@@ -28,15 +28,8 @@ class Action(StrEnum):
     LEFT = "left"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FieldChange:
-    """A key of a job whose value changes.
-
-    Attributes:
-        key: As in the job file.
-        old: The value in the job file before, defaults included; None for an absent key.
-        new: The value now.
-    """
+class FieldChange(NamedTuple):
+    """A key of the job file whose value changes; None for an absent key."""
 
     key: str
     old: Any
@@ -52,14 +45,14 @@ class Outcome:
         action: The action.
         job_id: The job's number; None for one that would be added.
         changes: The keys that change.
-        never_fires: Whether its new schedule never fires: it has none, or an instant in the past.
-        without_schedule: Whether that is because it has none.
+        never_fires: Whether its new schedule never fires: it is *without_schedule*, or its instant is past.
+        without_schedule: Whether it has no schedule.
         warnings: New options without effect, a line for each.
     """
 
     name: str
     action: Action
-    job_id: int | None
+    job_id: int | None = None
     changes: tuple[FieldChange, ...] = ()
     never_fires: bool = False
     without_schedule: bool = False
@@ -67,117 +60,99 @@ class Outcome:
 
 
 def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool, now: datetime) -> list[Outcome]:
-    """Apply a job file in one transaction.
+    """Apply a job file in one transaction, or find out what that would do.
 
     Args:
         database: The database with the jobs.
         file: The job file.
         prune: Whether to remove the jobs that it does not name; their history stays.
-        dry_run: Whether to return the outcomes without changing anything.
+        dry_run: Whether to change nothing.
         now: The instant from which new and changed schedules count.
 
     Returns:
         The outcomes of the jobs in the order of the file, then of the others.
 
     Raises:
-        UsageError: If a root that is new to its job can't be scanned, or everything would be pruned by a file without
-            a table of jobs; nothing is changed then.
-        ScanError: If such a root does not answer in time; nothing is changed then.
+        UsageError: If a root that is new to its job can't be scanned, or a file without a table of jobs would prune.
+        ScanError: If such a root does not answer in time.
     """
     if prune and not file.has_table:
         raise UsageError(f"{file.name}: it names no job, and --prune would remove them all; write [jobs] to do that")
-    jobs = list_jobs(database)
-    # Before the transaction, since a file system may be slow to answer.
-    unusable = _unusable_roots(file, jobs)
-    outcomes, revision = _decide(jobs, file, unusable, prune=prune, now=now)
-    warnings = _warnings(revision, {wanted.spec.name: wanted.warnings for wanted in file.jobs})
+    jobs, added = list_jobs(database), list[Job]()
+    _check_roots(file, jobs)  # before the transaction, since a file system may be slow to answer
     if not dry_run:
 
-        def revise(jobs: Sequence[Job]) -> JobChanges:
-            nonlocal outcomes, revision
-            # Again, since the jobs may have changed before the transaction began.
-            outcomes, revision = _decide(jobs, file, unusable, prune=prune, now=now)
-            return revision
+        def decide(present: list[Job]) -> JobChanges:
+            nonlocal jobs
+            jobs = present  # which may have changed before the transaction began
+            pairs = [(spec, old) for _, spec, old in _merge_all(file, present)]
+            return JobChanges(
+                added=[spec for spec, old in pairs if old is None],
+                changed=[(old, spec) for spec, old in pairs if old is not None and old.spec != spec],
+                removed=_others(file, present) if prune else [],
+            )
 
-        numbers = {job.spec.name: job.job_id for job in update_jobs(database, revise, now)}
-        outcomes = [replace(outcome, job_id=numbers.get(outcome.name, outcome.job_id)) for outcome in outcomes]
-        for job in revision.removed:
+        added = update_jobs(database, decide, now)
+    outcomes = [_outcome(*pair, now) for pair in _merge_all(file, jobs)]
+    for job in _others(file, jobs):
+        outcomes.append(Outcome(name=job.spec.name, action=Action.REMOVED if prune else Action.LEFT))
+        if prune and not dry_run:
             remove_cache(database, job)
-    return [replace(outcome, warnings=warnings.get(outcome.name, ())) for outcome in outcomes]
+    numbers = {job.spec.name: job.job_id for job in (*jobs, *added)}
+    return [replace(outcome, job_id=numbers.get(outcome.name)) for outcome in outcomes]
 
 
-def _decide(
-    jobs: Sequence[Job], file: JobsFile, unusable: Mapping[str, str], *, prune: bool, now: datetime
-) -> tuple[list[Outcome], JobChanges]:
-    """Compare the jobs with a file and return the outcomes and the changes to make."""
-    present = {job.spec.name: job for job in jobs}
-    specs = [_merge(wanted, present.get(wanted.spec.name)) for wanted in file.jobs]
-    outcomes = []
-    for wanted, spec in zip(file.jobs, specs, strict=True):
-        old = present.get(spec.name)
-        if spec.name in unusable and (old is None or old.spec.root != spec.root):
-            raise UsageError(unusable[spec.name])
-        outcomes.append(_outcome(spec, old, now, anchored=wanted.anchored))
-    named = {spec.name for spec in specs}
-    others = [job for job in jobs if job.spec.name not in named]
-    action = Action.REMOVED if prune else Action.LEFT
-    outcomes += [Outcome(name=job.spec.name, action=action, job_id=job.job_id) for job in others]
-    known = [(present[spec.name], spec) for spec in specs if spec.name in present]
-    return outcomes, JobChanges(
-        added=[spec for spec in specs if spec.name not in present],
-        changed=[(job, spec) for job, spec in known if job.spec != spec],
-        removed=others if prune else [],
-    )
+def _others(file: JobsFile, jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs that the file does not name."""
+    return [job for job in jobs if job.spec.name not in {wanted.spec.name for wanted in file.jobs}]
 
 
-def _warnings(revision: JobChanges, from_file: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the warnings about new and changed jobs by name."""
-    revised = [(spec, None) for spec in revision.added] + [(spec, job.spec) for job, spec in revision.changed]
-    return {spec.name: (*from_file[spec.name], *find_warnings(spec, before)) for spec, before in revised}
-
-
-def _unusable_roots(file: JobsFile, jobs: Sequence[Job]) -> Mapping[str, str]:
-    """Return the errors of roots that are new to their jobs and can't be scanned, by the names of the jobs."""
+def _check_roots(file: JobsFile, jobs: Sequence[Job]) -> None:
+    """Refuse a root that is new to its job and can't be scanned."""
     present = {job.spec.name: job.spec.root for job in jobs}
     new = [wanted.spec for wanted in file.jobs if present.get(wanted.spec.name) != wanted.spec.root]
     looked = look_at_roots([spec.root for spec in new], [spec.timeout_s for spec in new])
-    return {
-        spec.name: f"{file.name}: jobs.{write_key(spec.name)}.root: {error}"
-        for spec, (_, error) in zip(new, looked, strict=True)
-        if error is not None
-    }
+    for spec, (_, error) in zip(new, looked, strict=True):
+        if error is not None:
+            raise UsageError(f"{file.name}: jobs.{write_key(spec.name)}.root: {error}")
+
+
+def _merge_all(file: JobsFile, jobs: Sequence[Job]) -> list[tuple[Wanted, JobSpec, Job | None]]:
+    """Return the jobs of the file, each as it will be and as it is."""
+    present = {job.spec.name: job for job in jobs}
+    pairs = [(wanted, present.get(wanted.spec.name)) for wanted in file.jobs]
+    return [(wanted, _merge(wanted, old), old) for wanted, old in pairs]
 
 
 def _merge(wanted: Wanted, old: Job | None) -> JobSpec:
     """Return the wanted job, with its old anchor if at most the time zone or jitter of its schedule changes."""
-    spec = wanted.spec
-    before = old.spec.schedule if old is not None else None
-    if spec.schedule is None or before is None or wanted.anchored:
-        return spec
-    if (spec.schedule.kind, spec.schedule.expression) != (before.kind, before.expression):
-        return spec
-    return replace(spec, schedule=replace(spec.schedule, anchor_at=before.anchor_at))
+    schedule, before = wanted.spec.schedule, old.spec.schedule if old else None
+    if wanted.anchored or not schedule or not before:
+        return wanted.spec
+    if (schedule.kind, schedule.expression) != (before.kind, before.expression):
+        return wanted.spec
+    return replace(wanted.spec, schedule=replace(schedule, anchor_at=before.anchor_at))
 
 
-def _outcome(spec: JobSpec, old: Job | None, now: datetime, *, anchored: bool) -> Outcome:
+def _outcome(wanted: Wanted, spec: JobSpec, old: Job | None, now: datetime) -> Outcome:
     if old is not None and old.spec == spec:
-        return Outcome(name=spec.name, action=Action.UNCHANGED, job_id=old.job_id)
+        return Outcome(name=spec.name, action=Action.UNCHANGED)
     schedule = spec.schedule
     past = schedule and schedule.kind is ScheduleKind.AT and datetime.fromisoformat(schedule.expression) <= now
-    changes: tuple[FieldChange, ...] = ()
-    if old is not None:
-        before, after = job_entries(old.spec), job_entries(spec)
-        changes = tuple(
-            FieldChange(key=key, old=before[key], new=after[key])
-            for key in after
-            # Another interval gets another anchor, which need not be listed unless the file names it.
-            if before[key] != after[key] and (key != "anchor" or anchored or before["every"] == after["every"])
-        )
+    before = old.spec if old else None
     return Outcome(
         name=spec.name,
-        action=Action.ADDED if old is None else Action.CHANGED,
-        job_id=None if old is None else old.job_id,
-        changes=changes,
-        never_fires=(schedule is None or bool(past)) and (old is None or old.spec.schedule != schedule),
+        action=Action.CHANGED if before else Action.ADDED,
+        changes=tuple(_compare(before, spec, anchored=wanted.anchored)) if before else (),
+        never_fires=(not schedule or bool(past)) and not (before and before.schedule == schedule),
         without_schedule=schedule is None,
+        warnings=(*wanted.warnings, *find_warnings(spec, before)),
     )
+
+
+def _compare(old: JobSpec, new: JobSpec, *, anchored: bool) -> Iterator[FieldChange]:
+    before, after = job_entries(old), job_entries(new)
+    for key, value in after.items():
+        # Another interval gets another anchor, which need not be listed unless the file names it.
+        if before[key] != value and (key != "anchor" or anchored or before["every"] == after["every"]):
+            yield FieldChange(key, before[key], value)

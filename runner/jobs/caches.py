@@ -1,7 +1,4 @@
-"""The files in which incremental scans remember their trees: one for each job, in the user's cache directory.
-
-A lost file costs one full scan.
-"""
+"""The files in which the incremental scans of each job remember its tree; a lost file costs one full scan."""
 
 from contextlib import suppress
 from hashlib import blake2b

@@ -5,10 +5,12 @@ exception is the origin of an interval: without ``anchor``, an existing job keep
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from runner.jobs.options import OPTIONS, SCHEDULE_OPTIONS, job_entries
 from runner.jobs.validation import absolute_root, check_spec
@@ -25,17 +27,12 @@ _HEADER = """\
 """
 # Room is left on both sides for a century's interval and a fire time.
 _FIRST_ANCHOR, _LAST_ANCHOR = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_ANCHOR = "an instant from 1970 to 2099 with its offset and without quotes, such as 2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A job of a file.
-
-    Attributes:
-        spec: Its options.
-        anchored: Whether the file names the anchor; otherwise the anchor in *spec* is for a new job only.
-        warnings: How a local time that occurs twice or not at all is read.
-    """
+    """A job of a file; unless it is *anchored* there, the anchor in *spec* is for a new job only."""
 
     spec: JobSpec
     anchored: bool
@@ -44,13 +41,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobsFile:
-    """A job file that has been read.
-
-    Attributes:
-        name: The name of the file in messages.
-        jobs: In the order of the file.
-        has_table: Whether it has a table of jobs, perhaps an empty one.
-    """
+    """A job file that has been read; *has_table* if it has a table of jobs, perhaps an empty one."""
 
     name: str
     jobs: tuple[Wanted, ...]
@@ -60,8 +51,7 @@ class JobsFile:
 def write_jobs(specs: Iterable[JobSpec]) -> str:
     """Write a job file, ordered by name, so that the same jobs always make the same file.
 
-    Defaults are left out, but not a time zone, which depends on the machine, nor an anchor, which keeps the fire times
-    of an interval in another database.
+    It has no defaults, but the time zone, which depends on the machine, and the anchor, which keeps the fire times.
     """
     blocks = [_HEADER]
     for spec in sorted(specs, key=lambda spec: spec.name):
@@ -76,11 +66,7 @@ def write_jobs(specs: Iterable[JobSpec]) -> str:
 
 
 def load_jobs(file: str, now: datetime) -> JobsFile:
-    """Load a job file; relative roots are relative to its directory.
-
-    Raises:
-        UsageError: If it can't be read, and like :func:`read_jobs`.
-    """
+    """Load a job file; relative roots are relative to its directory. It raises the errors of :func:`read_jobs`."""
     if not file:  # abspath would make it the working directory
         raise UsageError("the file's name is empty; name a file, or write - for standard input")
     path = os.path.abspath(os.fsencode(file))  # noqa: PTH100
@@ -93,16 +79,10 @@ def load_jobs(file: str, now: datetime) -> JobsFile:
 
 
 def read_jobs(name: str, data: bytes, directory: bytes, now: datetime) -> JobsFile:
-    """Read a job file; roots are not accessed.
-
-    Args:
-        name: The name of the file in messages.
-        data: Its content.
-        directory: What relative roots are relative to.
-        now: The instant from which new schedules count; aware.
+    """Read a job file; roots, perhaps relative to a directory, are not accessed, and new schedules count from *now*.
 
     Raises:
-        UsageError: If it is invalid; begins with the name and the key path.
+        UsageError: If it is invalid; begins with the name of the file and the key path.
     """
     where = f"{name}: "
     table = Table(where, parse_toml(name, data))
@@ -121,77 +101,71 @@ def _read_job(where: str, name: str, entries: object, directory: bytes, now: dat
         raise table.error("a job is a table; write [jobs.NAME] above its keys")
     with _named(table):
         spec = check_spec(JobSpec(name=name, root=b"/"))
-    spec = replace(spec, root=_read_root(table, directory), schedule=_read_schedule(table, now))
+        if "root" not in entries:
+            raise UsageError("the key root is missing; add it")
+    root = _take(table, "root", "the path of a directory, . for the file's own", partial(_to_root, directory))
+    schedule, warnings = _read_schedule(table, now)
+    spec = replace(spec, root=root, schedule=schedule)
     for option in OPTIONS:
-        value = table.take(option.key)
-        if value is None:
-            continue
-        with _named(table, option.key):
-            try:
-                chosen = option.kind.read(value)
-            except (TypeError, ValueError):
-                raise table.wrong(option.key, option.kind.expected, value) from None
-            # The options before have been checked, so that an error is about this one.
-            spec = check_spec(option.set(spec, chosen))
+        value = _take(table, option.key, option.kind.expected, option.kind.read)
+        if option.key in entries:
+            with _named(table, option.key):
+                # The options before have been checked, so that an error is about this one.
+                spec = check_spec(option.set(spec, value))
     table.finish()
-    at = entries.get("at")
-    written = at.isoformat() if isinstance(at, date) else at
-    warning = find_clock_warning(written, spec.schedule.timezone) if written and spec.schedule is not None else None
-    return Wanted(spec=spec, anchored="anchor" in entries, warnings=(warning,) if warning is not None else ())
+    return Wanted(spec=spec, anchored="anchor" in entries, warnings=warnings)
 
 
-def _read_root(table: Table, directory: bytes) -> bytes:
-    value = table.need("root")
-    try:
-        text = read_text(value)
-    except (TypeError, ValueError):
-        raise table.wrong("root", "the path of a directory", value) from None
+def _take(table: Table, key: str, expected: str, read: Callable[[Any], Any]) -> Any:
+    """Return and remove the converted value of a key; None if it is absent."""
+    value = table.take(key)
+    if value is None:
+        return None
+    with _named(table, key):
+        try:
+            return read(value)
+        except (TypeError, ValueError):
+            raise table.wrong(key, expected, value) from None
+
+
+def _to_root(directory: bytes, value: object) -> bytes:
+    text = read_text(value)
     if not text or "\0" in text:
-        raise table.wrong("root", "the path of a directory, . for the file's own", value)
+        raise ValueError
     path = os.path.expanduser(text.encode("utf-8", "surrogateescape"))  # noqa: PTH111
     return absolute_root(os.path.join(directory, path))
 
 
-def _read_schedule(table: Table, now: datetime) -> Schedule | None:
+def _to_anchor(value: object) -> datetime:
+    if not isinstance(value, datetime) or not _FIRST_ANCHOR <= value < _LAST_ANCHOR:  # a TypeError without its offset
+        raise TypeError
+    return value.astimezone(UTC)
+
+
+def _read_schedule(table: Table, now: datetime) -> tuple[Schedule | None, tuple[str, ...]]:
+    """Return the schedule, and how a local time that occurs twice or not at all is read."""
     kinds = [key for key in table.entries if key in set(ScheduleKind)]
     if len(kinds) > 1:
         raise table.error(f"{' and '.join(kinds)} exclude each other; keep one of them")
-    texts = {}
-    for option in SCHEDULE_OPTIONS:
-        value = table.take(option.key)
-        if option.key == "at" and isinstance(value, date):  # a datetime is one as well
-            value = value.isoformat()
-        if value is not None and not isinstance(value, str):
-            raise table.wrong(option.key, option.kind.expected, value)
-        texts[option.key] = value
-    anchor = _take_anchor(table)
+    texts = {
+        option.key: _take(table, option.key, option.kind.expected, option.kind.read) for option in SCHEDULE_OPTIONS
+    }
+    anchor = _take(table, "anchor", _ANCHOR, _to_anchor)
     for key, value in {"timezone": texts["timezone"], "jitter": texts["jitter"], "anchor": anchor}.items():
         if value is not None and (not kinds or (key == "anchor" and kinds != ["every"])):
             needed = "every" if key == "anchor" else "every, cron or at"
             raise table.error(f"{key} has no effect without {needed}; remove it, or add that", key)
     if not kinds:
-        return None
+        return None, ()
     if texts["timezone"] is not None:
         with _named(table, "timezone"):
             find_zone(texts["timezone"])
     with _named(table, kinds[0]):  # without the jitter, so that an error is about the kind
         parse_kept_schedule(**texts | {"jitter": None}, now=anchor or now)
     with _named(table, "jitter"):
-        return parse_kept_schedule(**texts, now=anchor or now)
-
-
-def _take_anchor(table: Table) -> datetime | None:
-    value = table.take("anchor")
-    if value is None:
-        return None
-    try:
-        anchor = value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not None else None
-    except OverflowError:  # in UTC it lies outside the calendar
-        anchor = None
-    if anchor is None or not _FIRST_ANCHOR <= anchor < _LAST_ANCHOR:
-        expected = "an instant from 1970 to 2099 with its offset and without quotes, such as 2026-01-01T00:00:00Z"
-        raise table.wrong("anchor", expected, value)
-    return anchor
+        schedule = parse_kept_schedule(**texts, now=anchor or now)
+    warning = find_clock_warning(texts["at"], schedule.timezone) if texts["at"] is not None else None
+    return schedule, () if warning is None else (warning,)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The options of a job, each declared once.
+"""The options of a job, each declared once, in the order of the job file.
 
 The command lines of ``schedule`` and ``edit``, the job file, ``jobs export`` and the JSON of ``jobs`` derive from these
 declarations. A new option is a field of :class:`~runner.model.jobs.JobSpec`, a line here, and a migration.
@@ -7,7 +7,7 @@ declarations. A new option is a field of :class:`~runner.model.jobs.JobSpec`, a 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -21,62 +21,65 @@ _MOST = 2**31  # a job's whole numbers have 32 bits in the databases
 _WHEN, _WHAT, _HOW = "When it fires", "What it finds", "How it runs"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """How the values of an option are written.
 
     Attributes:
         given: The type that the command line passes.
         expected: A description for errors in a job file.
-        parse: Converts from the command line; raises UsageError.
         read: Converts from TOML; raises TypeError or ValueError if the value is not what is expected.
+        parse: Converts from the command line; raises UsageError.
         write: Converts to TOML.
     """
 
     given: Any
     expected: str
-    parse: Callable[[Any], Any]
     read: Callable[[Any], Any]
-    write: Callable[[Any], Any]
+    parse: Callable[[Any], Any] = _same
+    write: Callable[[Any], Any] = _same
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class JobOption:
     """One option of a job.
 
     Attributes:
         key: Its name in the job file.
         kind: How its values are written.
-        field: The attribute of a JobSpec, with a dot for one of its selection; None for a part of the schedule.
+        field: The attribute of a JobSpec, with a dot for one of its selection; not used for a part of the schedule.
         flags: Its names on the command line; none if it is only in the job file.
-        help: Its help text.
         metavar: The placeholder of its value.
         panel: The panel of the help in which it stands.
+        help: Its help text.
     """
 
     key: str
     kind: Kind
-    field: str | None = None
+    field: str
     flags: tuple[str, ...] = ()
-    help: str = ""
     metavar: str | None = None
     panel: str | None = None
+    help: str = ""
 
     @property
     def attribute(self) -> str:
         """The name of the attribute, the column and the JSON key."""
-        return (self.field or self.key).rpartition(".")[2]
+        return self.field.rpartition(".")[2]
 
     def get(self, spec: JobSpec) -> Any:
         """Return the value that a job has."""
-        return attrgetter(self.field or self.key)(spec)
+        return attrgetter(self.field)(spec)
 
     def set(self, spec: JobSpec, value: Any) -> JobSpec:
         """Return the job with another value."""
-        part, _, name = (self.field or self.key).rpartition(".")
-        if not part:
-            return replace(spec, **{name: value})
-        return replace(spec, **{part: replace(getattr(spec, part), **{name: value})})
+        if self.field.startswith("selection."):
+            return replace(spec, selection=replace(spec.selection, **{self.attribute: value}))
+        return replace(spec, **{self.field: value})
 
 
 def _exactly(kind: type) -> Callable[[Any], Any]:
@@ -88,8 +91,8 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
     return read
 
 
-def _same(value: Any) -> Any:
-    return value
+def _read_at(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else _exactly(str)(value)  # a datetime is a date as well
 
 
 def _read_texts(value: Any) -> tuple[str, ...]:
@@ -108,15 +111,10 @@ def _read_notify(value: Any) -> tuple[Notify, ...]:
 
 
 def _parse_notify(texts: Iterable[str]) -> tuple[Notify, ...]:
-    return tuple(parse_notify(text) for text in texts if text)
+    return tuple(_parse_one_notify(text) for text in texts if text)
 
 
-def parse_notify(text: str) -> Notify:
-    """Parse an event and a command, as in ``failure=mail -s 'a scan failed' ops``; quoted as for a shell.
-
-    Raises:
-        UsageError: If there is no such event, no command, or its program depends on the working directory.
-    """
+def _parse_one_notify(text: str) -> Notify:
     event, equals, command = text.partition("=")
     if event not in set(Event) or not equals:
         raise UsageError(f"{text!r} does not begin with an event; write {'|'.join(Event)}, = and a command")
@@ -132,147 +130,101 @@ def parse_notify(text: str) -> Notify:
     return Notify(Event(event), arguments)
 
 
-def _parse_workers(text: str) -> int | None:
-    if text == "auto":
-        return None
+def _parse_whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise UsageError(f"{text!r} is not a number of workers; give a whole number, or auto for one per CPU")
     return int(text)
 
 
 def _one_of(kind: type[StrEnum]) -> Kind:
-    expected = f"one of {', '.join(repr(one.value) for one in kind)}"
-    return Kind(given=kind, expected=expected, parse=_same, read=kind, write=attrgetter("value"))
+    return Kind(kind, f"one of {', '.join(repr(one.value) for one in kind)}", read=kind, write=str)
 
 
-def _or(word: str, kind: Kind, parse: Callable[[str], Any]) -> Kind:
+def _or(word: str, kind: Kind) -> Kind:
     """Return a kind in which a word means None."""
     return Kind(
         given=str,
         expected=f"{kind.expected} or {word!r}",
-        parse=parse,
         read=lambda value: None if value == word else kind.read(value),
+        parse=lambda text: None if text == word else kind.parse(text),
         write=lambda value: word if value is None else kind.write(value),
     )
 
 
-def parse_timeout(text: str) -> int | None:
-    """Parse a timeout in seconds; None for ``none``."""
-    return None if text == "none" else parse_duration(text)
-
-
-_FLAG = Kind(given=bool, expected="true or false", parse=_same, read=_exactly(bool), write=bool)
-_WHOLE = Kind(given=int, expected="a whole number from 0 on", parse=_same, read=_exactly(int), write=int)
+_FLAG = Kind(bool, "true or false", _exactly(bool))
+_WHOLE = Kind(int, "a whole number from 0 on", _exactly(int))
 _DURATION = Kind(
     given=str,
     expected="a duration such as '1h30m'",
-    parse=parse_duration,
     read=lambda value: parse_duration(_exactly(str)(value)),
+    parse=parse_duration,
     write=format_duration,
 )
-_NAMES = Kind(given=list[str], expected="a list of texts such as ['*.md']", parse=tuple, read=_read_texts, write=list)
+_TIMEOUT = _or("none", _DURATION)
+_NAMES = Kind(list[str], "a list of texts such as ['*.md']", _read_texts, tuple, list)
 _GLOBS = replace(_NAMES, parse=lambda texts: tuple(dict.fromkeys(texts)))
 _NOTIFY = Kind(
     given=list[str],
     expected=f"a list of {{on = EVENT, run = [PROGRAM, …]}}, the events being {', '.join(Event)}",
-    parse=_parse_notify,
     read=_read_notify,
+    parse=_parse_notify,
     write=lambda notify: [{"on": one.event.value, "run": list(one.command)} for one in notify],
 )
-_TEXT = Kind(given=str, expected="", parse=_same, read=_exactly(str), write=str)
+_TEXT = Kind(str, "", _exactly(str))
 
 
-def _text(expected: str) -> Kind:
-    return replace(_TEXT, expected=expected)
+def parse_timeout(text: str) -> int | None:
+    """Parse a timeout in seconds; None for ``none``."""
+    timeout_s: int | None = _TIMEOUT.parse(text)
+    return timeout_s
 
 
-# In the order of the job file. The parts of the schedule are parsed together, by runner.schedules.
+# The parts of the schedule, which are parsed together by runner.schedules.
 SCHEDULE_OPTIONS = (
-    JobOption(
-        key="every", kind=_text(_DURATION.expected), flags=("--every",), metavar="DURATION", panel=_WHEN,
-        help="Fire at this interval: 90s, 15m, 1h30m, 2d.",
-    ),
-    JobOption(
-        key="cron", kind=_text("five cron fields in quotes"), flags=("--cron",), metavar="EXPR", panel=_WHEN,
-        help="Fire by five cron fields, such as '*/5 * * * *', or @hourly.",
-    ),
-    JobOption(
-        key="at", kind=_text("an instant"), flags=("--at",), metavar="WHEN", panel=_WHEN,
-        help="Fire once, at this ISO 8601 instant.",
-    ),
-    JobOption(
-        key="timezone", kind=_text("the name of a time zone"), flags=("--timezone",), metavar="ZONE", panel=_WHEN,
-        help="Time zone of cron fields and instants: Europe/Berlin, or POSIX notation.",
-    ),
-    JobOption(
-        key="jitter", kind=_text(_DURATION.expected), flags=("--jitter",), metavar="DURATION|none", panel=_WHEN,
-        help="Delay each fire time by a fixed random part of this duration.",
-    ),
+    JobOption("every", replace(_TEXT, expected=_DURATION.expected), "", ("--every",), "DURATION", _WHEN,
+              "Fire at this interval: 90s, 15m, 1h30m, 2d."),
+    JobOption("cron", replace(_TEXT, expected="five cron fields in quotes"), "", ("--cron",), "EXPR", _WHEN,
+              "Fire by five cron fields, such as '*/5 * * * *', or @hourly."),
+    JobOption("at", replace(_TEXT, expected="an instant", read=_read_at), "", ("--at",), "WHEN", _WHEN,
+              "Fire once, at this ISO 8601 instant."),
+    JobOption("timezone", replace(_TEXT, expected="the name of a time zone"), "", ("--timezone",), "ZONE", _WHEN,
+              "Time zone of cron fields and instants: Europe/Berlin, or POSIX notation."),
+    JobOption("jitter", replace(_TEXT, expected=_DURATION.expected), "", ("--jitter",), "DURATION|none", _WHEN,
+              "Delay each fire time by a fixed random part of this duration."),
 )  # fmt: skip
 OPTIONS = (
-    JobOption(
-        key="catchup", kind=_one_of(Catchup), field="catchup", flags=("--catchup",), panel=_WHEN,
-        help="Fire times missed without a daemon: run once for all, never, or for each.",
-    ),
-    JobOption(key="paused", kind=_FLAG, field="paused"),
-    JobOption(
-        key="patterns", kind=_GLOBS, field="selection.patterns", flags=("--pattern", "-p"), metavar="GLOB", panel=_WHAT,
-        help="Find files whose names match, such as '*.md'. Repeatable.",
-    ),
-    JobOption(
-        key="excludes", kind=_GLOBS, field="selection.excludes", flags=("--exclude", "-x"), metavar="GLOB", panel=_WHAT,
-        help="Leave out names or relative paths that match, such as .git. Repeatable.",
-    ),
-    JobOption(
-        key="ignore_case", kind=_FLAG, field="selection.ignore_case", flags=("--ignore-case/--match-case",), metavar="",
-        panel=_WHAT, help="Ignore or match the case of letters in patterns.",
-    ),
-    JobOption(
-        key="track", kind=_one_of(Track), field="selection.track", flags=("--track",), metavar="names|stat",
-        panel=_WHAT, help="Keep only names, or also sizes and modification times (stat).",
-    ),
-    JobOption(
-        key="one_file_system", kind=_FLAG, field="selection.one_file_system", metavar="",
-        flags=("--one-file-system/--all-file-systems",), panel=_WHAT,
-        help="Stay on the file system of the root, or enter others.",
-    ),
-    JobOption(
-        key="strategies", kind=_NAMES, field="strategies", flags=("--strategy", "-s"), metavar="NAME", panel=_HOW,
-        help="Scan with sequential, pool or incremental. Repeatable.",
-    ),
-    JobOption(
-        key="workers", kind=_or("auto", _WHOLE, _parse_workers), field="workers", flags=("--workers",),
-        metavar="N|auto", panel=_HOW, help="Number of pool workers; auto is one per CPU.",
-    ),
-    JobOption(
-        key="timeout", kind=_or("none", _DURATION, parse_timeout), field="timeout_s", flags=("--timeout",),
-        metavar="DURATION|none", panel=_HOW, help="Stop an execution that takes longer.",
-    ),
-    JobOption(
-        key="full_every", kind=_DURATION, field="full_every_s", flags=("--full-every",), metavar="DURATION", panel=_HOW,
-        help="Read every directory in an incremental scan this often.",
-    ),
-    JobOption(
-        key="retries", kind=_WHOLE, field="retries", flags=("--retries",), metavar="N", panel=_HOW,
-        help="Retry a failed run up to N times.",
-    ),
-    JobOption(
-        key="retry_delay", kind=_DURATION, field="retry_delay_s", flags=("--retry-delay",), metavar="DURATION",
-        panel=_HOW, help="Wait this long before each retry.",
-    ),
-    JobOption(
-        key="notify", kind=_NOTIFY, field="notify", flags=("--notify",), metavar="EVENT=COMMAND", panel=_HOW,
-        help="Run a command on an event: failure, recovery, change, slow. Repeatable.",
-    ),
+    JobOption("catchup", _one_of(Catchup), "catchup", ("--catchup",), None, _WHEN,
+              "Fire times missed without a daemon: run once for all, never, or for each."),
+    JobOption("paused", _FLAG, "paused"),
+    JobOption("patterns", _GLOBS, "selection.patterns", ("--pattern", "-p"), "GLOB", _WHAT,
+              "Find files whose names match, such as '*.md'. Repeatable."),
+    JobOption("excludes", _GLOBS, "selection.excludes", ("--exclude", "-x"), "GLOB", _WHAT,
+              "Leave out names or relative paths that match, such as .git. Repeatable."),
+    JobOption("ignore_case", _FLAG, "selection.ignore_case", ("--ignore-case/--match-case",), "", _WHAT,
+              "Ignore or match the case of letters in patterns."),
+    JobOption("track", _one_of(Track), "selection.track", ("--track",), "names|stat", _WHAT,
+              "Keep only names, or also sizes and modification times (stat)."),
+    JobOption("one_file_system", _FLAG, "selection.one_file_system", ("--one-file-system/--all-file-systems",), "",
+              _WHAT, "Stay on the file system of the root, or enter others."),
+    JobOption("strategies", _NAMES, "strategies", ("--strategy", "-s"), "NAME", _HOW,
+              "Scan with sequential, pool or incremental. Repeatable."),
+    JobOption("workers", _or("auto", replace(_WHOLE, parse=_parse_whole)), "workers", ("--workers",), "N|auto", _HOW,
+              "Number of pool workers; auto is one per CPU."),
+    JobOption("timeout", _TIMEOUT, "timeout_s", ("--timeout",), "DURATION|none", _HOW,
+              "Stop an execution that takes longer."),
+    JobOption("full_every", _DURATION, "full_every_s", ("--full-every",), "DURATION", _HOW,
+              "Read every directory in an incremental scan this often."),
+    JobOption("retries", _WHOLE, "retries", ("--retries",), "N", _HOW,
+              "Retry a failed run up to N times."),
+    JobOption("retry_delay", _DURATION, "retry_delay_s", ("--retry-delay",), "DURATION", _HOW,
+              "Wait this long before each retry."),
+    JobOption("notify", _NOTIFY, "notify", ("--notify",), "EVENT=COMMAND", _HOW,
+              "Run a command on an event: failure, recovery, change, slow. Repeatable."),
 )  # fmt: skip
 
 
 def apply_options(spec: JobSpec, given: Mapping[str, Any]) -> JobSpec:
-    """Return a job with the options that a command line gives; None means not given.
-
-    Raises:
-        UsageError: If a value can't be parsed.
-    """
+    """Return a job with the options that a command line gives; None means not given."""
     for option in OPTIONS:
         value = given.get(option.key)
         if value is not None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
 from runner.history.database import Database
@@ -23,23 +24,16 @@ _MAX_FOLDER_NAME = 80
 
 
 def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
-    """Validate a job, and return it.
+    """Validate a job, and return it; a UsageError if an option is invalid.
 
-    Args:
-        spec: The job.
-        before: The job before; an unchanged name is accepted, since older versions allowed more names.
-
-    Raises:
-        UsageError: If an option is invalid.
+    A name that is unchanged from *before* is accepted, since older versions allowed more names.
     """
     if before is None or spec.name != before.name:
         _check_name(spec.name)
     check_selection(spec.selection)
-    if not spec.strategies:
-        raise UsageError(f"there is no strategy; choose from {', '.join(STRATEGIES)}")
-    for strategy in spec.strategies:
-        if strategy not in STRATEGIES:
-            raise UsageError(f"there is no strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")
+    unknown = [f" {name!r}" for name in spec.strategies if name not in STRATEGIES]
+    if unknown or not spec.strategies:
+        raise UsageError(f"there is no strategy{''.join(unknown[:1])}; choose from {', '.join(STRATEGIES)}")
     if len(set(spec.strategies)) < len(spec.strategies):
         raise UsageError("a strategy is named twice; name each once")
     if not 0 <= spec.retries <= _MAX_RETRIES:
@@ -51,21 +45,13 @@ def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
 
 
 def check_selection(selection: Selection) -> Selection:
-    """Validate a selection, and return it.
-
-    Raises:
-        UsageError: If a pattern can never match.
-    """
+    """Validate a selection, and return it; a UsageError if a pattern can never match."""
     Matcher(selection)
     return selection
 
 
 def check_root(directory: str | Path, timeout_s: float | None = None) -> bytes:
-    """Return the absolute path of a directory that can be scanned.
-
-    Args:
-        directory: The path, perhaps relative.
-        timeout_s: The longest wait for its file system; None for a minute.
+    """Return the absolute path of a directory that can be scanned; its file system has *timeout_s*, or a minute.
 
     Raises:
         UsageError: If it is empty, missing, not a directory, or can't be read.
@@ -79,11 +65,7 @@ def check_root(directory: str | Path, timeout_s: float | None = None) -> bytes:
 
 
 def to_root(directory: str | Path) -> bytes:
-    """Return the absolute path of a directory without accessing it.
-
-    Raises:
-        UsageError: If it is empty.
-    """
+    """Return the absolute path of a directory without accessing it; a UsageError if it is empty."""
     if not os.fspath(directory):  # it would mean the working directory
         raise UsageError("the directory's name is empty; name a directory, or write . for this one")
     return absolute_root(os.fsencode(directory))
@@ -112,14 +94,9 @@ def names_directory(target: str, timeout_s: float | None = None) -> bool:
 def find_or_add(
     database: Database, target: str, now: datetime, on_add: Callable[[Job], None], timeout_s: float | None = None
 ) -> Job:
-    """Find a job by its name, number or directory; a directory without a job gets one.
+    """Find a job by its name, number or directory; a directory without a job gets one, which *on_add* receives.
 
-    Args:
-        database: The database with the jobs.
-        target: The name, number or path.
-        now: The creation time of a new job.
-        on_add: Called with a job that was added.
-        timeout_s: The longest wait for the file system; None for a minute.
+    The file system has *timeout_s*, or a minute, to answer.
 
     Raises:
         UsageError: If it is none of them, or several jobs scan the directory.
@@ -146,37 +123,25 @@ def find_or_add(
 
 def _plain_spec(root: bytes, taken: Collection[str]) -> JobSpec:
     """Create the options of a job for a directory: all defaults, and a name that is free."""
-    name = candidate = default_name(root)
-    number = 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}-{number}"
-    return check_spec(JobSpec(name=candidate, root=root))
+    name = default_name(root)
+    candidates = chain([name], (f"{name}-{number}" for number in count(2)))
+    return check_spec(JobSpec(name=next(free for free in candidates if free not in taken), root=root))
 
 
 def _check_name(name: str) -> None:
-    if not name or name != name.strip():
-        raise UsageError("a job's name is empty or has spaces around it; choose another name")
-    if _is_path(name) or not name.strip("."):
-        raise UsageError(f"the name {name!r} would be taken for a path; choose one that begins with a letter")
-    if name.startswith("-"):
-        raise UsageError(f"the name {name!r} would be taken for an option; choose one that begins with a letter")
-    if name.isdigit():
-        raise UsageError(f"the name {name!r} would be taken for a job's number; choose one with a letter in it")
-    if not name.isprintable() or _is_broken(name):
-        raise UsageError(f"the name {name!r} holds a character that can't be shown; choose another name")
-    if len(name) > _MAX_NAME:
-        raise UsageError(f"the name {name[:20]!r}… is longer than {_MAX_NAME} characters; choose a shorter one")
+    taken = f"the name {name!r} would be taken for"
+    for wrong, error in (
+        (not name or name != name.strip(), "a job's name is empty or has spaces around it; choose another name"),
+        (_is_path(name) or not name.strip("."), f"{taken} a path; choose one that begins with a letter"),
+        (name.startswith("-"), f"{taken} an option; choose one that begins with a letter"),
+        (name.isdigit(), f"{taken} a job's number; choose one with a letter in it"),
+        (not name.isprintable(), f"the name {name!r} holds a character that can't be shown; choose another name"),
+        (len(name) > _MAX_NAME, f"the name {name[:20]!r}… is longer than {_MAX_NAME} characters; choose a shorter one"),
+    ):
+        if wrong:
+            raise UsageError(error)
 
 
 def _is_path(text: str) -> bool:
     """Return whether a text can only be a path."""
     return "/" in text or text in {".", ".."} or text.startswith("~")
-
-
-def _is_broken(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

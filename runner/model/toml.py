@@ -2,54 +2,23 @@
 
 import json
 import re
-import reprlib
 import tomllib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
+from datetime import date, time
 from difflib import get_close_matches
 from typing import Any, BinaryIO
 
 from runner.model.errors import UsageError
-from runner.model.units import format_bytes, format_instant
+from runner.model.units import format_bytes
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LARGEST_BYTES = 16 << 20
 _WIDEST_LIST = 100  # characters
 
 
-class _TomlRepr(reprlib.Repr):
-    """Formats a value, shortened where it is long, as TOML writes it."""
-
-    def repr_bool(self, value: bool, _level: int) -> str:  # noqa: FBT001  reprlib's signature
-        return str(value).lower()
-
-    def repr_int(self, value: int, _level: int) -> str:
-        # Python refuses to print integers of more than 4300 digits, which TOML can hold in hexadecimal.
-        return "a huge number" if abs(value) >= 2**63 else str(value)
-
-    def repr_datetime(self, value: datetime, _level: int) -> str:
-        # Not in UTC, where it may lie outside the calendar.
-        return value.isoformat().replace("+00:00", "Z")
-
-    def repr_date(self, value: date, _level: int) -> str:
-        return value.isoformat()
-
-    repr_time = repr_date
-
-    def repr_dict(self, value: Mapping[str, Any], level: int) -> str:
-        if level <= 0:
-            return "{…}"
-        parts = [f"{write_key(key)} = {self.repr1(part, level - 1)}" for key, part in value.items()]
-        return f"{{{', '.join([*parts[: self.maxdict], *(['…'] if len(parts) > self.maxdict else [])])}}}"
-
-
 def read_bounded(file: BinaryIO, name: str) -> bytes:
-    """Read a TOML file to its end, unless it has none, as a device.
-
-    Raises:
-        UsageError: If it is too large.
-    """
+    """Read a TOML file; a UsageError if it is too large or, like a device, has no end."""
     data = file.read(_LARGEST_BYTES + 1)
     if len(data) > _LARGEST_BYTES:
         raise UsageError(f"{name} has more than {format_bytes(_LARGEST_BYTES)}; name a file of TOML")
@@ -57,11 +26,7 @@ def read_bounded(file: BinaryIO, name: str) -> bytes:
 
 
 def parse_toml(name: str, data: bytes) -> dict[str, Any]:
-    """Parse a TOML document.
-
-    Raises:
-        UsageError: If it is not TOML; begins with *name* and a colon.
-    """
+    """Parse a TOML document; a UsageError that begins with *name* and a colon if it is none."""
     try:
         # Some editors begin a file with a byte order mark.
         return tomllib.loads(data.decode("utf-8-sig"))
@@ -98,7 +63,9 @@ class Table:
 
     def wrong(self, key: str, expected: str, value: object) -> UsageError:
         """Return the error for a value that is not what is expected."""
-        return UsageError(f"{self.where}{self.key_path(key)} must be {expected}, not {_TomlRepr().repr(value)}")
+        found = write_value(value, repr).replace("\n", "")
+        shown = found if len(found) <= _WIDEST_LIST else f"{found[: _WIDEST_LIST - 1]}…"
+        return UsageError(f"{self.where}{self.key_path(key)} must be {expected}, not {shown}")
 
     def need(self, key: str) -> Any:
         """Return and remove the value of a required key."""
@@ -120,10 +87,7 @@ class Table:
 
 
 def read_text(value: object) -> str:
-    """Return a text, or decode one that is not UTF-8, written ``{base64 = "…"}``.
-
-    Returns:
-        The text; undecodable bytes are surrogates, as from ``os.fsdecode``.
+    """Return a text, or decode one that is not UTF-8, written ``{base64 = "…"}``, with surrogates.
 
     Raises:
         TypeError, ValueError: If it is neither.
@@ -137,26 +101,28 @@ def read_text(value: object) -> str:
             raise TypeError
 
 
-def write_value(value: object) -> str:
-    """Write a text, number, boolean, instant, list or small table; bytes that are not UTF-8 as ``{base64 = "…"}``.
+def write_value(value: object, write_text: Callable[[str], str] | None = None) -> str:
+    """Write a value of TOML; by default bytes that are not UTF-8, as surrogates in a text, as ``{base64 = "…"}``.
 
     A list that is wider than a line gets a line for each value, so that a change is one line of a diff.
     """
     match value:
         case bool():
             return str(value).lower()
-        case int():
-            return str(value)
-        case datetime():
-            return format_instant(value)
+        case int() | float():
+            # Python refuses to print integers of more than 4300 digits, which TOML can hold in hexadecimal.
+            return "a huge number" if abs(value) > 2**63 else str(value)
+        case date() | time():  # a datetime is a date as well
+            return value.isoformat().replace("+00:00", "Z")
         case str():
-            return _write_text(value)
+            return (write_text or _write_text)(value)
         case list() | tuple():
-            parts = [write_value(part) for part in value]
+            parts = [write_value(part, write_text) for part in value]
             line = f"[{', '.join(parts)}]"
             return line if len(line) <= _WIDEST_LIST else "".join(["[\n", *(f"    {part},\n" for part in parts), "]"])
         case dict():
-            return f"{{{', '.join(f'{write_key(key)} = {write_value(part)}' for key, part in value.items())}}}"
+            parts = [f"{write_key(key)} = {write_value(part, write_text)}" for key, part in value.items()]
+            return f"{{{', '.join(parts)}}}"
         case _:
             raise TypeError(f"{value!r} has no place in TOML")
 
@@ -188,10 +154,5 @@ def is_utf8(text: str) -> bool:
 
 def _escape(text: str) -> str:
     """Escape invisible and bidirectional characters, which could deceive a reader or drive a terminal."""
-
-    def escape(character: str) -> str:
-        if character.isprintable():
-            return character
-        return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
-
-    return "".join(map(escape, text))
+    codes = {ord(character) for character in text if not character.isprintable()}
+    return text.translate({code: f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}" for code in codes})

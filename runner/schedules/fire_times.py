@@ -6,8 +6,7 @@ computed for any instant alone. It is shorter than the smallest gap between nomi
 """
 
 import hashlib
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, takewhile
@@ -15,8 +14,7 @@ from itertools import islice, pairwise, takewhile
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import TICK, format_duration, parse_duration
 from runner.schedules.cron import Cron, load_cron
-from runner.schedules.notes import describe_clock_changes
-from runner.schedules.zones import OffsetPeriod, load_zone, offset_periods
+from runner.schedules.zones import OffsetPeriod, clock_changes, load_zone
 
 # A later fire time is missed. If the clock is set back by less than this, no fire time is repeated.
 LATE = timedelta(seconds=60)
@@ -28,17 +26,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Nothing fires after this, so that all sums stay within the range of datetime.
 _END = datetime(9800, 1, 1, tzinfo=UTC)
 _CALENDAR = timedelta(days=28 * 366)
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FireTime:
-    """A future fire time, to be displayed.
-
-    Attributes:
-        at: The instant; aware UTC.
-        local: The same in the schedule's time zone.
-        note: The effect of daylight saving on it; empty on ordinary days.
-    """
+    """A future fire time in UTC and in the schedule's time zone, and the effect of daylight saving on it, if any."""
 
     at: datetime
     local: datetime
@@ -62,7 +55,7 @@ def last_fire_time(schedule: Schedule, key: int, after: datetime, until: datetim
     # The window doubles, so all that is found is in its new half.
     while low > after:
         low = until - min(window, until - after)
-        found = list(takewhile(lambda at: at <= until, fire_times(schedule, key, low)))
+        found = list(_until(until, fire_times(schedule, key, low)))
         if found:
             return found[-1]
         window *= 2
@@ -92,7 +85,7 @@ def list_fire_times(schedule: Schedule, key: int, after: datetime, count: int) -
     zone = load_zone(schedule.timezone)
     result = []
     for nominal, at in islice(_times(schedule, key, after), count):
-        note = describe_clock_changes(schedule, nominal, previous=previous)
+        note = _describe_clock_changes(schedule, nominal, previous=previous)
         result.append(FireTime(at=at, local=at.astimezone(zone), note=note))
         previous = nominal
     return result
@@ -105,45 +98,29 @@ def describe(schedule: Schedule) -> str:
     return f"{schedule.kind} {schedule.expression}{zone}{jitter}"
 
 
-def smallest_gap(schedule: Schedule, after: datetime) -> timedelta:
-    """Return the shortest time between two fire times of a schedule without its jitter.
+def find_gaps(schedule: Schedule, after: datetime) -> tuple[timedelta, timedelta]:
+    """Find the shortest time between two fire times without jitter, and an upper bound of the longest.
 
     For cron this covers the 28 years after *after*, with all combinations of weekdays and leap days, and their clock
     changes. A schedule that fires once has the longest possible gap.
     """
     if schedule.kind is not ScheduleKind.CRON:
-        return _interval(schedule) if schedule.kind is ScheduleKind.EVERY else timedelta.max
-    after = after.astimezone(UTC)
-    gap = load_cron(schedule.expression).smallest_gap(after.date())
-    for change in _clock_changes(schedule, after):
-        near = _nominal_times_until(schedule, change.start - gap, change.start + gap)
-        gap = min([gap, *(b - a for a, b in pairwise(near))])
-    return gap
-
-
-def largest_gap(schedule: Schedule, after: datetime) -> timedelta:
-    """Return an upper bound of the time between two fire times of a schedule without its jitter.
-
-    It covers the same years as :func:`smallest_gap`; with clock changes it assumes the longest gap that a change can
-    cause. A schedule that fires once has the longest possible gap.
-    """
-    if schedule.kind is not ScheduleKind.CRON:
-        return _interval(schedule) if schedule.kind is ScheduleKind.EVERY else timedelta.max
-    after, cron = after.astimezone(UTC), load_cron(schedule.expression)
-    gap = cron.largest_gap(after.date())
-    moves = {change.moved for change in _clock_changes(schedule, after)}
-    moved_back = max(timedelta(), *(-moved for moved in moves)) if moves else timedelta()
-    if cron.follows_clock or not moves:
-        return gap + moved_back
+        gap = _ticks(schedule).step * TICK
+        return gap, gap
+    cron = load_cron(schedule.expression)
+    shortest, longest = cron.gaps(after.astimezone(UTC).date())
+    moves = {timedelta()}
+    for change in clock_changes(schedule.timezone, after, after + _CALENDAR):
+        near = _until(change.start + shortest, _nominal_times(schedule, change.start - shortest))
+        shortest = min([shortest, *(b - a for a, b in pairwise(near))])
+        moves.add(change.moved)
+    moved_back = -min(moves)
+    if cron.follows_clock:
+        return shortest, longest + moved_back
     # A schedule that follows elapsed time fires in a repeated hour as in any other, but one with longer gaps may lose
     # fire times in a skipped hour.
-    unaffected = gap <= timedelta(hours=1) and not any(moved % timedelta(hours=1) for moved in moves)
-    return gap if unaffected else 2 * gap + moved_back
-
-
-def _clock_changes(schedule: Schedule, after: datetime) -> Iterator[OffsetPeriod]:
-    periods = takewhile(lambda period: period.start < after + _CALENDAR, offset_periods(schedule.timezone, after))
-    return (period for period in periods if period.moved)
+    unaffected = len(moves) == 1 or (longest <= _HOUR and not any(moved % _HOUR for moved in moves))
+    return shortest, longest if unaffected else 2 * longest + moved_back
 
 
 def _times(schedule: Schedule, key: int, after: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -161,7 +138,7 @@ def _delay(schedule: Schedule, key: int, nominal: datetime) -> timedelta:
     """Return the delay of a nominal time: 0 <= delay < jitter, in microseconds, uniform over keys and times."""
     if not schedule.jitter_s:
         return timedelta()
-    text = f"{key} {(nominal - _EPOCH) // TICK}"
+    text = f"{key} {_tick(nominal)}"
     # hash() differs between processes.
     number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
     return number * schedule.jitter_s * 1_000_000 // 2**64 * TICK
@@ -169,41 +146,47 @@ def _delay(schedule: Schedule, key: int, nominal: datetime) -> timedelta:
 
 def _count_delayed_past(schedule: Schedule, key: int, instant: datetime) -> int:
     """Return the number of nominal times up to *instant* whose fire times are after it."""
-    near = _nominal_times_until(schedule, instant - timedelta(seconds=schedule.jitter_s), instant)
+    near = _until(instant, _nominal_times(schedule, instant - timedelta(seconds=schedule.jitter_s)))
     return sum(at + _delay(schedule, key, at) > instant for at in near)
 
 
 def _nominal_times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
-    match schedule.kind:
-        case ScheduleKind.EVERY:
-            yield from _every_times(schedule, after)
-        case ScheduleKind.CRON:
-            yield from _cron_times(load_cron(schedule.expression), schedule.timezone, after)
-        case ScheduleKind.AT:
-            yield from (at for at in [_at_time(schedule)] if at > after)
+    if schedule.kind is ScheduleKind.CRON:
+        return load_cron(schedule.expression).times_in(schedule.timezone, after)
+    ticks = _ticks(schedule)
+    return (_EPOCH + tick * TICK for tick in ticks[_passed(ticks, after) :])
 
 
-def _nominal_times_until(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
-    return takewhile(lambda at: at <= until, _nominal_times(schedule, after))
+def _until(until: datetime, times: Iterable[datetime]) -> Iterator[datetime]:
+    return takewhile(lambda at: at <= until, times)
 
 
 def _count_nominal_times(schedule: Schedule, after: datetime, until: datetime) -> int:
-    match schedule.kind:
-        case ScheduleKind.EVERY:
-            return _every_number(schedule, until) - _every_number(schedule, after)
-        case ScheduleKind.CRON:
-            return _count_cron_times(load_cron(schedule.expression), schedule.timezone, after, until)
-        case ScheduleKind.AT:
-            return int(after < _at_time(schedule) <= until)
+    if schedule.kind is ScheduleKind.CRON:
+        return load_cron(schedule.expression).count_in(schedule.timezone, after, until)
+    ticks = _ticks(schedule)
+    return _passed(ticks, until) - _passed(ticks, after)
 
 
-def _at_time(schedule: Schedule) -> datetime:
-    return datetime.fromisoformat(schedule.expression)
+def _ticks(schedule: Schedule) -> range:
+    """Return the nominal times of an interval or an instant, in microseconds since 1970."""
+    if schedule.kind is ScheduleKind.AT:
+        at = _tick(datetime.fromisoformat(schedule.expression))
+        return range(at, at + 1, timedelta.max // TICK)
+    interval = _interval(schedule)
+    return range(_tick(schedule.anchor_at + interval), _tick(_END), interval // TICK)
 
 
-def _every_number(schedule: Schedule, instant: datetime) -> int:
-    """Return the number of nominal times of an interval up to and including *instant*."""
-    return max(0, (instant - schedule.anchor_at) // _interval(schedule))
+def _passed(ticks: range, instant: datetime) -> int:
+    return min(max(0, (_tick(instant) - ticks.start) // ticks.step + 1), len(ticks))
+
+
+def _tick(instant: datetime) -> int:
+    return (instant - _EPOCH) // TICK
+
+
+def _interval(schedule: Schedule) -> timedelta:
+    return timedelta(seconds=parse_duration(schedule.expression))
 
 
 def move_origin_back(schedule: Schedule, instant: datetime) -> Schedule:
@@ -211,72 +194,64 @@ def move_origin_back(schedule: Schedule, instant: datetime) -> Schedule:
     if schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= instant:
         return schedule
     interval = _interval(schedule)
-    intervals = math.ceil((schedule.anchor_at - instant) / interval)
-    return replace(schedule, anchor_at=schedule.anchor_at - intervals * interval)
+    return replace(schedule, anchor_at=schedule.anchor_at + (instant - schedule.anchor_at) // interval * interval)
 
 
-def _every_times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
-    interval = _interval(schedule)
-    at = schedule.anchor_at.astimezone(UTC) + _every_number(schedule, after) * interval
-    while at < _END:
-        at += interval
-        yield at
+def _describe_clock_changes(schedule: Schedule, nominal: datetime, *, previous: datetime) -> str:
+    """Return the effects of clock changes on a fire time, such as ``02:30 comes twice that day: first``, or nothing.
 
-
-def _interval(schedule: Schedule) -> timedelta:
-    return timedelta(seconds=parse_duration(schedule.expression))
-
-
-def _cron_times(cron: Cron, zone: str, after: datetime) -> Iterator[datetime]:
-    """Yield the instants at which a cron expression fires in a zone, strictly after *after*.
-
-    Within a period of constant offset these are the matches of a plain calendar. CronSim's own walk through a zone is
-    not used: started in a repeated hour it can return an instant in the past, and with a star for minute or hour it
-    loses matches after a gap at midnight (America/Sao_Paulo) and at half-hour changes (Lord Howe).
+    *nominal* is the time before jitter in UTC; the note of the one *previous* to it covers all earlier changes.
     """
-    low = after
-    while (period := next(offset_periods(zone, low), None)) is not None:
-        replacement, local = _enter_period(cron, period, after)
-        if replacement is not None:
-            yield replacement
-        for match in cron.matches_after(local):
-            if match >= period.local_end:
-                break
-            yield period.to_utc(match)
-        else:
-            return
-        # Nothing matches before this, so earlier periods are skipped; two days exceed any change of offset.
-        low = max(period.end, period.to_utc(match) - timedelta(days=2))
+    cron = load_cron(schedule.expression) if schedule.kind is ScheduleKind.CRON else None
+    notes = [""]
+    if schedule.kind is ScheduleKind.EVERY:
+        previous = max(previous, schedule.anchor_at)
+    for period in clock_changes(schedule.timezone, previous, nominal):
+        change = _describe_change(period, nominal)
+        if schedule.kind is ScheduleKind.EVERY:
+            notes.append(change)
+        elif cron is not None and (skipped := _describe_skipped(cron, period)):
+            notes.append(f"{change}: {skipped}")
+    repeat = _describe_repeat(nominal.astimezone(load_zone(schedule.timezone)), cron)
+    return "; ".join(filter(None, [notes[-1], repeat]))
 
 
-def _count_cron_times(cron: Cron, zone: str, after: datetime, until: datetime) -> int:
-    total = 0
-    for period in takewhile(lambda period: period.start <= until, offset_periods(zone, after)):
-        replacement, local = _enter_period(cron, period, after)
-        last = period.to_local(min(until, period.end - TICK))
-        total += (replacement is not None) + cron.count_matches(local, last)
-    return total
-
-
-def _enter_period(cron: Cron, period: OffsetPeriod, after: datetime) -> tuple[datetime | None, datetime]:
-    """Return how a cron expression starts a period of constant offset, with Debian's rules for clock changes.
-
-    Returns:
-        The start of the period if it replaces fire times skipped by clocks that went forward, else None; and the naive
-        local time strictly after which the period's own matches count.
-    """
-    replacement = None
-    if after >= period.start:
-        local = period.to_local(after)
+def _describe_repeat(local: datetime, cron: Cron | None) -> str:
+    if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
+        return ""
+    if cron is not None and cron.follows_clock:
+        which = "fires the first time only"
     else:
-        local = period.local_start - TICK
-        # A match at the start itself replaces the skipped ones too.
-        if cron.follows_clock and cron.count_matches(period.local_before - TICK, local):
-            replacement, local = period.start, period.local_start
-    if cron.follows_clock:
-        # Repeated clock times have fired already.
-        local = max(local, period.local_before - TICK)
-    return replacement, local
+        which = "second" if local.fold else "first"
+    return f"{_clock(local)} comes twice that day: {which}"
+
+
+def _describe_change(period: OffsetPeriod, nominal: datetime) -> str:
+    way = "forward" if period.moved > timedelta() else "back"
+    day = period.local_before.date()
+    on = "" if day == period.to_local(nominal).date() else f" on {day}"
+    seconds = int(abs(period.moved).total_seconds())
+    return f"clocks go {way} {format_duration(seconds)} at {_clock(period.local_before)}{on}"
+
+
+def _describe_skipped(cron: Cron, period: OffsetPeriod) -> str:
+    """Return the fire times that clocks which went forward have skipped."""
+    matches = cron.matches_after(period.local_before - TICK)
+    match [_clock(local) for local in takewhile(lambda local: local < period.local_start, matches)]:
+        case []:
+            return ""
+        case [only]:
+            times = f"{only} does"
+        case [first, second]:
+            times = f"{first} and {second} do"
+        case several:
+            times = f"{several[0]} to {several[-1]} do"
+    replaced = cron.follows_clock and not cron.count_matches(period.local_start - TICK, period.local_start)
+    return f"{times} not exist that day" + (f", so it fires at {_clock(period.local_start)}" if replaced else "")
+
+
+def _clock(local: datetime) -> str:
+    return local.strftime("%H:%M:%S" if local.second else "%H:%M")
 
 
 def newest_fire_times(schedule: Schedule, key: int, after: datetime, until: datetime, most: int) -> list[datetime]:

@@ -12,11 +12,7 @@ LOCALTIME = "/etc/localtime"
 
 
 def local_zone_name() -> str:
-    """Return the time zone that the C library uses in this process.
-
-    Raises:
-        UsageError: If the zone of the environment variable TZ or of the machine is unknown.
-    """
+    """Return the time zone that the C library uses in this process; a UsageError if it is unknown."""
     value = os.environ.get("TZ")
     if value is None:
         name, named_by = LOCALTIME if os.path.exists(LOCALTIME) else "", f"the machine's zone is {LOCALTIME}"  # noqa: PTH110
@@ -34,53 +30,46 @@ def local_zone_name() -> str:
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:
-    """Parse an instant: ISO 8601, without an offset in local time, or a duration before *now* (``7d``).
-
-    Returns:
-        An aware instant in UTC.
-
-    Raises:
-        UsageError: If the text is neither.
-    """
+    """Parse an instant, ISO 8601 or a duration before *now* (``7d``), into UTC; a UsageError if the text is neither."""
     if is_duration(text):
         return now.astimezone(UTC) - timedelta(seconds=parse_duration(text))
     try:
-        written = datetime.fromisoformat(text)
-        return written.astimezone(UTC) if written.tzinfo else resolve(written, local_zone_name())
+        return parse_iso(text)
     except (ValueError, OverflowError):
         raise UsageError(
             f"{text!r} is not an instant; write it like 2026-11-22T10:00 or, counted back from now, 7d"
         ) from None
 
 
-def resolve(local: datetime, zone: str) -> datetime:
-    """Return the instant of a naive local time: the first of a repeated one, a skipped one without the clock change.
+def parse_iso(text: str, zone: str | None = None) -> datetime:
+    """Parse an ISO 8601 instant, without an offset in local time of *zone* or the machine's zone, into UTC.
+
+    A repeated local time is the first one, a skipped one is read without the clock change.
 
     Raises:
-        OverflowError: If it is outside the range of datetime.
+        ValueError, OverflowError: If it is none, or outside the range of datetime.
     """
-    return local.replace(tzinfo=load_zone(zone), fold=0).astimezone(UTC)
+    written = datetime.fromisoformat(text.strip())
+    return written.astimezone(UTC) if written.tzinfo else _resolve(written, zone or local_zone_name(), fold=0)
+
+
+def _resolve(local: datetime, zone: str, *, fold: int) -> datetime:
+    return local.replace(tzinfo=load_zone(zone), fold=fold).astimezone(UTC)
 
 
 def find_clock_warning(text: str, zone: str | None = None) -> str | None:
-    """Find a warning about a text for :func:`parse_instant` that is a repeated or skipped local time.
-
-    Args:
-        text: The text.
-        zone: The name of the zone; None for the local one.
-    """
+    """Return a warning if a text for :func:`parse_iso` is a repeated or skipped local time."""
     try:
         local = datetime.fromisoformat(text.strip())
         if local.tzinfo is not None:
             return None
-        zone = local_zone_name() if zone is None else zone
-        first = resolve(local, zone)
-        second = local.replace(tzinfo=load_zone(zone), fold=1).astimezone(UTC)
+        zone = zone or local_zone_name()
+        first, second = (_resolve(local, zone, fold=fold) for fold in (0, 1))
     except (ValueError, OverflowError):  # a duration, or no instant
         return None
-    written = local.isoformat(" ", "auto" if local.second or local.microsecond else "minutes")
     if first == second:
         return None
+    written = local.isoformat(" ", "auto" if local.second or local.microsecond else "minutes")
     if first < second:
         both = f"at {format_instant(first)} and at {format_instant(second)}"
         later = second.astimezone(load_zone(zone)).isoformat()

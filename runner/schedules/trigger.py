@@ -9,13 +9,7 @@ from runner.schedules.fire_times import describe, last_fire_time, next_fire_time
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
-    """A trigger with the fire times of a schedule.
-
-    Args:
-        schedule: The schedule.
-        key: The job's number, which determines its jitter.
-        after: The first fire time is after this instant; aware.
-    """
+    """A trigger with the fire times of a schedule, strictly after an aware instant; *key* is the job's number."""
 
     __slots__ = ("after", "key", "schedule")
 
@@ -27,9 +21,8 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """Return the fire time after *previous_fire_time*, or the last one up to *now* if several are due.
 
-        ``Job._get_run_times`` calls this once for each fire time up to *now*, and with ``coalesce=True`` the scheduler
-        uses only the last. After a month of sleep that would be 2.6 million calls for a 1 s job, so all but the last
-        are skipped. A scheduler without coalescing must not use this trigger.
+        ``Job._get_run_times`` asks for each fire time up to *now*, after a month of sleep 2.6 million for a 1 s job,
+        of which a scheduler that coalesces, as it must here, uses only the last.
         """
         if previous_fire_time is None:
             return next_fire_time(self.schedule, self.key, self.after)
@@ -40,6 +33,3 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
 
     def __str__(self) -> str:
         return describe(self.schedule)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} ({describe(self.schedule)}, key={self.key}, after={self.after})>"

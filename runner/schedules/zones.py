@@ -1,23 +1,31 @@
-"""Time zones as periods of constant UTC offset, within which local time is a plain calendar."""
+"""Time zones, and their periods of constant UTC offset, within which local time is a plain calendar."""
 
+import io
 import os
+import re
+import struct
 import zoneinfo
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from runner.model.errors import UsageError
-from runner.schedules.posix import PosixZone
 
-_DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 # zoneinfo does not list clock changes, so offsets are probed. The closest two changes in tzdata 2025b are 3.98 days
 # apart (Africa/Freetown, 1939), and since 1970 6.95 days (Asia/Gaza, 2040).
 _PROBE_DAYS = 3
+# POSIX.1-2024 notation, without days counted from zero, which zoneinfo takes for those before. It checks the ranges of
+# the rules, but accepts offsets of a day. Daylight saving time is one hour more than 22 hours at most.
+_NAME = r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
+_OFFSET = r"[+-]?(?:[01]?\d|2[0-2])(?::[0-5]\d){0,2}"
+_RULE = r"(?:M\d{1,2}\.\d\.\d|J\d{1,3})(?:/[+-]?\d{1,3}(?::[0-5]\d){0,2})?"
+_ZONE = rf"{_NAME}{_OFFSET}(?P<daylight>{_NAME}(?:{_OFFSET})?(?P<rules>,{_RULE},{_RULE})?)?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,33 +36,23 @@ class OffsetPeriod:
         start: Its first instant; aware UTC.
         end: The first instant after it; aware UTC.
         offset: Local time minus UTC.
-        offset_before: The same just before the start; equal to ``offset`` if only a new year starts.
+        moved: The clock change at the start: positive if clocks go forward, zero if only a new year starts.
     """
 
     start: datetime
     end: datetime
     offset: timedelta
-    offset_before: timedelta
-
-    @property
-    def local_before(self) -> datetime:
-        """The local time at the start without the clock change; naive."""
-        return (self.start + self.offset_before).replace(tzinfo=None)
+    moved: timedelta
 
     @property
     def local_start(self) -> datetime:
-        """The local time at the start; naive."""
+        """The naive local time at the start, after the clock change."""
         return self.to_local(self.start)
 
     @property
-    def local_end(self) -> datetime:
-        """The local time at the end without the next clock change; naive."""
-        return self.to_local(self.end)
-
-    @property
-    def moved(self) -> timedelta:
-        """The clock change at the start: positive if clocks go forward, negative if they go back."""
-        return self.offset - self.offset_before
+    def local_before(self) -> datetime:
+        """The same without the clock change."""
+        return self.local_start - self.moved
 
     def to_local(self, instant: datetime) -> datetime:
         """Return the naive local time of an instant within the period."""
@@ -65,16 +63,9 @@ class OffsetPeriod:
         return (local - self.offset).replace(tzinfo=UTC)
 
 
-Zone = ZoneInfo | PosixZone
-
-
 @lru_cache(maxsize=256)
-def load_zone(name: str) -> Zone:
-    """Load a time zone by its IANA name or its POSIX notation.
-
-    Raises:
-        UsageError: If there is no such zone.
-    """
+def load_zone(name: str) -> ZoneInfo:
+    """Load a time zone by its IANA name or its POSIX notation; a UsageError if there is none."""
     try:
         if not name.startswith("right/"):  # these count leap seconds, which Python does not
             return ZoneInfo(name)
@@ -82,9 +73,20 @@ def load_zone(name: str) -> Zone:
     except (LookupError, ValueError, OSError):
         pass
     try:
-        return PosixZone(name)
+        return _load_posix(name)
     except ValueError:
         raise _no_zone(name) from None
+
+
+def _load_posix(text: str) -> ZoneInfo:
+    match = re.fullmatch(_ZONE, text, re.ASCII)
+    if match is None:
+        raise ValueError
+    # The GNU C library uses the rules of the USA for a zone with daylight saving time but without rules.
+    rules = ",M3.2.0,M11.1.0" if match["daylight"] and not match["rules"] else ""
+    # A zone file (RFC 9636) whose footer describes all instants, behind two blocks without clock changes.
+    block = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"
+    return ZoneInfo.from_file(io.BytesIO(2 * block + f"\n{text}{rules}\n".encode()), key=text)
 
 
 def _no_zone(text: str) -> UsageError:
@@ -92,10 +94,10 @@ def _no_zone(text: str) -> UsageError:
 
 
 def find_zone(text: str) -> str:
-    """Return the name of a time zone in the notation of the environment variable TZ, which allows a file.
+    """Return the name of a zone in the notation of the environment variable TZ, which allows the file of a named zone.
 
     Raises:
-        UsageError: If there is no such zone, or the file is not that of a named zone.
+        UsageError: If there is no such zone.
     """
     written = text.removeprefix(":")
     name = _find_name(written) if written.startswith("/") else written
@@ -125,41 +127,33 @@ def offset_periods(zone: str, after: datetime) -> Iterator[OffsetPeriod]:
         yield from (period for period in _periods_of_year(zone, year) if period.end > after)
 
 
+def clock_changes(zone: str, after: datetime, until: datetime) -> Iterator[OffsetPeriod]:
+    """Yield the periods that start with a clock change, after < start <= until."""
+    periods = takewhile(lambda period: period.start <= until, offset_periods(zone, after))
+    return (period for period in periods if period.moved and period.start > after)
+
+
 @lru_cache(maxsize=1024)
 def _periods_of_year(zone: str, year: int) -> tuple[OffsetPeriod, ...]:
     tz = load_zone(zone)
     first, last = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
-    edges = [first, *(change for change in _find_changes(tz, first, last) if first < change < last)]
+    probes = [*(first + timedelta(days=days) for days in range(0, 365, _PROBE_DAYS)), last]
+    offsets = {probe: _offset(tz, probe) for probe in probes}
+    changes = [_find_change(tz, low, high) for low, high in pairwise(probes) if offsets[low] != offsets[high]]
+    edges = [first, *(change for change in changes if change < last), last]
+    offsets |= {edge: _offset(tz, edge) for edge in edges}
     return tuple(
-        OffsetPeriod(start=start, end=end, offset=_offset(tz, start), offset_before=_offset(tz, start - _SECOND))
-        for start, end in zip(edges, [*edges[1:], last], strict=True)
+        OffsetPeriod(start=a, end=b, offset=offsets[a], moved=offsets[a] - _offset(tz, a - _SECOND))
+        for a, b in pairwise(edges)
     )
 
 
-def _find_changes(tz: Zone, first: datetime, last: datetime) -> list[datetime]:
-    """Return the instants of a UTC year at which the offset changes, in order."""
-    if isinstance(tz, PosixZone):
-        changes = sorted({change.replace(tzinfo=UTC) for change in tz.changes(first.year)})
-        return [change for change in changes if _offset(tz, change) != _offset(tz, change - _SECOND)]
-    probes = [*(first + days * _DAY for days in range(0, 365, _PROBE_DAYS)), last]
-    offsets = [_offset(tz, probe) for probe in probes]
-    return [
-        _find_change(tz, low, high)
-        for (low, high), (before, after) in zip(pairwise(probes), pairwise(offsets), strict=True)
-        if before != after
-    ]
-
-
-def _find_change(tz: Zone, low: datetime, high: datetime) -> datetime:
+def _find_change(tz: ZoneInfo, low: datetime, high: datetime) -> datetime:
+    """Return the second after *low*, perhaps *high*, at which the offset changes."""
     before = _offset(tz, low)
-    while high - low > _SECOND:
-        middle = low + (high - low) // _SECOND // 2 * _SECOND
-        if _offset(tz, middle) == before:
-            low = middle
-        else:
-            high = middle
-    return high
+    seconds = range((high - low) // _SECOND)
+    return low + bisect_left(seconds, 1, key=lambda second: _offset(tz, low + second * _SECOND) != before) * _SECOND
 
 
-def _offset(tz: Zone, instant: datetime) -> timedelta:
+def _offset(tz: ZoneInfo, instant: datetime) -> timedelta:
     return instant.astimezone(tz).replace(tzinfo=UTC) - instant

@@ -12,34 +12,15 @@ from hypothesis import strategies as st
 
 from runner.history import jobs as kept
 from runner.history.database import Database, locate
-from runner.history.jobs import (
-    JobChanges,
-    add_job,
-    change_job,
-    find_job,
-    get_job,
-    jobs_revision,
-    list_jobs,
-    remove_job,
-    update_jobs,
-)
+from runner.history.jobs import JobChanges, add_job, change_job, get_job, jobs_revision, list_jobs, remove_job
+from runner.history.jobs import update_jobs as update
 from runner.history.upgrade import open_database
 from runner.jobs.apply import Action, Outcome, apply_jobs
 from runner.jobs.caches import cache_file
 from runner.jobs.file import read_jobs, write_jobs
 from runner.jobs.validation import check_spec
 from runner.model.errors import UsageError
-from runner.model.jobs import (
-    Catchup,
-    Event,
-    Job,
-    JobSpec,
-    Notify,
-    Schedule,
-    ScheduleKind,
-    Selection,
-    Track,
-)
+from runner.model.jobs import Catchup, Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection, Track
 from runner.model.units import format_duration, format_instant
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
@@ -97,56 +78,42 @@ names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(
     lambda text: is_accepted(replace(PLAIN, name=text))
 )
 instants = st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
-zones = st.sampled_from(["UTC", "Europe/Zurich", "America/Sao_Paulo"])
 durations = st.integers(1, 10**8)
-intervals = durations.flatmap(
-    lambda seconds: st.builds(
-        Schedule,
-        kind=st.just(ScheduleKind.EVERY), expression=st.just(format_duration(seconds)), timezone=zones,
-        anchor_at=instants, jitter_s=st.integers(0, seconds - 1),
+cron_lines = st.sampled_from(["*/5 * * * *", "30 2 * * mon-fri", "@daily"])
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Schedule:
+    kind, seconds = draw(st.sampled_from(ScheduleKind)), draw(durations)
+    texts = {ScheduleKind.EVERY: st.just(format_duration(seconds)), ScheduleKind.CRON: cron_lines}
+    return Schedule(
+        kind=kind,
+        expression=draw(texts.get(kind, instants.map(format_instant))),
+        timezone=draw(st.sampled_from(["UTC", "Europe/Zurich", "America/Sao_Paulo"])),
+        anchor_at=draw(instants) if kind is ScheduleKind.EVERY else NOW,
+        jitter_s=draw(st.integers(0, seconds - 1 if kind is ScheduleKind.EVERY else 250)),
     )
-)  # fmt: skip
-crons = st.builds(
-    Schedule,
-    kind=st.just(ScheduleKind.CRON), expression=st.sampled_from(["*/5 * * * *", "30 2 * * mon-fri", "@daily"]),
-    timezone=zones, anchor_at=st.just(NOW), jitter_s=st.integers(0, 250),
-)  # fmt: skip
-onces = st.builds(
-    Schedule,
-    kind=st.just(ScheduleKind.AT), expression=instants.map(format_instant), timezone=zones, anchor_at=st.just(NOW),
-    jitter_s=st.integers(0, 250),
-)  # fmt: skip
+
+
 selections = st.builds(
     Selection,
     patterns=st.lists(patterns, min_size=1, max_size=3).map(tuple),
     excludes=st.lists(excludes, max_size=3).map(tuple),
     ignore_case=st.booleans(), track=st.sampled_from(Track), one_file_system=st.booleans(),
 )  # fmt: skip
+commands = st.lists(anything, min_size=1, max_size=3).map(tuple)
 
 
-@st.composite
-def specs(draw: st.DrawFn, folder: bytes) -> JobSpec:
-    return JobSpec(
-        name=draw(names),
-        root=draw(st.sampled_from(sorted(folder + b"/" + name for name in os.listdir(folder)))),
-        selection=draw(selections),
-        strategies=tuple(draw(st.lists(st.sampled_from(["sequential", "pool"]), min_size=1, unique=True))),
-        workers=draw(st.none() | st.integers(1, 64)),
-        timeout_s=draw(st.none() | durations),
-        full_every_s=draw(durations),
-        retries=draw(st.integers(0, 9)),
-        retry_delay_s=draw(durations),
-        notify=tuple(
-            Notify(event, tuple(command))
-            for event, command in draw(
-                st.lists(
-                    st.tuples(st.sampled_from(Event), st.lists(anything, min_size=1, max_size=3)), max_size=2
-                )
-            )
-        ),
-        schedule=draw(st.none() | intervals | crons | onces),
-        catchup=draw(st.sampled_from(Catchup)),
-        paused=draw(st.booleans()),
+def specs(folder: bytes) -> st.SearchStrategy[JobSpec]:
+    return st.builds(
+        JobSpec,
+        name=names, root=st.sampled_from(sorted(folder + b"/" + name for name in os.listdir(folder))),
+        selection=selections,
+        strategies=st.lists(st.sampled_from(["sequential", "pool"]), min_size=1, unique=True).map(tuple),
+        workers=st.none() | st.integers(1, 64), timeout_s=st.none() | durations, full_every_s=durations,
+        retries=st.integers(0, 9), retry_delay_s=durations,
+        notify=st.lists(st.builds(Notify, st.sampled_from(Event), commands), max_size=2).map(tuple),
+        schedule=st.none() | schedules(), catchup=st.sampled_from(Catchup), paused=st.booleans(),
     )  # fmt: skip
 
 
@@ -156,7 +123,7 @@ def test_export_and_apply_undo_each_other(
     database: Database, other: Database, folder: bytes, data: st.DataObject
 ) -> None:
     drawn = data.draw(st.lists(specs(folder), max_size=4, unique_by=lambda spec: spec.name))
-    update_jobs(database, lambda jobs: JobChanges(removed=jobs, added=drawn), NOW)
+    update(database, lambda jobs: JobChanges(removed=jobs, added=drawn), NOW)
     before, revision, text = list_jobs(database), jobs_revision(database), export(database)
     assert {Action.UNCHANGED} >= {outcome.action for outcome in apply(database, text, prune=True)}
     assert (before, revision) == (list_jobs(database), jobs_revision(database))
@@ -209,18 +176,18 @@ def test_what_is_pruned_is_removed_with_what_its_scans_remember(database: Databa
     cache = cache_file(database, job)
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.touch()
+    apply(database, BOTH, folder, prune=True, dry_run=True)
+    assert cache.exists()
     assert {"docs": "added", "new": "added", "mine": "removed"} == actions(apply(database, BOTH, folder, prune=True))
-    assert find_job(database, "mine") is None
+    assert {"docs", "new"} == {one.spec.name for one in list_jobs(database)}
     assert LATER == get_job(database, "mine", removed=True).removed_at
     assert not cache.exists()
 
 
 def test_a_job_that_is_renamed_is_another_one(database: Database, folder: bytes) -> None:
     apply(database, BOTH, folder)
-    renamed = BOTH.replace("jobs.docs", "jobs.book")
-    assert {"book": "added", "new": "unchanged", "docs": "removed"} == actions(
-        apply(database, renamed, folder, prune=True)
-    )
+    outcomes = apply(database, BOTH.replace("jobs.docs", "jobs.book"), folder, prune=True)
+    assert {"book": "added", "new": "unchanged", "docs": "removed"} == actions(outcomes)
 
 
 def test_a_file_that_says_nothing_prunes_nothing(database: Database, folder: bytes) -> None:
@@ -262,10 +229,11 @@ def test_an_interval_keeps_its_phase_unless_another_is_asked_for(
 
 def test_an_instant_that_is_past_is_no_error_and_told_once(database: Database, folder: bytes) -> None:
     text = '[jobs.docs]\nroot = "."\nat = 2026-01-01T00:00:00Z\n'
-    assert [(Action.ADDED, True)] == [(one.action, one.never_fires) for one in apply(database, text, folder)]
-    assert [(Action.UNCHANGED, False)] == [(one.action, one.never_fires) for one in apply(database, text, folder)]
     ahead = text.replace("2026-01", "2099-01")
-    assert [(Action.CHANGED, False)] == [(one.action, one.never_fires) for one in apply(database, ahead, folder)]
+    for applied, action, never in (
+        (text, Action.ADDED, True), (text, Action.UNCHANGED, False), (ahead, Action.CHANGED, False)
+    ):  # fmt: skip
+        assert [(action, never)] == [(one.action, one.never_fires) for one in apply(database, applied, folder)]
 
 
 def test_a_root_that_cannot_be_scanned_is_refused_where_it_is_new(database: Database, tmp_path: Path) -> None:
@@ -319,7 +287,7 @@ def test_who_edits_a_job_meanwhile_waits_and_nothing_is_lost(database: Database,
         assert editor.is_alive()
         return JobChanges(changed=[(jobs[0], replace(jobs[0].spec, retries=3))], added=[replace(docs.spec, name="new")])
 
-    update_jobs(database, decide, LATER)
+    update(database, decide, LATER)
     editor.join(20)
     assert [edited, replace(docs.spec, name="new")] == [job.spec for job in list_jobs(database)]
     assert 3 == jobs_revision(database)
@@ -343,5 +311,5 @@ def test_the_jobs_are_read_where_they_are_written(
 
 
 def test_a_revision_of_nothing_is_none(database: Database) -> None:
-    assert [] == update_jobs(database, lambda _: JobChanges(), NOW)
+    assert [] == update(database, lambda _: JobChanges(), NOW)
     assert 0 == jobs_revision(database)

@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from firings import add_not_run
+from firings import add_due, add_not_run
 
 from runner.execution.executor import fire
 from runner.history.database import Database

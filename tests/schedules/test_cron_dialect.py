@@ -87,80 +87,28 @@ def test_supported_times_equal_those_of_cron(fields: str, minutes: list[int]) ->
     assert tuple(minutes) == load_cron(f"{fields} * * *").minutes
 
 
+# Where notations of other programs stand, the notations, and what is said about each.
+FOREIGN = [
+    ("0 0 {} * 1", "?", "is no value in Quartz, which is not supported; write *"),
+    ("{} * * * *", "?", "is no value in Quartz, which is not supported; write *"),
+    ("{} 0 * * *", "H H/15 h(0-29) R 0~30 ~", "is a random time, which is not supported"),
+    ("0 0 * * {}", "1~5", "is a random time, which is not supported"),
+    ("0 0 {} * *", "15W W WL 15w", "is the weekday nearest to a day, which is not supported; the last day is L"),
+    ("0 0 {} * *", "L-3 LW-1", "is a day before the last one"),
+    ("0 0 1,{} * *", "L/2 LW/3", "is a step from the last day"),
+    ("0 0 * * {}", "5L/2 L friL L5 1-5L LW 8L", "is a last weekday without its number, which is not supported"),
+    ("0 0 * * {}", "mon#1/2 mon#6 mon#0 #2 mon-fri#2 *#1", "is no weekday of a month, which is not supported; write"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("0 0 ? * 1", "'?' in a cron expression is no value in Quartz, which is not supported; write *"),
-        ("0 0 * * ?", "'?' in a cron expression is no value in Quartz, which is not supported; write *"),
-        ("? * * * *", "'?' in a cron expression is no value in Quartz, which is not supported; write *"),
-        ("H * * * *", "'H' in a cron expression is a random time, which is not supported"),
-        ("H/15 * * * *", "'H/15' in a cron expression is a random time, which is not supported"),
-        ("h(0-29) * * * *", "'h(0-29)' in a cron expression is a random time, which is not supported"),
-        ("R 0 * * *", "'R' in a cron expression is a random time, which is not supported"),
-        ("0~30 * * * *", "'0~30' in a cron expression is a random time, which is not supported"),
-        ("~ * * * *", "'~' in a cron expression is a random time, which is not supported"),
-        ("0 0 * * 1~5", "'1~5' in a cron expression is a random time, which is not supported"),
-        (
-            "0 0 15W * *",
-            "'15W' in a cron expression is the weekday nearest to a day, which is not supported; the last day is L",
+        *(
+            (place.format(item), f"{item!r} in a cron expression {said}")
+            for place, items, said in FOREIGN
+            for item in items.split()
         ),
-        (
-            "0 0 W * *",
-            "'W' in a cron expression is the weekday nearest to a day, which is not supported; the last day is L",
-        ),
-        (
-            "0 0 WL * *",
-            "'WL' in a cron expression is the weekday nearest to a day, which is not supported; the last day is L",
-        ),
-        (
-            "0 0 1,15w * *",
-            "'15w' in a cron expression is the weekday nearest to a day, which is not supported; the last day is L",
-        ),
-        ("0 0 L-3 * *", "'L-3' in a cron expression is a day before the last one"),
-        ("0 0 LW-1 * *", "'LW-1' in a cron expression is a day before the last one"),
-        ("0 0 L/2 * *", "'L/2' in a cron expression is a step from the last day"),
-        ("0 0 LW/3 * *", "'LW/3' in a cron expression is a step from the last day"),
-        ("0 0 1,L/2 * *", "'L/2' in a cron expression is a step from the last day"),
-        (
-            "0 0 * * 5L/2",
-            "'5L/2' in a cron expression is a last weekday without its number, which is not supported; write 5L",
-        ),
-        (
-            "0 0 * * L",
-            "'L' in a cron expression is a last weekday without its number, which is not supported; write 5L",
-        ),
-        (
-            "0 0 * * friL",
-            "'friL' in a cron expression is a last weekday without its number, which is not supported; write 5L",
-        ),
-        (
-            "0 0 * * L5",
-            "'L5' in a cron expression is a last weekday without its number, which is not supported; write 5L",
-        ),
-        (
-            "0 0 * * 1-5L",
-            "'1-5L' in a cron expression is a last weekday without its number, which is not supported; write 5L",
-        ),
-        (
-            "0 0 * * LW",
-            "'LW' in a cron expression is a last weekday without its number, which is not supported; write 5L",
-        ),
-        (
-            "0 0 * * 8L",
-            "'8L' in a cron expression is a last weekday without its number, which is not supported; write 5L",
-        ),
-        (
-            "0 0 * * mon#1/2",
-            "'mon#1/2' in a cron expression is no weekday of a month, which is not supported; write MON#1",
-        ),
-        ("0 0 * * mon#6", "'mon#6' in a cron expression is no weekday of a month, which is not supported; write MON#1"),
-        ("0 0 * * mon#0", "'mon#0' in a cron expression is no weekday of a month, which is not supported; write MON#1"),
-        ("0 0 * * #2", "'#2' in a cron expression is no weekday of a month, which is not supported; write MON#1"),
-        (
-            "0 0 * * mon-fri#2",
-            "'mon-fri#2' in a cron expression is no weekday of a month, which is not supported; write MON#1",
-        ),
-        ("0 0 * * *#1", "'*#1' in a cron expression is no weekday of a month, which is not supported; write MON#1"),
         ("0 0 mon#2 * *", "'mon#2' is not a day-of-month of a cron expression; use 1 to 31, L for the last day"),
         ("0 0 * * 9#1", "'9#1' is not a day-of-week"),
         ("L * * * *", "'L' is not a minute"),
@@ -172,11 +120,9 @@ def test_supported_times_equal_those_of_cron(fields: str, minutes: list[int]) ->
         ("0 0 * * monday", "'monday' is not a day-of-week"),
         ("0 0 * * sat-sun", "'sat-sun' is not a day-of-week of a cron expression; use 0 to 7"),
         ("50-10 * * * *", "rising ranges"),
-        ("0 0 1 1 * 2027", "has 6 fields"),
         ("0 0 0 1 1 ? 2027", "has 7 fields"),
         ("CRON_TZ=Europe/Berlin 0 0 * * *", "'CRON_TZ=Europe/Berlin' is not a field of cron; choose the time zone by"),
         ("TZ=UTC 0 0 * * *", "'TZ=UTC' is not a field of cron; choose the time zone by --timezone UTC"),
-        ("@reboot", "names no clock time"),
         ("@Daily", "the names are @hourly"),
         ("@every_minute", "choose it by --every"),
         ("0 0 * * *\N{FULLWIDTH DIGIT ONE}", "is not a day-of-week"),
