@@ -3,8 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -63,19 +62,6 @@ def locate(text: str) -> Backend:
     if not url.database or url.database == ":memory:":
         raise DatabaseUnusable(_IN_MEMORY)
     return SqliteFile.at(url.database)
-
-
-class Reader(Protocol):
-    """The argument of queries: an open database, or one state of it."""
-
-    @property
-    def location(self) -> Backend:
-        """The backend of the database."""
-        ...
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """Yield a connection within a transaction that reads."""
-        ...
 
 
 class View:
@@ -161,3 +147,7 @@ class Database:
             raise HistoryError(f"the database {self.location} can't be used: there is not enough memory") from error
         except DBAPIError as error:
             raise self.location.explain(error.orig) from error
+
+
+# The argument of queries: an open database, or one state of it.
+Reader = Database | View

@@ -49,7 +49,7 @@ class _Changes:
         self.job_id, self.run_id = job_id, run_id
         self.counts = ChangeCounts()
         self.begun: list[tuple[Any, ...]] = []  # rows of files
-        self.ended: list[tuple[int, bytes, int, int]] = []  # keys of rows of files, and the run that ends them
+        self.ended: list[tuple[int, int, bytes, int]] = []  # the run that ends them, and keys of rows of files
 
     def begin(self, directory_id: int, name: bytes, stat: _Stat) -> None:
         self.begun.append((directory_id, name, self.run_id, None, self.job_id, *stat_values(stat)))
@@ -64,7 +64,7 @@ class _Changes:
                 continue
             elif old != (None, None):
                 self.counts.modified += 1
-            self.ended.append((directory.id, name, first_run_id, self.run_id))
+            self.ended.append((self.run_id, directory.id, name, first_run_id))
             if new is not None:
                 self.begin(directory.id, name, new)
         for name, new in directory.files.items():
@@ -95,12 +95,12 @@ def record_findings(
     for directory in changed:
         changes.compare(directory, before.get(directory.id, {}))
     if changes.ended:
-        location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), changes.ended)
+        location.update_many(connection, tuple(files.primary_key), files.c.gone_run_id, changes.ended)
     if changes.begun:
         location.insert_many(connection, tuple(files.c), changes.begun)
     if changed:
-        digests = [(directory.id, directory.digest) for directory in changed]
-        location.update_many(connection, (directories.c.id,), (directories.c.findings_digest,), digests)
+        digests = [(directory.digest, directory.id) for directory in changed]
+        location.update_many(connection, (directories.c.id,), directories.c.findings_digest, digests)
     return changes.counts
 
 

@@ -34,9 +34,7 @@ def compact(database: Database) -> str | None:
     """
     database.location.refuse_writing()
     with database.translate_errors():
-        if database.location.compact(database.engine):
-            return None
-        return ", ".join(database.location.find_readers(database.engine)) or "another program"
+        return database.location.compact(database.engine)
 
 
 def trim(database: Database) -> None:

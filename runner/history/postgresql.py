@@ -1,7 +1,7 @@
 """A history in a PostgreSQL database."""
 
-import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from runner.history.backend import Backend
-from runner.history.locks import wait_for_lock
-from runner.history.postgresql_errors import explain
-from runner.history.serverlocks import WRITES_CLASS, WRITES_LOCK, NoLock, SessionLock, find_holders
+from runner.history.errors import explain_postgresql
+from runner.history.location import Location
+from runner.history.locks import Lock, wait_for_lock
 from runner.model.errors import DatabaseUnusable, HistoryError
 
 if TYPE_CHECKING:
     import psycopg
-
-_log = logging.getLogger(__name__)
 
 # Parameters of a URL that are shown; others may be secret.
 _SHOWN = frozenset({"host", "port", "service", "options"})
@@ -42,10 +39,14 @@ _DEFAULTS = {
     "tcp_user_timeout": 60_000,
 }
 _OWN_RELATIONS = "FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+_OTHER_SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# Advisory locks belong to a database, so their second number separates the histories of its schemas.
+_DAEMON_CLASS, _WRITES_CLASS = (int.from_bytes(name, "big") for name in (b"rund", b"runw"))
+_DAEMON_LOCK, _WRITES_LOCK = (f"({class_}, hashtext(current_schema()))" for class_ in (_DAEMON_CLASS, _WRITES_CLASS))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PostgresqlDatabase(Backend):
+@dataclass(frozen=True, kw_only=True)
+class PostgresqlDatabase(Location):
     """A PostgreSQL database.
 
     Attributes:
@@ -60,7 +61,7 @@ class PostgresqlDatabase(Backend):
         return URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
 
     def address(self) -> str:
-        """Return its URL.
+        """Return the URL, for files that everybody can read.
 
         Raises:
             DatabaseUnusable: If it contains a password.
@@ -75,9 +76,6 @@ class PostgresqlDatabase(Backend):
     def serves(self) -> bool:
         """Return True."""
         return True
-
-    def check(self) -> None:
-        """Check nothing: only the server knows."""
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Create an engine for the server.
@@ -119,7 +117,7 @@ class PostgresqlDatabase(Backend):
 
     def explain(self, error: BaseException | None) -> HistoryError:
         """Return an error of one line for an error of the driver."""
-        return explain(f"the database {self}", error)
+        return explain_postgresql(f"the database {self}", error)
 
     def insert_many(
         self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
@@ -131,26 +129,28 @@ class PostgresqlDatabase(Backend):
         self,
         connection: Connection,
         keys: Sequence[Column[Any]],
-        changed: Sequence[Column[Any]],
+        changed: Column[Any],
         rows: Sequence[tuple[Any, ...]],
     ) -> None:
-        """Update rows; each of *rows* contains the values of *keys*, then those of *changed*.
+        """Update one column of many rows; each of *rows* contains the new value, then the values of *keys*.
 
         Few rows are sent as arrays, in a third of the time of one statement per row. Many go through a temporary
         table: several arrays take twice as long, because the planner reads the whole table for each.
         """
-        columns = (*keys, *changed)
+        columns = (changed, *keys)
+        types = [column.type.compile(connection.dialect) for column in columns]
+        same = " AND ".join(f"{column.table}.{column.name} = given.{column.name}" for column in keys)
+        sql = f"UPDATE {changed.table} SET {changed.name} = given.{changed.name} FROM {{}} WHERE {same}"  # noqa: S608  names of this schema
         if len(rows) <= _FEW:
-            types = (column.type.compile(connection.dialect) for column in columns)
             names = ", ".join(column.name for column in columns)
             source = f"unnest({', '.join(f'%s::{type_}[]' for type_ in types)}) AS given ({names})"
-            connection.exec_driver_sql(_update_sql(keys, changed, source), tuple(map(list, zip(*rows, strict=True))))
+            connection.exec_driver_sql(sql.format(source), tuple(map(list, zip(*rows, strict=True))))
             return
-        types = (f"{column.name} {column.type.compile(connection.dialect)}" for column in columns)
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE given ({', '.join(types)}) ON COMMIT DROP")
+        declared = ", ".join(f"{column.name} {type_}" for column, type_ in zip(columns, types, strict=True))
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE given ({declared}) ON COMMIT DROP")
         self._copy_in(connection, "given", columns, rows)
         connection.exec_driver_sql("ANALYZE given")  # autovacuum would be too late
-        connection.exec_driver_sql(_update_sql(keys, changed, "given"))
+        connection.exec_driver_sql(sql.format("given"))
         connection.exec_driver_sql("DROP TABLE given")
 
     def _copy_in(
@@ -173,11 +173,11 @@ class PostgresqlDatabase(Backend):
         sizes = f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) {_OWN_RELATIONS}"
         return int(connection.exec_driver_sql(sizes).scalar_one())
 
-    def compact(self, engine: Engine) -> bool:
+    def compact(self, engine: Engine) -> str | None:
         """Return freed space to the file system while others wait.
 
         Returns:
-            False if readers prevent it; later runs then reuse the space.
+            The readers that prevented it: later runs then reuse the space; None if done.
         """
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
@@ -188,46 +188,78 @@ class PostgresqlDatabase(Backend):
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) != "55P03":
                     raise
-                return False
+                return _find_sessions(alone, "xact_start IS NOT NULL") or "another program"
             finally:
                 connection.invalidate()  # its timeout differs
-        return True
-
-    def trim(self, _engine: Engine) -> None:
-        """Return at once: the server limits its own log."""
-
-    def find_readers(self, engine: Engine) -> list[str]:
-        """Find the other processes with an open transaction."""
-        with engine.connect() as connection:
-            rows = connection.exec_driver_sql(
-                "SELECT pid, coalesce(nullif(application_name, ''), 'unknown') FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY pid"
-            )
-            return [f"process {pid} ({name})" for pid, name in rows]
+        return None
 
     def find_blocker(self, connection: Connection, _daemon_pid: int) -> str | None:
         """Find the process whose write lock prevents runs from starting; return one line, or None."""
-        holders = find_holders(connection, WRITES_CLASS, _WRITES_FOR_S)
+        holders = _find_holders(connection, _WRITES_CLASS, _WRITES_FOR_S)
         return f"{holders} keeps the database locked" if holders else None
 
     def copy(self, _engine: Engine, _target: Path) -> None:
         """Raise DatabaseUnusable: pg_dump does this."""
         raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{self}'")
 
-    def run_lock(self) -> NoLock:
-        """Return no lock: a server loses the locks of running runs when it restarts."""
-        return NoLock()
-
-    def daemon_lock(self, engine: Engine) -> SessionLock:
-        """Return the daemon's lock."""
+    def daemon_lock(self, engine: Engine) -> "SessionLock":
+        """Return the daemon's lock, not yet acquired."""
         return SessionLock(engine)
 
 
-def _update_sql(keys: Sequence[Column[Any]], changed: Sequence[Column[Any]], source: str) -> str:
-    table = keys[0].table
-    new = ", ".join(f"{column.name} = given.{column.name}" for column in changed)
-    same = " AND ".join(f"{table}.{column.name} = given.{column.name}" for column in keys)
-    return f"UPDATE {table} SET {new} FROM {source} WHERE {same}"  # noqa: S608  names of this schema
+class SessionLock(Lock):
+    """The daemon's lock: an advisory lock on its own connection, released when that ends."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def hold(self) -> bool:
+        """Acquire the lock or check that it is still held, because a restarted server has lost it."""
+        if self._connection is not None:
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+            except DBAPIError:
+                self.release()
+            else:
+                return True
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
+        self._connection = connection
+        connection.detach()  # in the pool it would keep the lock
+        if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{_DAEMON_LOCK}").scalar_one():
+            return True
+        self.release()
+        return False
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self._connection is not None:
+            with suppress(DBAPIError):  # it is lost, and so is the lock
+                self._connection.close()
+            self._connection = None
+
+    def find_holder(self) -> str:
+        """Find the other session that holds the lock, such as ``process 123 (name)``; empty if there is none."""
+        with self._engine.connect() as connection, connection.begin():
+            return _find_holders(connection, _DAEMON_CLASS)
+
+
+def _find_holders(connection: Connection, class_: int, since_s: float = 0.0) -> str:
+    """Find the other sessions that hold an advisory lock, in transactions of at least *since_s*."""
+    return _find_sessions(
+        connection,
+        "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s::oid "
+        "AND objid::bigint = hashtext(current_schema())::bigint & 4294967295) "
+        "AND coalesce(xact_start < clock_timestamp() - make_interval(secs => %s), true)",
+        (class_, since_s),
+    )
+
+
+def _find_sessions(connection: Connection, condition: str, parameters: tuple[Any, ...] = ()) -> str:
+    """Find other sessions of the database, such as ``process 123 (name)``; empty if there are none."""
+    names = "SELECT pid, coalesce(nullif(application_name, ''), 'unknown')"
+    rows = connection.exec_driver_sql(f"{names} {_OTHER_SESSIONS} AND {condition} ORDER BY pid", parameters)
+    return ", ".join(f"process {pid} ({name})" for pid, name in rows)
 
 
 def _begin(busy_timeout_s: float, connection: Connection) -> None:
@@ -242,16 +274,18 @@ def _begin(busy_timeout_s: float, connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
 
     def take() -> None:
-        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock{WRITES_LOCK}").scalar_one():
+        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock{_WRITES_LOCK}").scalar_one():
             raise BlockingIOError
-
-    def report() -> None:
-        holders = find_holders(connection, WRITES_CLASS) or "another program"
-        _log.warning("waiting for the database %s, locked by %s", connection.engine.url.database, holders)
 
     # The server's own wait would neither warn nor end on a signal.
     try:
-        wait_for_lock(take, within_s=busy_timeout_s, on_wait=report, give_up=options.get("runner_gives_up", bool))
+        wait_for_lock(
+            take,
+            within_s=busy_timeout_s,
+            what=f"the database {connection.engine.url.database}",
+            find_holder=lambda: _find_holders(connection, _WRITES_CLASS),
+            give_up=options.get("runner_gives_up", bool),
+        )
     except BlockingIOError:
         connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{WRITES_LOCK}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{_WRITES_LOCK}")

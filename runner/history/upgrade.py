@@ -18,8 +18,7 @@ def open_database(location: Backend) -> Database:
         DatabaseUnusable: If it cannot be a database of this runner.
         HistoryError: If it cannot be read.
     """
-    location.check()
-    location = location.permitted()
+    location = location.check()
     database = Database(location)
     try:
         revision = find_revision(database)

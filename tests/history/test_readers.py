@@ -14,7 +14,7 @@ from conftest import Program, until
 from history_examples import listing, opened, play, snapshot
 from postgresql_server import PostgresqlServer
 
-from runner.history import walfile
+from runner.history import sqlite, walfile
 from runner.history.jobs import add_job
 from runner.history.maintenance import trim
 from runner.model.jobs import JobSpec
@@ -51,7 +51,7 @@ def write_much(place: Path | str) -> None:
 
 
 def test_the_reader_that_keeps_the_wal_file_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walfile, "_LARGE_BYTES", 100_000)
+    monkeypatch.setattr(sqlite, "_LARGE_WAL_BYTES", 100_000)
     with opened(program.database):
         pass
     with reading(program.database) as reader:
