@@ -31,6 +31,7 @@ _QUERY = (
     .join_from(calibrations, selections, calibrations.c.selection_id == selections.c.id)
     .join(environments, calibrations.c.environment_id == environments.c.id)
 )
+_RUNNING = select(calibrations).where(calibrations.c.owner_pid.is_not(None)).order_by(calibrations.c.id)
 
 
 def begin_calibration(
@@ -42,11 +43,7 @@ def begin_calibration(
     environment: Environment,
     owner: Owner,
 ) -> int:
-    """Record the start of a calibration; return its number.
-
-    Raises:
-        Busy: If a run or another calibration is running in this database.
-    """
+    """Record the start of a calibration; return its number, or raise Busy if something is running."""
     with database.write() as connection:
         refuse_beside_another(connection, job_id=None, at_once=1)
         values = {
@@ -61,9 +58,9 @@ def begin_calibration(
 
 def record_round(database: Database, calibration_id: int, measured: Sequence[Measurement]) -> None:
     """Record a round of a calibration."""
-    rows = [{**asdict(one), **asdict(one.condition), "calibration_id": calibration_id} for one in measured]
+    rows = [{"calibration_id": calibration_id, **asdict(one)} for one in measured]
     for row in rows:
-        del row["condition"]
+        row.update(row.pop("condition"))
     with database.write() as connection:
         connection.execute(insert(measurements), rows)
 
@@ -71,36 +68,28 @@ def record_round(database: Database, calibration_id: int, measured: Sequence[Mea
 def finish_calibration(database: Database, calibration_id: int, finished_at: datetime | None) -> None:
     """Record the end of a calibration; None if it was stopped."""
     with database.write() as connection:
-        connection.execute(
-            update(calibrations)
-            .where(calibrations.c.id == calibration_id)
-            .values(finished_at=finished_at, **owner_columns(None))
-        )
+        own = update(calibrations).where(calibrations.c.id == calibration_id)
+        connection.execute(own.values(finished_at=finished_at, **owner_columns(None)))
 
 
 def list_calibrators(database: Reader) -> dict[int, Owner]:
     """Return the owners of the running calibrations, by calibration."""
     with database.read() as connection:
-        rows = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None)))
-        return {row.id: read_owner(row) for row in rows}
+        return {row.id: read_owner(row) for row in connection.execute(_RUNNING)}
 
 
 def list_calibrated_now(database: Reader) -> dict[int, bytes]:
     """Return the roots of the running calibrations, by calibration."""
-    query = select(calibrations.c.id, calibrations.c.root).where(calibrations.c.owner_pid.is_not(None))
     with database.read() as connection:
-        return {row[0]: row[1] for row in connection.execute(query.order_by(calibrations.c.id))}
+        return {row.id: row.root for row in connection.execute(_RUNNING)}
 
 
 def get_calibration(database: Reader, calibration_id: int) -> Calibration:
     """Return a calibration by its number, which must exist."""
     with database.read() as connection:
         row = connection.execute(_QUERY.where(calibrations.c.id == calibration_id)).one()
-        measured = connection.execute(
-            select(measurements)
-            .where(measurements.c.calibration_id == calibration_id)
-            .order_by(measurements.c.round, measurements.c.position)
-        ).all()
+        of_rounds = select(measurements).where(measurements.c.calibration_id == calibration_id)
+        measured = connection.execute(of_rounds.order_by(measurements.c.round, measurements.c.position)).all()
     return Calibration(
         calibration_id=row.id,
         root=row.root,

@@ -1,4 +1,4 @@
-"""Databases: find one by its address, open it, and read and write in transactions."""
+"""Databases: find one by its address, and read and write in transactions."""
 
 import re
 import time
@@ -65,12 +65,7 @@ def locate(text: str) -> Backend:
 
 
 class View:
-    """One state of a database, for answers that need several queries.
-
-    Args:
-        location: The backend of the database.
-        connection: The transaction that sees the state.
-    """
+    """One state of a database, which a transaction sees, for answers that need several queries."""
 
     def __init__(self, location: Backend, connection: Connection) -> None:
         self.location = location
@@ -95,10 +90,7 @@ class Database:
         self.engine.dispose()
 
     def set_deadline(self, within_s: float) -> None:
-        """Limit the waiting of all further writes to one deadline; the earliest one set is used.
-
-        Later writes are still tried, but do not wait.
-        """
+        """Limit the waiting of all further writes to the earliest deadline set; later writes are tried once."""
         deadline_s = time.monotonic() + within_s
         self._deadline_s = deadline_s if self._deadline_s is None else min(self._deadline_s, deadline_s)
 
@@ -120,11 +112,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield a connection within one transaction, which is on the disk at the end or rolled back on an error.
-
-        Raises:
-            NotWritable: If the database is read-only.
-        """
+        """Yield a connection within one transaction, which is on the disk at the end or rolled back on an error."""
         self.location.refuse_writing()
         with self.translate_errors(), self.engine.connect() as connection:
             writing = connection.execution_options(runner_writes=True, runner_gives_up=self.is_past_deadline)
@@ -136,11 +124,7 @@ class Database:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Convert errors of the driver.
-
-        Raises:
-            HistoryError: In their place.
-        """
+        """Raise HistoryError in place of the driver's errors."""
         try:
             yield
         except MemoryError as error:  # the sqlite3 module raises it for SQLITE_NOMEM

@@ -23,6 +23,7 @@ from runner.schedules.instants import parse_instant
 
 # The final statuses of runs without a snapshot.
 _UNSAVED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.INTERRUPTED)
+_FORGOTTEN = "older runs were forgotten, and what is left begins with"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,14 +50,7 @@ class TimeRange:
 
 
 def find_state(database: Reader, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
-    """Find the saved run with a state of a tree.
-
-    Args:
-        database: The history.
-        job: The job.
-        run: The number of a run.
-        at: An instant as the user writes it; without both, *now* is used.
-        now: The present instant.
+    """Find the saved run with a state of a tree: by its number, or at an instant as the user writes it.
 
     Raises:
         UsageError: If there is no such run, both are given, or one is wrong.
@@ -65,21 +59,16 @@ def find_state(database: Reader, job: Job, run: int | None, at: str | None, now:
         raise UsageError("a run and an instant exclude each other; give one of them")
     if run is not None:
         return _get_saved_run(database, job, run)
-    instant = parse_instant(at, now=now) if at is not None else now
-    if at is not None:
-        _check_past(at, instant, now)
+    instant = now if at is None else _parse_past(at, now)
     saved = find_last_saved(database, job, instant)
     if saved is not None:
         return saved
     first = find_first_saved(database, job)
-    if first is None or first.finished_at is None:
+    if first is None:
         raise UsageError(f"no run of {job.spec.name!r} has been saved yet; start one with `runner run {job.job_id}`")
     if has_earlier_files(database, first):
-        raise UsageError(f"{_describe_beginning(first)}; ask for it or for a later one")
-    raise UsageError(
-        f"{job.spec.name!r} has no saved run before {at}; its first is run {first.run_id}, "
-        f"at {format_instant(first.finished_at)}"
-    )
+        raise UsageError(f"{_FORGOTTEN} {_describe(first)}; ask for it or for a later one")
+    raise UsageError(f"{job.spec.name!r} has no saved run before {at}; its first is {_describe(first)}")
 
 
 def find_time_range(
@@ -97,7 +86,8 @@ def find_time_range(
     Raises:
         UsageError: If an argument is wrong.
     """
-    if since is not None and until is not None and parse_instant(since, now=now) > parse_instant(until, now=now):
+    start = parse_instant(since, now=now) if since is not None else None
+    if start is not None and until is not None and start > parse_instant(until, now=now):
         raise UsageError("--since lies after --until; exchange them")
     after = find_state(database, job, to_run, until, now)
     notes: list[str] = []
@@ -105,16 +95,16 @@ def find_time_range(
     first = after
     if from_run is None and since is None:
         before = find_saved_before(database, job, after)
-    elif from_run is None and since is not None and _is_before_history(database, job, since, now):
+    elif start is not None and from_run is None and start <= now and find_last_saved(database, job, start) is None:
         # As in the run itself, everything that the first run found counts as added.
         first = find_first_saved(database, job) or after
-        notes.append(_describe_first(database, first, now))
+        notes.append(_describe_first(database, first))
     else:
         before = find_state(database, job, from_run, since, now)
     if before is not None and before.run_id > after.run_id:
-        start = f"run {from_run}" if from_run is not None else f"--since {since}"
-        end = f"run {to_run}" if to_run is not None else f"--until {until}"
-        raise UsageError(f"{start} comes after {end}; exchange them")
+        earlier = f"run {from_run}" if from_run is not None else f"--since {since}"
+        later = f"run {to_run}" if to_run is not None else f"--until {until}"
+        raise UsageError(f"{earlier} comes after {later}; exchange them")
     if to_run is None and until is None:
         notes += describe_later_failure(database, job, after)
     notes += describe_unreadable(after, "taken")
@@ -139,22 +129,16 @@ def describe_later_failure(database: Reader, job: Job, state: Run) -> list[str]:
     return []
 
 
-def _describe_beginning(first: Run) -> str:
-    assert first.finished_at is not None  # noqa: S101  it is saved
-    begins = f"run {first.run_id}, at {format_instant(first.finished_at)}"
-    return f"older runs were forgotten, and what is left begins with {begins}"
+def _describe(saved: Run) -> str:
+    assert saved.finished_at is not None  # noqa: S101  it is saved
+    return f"run {saved.run_id}, at {format_instant(saved.finished_at)}"
 
 
-def _describe_first(database: Reader, first: Run, now: datetime) -> str:
+def _describe_first(database: Reader, first: Run) -> str:
+    but = f"but not with --from {first.run_id}"
     if has_earlier_files(database, first):
-        return f"{_describe_beginning(first)}; what that changed counts, but not with --from {first.run_id}"
-    begins = f"the history begins with run {first.run_id}, at {format_instant(first.finished_at or now)}"
-    return f"{begins}; what it found counts as added, but not with --from {first.run_id}"
-
-
-def _is_before_history(database: Reader, job: Job, since: str, now: datetime) -> bool:
-    instant = parse_instant(since, now=now)
-    return instant <= now and find_last_saved(database, job, instant) is None
+        return f"{_FORGOTTEN} {_describe(first)}; what that changed counts, {but}"
+    return f"the history begins with {_describe(first)}; what it found counts as added, {but}"
 
 
 def _get_saved_run(database: Reader, job: Job, run_id: int) -> Run:
@@ -174,10 +158,8 @@ def find_directory(database: Reader, job: Job, path: str) -> bytes:
     """
     relative = relative_path(job, path)
     if relative and not has_directory(database, job.job_id, relative):
-        raise UsageError(
-            f"nothing was ever found in a folder {path!r} of {job.spec.name!r}; "
-            f"see `runner files {job.job_id} --by-folder`"
-        )
+        what = f"nothing was ever found in a folder {path!r} of {job.spec.name!r}"
+        raise UsageError(f"{what}; see `runner files {job.job_id} --by-folder`")
     return relative
 
 
@@ -191,11 +173,12 @@ def relative_path(job: Job, path: str) -> bytes:
         raise UsageError("the path is empty; give one relative to the root, or . for the root itself")
     root = os.path.normpath(job.spec.root)
     absolute = os.path.normpath(os.path.join(root, os.fsencode(path)))
+    below = os.path.join(root, b"")
     if absolute == root:
         return b""
-    if not absolute.startswith(os.path.join(root, b"")):
+    if not absolute.startswith(below):
         raise UsageError(f"the path {path!r} lies outside {os.fsdecode(job.spec.root)!r}; give one below it")
-    return absolute.removeprefix(os.path.join(root, b""))
+    return absolute.removeprefix(below)
 
 
 def parse_time_range(since: str | None, until: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
@@ -208,11 +191,13 @@ def parse_time_range(since: str | None, until: str | None, now: datetime) -> tup
     end = parse_instant(until, now=now) if until is not None else None
     if start is not None and end is not None and start >= end:
         raise UsageError("--since lies after --until; exchange them")
-    if since is not None and start is not None:
-        _check_past(since, start, now)
+    if since is not None:
+        _parse_past(since, now)
     return start, end
 
 
-def _check_past(text: str, instant: datetime, now: datetime) -> None:
+def _parse_past(text: str, now: datetime) -> datetime:
+    instant = parse_instant(text, now=now)
     if instant > now:
         raise UsageError(f"the instant {text!r} lies in the future; give one that has passed")
+    return instant
