@@ -18,12 +18,7 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def copy_file(engine: Engine, target: Path) -> None:
-    """Copy a database into a new file, which gets its name when it is complete.
-
-    Raises:
-        HistoryError: If the disk is full.
-        DatabaseUnusable: If *target* exists or is not writable.
-    """
+    """Copy a database into a new file, which gets its name when it is complete; raise HistoryError if it can't."""
     try:
         with open_parent(os.fspath(target)) as (directory, name):
             if not os.path.lexists(target):  # a dangling link exists too

@@ -32,11 +32,7 @@ BUSY_TIMEOUT_S = 15
 
 
 def locate(text: str) -> Backend:
-    """Return the backend of a file's path or a SQLAlchemy URL.
-
-    Raises:
-        DatabaseUnusable: If the URL is not usable.
-    """
+    """Return the backend of a file's path or a SQLAlchemy URL; raise DatabaseUnusable if the URL is wrong."""
     if text == ":memory:":
         raise DatabaseUnusable(_IN_MEMORY)
     if "://" not in text:

@@ -45,9 +45,6 @@ class _LockFile(Lock):
     def _open(self) -> int:
         """Open the file, or create one that only the users who can write the database can lock.
 
-        Raises:
-            OSError: If there is another file in its place, possibly planted.
-
         Source:
             SQLite does the same for the files beside a database: os_unix.c, findCreateFileMode and robust_open.
         """
@@ -123,21 +120,13 @@ class DaemonLockFile(_LockFile):
 
 
 class RunLockFile(_LockFile):
-    """The lock that each running run or calibration shares.
-
-    Processes of other containers are invisible, but their locks on a shared file are not.
-    """
+    """The lock that all runs and calibrations share; it is visible even if their processes are in other containers."""
 
     def __init__(self, database: Path) -> None:
         super().__init__(database, "runs")
 
     def hold(self) -> bool:
-        """Acquire the lock or check that it is still held, waiting while another process probes it.
-
-        Raises:
-            LockHeld: If another process holds it exclusively for longer.
-            HistoryError: If it cannot be acquired.
-        """
+        """Acquire the lock or check that it is still held; raise LockHeld if another process has it alone."""
         try:
             wait_for_lock(partial(self.acquire, _SHARED), within_s=_PROBE_S)
         except OSError as error:
@@ -156,17 +145,14 @@ class RunLockFile(_LockFile):
         return self._probe(_ALONE, 0) is None
 
     def _probe(self, mode: int, within_s: float) -> OSError | None:
-        """Acquire the lock for a moment, without creating its file; return the error if that fails."""
+        """Acquire the lock of an existing file for a moment; return the error if that fails."""
         try:
-            fd = _open_to_lock(self.path)
-        except OSError as error:
-            return error
-        try:
-            wait_for_lock(partial(fcntl.flock, fd, mode), within_s=within_s)
+            self.path.lstat()
+            wait_for_lock(partial(self.acquire, mode), within_s=within_s)
         except OSError as error:
             return error
         finally:
-            os.close(fd)
+            self.release()
         return None
 
     def _explain(self, error: OSError) -> HistoryError:
@@ -180,22 +166,15 @@ class RunLockFile(_LockFile):
 
 @contextmanager
 def upgrade_lock(database: Path, within_s: float) -> Iterator[None]:
-    """Hold the lock of the process that creates or upgrades the schema of a database, which need not exist.
-
-    Raises:
-        HistoryError: If another process holds it for *within_s*, or the disk is full.
-        DatabaseUnusable: If it cannot be acquired.
-    """
+    """Wait for the lock of the process that creates or upgrades the schema of a database, which need not exist."""
     lock = _LockFile(database, "upgrade")
     try:
         what = f"the lock {lock.path}"
         wait_for_lock(partial(lock.acquire, _ALONE), within_s=within_s, what=what, find_holder=lock.find_holder)
     except BlockingIOError:
         lock.release()
-        raise HistoryError(
-            f"the database {database} can't be created or upgraded: {lock.find_holder() or 'another process'} "
-            f"holds the lock {lock.path}; end that process"
-        ) from None
+        what = f"{lock.find_holder() or 'another process'} holds the lock {lock.path}; end that process"
+        raise HistoryError(f"the database {database} can't be created or upgraded: {what}") from None
     except OSError as error:
         lock.release()
         raise find_shortage(lock.path, f"the database {database}") or refusal(error)(

@@ -84,12 +84,13 @@ def record_findings(
     for directory_id, (_, found) in changed.items():
         changes.compare(directory_id, before.get(directory_id, {}), found)
     if changes.ended:
-        location.update_many(connection, tuple(files.primary_key), files.c.gone_run_id, changes.ended)
+        key = ("folder_id", "name", "first_run_id")
+        location.update_many(connection, files, "gone_run_id", key, changes.ended)
     if changes.begun:
-        location.insert_many(connection, tuple(files.c), changes.begun)
+        location.insert_many(connection, files, files.c.keys(), changes.begun)
     if changed:
         digests = [(digest, directory_id) for directory_id, (digest, _) in changed.items()]
-        location.update_many(connection, (directories.c.id,), directories.c.findings_digest, digests)
+        location.update_many(connection, directories, "findings_digest", ["id"], digests)
     return changes.counts
 
 
@@ -147,8 +148,7 @@ def _insert_directories(
 ) -> None:
     """Add new directories, and record their files as added."""
     rows = [(changes.job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
-    columns = (directories.c.job_id, directories.c.path, directories.c.path_digest, directories.c.findings_digest)
-    location.insert_many(connection, columns, rows)
+    location.insert_many(connection, directories, ("job_id", "path", "path_digest", "findings_digest"), rows)
     known = _load_directories(connection, changes.job_id)
     for listing, _ in new:
         directory_id, _ = known[listing.path]

@@ -1,13 +1,15 @@
 """What the databases of every kind have in common."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
 from runner.history.locks import Lock
 from runner.model.errors import NotWritable
+
+Rows = Sequence[tuple[Any, ...]]
 
 
 class Location:
@@ -39,11 +41,7 @@ class Location:
         return True
 
     def check(self) -> Self:
-        """Check, before anything is created, that this can be a database; return what this process may use of it.
-
-        Raises:
-            DatabaseUnusable: If it cannot.
-        """
+        """Check, before anything is created, that this can be a database; return it as this process may use it."""
         return self
 
     def upgrade_lock(self) -> AbstractContextManager[None]:

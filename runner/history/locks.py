@@ -43,14 +43,11 @@ def wait_for_lock(
     """Wait for a lock; unlike a blocking call, this ends on a signal and at a time limit.
 
     Args:
-        acquire: Acquires the lock without waiting, or raises BlockingIOError.
+        acquire: Acquires the lock without waiting, or raises BlockingIOError, as the function does at its end.
         within_s: The time limit.
         what: What is locked, for the log.
         find_holder: Returns who holds it, for the log; without it the wait is not logged.
         give_up: Called before each wait; true ends the wait.
-
-    Raises:
-        BlockingIOError: If another process held it all the time.
     """
     start_s = time.monotonic()
     pause_s = _FIRST_POLL_S
@@ -73,17 +70,10 @@ def find_lock_holders(
 ) -> list[str]:
     """Find the other processes that hold a lock on a file, each as ``process 123 (name)``.
 
-    Args:
-        path: The file; links are not followed.
-        kind: The type of lock, by its name in the kernel.
-        mode: ``WRITE`` for exclusive locks, ``READ`` for shared ones.
-        starts: The bytes at which a lock may begin; None for any.
-
-    Returns:
-        Empty if the system does not list locks, or the processes are in another PID namespace.
+    The lock may begin at the bytes *starts*, or at any. Processes of another PID namespace are not found.
 
     Source:
-        proc_locks(5).
+        proc_locks(5), also for the names of kinds and modes.
     """
     try:
         stat = path.lstat()

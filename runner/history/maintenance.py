@@ -5,7 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import Select, func, or_, select
 
+from runner.history.backup import copy_file
 from runner.history.database import Database, Reader
+from runner.history.postgresql import PostgresqlDatabase
 from runner.history.tables import directories, files, problems
 from runner.model.errors import DatabaseUnusable
 from runner.model.units import format_count
@@ -40,8 +42,11 @@ def copy_database(database: Database, target: Path) -> None:
     """Copy a database in use into a new file; raise DatabaseUnusable if that is impossible."""
     if not target.name:  # an empty path, . or /
         raise DatabaseUnusable(f"{str(target)!r} names no file; give the backup a name, such as copy.db")
+    location = database.location
+    if isinstance(location, PostgresqlDatabase):
+        raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{location}'")
     with database.translate_errors():
-        database.location.copy(database.engine, target)
+        copy_file(database.engine, target)
 
 
 def find_faults(database: Reader) -> list[str]:

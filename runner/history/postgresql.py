@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from runner.history.errors import explain_postgresql
-from runner.history.location import Location
+from runner.history.location import Location, Rows
 from runner.history.locks import Lock, wait_for_lock
 from runner.model.errors import DatabaseUnusable, HistoryError
 
@@ -47,13 +46,9 @@ _DAEMON_LOCK, _WRITES_LOCK = (f"({class_}, hashtext(current_schema()))" for clas
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresqlDatabase(Location):
-    """A PostgreSQL database.
+    """A PostgreSQL database."""
 
-    Attributes:
-        url: Its SQLAlchemy URL, including secrets.
-    """
-
-    url: URL = field(repr=False)
+    url: URL = field(repr=False)  # including secrets
 
     def __str__(self) -> str:
         url = self.url
@@ -61,11 +56,7 @@ class PostgresqlDatabase(Location):
         return URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
 
     def address(self) -> str:
-        """Return the URL, for files that everybody can read.
-
-        Raises:
-            DatabaseUnusable: If it contains a password.
-        """
+        """Return the URL, for files that everybody can read; raise DatabaseUnusable if it contains a password."""
         if self.url.password is not None or _SECRET & self.url.query.keys():
             raise DatabaseUnusable(
                 f"the URL of the database {self} holds a password, which everybody on this machine could read there; "
@@ -78,11 +69,7 @@ class PostgresqlDatabase(Location):
         return True
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
-        """Create an engine for the server.
-
-        Raises:
-            DatabaseUnusable: If the driver is missing or rejects the URL.
-        """
+        """Create an engine for the server."""
         try:
             engine = create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
@@ -119,50 +106,38 @@ class PostgresqlDatabase(Location):
         """Return an error of one line for an error of the driver."""
         return explain_postgresql(f"the database {self}", error)
 
-    def insert_many(
-        self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
-        """Add rows by COPY, which takes a tenth of the time of INSERT."""
-        self._copy_in(connection, str(columns[0].table), columns, rows)
+    def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:
+        """Add rows with these columns, by COPY, which takes a tenth of the time of INSERT."""
+        self._copy_in(connection, f"{table.name} ({', '.join(names)})", rows)
 
-    def update_many(
-        self,
-        connection: Connection,
-        keys: Sequence[Column[Any]],
-        changed: Column[Any],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> None:
+    def update_many(self, connection: Connection, table: Table, changed: str, keys: Sequence[str], rows: Rows) -> None:
         """Update one column of many rows; each of *rows* contains the new value, then the values of *keys*.
 
         Few rows are sent as arrays, in a third of the time of one statement per row. Many go through a temporary
         table: several arrays take twice as long, because the planner reads the whole table for each.
         """
-        columns = (changed, *keys)
-        types = [column.type.compile(connection.dialect) for column in columns]
-        same = " AND ".join(f"{column.table}.{column.name} = given.{column.name}" for column in keys)
-        sql = f"UPDATE {changed.table} SET {changed.name} = given.{changed.name} FROM {{}} WHERE {same}"  # noqa: S608  names of this schema
+        types = {name: table.c[name].type.compile(connection.dialect) for name in (changed, *keys)}
+        same = " AND ".join(f"{table.name}.{name} = given.{name}" for name in keys)
+        sql = f"UPDATE {table.name} SET {changed} = given.{changed} FROM {{}} WHERE {same}"  # noqa: S608  own names
         if len(rows) <= _FEW:
-            names = ", ".join(column.name for column in columns)
-            source = f"unnest({', '.join(f'%s::{type_}[]' for type_ in types)}) AS given ({names})"
+            arrays = ", ".join(f"%s::{type_}[]" for type_ in types.values())
+            source = f"unnest({arrays}) AS given ({', '.join(types)})"
             connection.exec_driver_sql(sql.format(source), tuple(map(list, zip(*rows, strict=True))))
             return
-        declared = ", ".join(f"{column.name} {type_}" for column, type_ in zip(columns, types, strict=True))
+        declared = ", ".join(f"{name} {type_}" for name, type_ in types.items())
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE given ({declared}) ON COMMIT DROP")
-        self._copy_in(connection, "given", columns, rows)
+        self._copy_in(connection, "given", rows)
         connection.exec_driver_sql("ANALYZE given")  # autovacuum would be too late
         connection.exec_driver_sql(sql.format("given"))
         connection.exec_driver_sql("DROP TABLE given")
 
-    def _copy_in(
-        self, connection: Connection, table: str, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
+    def _copy_in(self, connection: Connection, target: str, rows: Rows) -> None:
         import psycopg
 
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)  # noqa: S101  the engine is PostgreSQL's
-        names = ", ".join(column.name for column in columns)
         try:
-            with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)
         except psycopg.Error as error:
@@ -174,11 +149,7 @@ class PostgresqlDatabase(Location):
         return int(connection.exec_driver_sql(sizes).scalar_one())
 
     def compact(self, engine: Engine) -> str | None:
-        """Return freed space to the file system while others wait.
-
-        Returns:
-            The readers that prevented it: later runs then reuse the space; None if done.
-        """
+        """Return freed space to the file system while others wait; return the readers that prevent it, or None."""
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
             names = alone.exec_driver_sql(f"SELECT quote_ident(relname) {_OWN_RELATIONS}").scalars().all()
@@ -197,10 +168,6 @@ class PostgresqlDatabase(Location):
         """Find the process whose write lock prevents runs from starting; return one line, or None."""
         holders = _find_holders(connection, _WRITES_CLASS, _WRITES_FOR_S)
         return f"{holders} keeps the database locked" if holders else None
-
-    def copy(self, _engine: Engine, _target: Path) -> None:
-        """Raise DatabaseUnusable: pg_dump does this."""
-        raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{self}'")
 
     def daemon_lock(self, engine: Engine) -> "SessionLock":
         """Return the daemon's lock, not yet acquired."""

@@ -17,16 +17,10 @@ _CHUNK = 2_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """The runs to be kept: those for which any condition holds.
+    """The runs to be kept: those for which any condition holds."""
 
-    Attributes:
-        since: Runs that started, or were due without starting, at or after this instant.
-        newest: This number of the newest started runs of each job, and the rows after the oldest of them.
-        failures: Whether failed runs are kept.
-    """
-
-    since: datetime | None = None
-    newest: int | None = None
+    since: datetime | None = None  # started, or due without starting, at or after this instant
+    newest: int | None = None  # this number of started runs of each job, and the rows after the oldest of them
     failures: bool = False
 
 

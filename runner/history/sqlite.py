@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_IMODE
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import URL, Column, Connection, Engine, Insert, Table, Update, bindparam, create_engine, insert, update
+from sqlalchemy import URL, Connection, Engine, Insert, Table, Update, bindparam, create_engine, insert, update
 from sqlalchemy.pool import StaticPool
 
 from runner.history.backup import copy_file
 from runner.history.errors import explain_sqlite, refusal
 from runner.history.filelocks import DaemonLockFile, RunLockFile, upgrade_lock
-from runner.history.location import Location
+from runner.history.location import Location, Rows
 from runner.history.readonly import find_obstacle, make_reading_engine
 from runner.history.sqlite_transactions import driver_of, prepare_engine
 from runner.history.walfile import WAL_LIMIT_BYTES, beside, find_readers, find_writers, wal_bytes
@@ -121,11 +121,7 @@ class SqliteFile(Location):
                 raise DatabaseUnusable(f"{file} is not a regular file of its own; remove it")
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
-        """Create an engine for the file.
-
-        Raises:
-            HistoryError: If it is read-only and can't be read.
-        """
+        """Create an engine for the file."""
         if self.read_only:
             try:
                 return make_reading_engine(self.path, busy_timeout_s)
@@ -146,18 +142,14 @@ class SqliteFile(Location):
 
     @contextmanager
     def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
-        """Yield a transaction for migrations, after a backup beside an existing database.
-
-        Raises:
-            DatabaseUnusable: If a migration leaves dangling foreign keys.
-        """
+        """Yield a transaction for migrations, after a backup beside an existing database."""
         if revision is None:  # SQLite copies the mode of an existing file to the files beside it
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         else:
             backup = beside(self.path, f".before-{newest}")
             backup.unlink(missing_ok=True)  # of an upgrade that failed
-            self.copy(engine, backup)
+            copy_file(engine, backup)
         with engine.connect() as connection:
             # Rebuilding a table drops it, which with foreign keys on would delete the rows that refer to it. Neither
             # setting can change within a transaction.
@@ -174,34 +166,23 @@ class SqliteFile(Location):
                     )
             connection.invalidate()  # its settings differ
 
-    def insert_many(
-        self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
-        """Add rows through the driver, which takes a fifth of SQLAlchemy's time."""
-        values: dict[str, Any] = {column.name: bindparam(column.name) for column in columns}
-        _execute_many(connection, insert(_table_of(columns)).values(values), rows)
+    def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:
+        """Add rows with these columns, through the driver, which takes a fifth of SQLAlchemy's time."""
+        _execute_many(connection, insert(table).values({name: bindparam(name) for name in names}), rows)
 
-    def update_many(
-        self,
-        connection: Connection,
-        keys: Sequence[Column[Any]],
-        changed: Column[Any],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> None:
+    def update_many(self, connection: Connection, table: Table, changed: str, keys: Sequence[str], rows: Rows) -> None:
         """Update one column of many rows; each of *rows* contains the new value, then the values of *keys*."""
-        same = [column == bindparam(f"key_{column.name}") for column in keys]
-        statement = update(_table_of(keys)).values({changed: bindparam("new")}).where(*same)
-        _execute_many(connection, statement, rows)
+        same = (table.c[name] == bindparam(f"key_{name}") for name in keys)
+        _execute_many(connection, update(table).values({changed: bindparam("new")}).where(*same), rows)
 
     def size_bytes(self, _connection: Connection) -> int:
         """Return the size of the database and its -wal file."""
         return self.path.stat().st_size + wal_bytes(self.path.resolve())
 
     def compact(self, engine: Engine) -> str | None:
-        """Return freed space to the file system while others wait.
+        """Return freed space to the file system while others wait; return the readers that prevent it, or None.
 
-        Returns:
-            The readers that prevented it: SQLite then does it at the next write after they have ended; None if done.
+        SQLite then does it at the next write after they have ended.
         """
         if self._checkpoint(engine, _READERS_WAIT_MS, "VACUUM"):
             return None
@@ -264,10 +245,6 @@ class SqliteFile(Location):
             f"row {row} of {table} refers to a row of {parent} that is not there" for table, row, parent, _ in dangling
         ]
 
-    def copy(self, engine: Engine, target: Path) -> None:
-        """Copy the database in use into a new file; see :func:`copy_file`."""
-        copy_file(engine, target)
-
     def run_lock(self) -> RunLockFile:
         """Return the run lock, the same through all links to the database."""
         self.refuse_writing()
@@ -303,13 +280,7 @@ def _refuse(path: str, error: Exception) -> HistoryError:
     return refusal(error)(f"the database path {short!r} can't be used: {reason_of(error)}; choose another")
 
 
-def _table_of(columns: Sequence[Column[Any]]) -> Table:
-    table = columns[0].table
-    assert isinstance(table, Table)  # noqa: S101  only tables are written
-    return table
-
-
-def _execute_many(connection: Connection, statement: Insert | Update, rows: Sequence[tuple[Any, ...]]) -> None:
+def _execute_many(connection: Connection, statement: Insert | Update, rows: Rows) -> None:
     sql = str(statement.compile(dialect=connection.dialect))
     for start in range(0, len(rows), _CHUNK):
         connection.exec_driver_sql(sql, list(rows[start : start + _CHUNK]))

@@ -28,17 +28,10 @@ _FORGOTTEN = "older runs were forgotten, and what is left begins with"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeRange:
-    """Two states of a tree to be compared.
+    """Two states of a tree to be compared, each that of a run."""
 
-    Attributes:
-        before: The run with the earlier state; None for the state before the first run.
-        first: The first run whose changes count.
-        after: The run with the later state, whose changes are the last to count.
-        notes: Remarks about the comparison.
-    """
-
-    before: Run | None
-    first: Run
+    before: Run | None  # None for the state before the first run
+    first: Run  # the first run whose changes count
     after: Run
     notes: tuple[str, ...] = ()
 
@@ -50,11 +43,7 @@ class TimeRange:
 
 
 def find_state(database: Reader, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
-    """Find the saved run with a state of a tree: by its number, or at an instant as the user writes it.
-
-    Raises:
-        UsageError: If there is no such run, both are given, or one is wrong.
-    """
+    """Find the saved run with a state of a tree: by its number, or at an instant as the user writes it."""
     if run is not None and at is not None:
         raise UsageError("a run and an instant exclude each other; give one of them")
     if run is not None:
@@ -81,11 +70,7 @@ def find_time_range(
     to_run: int | None,
     now: datetime,
 ) -> TimeRange:
-    """Find the two states to be compared: by default those of the last saved run and the one before it.
-
-    Raises:
-        UsageError: If an argument is wrong.
-    """
+    """Find the two states to be compared: by default those of the last saved run and the one before it."""
     start = parse_instant(since, now=now) if since is not None else None
     if start is not None and until is not None and start > parse_instant(until, now=now):
         raise UsageError("--since lies after --until; exchange them")
@@ -151,11 +136,7 @@ def _get_saved_run(database: Reader, job: Job, run_id: int) -> Run:
 
 
 def find_directory(database: Reader, job: Job, path: str) -> bytes:
-    """Find a directory, relative to the root or absolute, in which a file was ever found.
-
-    Raises:
-        UsageError: If there is none.
-    """
+    """Find a directory, relative to the root or absolute, in which a file was ever found."""
     relative = relative_path(job, path)
     if relative and not has_directory(database, job.job_id, relative):
         what = f"nothing was ever found in a folder {path!r} of {job.spec.name!r}"
@@ -164,11 +145,7 @@ def find_directory(database: Reader, job: Job, path: str) -> bytes:
 
 
 def relative_path(job: Job, path: str) -> bytes:
-    """Return a path relative to the job's root.
-
-    Raises:
-        UsageError: If it is empty or outside the root.
-    """
+    """Return a path relative to the job's root."""
     if not path:
         raise UsageError("the path is empty; give one relative to the root, or . for the root itself")
     root = os.path.normpath(job.spec.root)
@@ -182,11 +159,7 @@ def relative_path(job: Job, path: str) -> bytes:
 
 
 def parse_time_range(since: str | None, until: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Parse the two ends of a time range, either of which may be open.
-
-    Raises:
-        UsageError: If one is wrong, they are reversed, or the first is in the future.
-    """
+    """Parse the two ends of a time range, either of which may be open; the first must not be in the future."""
     start = parse_instant(since, now=now) if since is not None else None
     end = parse_instant(until, now=now) if until is not None else None
     if start is not None and end is not None and start >= end:

@@ -287,7 +287,7 @@ def test_an_update_reads_the_table_once(url: str) -> None:
         play(database, job, snapshot(listing(b"", dict.fromkeys(names, (1, 1)))))
         rows = [(2, 1, name, 1) for name in names]
         with database.write() as connection:
-            database.location.update_many(connection, tuple(files.primary_key), files.c.gone_run_id, rows)
+            database.location.update_many(connection, files, "gone_run_id", files.primary_key.columns.keys(), rows)
             counted = "SELECT seq_scan, n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'files'"
             scans, updated = connection.exec_driver_sql(counted).one()
         assert (len(names), True) == (updated, scans <= 1)
