@@ -26,8 +26,10 @@ class _LockFile(Lock):
     If somebody removes it nevertheless, the new file counts.
     """
 
-    def __init__(self, database: Path, name: str) -> None:
-        self.path = database.with_name(f"{database.name}.{name}.lock")
+    _name = "upgrade"
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(f"{database.name}.{self._name}.lock")
         self._database = database
         self._fd = -1
 
@@ -84,9 +86,8 @@ class _LockFile(Lock):
 class DaemonLockFile(_LockFile):
     """The lock of the daemon of a database."""
 
-    def __init__(self, database: Path) -> None:
-        super().__init__(database, "daemon")
-        self._served: os.stat_result | None = None
+    _name = "daemon"
+    _served: os.stat_result | None = None
 
     def hold(self) -> bool:
         """Acquire the lock or check that it is still held; return False if another process has it.
@@ -108,13 +109,10 @@ class DaemonLockFile(_LockFile):
 
     def _check_database(self) -> None:
         """Check that the database file is still in place, so that writes do not go into a deleted file."""
-        try:
-            current = self._database.stat()
-        except FileNotFoundError:
-            self._database.parent.stat()  # raises if the directory is gone
-            current = None
-        served = self._served = self._served or current
-        if served is not None and (current is None or not os.path.samestat(served, current)):
+        self._database.parent.stat()  # raises if the directory is gone
+        current = self._database.stat() if self._database.exists() else None
+        self._served = self._served or current
+        if self._served and (current is None or not os.path.samestat(self._served, current)):
             event = "removed" if current is None else "replaced"
             raise DaemonError(f"the database {self._database} was {event} while its daemon ran; start the daemon again")
 
@@ -122,8 +120,7 @@ class DaemonLockFile(_LockFile):
 class RunLockFile(_LockFile):
     """The lock that all runs and calibrations share; it is visible even if their processes are in other containers."""
 
-    def __init__(self, database: Path) -> None:
-        super().__init__(database, "runs")
+    _name = "runs"
 
     def hold(self) -> bool:
         """Acquire the lock or check that it is still held; raise LockHeld if another process has it alone."""
@@ -167,7 +164,7 @@ class RunLockFile(_LockFile):
 @contextmanager
 def upgrade_lock(database: Path, within_s: float) -> Iterator[None]:
     """Wait for the lock of the process that creates or upgrades the schema of a database, which need not exist."""
-    lock = _LockFile(database, "upgrade")
+    lock = _LockFile(database)
     try:
         what = f"the lock {lock.path}"
         wait_for_lock(partial(lock.acquire, _ALONE), within_s=within_s, what=what, find_holder=lock.find_holder)

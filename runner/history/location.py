@@ -9,6 +9,10 @@ from sqlalchemy import Connection, Engine
 from runner.history.locks import Lock
 from runner.model.errors import NotWritable
 
+# How long compacting waits for readers.
+READERS_WAIT_MS = 1_000
+# A writer of shorter duration is no blocker.
+WRITES_FOR_S = 1.0
 Rows = Sequence[tuple[Any, ...]]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from runner.history.errors import explain_postgresql
-from runner.history.location import Location, Rows
+from runner.history.location import READERS_WAIT_MS, WRITES_FOR_S, Location, Rows
 from runner.history.locks import Lock, wait_for_lock
 from runner.model.errors import DatabaseUnusable, HistoryError
 
@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 # Parameters of a URL that are shown; others may be secret.
 _SHOWN = frozenset({"host", "port", "service", "options"})
 _SECRET = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
-# A writer of shorter duration is no blocker.
-_WRITES_FOR_S = 1.0
 # Larger updates use a temporary table; for fewer rows its creation costs more than it saves.
 _FEW = 1_000
-# How long compacting waits for readers.
-_READERS_WAIT_MS = 1_000
 # Without these the server keeps the locks of a lost machine for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 # The same for a lost server. Seconds, but the last: milliseconds.
@@ -153,7 +149,7 @@ class PostgresqlDatabase(Location):
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
             names = alone.exec_driver_sql(f"SELECT quote_ident(relname) {_OWN_RELATIONS}").scalars().all()
-            alone.exec_driver_sql(f"SET lock_timeout = {_READERS_WAIT_MS}")
+            alone.exec_driver_sql(f"SET lock_timeout = {READERS_WAIT_MS}")
             try:
                 alone.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(names)}")
             except DBAPIError as error:
@@ -166,7 +162,7 @@ class PostgresqlDatabase(Location):
 
     def find_blocker(self, connection: Connection, _daemon_pid: int) -> str | None:
         """Find the process whose write lock prevents runs from starting; return one line, or None."""
-        holders = _find_holders(connection, _WRITES_CLASS, _WRITES_FOR_S)
+        holders = _find_holders(connection, _WRITES_CLASS, WRITES_FOR_S)
         return f"{holders} keeps the database locked" if holders else None
 
     def daemon_lock(self, engine: Engine) -> "SessionLock":

@@ -17,7 +17,7 @@ from sqlalchemy.pool import StaticPool
 from runner.history.backup import copy_file
 from runner.history.errors import explain_sqlite, refusal
 from runner.history.filelocks import DaemonLockFile, RunLockFile, upgrade_lock
-from runner.history.location import Location, Rows
+from runner.history.location import READERS_WAIT_MS, WRITES_FOR_S, Location, Rows
 from runner.history.readonly import find_obstacle, make_reading_engine
 from runner.history.sqlite_transactions import driver_of, prepare_engine
 from runner.history.walfile import WAL_LIMIT_BYTES, beside, find_readers, find_writers, wal_bytes
@@ -29,10 +29,6 @@ _CHUNK = 10_000
 _MOST_FAULTS = 20
 # Only beside a long-running reader does the -wal file grow beyond this, the writes of one large run.
 _LARGE_WAL_BYTES = 16 * 1024 * 1024
-# How long compacting waits for readers.
-_READERS_WAIT_MS = 1_000
-# A writer of shorter duration is no blocker.
-_WRITES_FOR_S = 1.0
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
 # Of the names beside a database: -journal, .daemon.lock, .before-0001.
 _LONGEST_SUFFIX = 16
@@ -184,7 +180,7 @@ class SqliteFile(Location):
 
         SQLite then does it at the next write after they have ended.
         """
-        if self._checkpoint(engine, _READERS_WAIT_MS, "VACUUM"):
+        if self._checkpoint(engine, READERS_WAIT_MS, "VACUUM"):
             return None
         return ", ".join(find_readers(self.path.resolve())) or "another program"
 
@@ -209,7 +205,7 @@ class SqliteFile(Location):
             return blocker
         writers = find_writers(real)
         if writers:
-            time.sleep(_WRITES_FOR_S)
+            time.sleep(WRITES_FOR_S)
         own = f"process {daemon_pid} "
         same = [one for one in find_writers(real) if one in writers and not one.startswith(own)]
         return f"{', '.join(same)} keeps the database locked" if same else None
