@@ -139,13 +139,13 @@ class SqliteFile(Location):
     @contextmanager
     def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
         """Yield a transaction for migrations, after a backup beside an existing database."""
-        if revision is None:  # SQLite copies the mode of an existing file to the files beside it
-            with suppress(FileExistsError):
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        else:
+        if revision is not None:
             backup = beside(self.path, f".before-{newest}")
             backup.unlink(missing_ok=True)  # of an upgrade that failed
             copy_file(engine, backup)
+        elif engine.url.database:  # SQLite copies the mode of an existing file to the files beside it
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         with engine.connect() as connection:
             # Rebuilding a table drops it, which with foreign keys on would delete the rows that refer to it. Neither
             # setting can change within a transaction.
@@ -160,7 +160,7 @@ class SqliteFile(Location):
                     raise DatabaseUnusable(
                         f"the database {self} has rows that refer to nothing (table {broken[0]}); see `runner db check`"
                     )
-            connection.invalidate()  # its settings differ
+            driver.execute("PRAGMA foreign_keys = ON")
 
     def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:
         """Add rows with these columns, through the driver, which takes a fifth of SQLAlchemy's time."""
@@ -263,12 +263,6 @@ class MissingFile(SqliteFile):
     def make_engine(self, _busy_timeout_s: float) -> Engine:
         """Create an engine with one connection to a database in memory."""
         return prepare_engine(create_engine("sqlite://", poolclass=StaticPool))
-
-    @contextmanager
-    def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
-        """Yield a transaction for migrations, without a file to create or back up."""
-        with Location.migrating(self, engine, revision, newest) as connection:
-            yield connection
 
 
 def _refuse(path: str, error: Exception) -> HistoryError:

@@ -4,17 +4,9 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 
+from runner.history import runs
 from runner.history.contents import has_directory
 from runner.history.database import Reader
-from runner.history.runs import (
-    find_first_saved,
-    find_last_saved,
-    find_saved_before,
-    get_run,
-    has_earlier_files,
-    list_runs_before,
-    list_selections_between,
-)
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Run, Status
@@ -49,13 +41,13 @@ def find_state(database: Reader, job: Job, run: int | None, at: str | None, now:
     if run is not None:
         return _get_saved_run(database, job, run)
     instant = now if at is None else _parse_past(at, now)
-    saved = find_last_saved(database, job, instant)
+    saved = runs.find_last_saved(database, job, instant)
     if saved is not None:
         return saved
-    first = find_first_saved(database, job)
+    first = runs.find_first_saved(database, job)
     if first is None:
         raise UsageError(f"no run of {job.spec.name!r} has been saved yet; start one with `runner run {job.job_id}`")
-    if has_earlier_files(database, first):
+    if runs.has_earlier_files(database, first):
         raise UsageError(f"{_FORGOTTEN} {_describe(first)}; ask for it or for a later one")
     raise UsageError(f"{job.spec.name!r} has no saved run before {at}; its first is {_describe(first)}")
 
@@ -79,10 +71,10 @@ def find_time_range(
     before: Run | None = None
     first = after
     if from_run is None and since is None:
-        before = find_saved_before(database, job, after)
-    elif start is not None and from_run is None and start <= now and find_last_saved(database, job, start) is None:
+        before = runs.find_saved_before(database, job, after)
+    elif start is not None and from_run is None and start <= now and runs.find_last_saved(database, job, start) is None:
         # As in the run itself, everything that the first run found counts as added.
-        first = find_first_saved(database, job) or after
+        first = runs.find_first_saved(database, job) or after
         notes.append(_describe_first(database, first))
     else:
         before = find_state(database, job, from_run, since, now)
@@ -93,7 +85,7 @@ def find_time_range(
     if to_run is None and until is None:
         notes += describe_later_failure(database, job, after)
     notes += describe_unreadable(after, "taken")
-    if len(list_selections_between(database, job, before or first, after)) > 1:
+    if len(runs.list_selections_between(database, job, before or first, after)) > 1:
         notes.append("the job had other patterns or options in between, so not every change is one of the tree")
     return TimeRange(before=before, first=first, after=after, notes=tuple(notes))
 
@@ -108,7 +100,7 @@ def describe_unreadable(run: Run, how: str) -> list[str]:
 
 def describe_later_failure(database: Reader, job: Job, state: Run) -> list[str]:
     """Return a note if a later run of the job ended without a snapshot; empty otherwise."""
-    for run in list_runs_before(database, job.job_id, None, statuses=_UNSAVED, limit=1):
+    for run in runs.list_runs_before(database, job.job_id, None, statuses=_UNSAVED, limit=1):
         if run.run_id > state.run_id:
             return [f"run {run.run_id} {run.status.said}, so this is what run {state.run_id} has left"]
     return []
@@ -121,13 +113,13 @@ def _describe(saved: Run) -> str:
 
 def _describe_first(database: Reader, first: Run) -> str:
     but = f"but not with --from {first.run_id}"
-    if has_earlier_files(database, first):
+    if runs.has_earlier_files(database, first):
         return f"{_FORGOTTEN} {_describe(first)}; what that changed counts, {but}"
     return f"the history begins with {_describe(first)}; what it found counts as added, {but}"
 
 
 def _get_saved_run(database: Reader, job: Job, run_id: int) -> Run:
-    run = get_run(database, run_id)
+    run = runs.get_run(database, run_id)
     if run.job_id != job.job_id:
         raise UsageError(f"run {run_id} is one of the job {run.job!r}; see `runner history {job.job_id}`")
     if run.files is None:

@@ -1,18 +1,19 @@
 """Locks: what may lie in the places of their files, and each wait is limited, names the process and ends on ^C."""
 
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_IMODE
 
 import pytest
 from conftest import Program, until
-from postgresql_server import PostgresqlServer
 
 from runner.history import filelocks, sqlite
 from runner.history.database import Database, locate
@@ -20,16 +21,22 @@ from runner.history.upgrade import open_database
 from runner.model.errors import DaemonError, DatabaseUnusable, HistoryError, LockHeld
 
 HOLD = """
-import fcntl, os, sqlite3, sys
-path, how = sys.argv[1:]
-if how == "flock":
-    held = os.open(path, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
+import fcntl, os, sys
+from runner.history.database import Database, locate
+place, how = sys.argv[1:]
+database = Database(locate(place))
+if how == "write":
+    writing = database.write()
+    writing.__enter__()
+elif how == "daemon" and "://" in place:
+    lock = database.location.daemon_lock(database.engine)
+    assert lock.hold()
 else:
-    held = sqlite3.connect(path)
-    held.execute("BEGIN IMMEDIATE")
+    held = os.open(f"{place}.{how}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
+os._exit(0)
 """
 
 
@@ -44,13 +51,16 @@ def held_by(command: list[str]) -> Iterator[int]:
             holder.communicate(b"\n")
 
 
-def held_elsewhere(path: Path, how: str = "flock") -> AbstractContextManager[int]:
-    """Return the context in which another process, whose number it yields, holds a lock."""
-    return held_by([sys.executable, "-c", HOLD, str(path), how])
+@contextmanager
+def held_elsewhere(place: Path | str, how: str) -> Iterator[str]:
+    """Yield a pattern for the description of another process that holds a lock: one of files, or the write lock."""
+    with held_by([sys.executable, "-c", HOLD, str(place), how]) as pid:
+        # A server knows the processes that serve its clients.
+        yield r"process \d+ \(runner\)" if "://" in str(place) else rf"process {pid} \(python.*\)"
 
 
-def lock_path(place: Program | Database, name: str) -> Path:
-    return Path(f"{place.database if isinstance(place, Program) else place.location}.{name}.lock")
+def lock_path(database: Database, name: str) -> Path:
+    return Path(f"{database.location}.{name}.lock")
 
 
 def hold(database: Database, name: str) -> None:
@@ -62,20 +72,11 @@ def hold(database: Database, name: str) -> None:
 
 
 @pytest.fixture
-def kept(program: Program, tree: Path) -> Program:
-    """Return the program with a history of one run."""
+def kept(place: str, tmp_path: Path, tree: Path) -> Program:
+    """Return the program with a history of one run, in each kind of database."""
+    program = Program(tmp_path, {**os.environ, "RUNNER_DB": place})
     program.out("run", tree)
     return program
-
-
-@pytest.fixture
-def on_server(tmp_path: Path, tree: Path, postgresql: PostgresqlServer) -> Iterator[tuple[Program, Database]]:
-    """Yield the program with a history of one run on a server, and that history."""
-    with postgresql.fresh("kept") as name:
-        program = Program(tmp_path, {**os.environ, "RUNNER_DB": postgresql.url(name)})
-        program.out("run", tree)
-        with program.opened() as database:
-            yield program, database
 
 
 def stop_waiting(program: Program, *command: str | Path, until_said: str, within_s: float = 5) -> str:
@@ -94,6 +95,9 @@ def stop_waiting(program: Program, *command: str | Path, until_said: str, within
             process.wait()
     assert "Traceback" not in said.read_text()
     return said.read_text()
+
+
+sqlite_only = pytest.mark.parametrize("make_place", ["sqlite"], indirect=True)
 
 
 @pytest.mark.parametrize("name", ["runs", "daemon"])
@@ -115,18 +119,17 @@ def test_a_planted_lock_file_is_refused(history: Database, tmp_path: Path, name:
     assert (before and (before.st_mode, before.st_uid)) == (after and (after.st_mode, after.st_uid))
 
 
-def test_a_link_planted_while_a_lock_is_created_is_refused(kept: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, target = lock_path(kept, "runs"), kept.folder / "target"
-    path.unlink()
-
-    def planted(_path: Path) -> int:
-        path.symlink_to(target)
+def test_a_link_planted_while_a_lock_is_created_is_refused(
+    history: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(path: Path) -> int:
+        path.symlink_to(tmp_path / "target")
         raise FileNotFoundError
 
     monkeypatch.setattr(filelocks, "_open_to_lock", planted)
     with pytest.raises(HistoryError, match="symbolic link"):
-        filelocks.RunLockFile(kept.database).hold()
-    assert not target.exists()
+        hold(history, "runs")
+    assert not (tmp_path / "target").exists()
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
@@ -164,101 +167,75 @@ def test_others_cannot_open_a_lock(history: Database, name: str, mode: int, expe
 
 
 def test_waiting_for_a_lock_is_limited(history: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hold(history, "runs")
-    named = r"process \d+ \(python.*\) holds"
-    with held_elsewhere(lock_path(history, "runs")), pytest.raises(LockHeld, match=named):
+    with held_elsewhere(str(history.location), "runs") as holder, pytest.raises(LockHeld, match=f"{holder} holds"):
         hold(history, "runs")
     monkeypatch.setattr(sqlite, "_UPGRADE_LOCK_TIMEOUT_S", 0.1)
-    upgrading = tmp_path / "new.db.upgrade.lock"
-    upgrading.touch(0o600)
-    with held_elsewhere(upgrading), pytest.raises(HistoryError, match=named):
-        open_database(locate(str(tmp_path / "new.db")))
+    new = tmp_path / "new.db"
+    with held_elsewhere(new, "upgrade") as holder, pytest.raises(HistoryError, match=f"{holder} holds"):
+        open_database(locate(str(new)))
 
 
+@pytest.mark.parametrize("command", ["run", "calibrate", "edit"])
+def test_waiting_for_a_writer_ends_on_interrupt(kept: Program, tree: Path, command: str) -> None:
+    arguments = ("docs", "--workers", "2") if command == "edit" else (tree,)
+    place = kept.environment["RUNNER_DB"]
+    with held_elsewhere(place, "write") as holder:
+        said = stop_waiting(kept, command, *arguments, until_said="waiting for the database")
+    assert re.search(holder, said)
+
+
+@sqlite_only
 @pytest.mark.parametrize("command", ["run", "calibrate"])
-@pytest.mark.parametrize("how", ["flock", "sqlite"])
-def test_a_waiting_measurement_ends_on_interrupt(kept: Program, tree: Path, command: str, how: str) -> None:
-    path = lock_path(kept, "runs") if how == "flock" else kept.database
-    with held_elsewhere(path, how) as holder:
-        assert f"process {holder} (python" in stop_waiting(kept, command, tree, until_said=str(path))
+def test_waiting_for_the_run_lock_ends_on_interrupt(kept: Program, tree: Path, command: str) -> None:
+    with held_elsewhere(kept.database, "runs") as holder:
+        assert re.search(holder, stop_waiting(kept, command, tree, until_said=f"{kept.database}.runs.lock"))
 
 
 def test_creating_a_database_ends_on_interrupt(program: Program, tree: Path) -> None:
-    lock_path(program, "upgrade").touch(0o600)
     command = ("schedule", tree, "--every", "1h")
-    with held_elsewhere(lock_path(program, "upgrade")) as holder:
-        said = stop_waiting(program, *command, until_said="waiting for the lock", within_s=2)
-    assert f"process {holder} (python" in said
+    with held_elsewhere(program.database, "upgrade") as holder:
+        assert re.search(holder, stop_waiting(program, *command, until_said="waiting for the lock", within_s=2))
     assert not program.database.exists()
 
 
-def test_a_waiting_edit_ends_on_interrupt(kept: Program) -> None:
-    command = ("edit", "docs", "--workers", "2")
-    with held_elsewhere(kept.database, "sqlite") as holder:
-        said = stop_waiting(kept, *command, until_said="waiting for the database", within_s=2)
-    assert f"process {holder} (python" in said
-
-
-def test_waiting_for_a_server_ends_on_interrupt(on_server: tuple[Program, Database], tree: Path) -> None:
-    program, database = on_server
-    with database.write():
-        for command in (["run", tree], ["edit", "docs", "--workers", "2"]):
-            stop_waiting(program, *command, until_said="waiting for the database")
-
-
 def test_a_lock_on_the_directory_does_not_delay_creation(program: Program, tree: Path) -> None:
-    with held_elsewhere(program.folder):
-        began = time.monotonic()
-        program.out("schedule", tree, "--every", "1h")
-        assert time.monotonic() - began < 10
+    directory = os.open(program.folder, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    began = time.monotonic()
+    assert 0 == program.call("schedule", tree, "--every", "1h").returncode
+    assert time.monotonic() - began < 10
+    os.close(directory)
     assert [] == list(program.folder.glob("*.upgrade.lock"))
 
 
 def test_another_holder_of_the_daemon_lock_is_named(kept: Program) -> None:
-    lock_path(kept, "daemon").touch(0o600)
-    with held_elsewhere(lock_path(kept, "daemon")) as holder:
+    with held_elsewhere(kept.environment["RUNNER_DB"], "daemon") as holder:
         refused = kept.quick("daemon")
     said = refused.stderr.decode()
     assert (1, 1) == (refused.returncode, said.count("\n")), said
-    assert f"is held by process {holder} (python" in said
+    assert re.search(f"is held by {holder}", said)
     assert "already running" not in said
 
 
-def test_another_holder_of_a_servers_daemon_lock_is_named(on_server: tuple[Program, Database]) -> None:
-    program, database = on_server
-    lock = database.location.daemon_lock(database.engine)
-    assert lock.hold()
-    said = program.quick("daemon").stderr.decode()
-    lock.release()
-    assert "is held by process " in said
-    assert "already running" not in said
-
-
-@pytest.mark.parametrize("how", ["flock", "sqlite"])
+@pytest.mark.parametrize("how", ["runs", "write"])
 def test_status_names_the_process_that_blocks_runs(kept: Program, how: str) -> None:
-    path = lock_path(kept, "runs") if how == "flock" else kept.database
+    place = kept.environment["RUNNER_DB"]
+    if how == "runs" and "://" in place:
+        how = "write"
     with kept.daemon():
         free = kept.json("status")
         assert (True, None) == (free["alive"], free["waiting_for"])
-        with held_elsewhere(path, how) as holder:
-            assert f"process {holder} (python" in kept.json("status")["waiting_for"]
+        with held_elsewhere(place, how) as holder:
+            time.sleep(1.1)  # a shorter writer is no blocker
+            assert re.search(holder, kept.json("status")["waiting_for"])
             shown = kept.out("status")
-            assert f"process {holder} (python" in shown
+            assert re.search(holder, shown)
             assert "alive" not in shown
 
 
-def test_status_names_the_process_that_locks_a_server(on_server: tuple[Program, Database]) -> None:
-    program, database = on_server
-    with program.daemon():
-        assert program.json("status")["waiting_for"] is None
-        with database.write():
-            time.sleep(1.5)
-            assert "(runner) keeps the database locked" in program.json("status")["waiting_for"]
-
-
-def test_the_process_that_inherited_a_lock_is_named(kept: Program) -> None:
-    path = lock_path(kept, "runs")
-    with held_by(["bash", "-c", f"exec 9<{path}; flock -x 9; echo held; read line"]) as holder:
-        blocker = filelocks.RunLockFile(kept.database).find_blocker()
+def test_the_process_that_inherited_a_lock_is_named(history: Database) -> None:
+    path = lock_path(history, "runs")
+    with held_by(["bash", "-c", f"exec 9>>{path}; flock -x 9; echo held; read line"]) as holder:
+        blocker = filelocks.RunLockFile(Path(str(history.location))).find_blocker()
     assert blocker is not None
     assert f"process {holder} (bash)" in blocker
