@@ -98,12 +98,12 @@ def test_every_command_reads_and_none_writes(how: str, kept: Path, tmp_path: Pat
     if how == "permissions":
         closed(kept)
     before = contents(kept.parent)
-    given = ask(how, kept, tmp_path / "spare", (*ASKED, *REFUSED))
+    given, refused = (ask(how, kept, tmp_path / "spare", questions) for questions in (ASKED, REFUSED))
     assert before == contents(kept.parent)
-    for question, wanted, (code, out, err) in zip(ASKED, expected, given, strict=False):
+    for question, wanted, (code, out, err) in zip(ASKED, expected, given, strict=True):
         given_answer = [code, out.replace(str(kept.parent), str(twin)), without_modes(err)]
         assert [*wanted[:2], without_modes(wanted[2])] == given_answer, question
-    for question, (code, _, err) in zip(REFUSED, given[len(ASKED) :], strict=True):
+    for question, (code, _, err) in zip(REFUSED, refused, strict=True):
         assert (1, 1) == (code, err.count("\n")), (question, err)
         assert f"the database {kept} is read-only: " in err
 
