@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from runner.history.sqlite_errors import lacking, refusal
+from runner.history.errors import find_shortage, refusal
 from runner.history.sqlite_transactions import driver_of
-from runner.model.errors import DatabaseUnusable, reason_of
+from runner.model.errors import DatabaseUnusable, HistoryError, reason_of
 from runner.model.links import create_file, open_parent
 
 # The errors of file systems without hard links.
@@ -18,12 +18,7 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def copy_file(engine: Engine, target: Path) -> None:
-    """Copy a database into a new file, which gets its name when it is complete.
-
-    Raises:
-        HistoryError: If the disk is full.
-        DatabaseUnusable: If *target* exists or is not writable.
-    """
+    """Copy a database into a new file, which gets its name when it is complete; raise HistoryError if it can't."""
     try:
         with open_parent(os.fspath(target)) as (directory, name):
             if not os.path.lexists(target):  # a dangling link exists too
@@ -31,9 +26,8 @@ def copy_file(engine: Engine, target: Path) -> None:
     except FileExistsError:  # created in between
         pass
     except (sqlite3.Error, OSError) as error:
-        reason = reason_of(error)
-        lacks = refusal(error) if isinstance(error, OSError) else lacking(target)
-        raise lacks(f"the backup {target} can't be written: {reason}") from error
+        lacks = HistoryError if isinstance(error, sqlite3.Error) and find_shortage(target, "") else refusal(error)
+        raise lacks(f"the backup {target} can't be written: {reason_of(error)}") from error
     raise DatabaseUnusable(f"{target} exists already; choose another name for the backup")
 
 

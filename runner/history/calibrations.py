@@ -7,19 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from runner.history import rows
 from runner.history.database import Database, Reader
 from runner.history.recording import refuse_beside_another
-from runner.history.rows import (
-    environment_columns,
-    environment_id,
-    insert_row,
-    owner_columns,
-    read_environment,
-    read_owner,
-    read_selection,
-    selection_columns,
-    selection_id,
-)
 from runner.history.tables import calibrations, environments, measurements, selections
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.jobs import Selection
@@ -27,10 +17,11 @@ from runner.model.runs import Cache, Environment, Owner
 
 _CONDITION = tuple(field.name for field in fields(Condition))
 _QUERY = (
-    select(calibrations, *selection_columns(), *environment_columns())
+    select(calibrations, *rows.selection_columns(), *rows.environment_columns())
     .join_from(calibrations, selections, calibrations.c.selection_id == selections.c.id)
     .join(environments, calibrations.c.environment_id == environments.c.id)
 )
+_RUNNING = select(calibrations).where(calibrations.c.owner_pid.is_not(None)).order_by(calibrations.c.id)
 
 
 def begin_calibration(
@@ -42,72 +33,60 @@ def begin_calibration(
     environment: Environment,
     owner: Owner,
 ) -> int:
-    """Record the start of a calibration; return its number.
-
-    Raises:
-        Busy: If a run or another calibration is running in this database.
-    """
+    """Record the start of a calibration; return its number, or raise Busy if something is running."""
     with database.write() as connection:
         refuse_beside_another(connection, job_id=None, at_once=1)
         values = {
             "root": root,
-            "selection_id": selection_id(connection, selection),
-            "environment_id": environment_id(connection, environment),
+            "selection_id": rows.selection_id(connection, selection),
+            "environment_id": rows.environment_id(connection, environment),
             "started_at": started_at,
-            **owner_columns(owner),
+            **rows.owner_columns(owner),
         }
-        return insert_row(connection, calibrations, values)
+        return rows.insert_row(connection, calibrations, values)
 
 
 def record_round(database: Database, calibration_id: int, measured: Sequence[Measurement]) -> None:
     """Record a round of a calibration."""
-    rows = [{**asdict(one), **asdict(one.condition), "calibration_id": calibration_id} for one in measured]
-    for row in rows:
-        del row["condition"]
+    values = [{"calibration_id": calibration_id, **asdict(one)} for one in measured]
+    for each in values:
+        each.update(each.pop("condition"))
     with database.write() as connection:
-        connection.execute(insert(measurements), rows)
+        connection.execute(insert(measurements), values)
 
 
 def finish_calibration(database: Database, calibration_id: int, finished_at: datetime | None) -> None:
     """Record the end of a calibration; None if it was stopped."""
     with database.write() as connection:
-        connection.execute(
-            update(calibrations)
-            .where(calibrations.c.id == calibration_id)
-            .values(finished_at=finished_at, **owner_columns(None))
-        )
+        own = update(calibrations).where(calibrations.c.id == calibration_id)
+        connection.execute(own.values(finished_at=finished_at, **rows.owner_columns(None)))
 
 
 def list_calibrators(database: Reader) -> dict[int, Owner]:
     """Return the owners of the running calibrations, by calibration."""
     with database.read() as connection:
-        rows = connection.execute(select(calibrations).where(calibrations.c.owner_pid.is_not(None)))
-        return {row.id: read_owner(row) for row in rows}
+        return {row.id: rows.read_owner(row) for row in connection.execute(_RUNNING)}
 
 
 def list_calibrated_now(database: Reader) -> dict[int, bytes]:
     """Return the roots of the running calibrations, by calibration."""
-    query = select(calibrations.c.id, calibrations.c.root).where(calibrations.c.owner_pid.is_not(None))
     with database.read() as connection:
-        return {row[0]: row[1] for row in connection.execute(query.order_by(calibrations.c.id))}
+        return {row.id: row.root for row in connection.execute(_RUNNING)}
 
 
 def get_calibration(database: Reader, calibration_id: int) -> Calibration:
     """Return a calibration by its number, which must exist."""
     with database.read() as connection:
         row = connection.execute(_QUERY.where(calibrations.c.id == calibration_id)).one()
-        measured = connection.execute(
-            select(measurements)
-            .where(measurements.c.calibration_id == calibration_id)
-            .order_by(measurements.c.round, measurements.c.position)
-        ).all()
+        of_rounds = select(measurements).where(measurements.c.calibration_id == calibration_id)
+        measured = connection.execute(of_rounds.order_by(measurements.c.round, measurements.c.position)).all()
     return Calibration(
         calibration_id=row.id,
         root=row.root,
-        selection=read_selection(row),
+        selection=rows.read_selection(row),
         started_at=row.started_at,
         finished_at=row.finished_at,
-        environment=read_environment(row),
+        environment=rows.read_environment(row),
         measurements=tuple(map(_measurement, measured)),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Table, and_, func, literal_column, or_, select
 
 from runner.history.database import Reader
-from runner.history.findings import digest_path
+from runner.history.findings import Stat, digest_path
 from runner.history.rows import STAT_COLUMNS, read_stat
 from runner.history.tables import directories, files, problems, runs
 from runner.model.contents import FolderCount, Version
@@ -62,8 +62,8 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
             *_below(under),
         )
     )
-    old: dict[bytes, tuple[int | None, int | None]] = {}
-    new: dict[bytes, tuple[int | None, int | None]] = {}
+    old: dict[bytes, Stat] = {}
+    new: dict[bytes, Stat] = {}
     with database.read() as connection:
         for directory, name, first_run_id, gone_run_id, *stat in connection.execute(query):
             if first_run_id <= before:
@@ -89,20 +89,14 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
     """List the versions of a file, whose path is relative to the root, oldest first."""
     directory, _, name = path.rpartition(b"/")
     first, gone = runs.alias(), runs.alias()
+    instants = (first.c.finished_at.label("seen_at"), gone.c.finished_at.label("gone_at"))
     query = (
-        select(
-            files.c.first_run_id,
-            files.c.gone_run_id,
-            *STAT_COLUMNS,
-            first.c.finished_at.label("seen_at"),
-            gone.c.finished_at.label("gone_at"),
-        )
+        select(files.c.first_run_id, files.c.gone_run_id, *STAT_COLUMNS, *instants)
         .join(directories, files.c.folder_id == directories.c.id)
         .outerjoin(first, first.c.id == files.c.first_run_id)
         .outerjoin(gone, gone.c.id == files.c.gone_run_id)
-        .where(
-            directories.c.job_id == job_id, directories.c.path_digest == digest_path(directory), files.c.name == name
-        )
+        .where(directories.c.job_id == job_id, directories.c.path_digest == digest_path(directory))
+        .where(files.c.name == name)
         .order_by(files.c.first_run_id)
     )
     with database.read() as connection:
@@ -121,8 +115,11 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
 
 def count_directories(database: Reader, job_id: int, position: int, under: bytes = b"") -> list[FolderCount]:
     """Count the files directly in each directory that contains any, at a position."""
+    # A sum in SQLite overflows at 64 bits.
+    upper = files.c.size_bytes.bitwise_rshift(literal_column("32"))
+    lower = files.c.size_bytes.bitwise_and(2**32 - 1)
     query = (
-        select(directories.c.path, func.count(), *_halves(files.c.size_bytes))
+        select(directories.c.path, func.count(), func.sum(upper), func.sum(lower))
         .join(directories, files.c.folder_id == directories.c.id)
         .where(*_at(files, job_id, position), *_below(under))
         .group_by(directories.c.id, directories.c.path)
@@ -151,18 +148,9 @@ def list_problems(database: Reader, run: Run) -> list[Problem]:
         return [Problem(path=row.path, errno=row.errno, text=row.text) for row in connection.execute(query)]
 
 
-def _halves(sizes: ColumnElement[Any]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """Return the sums of the upper and the lower 32 bits of sizes, because a sum in SQLite overflows at 64 bits."""
-    return func.sum(sizes.bitwise_rshift(literal_column("32"))), func.sum(sizes.bitwise_and(2**32 - 1))
-
-
 def _at(table: Table, job_id: int, position: int) -> tuple[ColumnElement[bool], ...]:
-    gone_run_id = table.c.gone_run_id
-    return (
-        table.c.job_id == job_id,
-        table.c.first_run_id <= position,
-        or_(gone_run_id.is_(None), gone_run_id > position),
-    )
+    lasts = or_(table.c.gone_run_id.is_(None), table.c.gone_run_id > position)
+    return table.c.job_id == job_id, table.c.first_run_id <= position, lasts
 
 
 def _below(directory: bytes) -> tuple[ColumnElement[bool], ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
@@ -48,29 +49,14 @@ def record_daemon(database: Database, owner: Owner, now: datetime) -> None:
     """Record the start of a daemon."""
     with database.write() as connection:
         connection.execute(delete(daemons))
-        connection.execute(
-            insert(daemons).values(
-                id=1,
-                host=owner.host,
-                boot=owner.boot,
-                pid=owner.pid,
-                process_started_s=owner.started_s,
-                started_at=now,
-                heartbeat_at=now,
-            )
-        )
+        connection.execute(insert(daemons).values(id=1, started_at=now, heartbeat_at=now, **_owner_values(owner)))
 
 
 def record_heartbeat(database: Database, owner: Owner, now: datetime, *, stopped: bool = False) -> None:
     """Record a heartbeat, or the stop; nothing if another daemon has replaced it."""
-    own = (
-        daemons.c.host == owner.host,
-        daemons.c.boot == owner.boot,
-        daemons.c.pid == owner.pid,
-        daemons.c.process_started_s == owner.started_s,
-    )
+    own = update(daemons).filter_by(**_owner_values(owner))
     with database.write() as connection:
-        connection.execute(update(daemons).where(*own).values(heartbeat_at=now, stopped_at=now if stopped else None))
+        connection.execute(own.values(heartbeat_at=now, stopped_at=now if stopped else None))
 
 
 def find_daemon(database: Reader) -> DaemonRecord | None:
@@ -85,3 +71,7 @@ def find_daemon(database: Reader) -> DaemonRecord | None:
         heartbeat_at=row.heartbeat_at,
         stopped_at=row.stopped_at,
     )
+
+
+def _owner_values(owner: Owner) -> dict[str, Any]:
+    return {"host": owner.host, "boot": owner.boot, "pid": owner.pid, "process_started_s": owner.started_s}

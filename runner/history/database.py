@@ -1,10 +1,9 @@
-"""Databases: find one by its address, open it, and read and write in transactions."""
+"""Databases: find one by its address, and read and write in transactions."""
 
 import re
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -33,11 +32,7 @@ BUSY_TIMEOUT_S = 15
 
 
 def locate(text: str) -> Backend:
-    """Return the backend of a file's path or a SQLAlchemy URL.
-
-    Raises:
-        DatabaseUnusable: If the URL is not usable.
-    """
+    """Return the backend of a file's path or a SQLAlchemy URL; raise DatabaseUnusable if the URL is wrong."""
     if text == ":memory:":
         raise DatabaseUnusable(_IN_MEMORY)
     if "://" not in text:
@@ -65,26 +60,8 @@ def locate(text: str) -> Backend:
     return SqliteFile.at(url.database)
 
 
-class Reader(Protocol):
-    """The argument of queries: an open database, or one state of it."""
-
-    @property
-    def location(self) -> Backend:
-        """The backend of the database."""
-        ...
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """Yield a connection within a transaction that reads."""
-        ...
-
-
 class View:
-    """One state of a database, for answers that need several queries.
-
-    Args:
-        location: The backend of the database.
-        connection: The transaction that sees the state.
-    """
+    """One state of a database, which a transaction sees, for answers that need several queries."""
 
     def __init__(self, location: Backend, connection: Connection) -> None:
         self.location = location
@@ -109,10 +86,7 @@ class Database:
         self.engine.dispose()
 
     def set_deadline(self, within_s: float) -> None:
-        """Limit the waiting of all further writes to one deadline; the earliest one set is used.
-
-        Later writes are still tried, but do not wait.
-        """
+        """Limit the waiting of all further writes to the earliest deadline set; later writes are tried once."""
         deadline_s = time.monotonic() + within_s
         self._deadline_s = deadline_s if self._deadline_s is None else min(self._deadline_s, deadline_s)
 
@@ -134,11 +108,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield a connection within one transaction, which is on the disk at the end or rolled back on an error.
-
-        Raises:
-            NotWritable: If the database is read-only.
-        """
+        """Yield a connection within one transaction, which is on the disk at the end or rolled back on an error."""
         self.location.refuse_writing()
         with self.translate_errors(), self.engine.connect() as connection:
             writing = connection.execution_options(runner_writes=True, runner_gives_up=self.is_past_deadline)
@@ -150,14 +120,14 @@ class Database:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Convert errors of the driver.
-
-        Raises:
-            HistoryError: In their place.
-        """
+        """Raise HistoryError in place of the driver's errors."""
         try:
             yield
         except MemoryError as error:  # the sqlite3 module raises it for SQLITE_NOMEM
             raise HistoryError(f"the database {self.location} can't be used: there is not enough memory") from error
         except DBAPIError as error:
             raise self.location.explain(error.orig) from error
+
+
+# The argument of queries: an open database, or one state of it.
+Reader = Database | View

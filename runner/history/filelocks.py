@@ -2,42 +2,39 @@
 
 import errno
 import fcntl
-import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from stat import S_IMODE, S_ISREG
 
-from runner.history.locks import find_lock_holders, wait_for_lock
-from runner.history.sqlite_errors import find_shortage, refusal
+from runner.history.errors import find_shortage, refusal
+from runner.history.locks import Lock, find_lock_holders, wait_for_lock
 from runner.model.errors import DaemonError, HistoryError, LockHeld, reason_of
-
-_log = logging.getLogger(__name__)
 
 # How long another process may hold the run lock exclusively to check whether any run is running.
 _PROBE_S = 0.5
 _LINK = "it is a symbolic link; remove it"
+_ALONE, _SHARED = (mode | fcntl.LOCK_NB for mode in (fcntl.LOCK_EX, fcntl.LOCK_SH))
 
 
-class _LockFile:
+class _LockFile(Lock):
     """A lock file beside the database *database*, whose path contains no links.
 
     It is never removed: a process that has opened the old file and one that creates a new file would both hold a lock.
     If somebody removes it nevertheless, the new file counts.
     """
 
-    def __init__(self, database: Path, name: str) -> None:
-        self._path = database.with_name(f"{database.name}.{name}.lock")
+    _name = "upgrade"
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(f"{database.name}.{self._name}.lock")
         self._database = database
         self._fd = -1
 
-    def _acquire(self, mode: int) -> None:
-        """Acquire the lock or check that it is still held.
-
-        Raises:
-            OSError: If its file cannot be opened, created or locked.
-        """
+    def acquire(self, mode: int) -> None:
+        """Acquire the lock or check that it is still held; raise OSError if that is impossible."""
         while True:
             if self._fd < 0 or not self._is_in_place():
                 fd = self._open()
@@ -50,9 +47,6 @@ class _LockFile:
     def _open(self) -> int:
         """Open the file, or create one that only the users who can write the database can lock.
 
-        Raises:
-            OSError: If there is another file in its place, possibly planted.
-
         Source:
             SQLite does the same for the files beside a database: os_unix.c, findCreateFileMode and robust_open.
         """
@@ -60,13 +54,13 @@ class _LockFile:
         mode = 0o600 | (S_IMODE(like.st_mode) & 0o060 if like else 0)
         while True:
             try:
-                return _check(_open_to_lock(self._path), like, mode)
+                return _check(_open_to_lock(self.path), like, mode)
             except FileNotFoundError:
                 pass
             try:
-                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileExistsError:  # another process was faster, or it is a link
-                if self._path.is_symlink():
+                if self.path.is_symlink():
                     raise OSError(errno.ELOOP, _LINK) from None
                 continue
             with suppress(OSError):  # a file system without permissions
@@ -76,29 +70,24 @@ class _LockFile:
             return fd
 
     def _is_in_place(self) -> bool:
-        """Return whether the open file is still the one at the path."""
-        try:
-            return os.path.samestat(os.fstat(self._fd), self._path.lstat())
-        except FileNotFoundError:
-            return False
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._fd), self.path.lstat())
+        return False
 
     def release(self) -> None:
-        """Release the lock."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def find_holder(self) -> str:
-        """Find the other process that holds it exclusively, such as ``process 123 (name)``; empty if unknown."""
-        return ", ".join(find_lock_holders(self._path, "FLOCK", "WRITE"))
+        return ", ".join(find_lock_holders(self.path, "FLOCK", "WRITE"))
 
 
 class DaemonLockFile(_LockFile):
     """The lock of the daemon of a database."""
 
-    def __init__(self, database: Path) -> None:
-        super().__init__(database, "daemon")
-        self._served: os.stat_result | None = None
+    _name = "daemon"
+    _served: os.stat_result | None = None
 
     def hold(self) -> bool:
         """Acquire the lock or check that it is still held; return False if another process has it.
@@ -111,131 +100,89 @@ class DaemonLockFile(_LockFile):
         error_class = DaemonError if self._fd < 0 else HistoryError
         try:
             self._check_database()
-            self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.acquire(_ALONE)
         except BlockingIOError:
             return False
         except OSError as error:
-            raise error_class(f"the daemon's lock {self._path} can't be taken: {_reason(error)}") from error
+            raise error_class(f"the daemon's lock {self.path} can't be taken: {_reason(error)}") from error
         return True
 
     def _check_database(self) -> None:
         """Check that the database file is still in place, so that writes do not go into a deleted file."""
-        try:
-            current = self._database.stat()
-        except FileNotFoundError:
-            self._database.parent.stat()  # raises if the directory is gone
-            current = None
-        served = self._served = self._served or current
-        if served is not None and (current is None or not os.path.samestat(served, current)):
+        self._database.parent.stat()  # raises if the directory is gone
+        current = self._database.stat() if self._database.exists() else None
+        self._served = self._served or current
+        if self._served and (current is None or not os.path.samestat(self._served, current)):
             event = "removed" if current is None else "replaced"
             raise DaemonError(f"the database {self._database} was {event} while its daemon ran; start the daemon again")
 
 
 class RunLockFile(_LockFile):
-    """The lock that each running run or calibration shares.
+    """The lock that all runs and calibrations share; it is visible even if their processes are in other containers."""
 
-    Processes of other containers are invisible, but their locks on a shared file are not.
-    """
+    _name = "runs"
 
-    def __init__(self, database: Path) -> None:
-        super().__init__(database, "runs")
-
-    def hold(self) -> None:
-        """Acquire the lock or check that it is still held, waiting while another process probes it.
-
-        Raises:
-            LockHeld: If another process holds it exclusively for longer.
-            HistoryError: If it cannot be acquired.
-        """
+    def hold(self) -> bool:
+        """Acquire the lock or check that it is still held; raise LockHeld if another process has it alone."""
         try:
-            wait_for_lock(lambda: self._acquire(fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_PROBE_S)
-        except BlockingIOError as error:
-            raise LockHeld(self._describe_holder()) from error
+            wait_for_lock(partial(self.acquire, _SHARED), within_s=_PROBE_S)
         except OSError as error:
-            raise HistoryError(f"the lock of runs {self._path} can't be taken: {_reason(error)}") from error
+            raise self._explain(error) from error
+        return True
 
     def find_blocker(self) -> str | None:
-        """Find the process that holds the lock exclusively, which blocks runs; return one line, or None."""
-        try:
-            fd = _open_to_lock(self._path)
-        except (FileNotFoundError, PermissionError):
+        """Find the reason why runs cannot share the lock; return one line, or None."""
+        error = self._probe(_SHARED, _PROBE_S)
+        if error is None or isinstance(error, FileNotFoundError | PermissionError):
             return None
-        except OSError as error:
-            return f"the lock of runs {self._path} can't be taken: {_reason(error)}"
-        try:
-            wait_for_lock(partial(fcntl.flock, fd, fcntl.LOCK_SH | fcntl.LOCK_NB), within_s=_PROBE_S)
-        except BlockingIOError:
-            return self._describe_holder()
-        except OSError:
-            return None
-        finally:
-            os.close(fd)
-        return None
-
-    def _describe_holder(self) -> str:
-        holder, cure = self.find_holder(), "end that process"
-        if not holder:
-            holder, cure = "another process", f"see `fuser {self._path}`, and end that process"
-        return f"{holder} holds the lock of runs {self._path}; {cure}"
+        return str(self._explain(error))
 
     def is_free(self) -> bool:
         """Return whether certainly no process holds it."""
+        return self._probe(_ALONE, 0) is None
+
+    def _probe(self, mode: int, within_s: float) -> OSError | None:
+        """Acquire the lock of an existing file for a moment; return the error if that fails."""
         try:
-            fd = _open_to_lock(self._path)
-        except OSError:  # another process may have it open
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        return True
-
-
-class UpgradeLockFile(_LockFile):
-    """The lock of the process that creates or upgrades the schema; its holder removes the file.
-
-    Args:
-        database: The database, which need not exist.
-        within_s: How long to wait for another process.
-    """
-
-    def __init__(self, database: Path, *, within_s: float) -> None:
-        super().__init__(database, "upgrade")
-        self._within_s = within_s
-
-    def __enter__(self) -> None:
-        """Acquire the lock.
-
-        Raises:
-            HistoryError: If another process holds it all the time, or the disk is full.
-            DatabaseUnusable: If it cannot be acquired.
-        """
-        acquire = partial(self._acquire, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            wait_for_lock(acquire, within_s=self._within_s, on_wait=self._report)
-        except BlockingIOError:
-            self.release()
-            raise HistoryError(
-                f"the database {self._database} can't be created or upgraded: {self.find_holder() or 'another process'}"
-                f" holds the lock {self._path}; end that process"
-            ) from None
+            self.path.lstat()
+            wait_for_lock(partial(self.acquire, mode), within_s=within_s)
         except OSError as error:
+            return error
+        finally:
             self.release()
-            shortage = find_shortage(self._path, f"the database {self._database}")
-            raise shortage or refusal(error)(
-                f"the lock {self._path} can't be taken: {_reason(error)}; choose another database with --db"
-            ) from error
+        return None
 
-    def __exit__(self, *_error: object) -> None:
-        """Remove the file, then release the lock, so that a waiting process detects the removal."""
-        with suppress(OSError):
-            self._path.unlink()
-        self.release()
+    def _explain(self, error: OSError) -> HistoryError:
+        if not isinstance(error, BlockingIOError):
+            return HistoryError(f"the lock of runs {self.path} can't be taken: {_reason(error)}")
+        holder, cure = self.find_holder(), "end that process"
+        if not holder:
+            holder, cure = "another process", f"see `fuser {self.path}`, and end that process"
+        return LockHeld(f"{holder} holds the lock of runs {self.path}; {cure}")
 
-    def _report(self) -> None:
-        _log.warning("waiting for the lock %s, held by %s", self._path, self.find_holder() or "another process")
+
+@contextmanager
+def upgrade_lock(database: Path, within_s: float) -> Iterator[None]:
+    """Wait for the lock of the process that creates or upgrades the schema of a database, which need not exist."""
+    lock = _LockFile(database)
+    try:
+        what = f"the lock {lock.path}"
+        wait_for_lock(partial(lock.acquire, _ALONE), within_s=within_s, what=what, find_holder=lock.find_holder)
+    except BlockingIOError:
+        lock.release()
+        what = f"{lock.find_holder() or 'another process'} holds the lock {lock.path}; end that process"
+        raise HistoryError(f"the database {database} can't be created or upgraded: {what}") from None
+    except OSError as error:
+        lock.release()
+        raise find_shortage(lock.path, f"the database {database}") or refusal(error)(
+            f"the lock {lock.path} can't be taken: {_reason(error)}; choose another database with --db"
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # before the release, so that a waiting process detects the removal
+            lock.path.unlink()
+        lock.release()
 
 
 def _open_to_lock(path: Path) -> int:

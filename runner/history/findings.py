@@ -1,9 +1,9 @@
 """Saving the findings of a run as intervals: the cost is proportional to what changed."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -18,7 +18,8 @@ _FEW = 500
 _CHUNK = 10_000
 
 # Size in bytes and modification time in nanoseconds; None if unknown.
-_Stat = tuple[int | None, int | None]
+Stat = tuple[int | None, int | None]
+_UNKNOWN: Stat = (None, None)
 
 
 @dataclass(slots=True)
@@ -30,18 +31,6 @@ class ChangeCounts:
     modified: int = 0
 
 
-class _KnownDirectory(NamedTuple):
-    id: int
-    path: bytes
-    digest: bytes
-
-
-class _ChangedDirectory(NamedTuple):
-    id: int
-    digest: bytes
-    files: dict[bytes, _Stat]
-
-
 class _Changes:
     """The changes of one run, in rows to be written."""
 
@@ -49,28 +38,28 @@ class _Changes:
         self.job_id, self.run_id = job_id, run_id
         self.counts = ChangeCounts()
         self.begun: list[tuple[Any, ...]] = []  # rows of files
-        self.ended: list[tuple[int, bytes, int, int]] = []  # keys of rows of files, and the run that ends them
+        self.ended: list[tuple[int, int, bytes, int]] = []  # the run that ends them, and keys of rows of files
 
-    def begin(self, directory_id: int, name: bytes, stat: _Stat) -> None:
+    def begin(self, directory_id: int, name: bytes, stat: Stat) -> None:
         self.begun.append((directory_id, name, self.run_id, None, self.job_id, *stat_values(stat)))
 
-    def compare(self, directory: _ChangedDirectory, before: dict[bytes, tuple[int, _Stat]]) -> None:
+    def compare(self, directory_id: int, before: dict[bytes, tuple[int, Stat]], after: dict[bytes, Stat]) -> None:
         """Compare the files of a directory with the stored intervals."""
         for name, (first_run_id, old) in before.items():
-            new = directory.files.get(name)
+            new = after.get(name)
             if new is None:
                 self.counts.removed += 1
-            elif new in {old, (None, None)}:  # not read now, so no change is known
+            elif new in {old, _UNKNOWN}:  # not read now, so no change is known
                 continue
-            elif old != (None, None):
+            elif old != _UNKNOWN:
                 self.counts.modified += 1
-            self.ended.append((directory.id, name, first_run_id, self.run_id))
+            self.ended.append((self.run_id, directory_id, name, first_run_id))
             if new is not None:
-                self.begin(directory.id, name, new)
-        for name, new in directory.files.items():
+                self.begin(directory_id, name, new)
+        for name, new in after.items():
             if name not in before:
                 self.counts.added += 1
-                self.begin(directory.id, name, new)
+                self.begin(directory_id, name, new)
 
 
 def record_findings(
@@ -91,31 +80,33 @@ def record_findings(
     changes = _Changes(job_id, run_id)
     if new:
         _insert_directories(location, connection, new, changes)
-    before = _load_files(connection, job_id, {directory.id for directory in changed})
-    for directory in changed:
-        changes.compare(directory, before.get(directory.id, {}))
+    before = _load_files(connection, job_id, changed.keys())
+    for directory_id, (_, found) in changed.items():
+        changes.compare(directory_id, before.get(directory_id, {}), found)
     if changes.ended:
-        location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), changes.ended)
+        key = ("folder_id", "name", "first_run_id")
+        location.update_many(connection, files, "gone_run_id", key, changes.ended)
     if changes.begun:
-        location.insert_many(connection, tuple(files.c), changes.begun)
+        location.insert_many(connection, files, files.c.keys(), changes.begun)
     if changed:
-        digests = [(directory.id, directory.digest) for directory in changed]
-        location.update_many(connection, (directories.c.id,), (directories.c.findings_digest,), digests)
+        digests = [(digest, directory_id) for directory_id, (digest, _) in changed.items()]
+        location.update_many(connection, directories, "findings_digest", ["id"], digests)
     return changes.counts
 
 
-def _load_directories(connection: Connection, job_id: int) -> dict[bytes, _KnownDirectory]:
-    columns = (directories.c.id, directories.c.path, directories.c.findings_digest)
+def _load_directories(connection: Connection, job_id: int) -> dict[bytes, tuple[int, bytes]]:
+    """Return the numbers and the digests of directories by path."""
+    columns = (directories.c.path, directories.c.id, directories.c.findings_digest)
     query = select(*columns).where(directories.c.job_id == job_id)
     # All at once: row by row takes three times as long, most of the time of an unchanged run.
-    return {row[1]: _KnownDirectory._make(row) for row in connection.execute(query).all()}
+    return {path: (directory_id, digest) for path, directory_id, digest in connection.execute(query).all()}
 
 
 def _load_files(
-    connection: Connection, job_id: int, directory_ids: set[int]
-) -> dict[int, dict[bytes, tuple[int, _Stat]]]:
+    connection: Connection, job_id: int, directory_ids: Collection[int]
+) -> dict[int, dict[bytes, tuple[int, Stat]]]:
     """Load the current files of directories: by directory and name, the first run and the stat."""
-    by_directory: dict[int, dict[bytes, tuple[int, _Stat]]] = {}
+    by_directory: dict[int, dict[bytes, tuple[int, Stat]]] = {}
     if not directory_ids:
         return by_directory
     key = (files.c.folder_id, files.c.name, files.c.first_run_id)
@@ -131,25 +122,24 @@ def _load_files(
 
 
 def _compare_directories(
-    known: dict[bytes, _KnownDirectory], snapshot: Snapshot
-) -> tuple[list[_ChangedDirectory], list[tuple[Listing, bytes]]]:
-    """Return the known directories whose files changed, and the listings of new ones with their digests."""
-    changed: list[_ChangedDirectory] = []
+    known: dict[bytes, tuple[int, bytes]], snapshot: Snapshot
+) -> tuple[dict[int, tuple[bytes, dict[bytes, Stat]]], list[tuple[Listing, bytes]]]:
+    """Return the digests and files of known directories that changed, and the listings and digests of new ones."""
+    changed: dict[int, tuple[bytes, dict[bytes, Stat]]] = {}
     new: list[tuple[Listing, bytes]] = []
     listed = set()
     for listing in snapshot.listings:
         listed.add(listing.path)
         # A name never contains two NULs, so names and stats cannot be confused.
         digest = blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
-        directory = known.get(listing.path)
-        if directory is None:
+        if listing.path not in known:
             new.append((listing, digest))
-        elif digest != directory.digest:
-            changed.append(_ChangedDirectory(directory.id, digest, dict(_found(listing))))
+        elif digest != known[listing.path][1]:
+            changed[known[listing.path][0]] = (digest, dict(_found(listing)))
     unreadable = {path for path, _, _ in snapshot.problems}
-    for path, directory in known.items():
-        if path not in listed and directory.digest and not lies_in(path, unreadable):
-            changed.append(_ChangedDirectory(directory.id, b"", {}))
+    for path, (directory_id, digest) in known.items():
+        if path not in listed and digest and not lies_in(path, unreadable):
+            changed[directory_id] = (b"", {})
     return changed, new
 
 
@@ -158,36 +148,30 @@ def _insert_directories(
 ) -> None:
     """Add new directories, and record their files as added."""
     rows = [(changes.job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
-    columns = (directories.c.job_id, directories.c.path, directories.c.path_digest, directories.c.findings_digest)
-    location.insert_many(connection, columns, rows)
+    location.insert_many(connection, directories, ("job_id", "path", "path_digest", "findings_digest"), rows)
     known = _load_directories(connection, changes.job_id)
     for listing, _ in new:
-        directory_id = known[listing.path].id
+        directory_id, _ = known[listing.path]
         for name, stat in _found(listing):
             changes.begin(directory_id, name, stat)
     changes.counts.added += len(changes.begun)
 
 
-def _record_problems(connection: Connection, job_id: int, run_id: int, found: Iterable[Problem]) -> None:
+def _record_problems(connection: Connection, job_id: int, run_id: int, current: set[Problem]) -> None:
     query = select(problems).where(problems.c.job_id == job_id, problems.c.gone_run_id.is_(None))
     before = {Problem(path=row.path, errno=row.errno, text=row.text): row.id for row in connection.execute(query)}
-    current = set(found)
-    ended = [{"problem": before[problem]} for problem in before if problem not in current]
+    ended = [{"problem": before[problem]} for problem in before.keys() - current]
     if ended:
         by_id = update(problems).where(problems.c.id == bindparam("problem"))
         connection.execute(by_id.values(gone_run_id=run_id), ended)
-    begun = [
-        {"job_id": job_id, "path": one.path, "errno": one.errno, "text": one.text, "first_run_id": run_id}
-        for one in current
-        if one not in before
-    ]
+    begun = [{"job_id": job_id, **asdict(one), "first_run_id": run_id} for one in current - before.keys()]
     if begun:
         connection.execute(insert(problems), begun)
 
 
-def _found(listing: Listing) -> Iterable[tuple[bytes, _Stat]]:
+def _found(listing: Listing) -> Iterable[tuple[bytes, Stat]]:
     names = found_names(listing.names)
-    stats: Iterable[_Stat] = unpack_stats(listing.stats) if listing.stats else [(None, None)] * len(names)
+    stats: Iterable[Stat] = unpack_stats(listing.stats) if listing.stats else [_UNKNOWN] * len(names)
     return zip(names, stats, strict=True)
 
 

@@ -1,11 +1,14 @@
-"""Waiting for locks of other processes, and finding those processes (on Linux)."""
+"""Locks that other processes respect: waiting for them, and finding their holders (on Linux)."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+
+_log = logging.getLogger(__name__)
 
 # A lock is tried at first every millisecond, later at this interval; a longer wait is reported.
 _FIRST_POLL_S = 0.001
@@ -14,26 +17,40 @@ _REPORT_AFTER_S = 2.0
 _PROCESSES = Path("/proc")
 
 
+class Lock:
+    """A lock that ends with its holder. This one locks nothing, as servers lose the locks of runs at a restart."""
+
+    def hold(self) -> bool:
+        """Acquire the lock or check that it is still held; return False if another process has it."""
+        return True
+
+    def release(self) -> None:
+        """Release the lock."""
+
+    def find_holder(self) -> str:
+        """Find the other process that holds the lock, such as ``process 123 (name)``; empty if unknown."""
+        return ""
+
+
 def wait_for_lock(
     acquire: Callable[[], None],
     *,
     within_s: float,
-    on_wait: Callable[[], None] = lambda: None,
+    what: str = "",
+    find_holder: Callable[[], str] | None = None,
     give_up: Callable[[], bool] = bool,
 ) -> None:
     """Wait for a lock; unlike a blocking call, this ends on a signal and at a time limit.
 
     Args:
-        acquire: Acquires the lock without waiting, or raises BlockingIOError.
+        acquire: Acquires the lock without waiting, or raises BlockingIOError, as the function does at its end.
         within_s: The time limit.
-        on_wait: Called once after two seconds.
+        what: What is locked, for the log.
+        find_holder: Returns who holds it, for the log; without it the wait is not logged.
         give_up: Called before each wait; true ends the wait.
-
-    Raises:
-        BlockingIOError: If another process held it all the time.
     """
     start_s = time.monotonic()
-    reported, pause_s = False, _FIRST_POLL_S
+    pause_s = _FIRST_POLL_S
     while True:
         try:
             return acquire()
@@ -41,29 +58,22 @@ def wait_for_lock(
             waited_s = time.monotonic() - start_s
             if waited_s >= within_s or give_up():
                 raise
-        if waited_s >= _REPORT_AFTER_S and not reported:
-            on_wait()
-            reported = True
+        if waited_s >= _REPORT_AFTER_S and find_holder is not None:
+            _log.warning("waiting for %s, held by %s", what, find_holder() or "another program")
+            find_holder = None
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _POLL_S)
 
 
 def find_lock_holders(
-    path: Path, kind: Literal["FLOCK", "POSIX"], mode: Literal["READ", "WRITE"], bytes_: range | None = None
+    path: Path, kind: Literal["FLOCK", "POSIX"], mode: Literal["READ", "WRITE"], starts: range | None = None
 ) -> list[str]:
     """Find the other processes that hold a lock on a file, each as ``process 123 (name)``.
 
-    Args:
-        path: The file; links are not followed.
-        kind: The type of lock, by its name in the kernel.
-        mode: ``WRITE`` for exclusive locks, ``READ`` for shared ones.
-        bytes_: The bytes at which a lock may begin; None for any.
-
-    Returns:
-        Empty if the system does not list locks, or the processes are in another PID namespace.
+    The lock may begin at the bytes *starts*, or at any. Processes of another PID namespace are not found.
 
     Source:
-        proc_locks(5).
+        proc_locks(5), also for the names of kinds and modes.
     """
     try:
         stat = path.lstat()
@@ -76,7 +86,7 @@ def find_lock_holders(
         fields = line.split()  # "->" before the kind marks a process that only waits
         if len(fields) < 8 or [fields[1], fields[3], fields[5]] != [kind, mode, file]:
             continue
-        if bytes_ is None or int(fields[6]) in bytes_:
+        if starts is None or int(fields[6]) in starts:
             pid = int(fields[4])
             # A lock survives the process that acquired it if another one has inherited the open file.
             pids |= {pid} if pid <= 0 or (_PROCESSES / str(pid)).exists() else set(_find_inheritors(file))
@@ -84,7 +94,6 @@ def find_lock_holders(
 
 
 def _find_inheritors(file: str) -> Iterator[int]:
-    """Yield the processes that have a locked file open, as far as this user can see."""
     for info in _PROCESSES.glob("[0-9]*/fdinfo/*"):
         with suppress(OSError, ValueError):
             text = info.read_text(encoding="ascii")

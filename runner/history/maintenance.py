@@ -5,7 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import Select, func, or_, select
 
+from runner.history.backup import copy_file
 from runner.history.database import Database, Reader
+from runner.history.postgresql import PostgresqlDatabase
 from runner.history.tables import directories, files, problems
 from runner.model.errors import DatabaseUnusable
 from runner.model.units import format_count
@@ -24,19 +26,10 @@ def find_blocker(database: Reader, daemon_pid: int) -> str | None:
 
 
 def compact(database: Database) -> str | None:
-    """Return freed space to the file system while others wait.
-
-    Returns:
-        The processes that prevented it by reading; None if it was done.
-
-    Raises:
-        HistoryError: If the database is locked for too long.
-    """
+    """Return freed space to the file system while others wait; return the readers that prevent it, or None."""
     database.location.refuse_writing()
     with database.translate_errors():
-        if database.location.compact(database.engine):
-            return None
-        return ", ".join(database.location.find_readers(database.engine)) or "another program"
+        return database.location.compact(database.engine)
 
 
 def trim(database: Database) -> None:
@@ -46,15 +39,14 @@ def trim(database: Database) -> None:
 
 
 def copy_database(database: Database, target: Path) -> None:
-    """Copy a database in use into a new file.
-
-    Raises:
-        DatabaseUnusable: If *target* is no file name, exists or is not writable, or the database is on a server.
-    """
+    """Copy a database in use into a new file; raise DatabaseUnusable if that is impossible."""
     if not target.name:  # an empty path, . or /
         raise DatabaseUnusable(f"{str(target)!r} names no file; give the backup a name, such as copy.db")
+    location = database.location
+    if isinstance(location, PostgresqlDatabase):
+        raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{location}'")
     with database.translate_errors():
-        database.location.copy(database.engine, target)
+        copy_file(database.engine, target)
 
 
 def find_faults(database: Reader) -> list[str]:
@@ -68,7 +60,7 @@ def find_faults(database: Reader) -> list[str]:
 
 
 def _impossible_rows() -> Iterator[tuple[Select[int], str, str, str]]:
-    """Yield a query that counts impossible rows, and the message: singular, plural and the rest."""
+    """Yield queries that count impossible rows, with the message: singular, plural and the rest."""
     for table, name in ((files, "file"), (problems, "problem")):
         reversed_ = select(func.count()).where(table.c.gone_run_id <= table.c.first_run_id)
         yield reversed_, f"{name} interval ends before it begins", f"{name} intervals end before they begin", ""

@@ -1,35 +1,27 @@
 """A history in a PostgreSQL database."""
 
-import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Column, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from runner.history.backend import Backend
-from runner.history.locks import wait_for_lock
-from runner.history.postgresql_errors import explain
-from runner.history.serverlocks import WRITES_CLASS, WRITES_LOCK, NoLock, SessionLock, find_holders
+from runner.history.errors import explain_postgresql
+from runner.history.location import READERS_WAIT_MS, WRITES_FOR_S, Location, Rows
+from runner.history.locks import Lock, wait_for_lock
 from runner.model.errors import DatabaseUnusable, HistoryError
 
 if TYPE_CHECKING:
     import psycopg
 
-_log = logging.getLogger(__name__)
-
 # Parameters of a URL that are shown; others may be secret.
 _SHOWN = frozenset({"host", "port", "service", "options"})
 _SECRET = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
-# A writer of shorter duration is no blocker.
-_WRITES_FOR_S = 1.0
 # Larger updates use a temporary table; for fewer rows its creation costs more than it saves.
 _FEW = 1_000
-# How long compacting waits for readers.
-_READERS_WAIT_MS = 1_000
 # Without these the server keeps the locks of a lost machine for hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 # The same for a lost server. Seconds, but the last: milliseconds.
@@ -42,17 +34,17 @@ _DEFAULTS = {
     "tcp_user_timeout": 60_000,
 }
 _OWN_RELATIONS = "FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+_OTHER_SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# Advisory locks belong to a database, so their second number separates the histories of its schemas.
+_DAEMON_CLASS, _WRITES_CLASS = (int.from_bytes(name, "big") for name in (b"rund", b"runw"))
+_DAEMON_LOCK, _WRITES_LOCK = (f"({class_}, hashtext(current_schema()))" for class_ in (_DAEMON_CLASS, _WRITES_CLASS))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PostgresqlDatabase(Backend):
-    """A PostgreSQL database.
+@dataclass(frozen=True, kw_only=True)
+class PostgresqlDatabase(Location):
+    """A PostgreSQL database."""
 
-    Attributes:
-        url: Its SQLAlchemy URL, including secrets.
-    """
-
-    url: URL = field(repr=False)
+    url: URL = field(repr=False)  # including secrets
 
     def __str__(self) -> str:
         url = self.url
@@ -60,11 +52,7 @@ class PostgresqlDatabase(Backend):
         return URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
 
     def address(self) -> str:
-        """Return its URL.
-
-        Raises:
-            DatabaseUnusable: If it contains a password.
-        """
+        """Return the URL, for files that everybody can read; raise DatabaseUnusable if it contains a password."""
         if self.url.password is not None or _SECRET & self.url.query.keys():
             raise DatabaseUnusable(
                 f"the URL of the database {self} holds a password, which everybody on this machine could read there; "
@@ -76,15 +64,8 @@ class PostgresqlDatabase(Backend):
         """Return True."""
         return True
 
-    def check(self) -> None:
-        """Check nothing: only the server knows."""
-
     def make_engine(self, busy_timeout_s: float) -> Engine:
-        """Create an engine for the server.
-
-        Raises:
-            DatabaseUnusable: If the driver is missing or rejects the URL.
-        """
+        """Create an engine for the server."""
         try:
             engine = create_engine(
                 self.url.set(drivername="postgresql+psycopg"),
@@ -119,50 +100,40 @@ class PostgresqlDatabase(Backend):
 
     def explain(self, error: BaseException | None) -> HistoryError:
         """Return an error of one line for an error of the driver."""
-        return explain(f"the database {self}", error)
+        return explain_postgresql(f"the database {self}", error)
 
-    def insert_many(
-        self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
-        """Add rows by COPY, which takes a tenth of the time of INSERT."""
-        self._copy_in(connection, str(columns[0].table), columns, rows)
+    def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:
+        """Add rows with these columns, by COPY, which takes a tenth of the time of INSERT."""
+        self._copy_in(connection, f"{table.name} ({', '.join(names)})", rows)
 
-    def update_many(
-        self,
-        connection: Connection,
-        keys: Sequence[Column[Any]],
-        changed: Sequence[Column[Any]],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> None:
-        """Update rows; each of *rows* contains the values of *keys*, then those of *changed*.
+    def update_many(self, connection: Connection, table: Table, changed: str, keys: Sequence[str], rows: Rows) -> None:
+        """Update one column of many rows; each of *rows* contains the new value, then the values of *keys*.
 
         Few rows are sent as arrays, in a third of the time of one statement per row. Many go through a temporary
         table: several arrays take twice as long, because the planner reads the whole table for each.
         """
-        columns = (*keys, *changed)
+        types = {name: table.c[name].type.compile(connection.dialect) for name in (changed, *keys)}
+        same = " AND ".join(f"{table.name}.{name} = given.{name}" for name in keys)
+        sql = f"UPDATE {table.name} SET {changed} = given.{changed} FROM {{}} WHERE {same}"  # noqa: S608  own names
         if len(rows) <= _FEW:
-            types = (column.type.compile(connection.dialect) for column in columns)
-            names = ", ".join(column.name for column in columns)
-            source = f"unnest({', '.join(f'%s::{type_}[]' for type_ in types)}) AS given ({names})"
-            connection.exec_driver_sql(_update_sql(keys, changed, source), tuple(map(list, zip(*rows, strict=True))))
+            arrays = ", ".join(f"%s::{type_}[]" for type_ in types.values())
+            source = f"unnest({arrays}) AS given ({', '.join(types)})"
+            connection.exec_driver_sql(sql.format(source), tuple(map(list, zip(*rows, strict=True))))
             return
-        types = (f"{column.name} {column.type.compile(connection.dialect)}" for column in columns)
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE given ({', '.join(types)}) ON COMMIT DROP")
-        self._copy_in(connection, "given", columns, rows)
+        declared = ", ".join(f"{name} {type_}" for name, type_ in types.items())
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE given ({declared}) ON COMMIT DROP")
+        self._copy_in(connection, "given", rows)
         connection.exec_driver_sql("ANALYZE given")  # autovacuum would be too late
-        connection.exec_driver_sql(_update_sql(keys, changed, "given"))
+        connection.exec_driver_sql(sql.format("given"))
         connection.exec_driver_sql("DROP TABLE given")
 
-    def _copy_in(
-        self, connection: Connection, table: str, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
+    def _copy_in(self, connection: Connection, target: str, rows: Rows) -> None:
         import psycopg
 
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)  # noqa: S101  the engine is PostgreSQL's
-        names = ", ".join(column.name for column in columns)
         try:
-            with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)
         except psycopg.Error as error:
@@ -173,61 +144,85 @@ class PostgresqlDatabase(Backend):
         sizes = f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) {_OWN_RELATIONS}"
         return int(connection.exec_driver_sql(sizes).scalar_one())
 
-    def compact(self, engine: Engine) -> bool:
-        """Return freed space to the file system while others wait.
-
-        Returns:
-            False if readers prevent it; later runs then reuse the space.
-        """
+    def compact(self, engine: Engine) -> str | None:
+        """Return freed space to the file system while others wait; return the readers that prevent it, or None."""
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
             names = alone.exec_driver_sql(f"SELECT quote_ident(relname) {_OWN_RELATIONS}").scalars().all()
-            alone.exec_driver_sql(f"SET lock_timeout = {_READERS_WAIT_MS}")
+            alone.exec_driver_sql(f"SET lock_timeout = {READERS_WAIT_MS}")
             try:
                 alone.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(names)}")
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) != "55P03":
                     raise
-                return False
+                return _find_sessions(alone, "xact_start IS NOT NULL") or "another program"
             finally:
                 connection.invalidate()  # its timeout differs
-        return True
-
-    def trim(self, _engine: Engine) -> None:
-        """Return at once: the server limits its own log."""
-
-    def find_readers(self, engine: Engine) -> list[str]:
-        """Find the other processes with an open transaction."""
-        with engine.connect() as connection:
-            rows = connection.exec_driver_sql(
-                "SELECT pid, coalesce(nullif(application_name, ''), 'unknown') FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY pid"
-            )
-            return [f"process {pid} ({name})" for pid, name in rows]
+        return None
 
     def find_blocker(self, connection: Connection, _daemon_pid: int) -> str | None:
         """Find the process whose write lock prevents runs from starting; return one line, or None."""
-        holders = find_holders(connection, WRITES_CLASS, _WRITES_FOR_S)
+        holders = _find_holders(connection, _WRITES_CLASS, WRITES_FOR_S)
         return f"{holders} keeps the database locked" if holders else None
 
-    def copy(self, _engine: Engine, _target: Path) -> None:
-        """Raise DatabaseUnusable: pg_dump does this."""
-        raise DatabaseUnusable(f"a PostgreSQL database is copied by its own tool: pg_dump --file=FILE '{self}'")
-
-    def run_lock(self) -> NoLock:
-        """Return no lock: a server loses the locks of running runs when it restarts."""
-        return NoLock()
-
-    def daemon_lock(self, engine: Engine) -> SessionLock:
-        """Return the daemon's lock."""
+    def daemon_lock(self, engine: Engine) -> "SessionLock":
+        """Return the daemon's lock, not yet acquired."""
         return SessionLock(engine)
 
 
-def _update_sql(keys: Sequence[Column[Any]], changed: Sequence[Column[Any]], source: str) -> str:
-    table = keys[0].table
-    new = ", ".join(f"{column.name} = given.{column.name}" for column in changed)
-    same = " AND ".join(f"{table}.{column.name} = given.{column.name}" for column in keys)
-    return f"UPDATE {table} SET {new} FROM {source} WHERE {same}"  # noqa: S608  names of this schema
+class SessionLock(Lock):
+    """The daemon's lock: an advisory lock on its own connection, released when that ends."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def hold(self) -> bool:
+        """Acquire the lock or check that it is still held, because a restarted server has lost it."""
+        if self._connection is not None:
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+            except DBAPIError:
+                self.release()
+            else:
+                return True
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", runner_alone=True)
+        self._connection = connection
+        connection.detach()  # in the pool it would keep the lock
+        if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{_DAEMON_LOCK}").scalar_one():
+            return True
+        self.release()
+        return False
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self._connection is not None:
+            with suppress(DBAPIError):  # it is lost, and so is the lock
+                self._connection.close()
+            self._connection = None
+
+    def find_holder(self) -> str:
+        """Find the other session that holds the lock, such as ``process 123 (name)``; empty if there is none."""
+        with self._engine.connect() as connection, connection.begin():
+            return _find_holders(connection, _DAEMON_CLASS)
+
+
+def _find_holders(connection: Connection, class_: int, since_s: float = 0.0) -> str:
+    """Find the other sessions that hold an advisory lock, in transactions of at least *since_s*."""
+    return _find_sessions(
+        connection,
+        "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s::oid "
+        "AND objid::bigint = hashtext(current_schema())::bigint & 4294967295) "
+        "AND coalesce(xact_start < clock_timestamp() - make_interval(secs => %s), true)",
+        (class_, since_s),
+    )
+
+
+def _find_sessions(connection: Connection, condition: str, parameters: tuple[Any, ...] = ()) -> str:
+    """Find other sessions of the database, such as ``process 123 (name)``; empty if there are none."""
+    names = "SELECT pid, coalesce(nullif(application_name, ''), 'unknown')"
+    rows = connection.exec_driver_sql(f"{names} {_OTHER_SESSIONS} AND {condition} ORDER BY pid", parameters)
+    return ", ".join(f"process {pid} ({name})" for pid, name in rows)
 
 
 def _begin(busy_timeout_s: float, connection: Connection) -> None:
@@ -242,16 +237,18 @@ def _begin(busy_timeout_s: float, connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(waits_s * 1000))}")
 
     def take() -> None:
-        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock{WRITES_LOCK}").scalar_one():
+        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock{_WRITES_LOCK}").scalar_one():
             raise BlockingIOError
-
-    def report() -> None:
-        holders = find_holders(connection, WRITES_CLASS) or "another program"
-        _log.warning("waiting for the database %s, locked by %s", connection.engine.url.database, holders)
 
     # The server's own wait would neither warn nor end on a signal.
     try:
-        wait_for_lock(take, within_s=busy_timeout_s, on_wait=report, give_up=options.get("runner_gives_up", bool))
+        wait_for_lock(
+            take,
+            within_s=busy_timeout_s,
+            what=f"the database {connection.engine.url.database}",
+            find_holder=lambda: _find_holders(connection, _WRITES_CLASS),
+            give_up=options.get("runner_gives_up", bool),
+        )
     except BlockingIOError:
         connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{WRITES_LOCK}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{_WRITES_LOCK}")

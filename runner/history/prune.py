@@ -17,16 +17,10 @@ _CHUNK = 2_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """The runs to be kept: those for which any condition holds.
+    """The runs to be kept: those for which any condition holds."""
 
-    Attributes:
-        since: Runs that started, or were due without starting, at or after this instant.
-        newest: This number of the newest started runs of each job, and the rows after the oldest of them.
-        failures: Whether failed runs are kept.
-    """
-
-    since: datetime | None = None
-    newest: int | None = None
+    since: datetime | None = None  # started, or due without starting, at or after this instant
+    newest: int | None = None  # this number of started runs of each job, and the rows after the oldest of them
     failures: bool = False
 
 
@@ -53,13 +47,8 @@ def prune(
     """Delete the runs that are not to be kept, and the states of files that only they saw.
 
     The last saved run, the newest row and the running run of a job are always kept. After each transaction the answers
-    for the remaining runs are the same as before.
-
-    Args:
-        database: The history.
-        retention: The runs to be kept.
-        job_id: Only this job; None for all, including removed ones.
-        stop: Called between transactions; true ends the pruning early.
+    for the remaining runs are the same as before. Without *job_id* all jobs are pruned, including removed ones. *stop*
+    is called between transactions; true ends the pruning early.
     """
     with database.read() as connection:
         job_ids = _job_ids(connection, job_id)
@@ -86,10 +75,8 @@ def _job_ids(connection: Connection, job_id: int | None) -> list[int]:
 
 def _prunable(connection: Connection, job_id: int, retention: Retention) -> list[ColumnElement[bool]]:
     own = runs.c.job_id == job_id
-    needed = [
-        select(func.max(runs.c.id)).where(own),
-        select(func.max(runs.c.id)).where(own, runs.c.files.is_not(None)),
-    ]
+    newest_row = select(func.max(runs.c.id)).where(own)
+    needed = (newest_row, newest_row.where(runs.c.files.is_not(None)))
     kept = {connection.execute(query).scalar() for query in needed} - {None}
     conditions = [own, runs.c.status != Status.RUNNING.value, runs.c.id.not_in(kept)]
     if retention.since is not None:

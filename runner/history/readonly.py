@@ -6,21 +6,20 @@ system; or else as a private copy.
 """
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
-from runner.history.sqlite import SqliteFile
 from runner.history.sqlite_transactions import prepare_engine
+from runner.history.walfile import beside, wal_bytes
 from runner.model.errors import HistoryError
 from runner.scan.filesystems import is_unchangeable
 
@@ -29,120 +28,50 @@ _COPIES = 5
 _COPY = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadOnlyFile(SqliteFile):
-    """A SQLite file that is not writable.
-
-    Attributes:
-        reason: Why it is not writable.
-    """
-
-    reason: str
-
-    @property
-    def read_only(self) -> str:
-        """The reason why it is not writable."""
-        return self.reason
-
-    def make_engine(self, busy_timeout_s: float) -> Engine:
-        """Create an engine that only reads.
-
-        Raises:
-            HistoryError: If it cannot be read.
-        """
-        real = self.path.resolve()
-        try:
-            if _can_be_read_in_place(real):
-                return _make_engine(real, "mode=ro", busy_timeout_s)
-            if not _size(_beside(real, "-wal")) and is_unchangeable(os.fsencode(real)):
-                return _make_engine(real, "mode=ro&immutable=1", busy_timeout_s)
-            return self._copied(real)
-        except sqlite3.Error as error:
-            raise self.explain(error) from error
-
-    def _copied(self, real: Path) -> Engine:
-        directory = Path(tempfile.mkdtemp(prefix="runner-"))
-        copy = directory / "copy.db"
-        try:
-            for _ in range(_COPIES):
-                before = _signature(real)
-                for name in ("", "-wal"):
-                    source, target = _beside(real, name), _beside(copy, name)
-                    target.unlink(missing_ok=True)
-                    if source.exists():
-                        self._copy_file(source, target)
-                if before == _signature(real):
-                    break
-            else:
-                raise HistoryError(
-                    f"the database {self} is read-only, and changes while it is copied to be read; try again"
-                )
-            connection = sqlite3.connect(copy, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = DELETE")  # merges the -wal file
-            connection.execute("PRAGMA query_only = ON")
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)  # the open file remains readable
-        return prepare_engine(create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool))
-
-    def _copy_file(self, source: Path, target: Path) -> None:
-        copying = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _COPY, source, target], check=False, capture_output=True, cwd="/"
-        )
-        if copying.returncode:
-            reason = (copying.stderr.decode("utf-8", "replace").strip().splitlines() or ["it was ended"])[-1]
-            raise HistoryError(f"the database {self} is read-only, and can't be copied to be read: {reason}")
-
-
-def find_obstacle(path: Path) -> str | None:
-    """Find the reason why a readable database is not writable; None if it is writable, or not readable."""
+def find_obstacle(path: Path) -> str:
+    """Find the reason why a readable database is not writable; empty if it is writable, or not readable."""
     real = path.resolve()
     if not _may(real, os.R_OK) or not real.is_file():
-        return None
+        return ""
     with suppress(OSError):
         if os.statvfs(real).f_flag & os.ST_RDONLY:
             return "its file system is mounted so"
-    beside = [_beside(real, name) for name in ("-wal", "-shm")]
-    for file in (real, *beside):
-        if (file == real or file.exists()) and not _may(file, os.W_OK):
+    others = [file for file in (beside(real, "-wal"), beside(real, "-shm")) if file.exists()]
+    for file in (real, *others):
+        if not _may(file, os.W_OK):
             return f"{file.name} can't be written by this user"
-    if not all(file.exists() for file in beside) and not _may(real.parent, os.W_OK | os.X_OK):
+    if len(others) < 2 and not _may(real.parent, os.W_OK | os.X_OK):
         return f"its folder {real.parent} can't be written by this user"
-    return None
+    return ""
 
 
 def _may(path: Path, how: int) -> bool:
     return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _beside(path: Path, name: str) -> Path:
-    return path.with_name(path.name + name)
+def make_reading_engine(path: Path, busy_timeout_s: float) -> Engine:
+    """Create an engine that only reads the database at a path.
+
+    Raises:
+        sqlite3.Error: If it cannot be read.
+        HistoryError: If it cannot be copied.
+    """
+    real = path.resolve()
+    if _can_be_read_in_place(real):
+        return _make_engine(lambda: _connect(real, "mode=ro", busy_timeout_s))
+    if not wal_bytes(real) and is_unchangeable(os.fsencode(real)):
+        return _make_engine(lambda: _connect(real, "mode=ro&immutable=1", busy_timeout_s))
+    with tempfile.TemporaryDirectory(prefix="runner-", ignore_cleanup_errors=True) as directory:
+        copy = Path(directory, "copy.db")
+        _copy(path, copy)
+        connection = sqlite3.connect(copy, check_same_thread=False)  # the open file remains readable
+        connection.execute("PRAGMA journal_mode = DELETE")  # merges the -wal file
+        connection.execute("PRAGMA query_only = ON")
+    return _make_engine(lambda: connection)
 
 
-def _size(path: Path) -> int:
-    with suppress(FileNotFoundError):
-        return path.stat().st_size
-    return 0
-
-
-def _signature(path: Path) -> list[tuple[int, int, int] | None]:
-    found: list[tuple[int, int, int] | None] = []
-    for file in (path, _beside(path, "-wal")):
-        try:
-            stat = file.stat()
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        except FileNotFoundError:
-            found.append(None)
-    return found
-
-
-def _can_be_read_in_place(path: Path) -> bool:
-    """Return whether SQLite can read it without creating a file, which would obstruct other users."""
-    if not all(_beside(path, name).exists() for name in ("-wal", "-shm")):
-        return False
-    with suppress(sqlite3.OperationalError), closing(_connect(path, "mode=ro", 1.0)) as connection:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        return True
-    return False
+def _make_engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
+    return prepare_engine(create_engine("sqlite://", creator=connect, poolclass=StaticPool))
 
 
 def _connect(path: Path, how: str, busy_timeout_s: float) -> sqlite3.Connection:
@@ -150,7 +79,39 @@ def _connect(path: Path, how: str, busy_timeout_s: float) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, check_same_thread=False)
 
 
-def _make_engine(path: Path, how: str, busy_timeout_s: float) -> Engine:
-    return prepare_engine(
-        create_engine("sqlite://", creator=lambda: _connect(path, how, busy_timeout_s), poolclass=StaticPool)
-    )
+def _can_be_read_in_place(path: Path) -> bool:
+    """Return whether SQLite can read it without creating a file, which would obstruct other users."""
+    if not all(beside(path, suffix).exists() for suffix in ("-wal", "-shm")):
+        return False
+    with suppress(sqlite3.OperationalError), closing(_connect(path, "mode=ro", 1.0)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return True
+    return False
+
+
+def _copy(path: Path, target: Path) -> None:
+    files = {beside(path.resolve(), suffix): beside(target, suffix) for suffix in ("", "-wal")}
+    for _ in range(_COPIES):
+        before = [_signature(source) for source in files]
+        for source, copy in files.items():
+            copy.unlink(missing_ok=True)
+            if source.exists():
+                _copy_file(path, source, copy)
+        if before == [_signature(source) for source in files]:
+            return
+    raise HistoryError(f"the database {path} is read-only, and changes while it is copied to be read; try again")
+
+
+def _copy_file(path: Path, source: Path, target: Path) -> None:
+    command: list[str | Path] = [sys.executable, "-I", "-S", "-c", _COPY, source, target]
+    copying = subprocess.run(command, check=False, capture_output=True, cwd="/")
+    if copying.returncode:
+        reason = (copying.stderr.decode("utf-8", "replace").strip().splitlines() or ["it was ended"])[-1]
+        raise HistoryError(f"the database {path} is read-only, and can't be copied to be read: {reason}")
+
+
+def _signature(file: Path) -> tuple[int, int, int] | None:
+    with suppress(FileNotFoundError):
+        stat = file.stat()
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return None

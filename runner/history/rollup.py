@@ -1,5 +1,6 @@
 """Counts by directory, added up to a depth."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from runner.model.contents import FolderChange, FolderCount
@@ -18,9 +19,8 @@ def roll_up(counts: Iterable[FolderCount], depth: int) -> list[FolderCount]:
         path = cut(count.path, depth)
         before = rolled.get(path, FolderCount(path=path, files=0, size_bytes=None))
         sizes = [size for size in (before.size_bytes, count.size_bytes) if size is not None]
-        rolled[path] = FolderCount(
-            path=path, files=before.files + count.files, size_bytes=sum(sizes) if sizes else None
-        )
+        size_bytes = sum(sizes) if sizes else None
+        rolled[path] = FolderCount(path=path, files=before.files + count.files, size_bytes=size_bytes)
     return [rolled[path] for path in sorted(rolled)]
 
 
@@ -30,13 +30,12 @@ def compare_directories(
     """List the directories with changes between two positions, up to a depth as for :func:`roll_up`."""
     old = {count.path: count for count in roll_up(before, depth)}
     new = {count.path: count for count in roll_up(after, depth)}
-    kinds: dict[bytes, dict[ChangeKind, int]] = {}
+    kinds: dict[bytes, Counter[str]] = {}
     for change in changes:
-        of_directory = kinds.setdefault(cut(change.path.rpartition(b"/")[0], depth), dict.fromkeys(ChangeKind, 0))
-        of_directory[change.kind] += 1
+        kinds.setdefault(cut(change.path.rpartition(b"/")[0], depth), Counter())[change.kind.value] += 1
     nothing = FolderCount(path=b"", files=0, size_bytes=None)
     result = []
-    for path, of_directory in sorted(kinds.items()):
+    for path, numbers in sorted(kinds.items()):
         was, now = old.get(path, nothing), new.get(path, nothing)
         result.append(
             FolderChange(
@@ -45,9 +44,7 @@ def compare_directories(
                 new_files=now.files,
                 old_size_bytes=was.size_bytes,
                 new_size_bytes=now.size_bytes,
-                added=of_directory[ChangeKind.ADDED],
-                removed=of_directory[ChangeKind.REMOVED],
-                modified=of_directory[ChangeKind.MODIFIED],
+                **{kind.value: numbers[kind.value] for kind in ChangeKind},
             )
         )
     return result

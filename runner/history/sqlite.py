@@ -2,44 +2,45 @@
 
 import errno
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_IMODE
-from typing import Any
+from typing import Self
 
-from sqlalchemy import URL, Column, Connection, Engine, Table, bindparam, create_engine, insert, update
+from sqlalchemy import URL, Connection, Engine, Insert, Table, Update, bindparam, create_engine, insert, update
 from sqlalchemy.pool import StaticPool
 
-from runner.history.backend import Backend
 from runner.history.backup import copy_file
-from runner.history.filelocks import DaemonLockFile, RunLockFile, UpgradeLockFile
-from runner.history.sqlite_errors import explain, refusal
+from runner.history.errors import explain_sqlite, refusal
+from runner.history.filelocks import DaemonLockFile, RunLockFile, upgrade_lock
+from runner.history.location import READERS_WAIT_MS, WRITES_FOR_S, Location, Rows
+from runner.history.readonly import find_obstacle, make_reading_engine
 from runner.history.sqlite_transactions import driver_of, prepare_engine
-from runner.history.walfile import WAL_LIMIT_BYTES, find_readers, find_writers, is_large, wal_bytes
+from runner.history.walfile import WAL_LIMIT_BYTES, beside, find_readers, find_writers, wal_bytes
 from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable, reason_of
 from runner.model.links import ForeignLink, open_parent
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
-# How long compacting waits for readers.
-_READERS_WAIT_MS = 1_000
-# A writer of shorter duration is no blocker.
-_WRITES_FOR_S = 1.0
+# Only beside a long-running reader does the -wal file grow beyond this, the writes of one large run.
+_LARGE_WAL_BYTES = 16 * 1024 * 1024
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
 # Of the names beside a database: -journal, .daemon.lock, .before-0001.
 _LONGEST_SUFFIX = 16
 _SHOWN_CHARACTERS = 80
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SqliteFile(Backend):
+@dataclass(frozen=True, kw_only=True)
+class SqliteFile(Location):
     """A SQLite file."""
 
     path: Path
+    read_only: str = ""
 
     @classmethod
     def at(cls, text: str) -> "SqliteFile":
@@ -54,9 +55,7 @@ class SqliteFile(Backend):
                 look(name)
             except OSError as error:
                 if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:
-                    short = path if len(path) < _SHOWN_CHARACTERS else f"{path[:_SHOWN_CHARACTERS]}…"
-                    message = f"the database path {short!r} can't be used: {reason_of(error)}; choose another"
-                    raise DatabaseUnusable(message) from None
+                    raise _refuse(path, error) from None
             except ValueError:  # a NUL, which check refuses
                 pass
         return cls(path=Path(path))
@@ -65,38 +64,42 @@ class SqliteFile(Backend):
         return str(self.path)
 
     def address(self) -> str:
-        """Return its path."""
+        """Return the path."""
         return str(self.path)
 
-    def check(self) -> None:
-        """Check, before anything is created, that a SQLite database can be at the path.
+    def exists(self) -> bool:
+        """Return whether the file exists."""
+        return self.path.exists()
+
+    def check(self) -> Self:
+        """Check, before anything is created, that a SQLite database can be here; return it, perhaps as read-only.
 
         Raises:
             DatabaseUnusable: If it is not a regular file, or its directory is missing or not writable.
         """
-        path = self.path
+        path, folder = self.path, self.path.parent
         try:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except (OSError, ValueError) as error:  # not permitted, a name that is too long, or a NUL
-            reason = reason_of(error)
-            raise refusal(error)(f"the database path {str(path)!r} can't be used: {reason}; choose another") from None
+        except (OSError, ValueError) as error:  # not permitted, or a NUL
+            raise _refuse(str(path), error) from None
         if path.is_dir():
             raise DatabaseUnusable(
                 f"the database path {path} is a folder; give the path of a file, like {path / 'runner.db'}"
             )
-        if not path.parent.is_dir():
+        if not folder.is_dir():
             raise DatabaseUnusable(
-                f"the database's folder {path.parent} does not exist; create it or choose another with --db"
+                f"the database's folder {folder} does not exist; create it or choose another with --db"
             )
         if path.exists() and not path.is_file():
             raise DatabaseUnusable(f"the database path {path} is not a regular file; choose another with --db")
         self._refuse_planted_links()
-        if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
-            if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
-                raise NotWritable(f"the database's folder {path.parent} is read-only; choose another with --db")
-            raise DatabaseUnusable(f"the database's folder {path.parent} can't be written to; choose another with --db")
+        if not path.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                raise NotWritable(f"the database's folder {folder} is read-only; choose another with --db")
+            raise DatabaseUnusable(f"the database's folder {folder} can't be written to; choose another with --db")
+        return replace(self, read_only=find_obstacle(path))
 
     def _refuse_planted_links(self) -> None:
         """Raise DatabaseUnusable for links through which SQLite would create or write a file elsewhere."""
@@ -104,29 +107,22 @@ class SqliteFile(Backend):
             with open_parent(os.fspath(self.path), follow=True):
                 pass
         except ForeignLink as error:
-            raise DatabaseUnusable(f"the database path {self.path} can't be used: {reason_of(error)}") from None
+            raise DatabaseUnusable(f"the database path {self} can't be used: {reason_of(error)}") from None
         except OSError:
             pass  # reported when it is opened
-        real = self.path.resolve()
-        for beside in (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm", "-journal")):
-            if beside.is_symlink():
-                raise DatabaseUnusable(f"{beside} is a symbolic link, which SQLite never creates; remove it")
-            if os.path.lexists(beside) and not (beside.is_file() and beside.stat().st_nlink == 1):
-                raise DatabaseUnusable(f"{beside} is not a regular file of its own; remove it")
-
-    def exists(self) -> bool:
-        """Return whether the file exists."""
-        return self.path.exists()
-
-    def permitted(self) -> "SqliteFile":
-        """Return the file to read and write, or only to read."""
-        from runner.history.readonly import ReadOnlyFile, find_obstacle  # imports this module
-
-        obstacle = find_obstacle(self.path)
-        return self if obstacle is None else ReadOnlyFile(path=self.path, reason=obstacle)
+        for file in (beside(self.path.resolve(), suffix) for suffix in ("-wal", "-shm", "-journal")):
+            if file.is_symlink():
+                raise DatabaseUnusable(f"{file} is a symbolic link, which SQLite never creates; remove it")
+            if os.path.lexists(file) and not (file.is_file() and file.stat().st_nlink == 1):
+                raise DatabaseUnusable(f"{file} is not a regular file of its own; remove it")
 
     def make_engine(self, busy_timeout_s: float) -> Engine:
         """Create an engine for the file."""
+        if self.read_only:
+            try:
+                return make_reading_engine(self.path, busy_timeout_s)
+            except sqlite3.Error as error:
+                raise self.explain(error) from error
         url = URL.create("sqlite", database=str(self.path))
         options = {"timeout": busy_timeout_s, "check_same_thread": False}
         # One connection per thread: a thread that waits for one in vain would lose its pending writes.
@@ -134,26 +130,22 @@ class SqliteFile(Backend):
 
     def explain(self, error: BaseException | None) -> HistoryError:
         """Return an error of one line for an error of SQLite."""
-        return explain(self.path, error)
+        return explain_sqlite(self.path, error)
 
     def upgrade_lock(self) -> AbstractContextManager[None]:
         """Return the lock for schema upgrades."""
-        return UpgradeLockFile(self.path.resolve(), within_s=_UPGRADE_LOCK_TIMEOUT_S)
+        return upgrade_lock(self.path.resolve(), _UPGRADE_LOCK_TIMEOUT_S)
 
     @contextmanager
     def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
-        """Yield a transaction for migrations, after a backup beside an existing database.
-
-        Raises:
-            DatabaseUnusable: If a migration leaves dangling foreign keys.
-        """
-        if revision is None:  # SQLite copies the mode of an existing file to the files beside it
+        """Yield a transaction for migrations, after a backup beside an existing database."""
+        if revision is not None:
+            backup = beside(self.path, f".before-{newest}")
+            backup.unlink(missing_ok=True)  # of an upgrade that failed
+            copy_file(engine, backup)
+        elif engine.url.database:  # SQLite copies the mode of an existing file to the files beside it
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        else:
-            backup = self.path.with_name(f"{self.path.name}.before-{newest}")
-            backup.unlink(missing_ok=True)  # of an upgrade that failed
-            self.copy(engine, backup)
         with engine.connect() as connection:
             # Rebuilding a table drops it, which with foreign keys on would delete the rows that refer to it. Neither
             # setting can change within a transaction.
@@ -168,47 +160,29 @@ class SqliteFile(Backend):
                     raise DatabaseUnusable(
                         f"the database {self} has rows that refer to nothing (table {broken[0]}); see `runner db check`"
                     )
-            connection.invalidate()  # its settings differ
+            driver.execute("PRAGMA foreign_keys = ON")
 
-    def insert_many(
-        self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
-        """Add rows through the driver, which takes a fifth of SQLAlchemy's time."""
-        statement = insert(_table_of(columns)).values({column: bindparam(column.name) for column in columns})
-        sql = str(statement.compile(dialect=connection.dialect))
-        for start in range(0, len(rows), _CHUNK):
-            connection.exec_driver_sql(sql, list(rows[start : start + _CHUNK]))
+    def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:
+        """Add rows with these columns, through the driver, which takes a fifth of SQLAlchemy's time."""
+        _execute_many(connection, insert(table).values({name: bindparam(name) for name in names}), rows)
 
-    def update_many(
-        self,
-        connection: Connection,
-        keys: Sequence[Column[Any]],
-        changed: Sequence[Column[Any]],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> None:
-        """Update rows; each of *rows* contains the values of *keys*, then those of *changed*."""
-        table = _table_of(keys)
-        statement = (
-            update(table)
-            .where(*(column == bindparam(f"key_{column.name}") for column in keys))
-            .values({column: bindparam(f"new_{column.name}") for column in changed})
-        )
-        sql = str(statement.compile(dialect=connection.dialect))
-        for start in range(0, len(rows), _CHUNK):
-            chunk = [(*row[len(keys) :], *row[: len(keys)]) for row in rows[start : start + _CHUNK]]
-            connection.exec_driver_sql(sql, chunk)
+    def update_many(self, connection: Connection, table: Table, changed: str, keys: Sequence[str], rows: Rows) -> None:
+        """Update one column of many rows; each of *rows* contains the new value, then the values of *keys*."""
+        same = (table.c[name] == bindparam(f"key_{name}") for name in keys)
+        _execute_many(connection, update(table).values({changed: bindparam("new")}).where(*same), rows)
 
     def size_bytes(self, _connection: Connection) -> int:
         """Return the size of the database and its -wal file."""
         return self.path.stat().st_size + wal_bytes(self.path.resolve())
 
-    def compact(self, engine: Engine) -> bool:
-        """Return freed space to the file system while others wait.
+    def compact(self, engine: Engine) -> str | None:
+        """Return freed space to the file system while others wait; return the readers that prevent it, or None.
 
-        Returns:
-            False if readers prevent it; SQLite then does it at the next write after they have ended.
+        SQLite then does it at the next write after they have ended.
         """
-        return self._checkpoint(engine, _READERS_WAIT_MS, "VACUUM")
+        if self._checkpoint(engine, READERS_WAIT_MS, "VACUUM"):
+            return None
+        return ", ".join(find_readers(self.path.resolve())) or "another program"
 
     def trim(self, engine: Engine) -> None:
         """Truncate a -wal file that has grown beside a long-running reader, without waiting for anybody."""
@@ -224,10 +198,6 @@ class SqliteFile(Backend):
             connection.invalidate()  # its timeout differs
             return not busy
 
-    def find_readers(self, _engine: Engine) -> list[str]:
-        """Find the other processes that read the database now."""
-        return find_readers(self.path.resolve())
-
     def find_blocker(self, _connection: Connection, daemon_pid: int) -> str | None:
         """Find the process whose run lock or write lock prevents runs from starting; return one line, or None."""
         real = self.path.resolve()
@@ -235,7 +205,7 @@ class SqliteFile(Backend):
             return blocker
         writers = find_writers(real)
         if writers:
-            time.sleep(_WRITES_FOR_S)
+            time.sleep(WRITES_FOR_S)
         own = f"process {daemon_pid} "
         same = [one for one in find_writers(real) if one in writers and not one.startswith(own)]
         return f"{', '.join(same)} keeps the database locked" if same else None
@@ -243,22 +213,21 @@ class SqliteFile(Backend):
     def find_reader_warning(self) -> str | None:
         """Find a long-running reader beside which the -wal file has grown; return one line, or None."""
         real = self.path.resolve()
-        if not is_large(real):
+        if wal_bytes(real) <= _LARGE_WAL_BYTES:
             return None
-        readers = ", ".join(find_readers(real))
+        readers = ", ".join(find_readers(real)) or "another program"
         return (
-            f"the file {real.name}-wal has grown to {format_bytes(wal_bytes(real))}, as "
-            f"{readers or 'another program'} keeps reading an old state; it shrinks after that has ended"
+            f"the file {real.name}-wal has grown to {format_bytes(wal_bytes(real))}, as {readers} keeps reading "
+            "an old state; it shrinks after that has ended"
         )
 
     def find_wide_modes(self) -> list[str]:
         """List what others than the owner can access: the database, the files beside it, its directory."""
         real = self.path.resolve()
-        beside = sorted(
-            path for path in real.parent.iterdir() if path.name.startswith((f"{real.name}-", f"{real.name}."))
-        )
+        prefixes = (f"{real.name}-", f"{real.name}.")
+        files = sorted(path for path in real.parent.iterdir() if path.name.startswith(prefixes))
         lines = []
-        for path, closed in ((real.parent, 0o700), (real, 0o600), *((path, 0o600) for path in beside)):
+        for path, closed in ((real.parent, 0o700), (real, 0o600), *((path, 0o600) for path in files)):
             mode = S_IMODE(path.stat().st_mode) if path.exists() else closed
             if mode & 0o077:
                 lines.append(f"others have access to {path} (mode {mode:04o}); close it by `chmod {closed:o}`")
@@ -266,18 +235,11 @@ class SqliteFile(Backend):
 
     def find_damage(self, connection: Connection) -> list[str]:
         """List damaged pages and dangling foreign keys, one line each."""
-        faults = [
-            f"damage: {line}"
-            for (line,) in connection.exec_driver_sql(f"PRAGMA integrity_check({_MOST_FAULTS})")
-            if line != "ok"
+        lines = connection.exec_driver_sql(f"PRAGMA integrity_check({_MOST_FAULTS})").scalars()
+        dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST_FAULTS)
+        return [f"damage: {line}" for line in lines if line != "ok"] + [
+            f"row {row} of {table} refers to a row of {parent} that is not there" for table, row, parent, _ in dangling
         ]
-        for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST_FAULTS):
-            faults.append(f"row {row} of {table} refers to a row of {parent} that is not there")
-        return faults
-
-    def copy(self, engine: Engine, target: Path) -> None:
-        """Copy the database in use into a new file."""
-        copy_file(engine, target)
 
     def run_lock(self) -> RunLockFile:
         """Return the run lock, the same through all links to the database."""
@@ -289,31 +251,26 @@ class SqliteFile(Backend):
         return self.run_lock().is_free()
 
     def daemon_lock(self, _engine: Engine) -> DaemonLockFile:
-        """Return the daemon's lock, the same through all links to the database."""
+        """Return the daemon's lock, not yet acquired, the same through all links to the database."""
         self.refuse_writing()
         return DaemonLockFile(self.path.resolve())
 
 
-def _table_of(columns: Sequence[Column[Any]]) -> Table:
-    table = columns[0].table
-    assert isinstance(table, Table)  # noqa: S101  only tables are written
-    return table
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class MissingFile(SqliteFile):
     """A file that does not exist: queries are answered from an empty database in memory, and no file is created."""
-
-    def permitted(self) -> "MissingFile":
-        """Return itself: a database in memory is writable."""
-        return self
 
     def make_engine(self, _busy_timeout_s: float) -> Engine:
         """Create an engine with one connection to a database in memory."""
         return prepare_engine(create_engine("sqlite://", poolclass=StaticPool))
 
-    @contextmanager
-    def migrating(self, engine: Engine, revision: str | None, newest: str) -> Iterator[Connection]:
-        """Yield a transaction for migrations, without a file to create or back up."""
-        with Backend.migrating(self, engine, revision, newest) as connection:
-            yield connection
+
+def _refuse(path: str, error: Exception) -> HistoryError:
+    short = path if len(path) < _SHOWN_CHARACTERS else f"{path[:_SHOWN_CHARACTERS]}…"
+    return refusal(error)(f"the database path {short!r} can't be used: {reason_of(error)}; choose another")
+
+
+def _execute_many(connection: Connection, statement: Insert | Update, rows: Rows) -> None:
+    sql = str(statement.compile(dialect=connection.dialect))
+    for start in range(0, len(rows), _CHUNK):
+        connection.exec_driver_sql(sql, list(rows[start : start + _CHUNK]))

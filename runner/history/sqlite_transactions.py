@@ -1,6 +1,5 @@
 """Settings of a SQLite connection, and the beginning of its transactions."""
 
-import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,6 @@ from sqlalchemy import Connection, Engine, event
 
 from runner.history.locks import wait_for_lock
 from runner.history.walfile import WAL_LIMIT_BYTES, find_writers
-
-_log = logging.getLogger(__name__)
 
 _PRAGMAS = (
     "foreign_keys = ON",
@@ -37,25 +34,17 @@ def prepare_engine(engine: Engine) -> Engine:
 def _prepare_connection(connection: sqlite3.Connection, _record: Any) -> None:
     # Otherwise the driver begins transactions by its own rules, and none for reading.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        for pragma in _PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-    finally:
-        cursor.close()
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("runner_alone", False):
+    options = connection.get_execution_options()
+    if options.get("runner_alone", False):
         return
-    if connection.get_execution_options().get("runner_writes", False):
-        _begin_writing(connection)
-    else:
+    if not options.get("runner_writes", False):
         connection.exec_driver_sql("BEGIN")
-
-
-def _begin_writing(connection: Connection) -> None:
-    """Start a writing transaction. SQLite's own wait for another one would neither warn nor end on a signal."""
+        return
     driver, path = driver_of(connection), Path(connection.engine.url.database or "")
     [timeout_ms] = driver.execute("PRAGMA busy_timeout").fetchone()
 
@@ -67,14 +56,16 @@ def _begin_writing(connection: Connection) -> None:
                 raise
             raise BlockingIOError from error
 
-    def report() -> None:
-        holder = ", ".join(find_writers(path.resolve())) or "another program"
-        _log.warning("waiting for the database %s, locked by %s", path, holder)
-
-    give_up = connection.get_execution_options().get("runner_gives_up", bool)
+    # SQLite's own wait for another writer would neither warn nor end on a signal.
     driver.execute("PRAGMA busy_timeout = 0")
     try:
-        wait_for_lock(begin, within_s=timeout_ms / 1000, on_wait=report, give_up=give_up)
+        wait_for_lock(
+            begin,
+            within_s=timeout_ms / 1000,
+            what=f"the database {path}",
+            find_holder=lambda: ", ".join(find_writers(path.resolve())),
+            give_up=options.get("runner_gives_up", bool),
+        )
     except (BlockingIOError, sqlite3.OperationalError):
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # to raise SQLAlchemy's error
     finally:

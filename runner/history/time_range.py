@@ -4,17 +4,9 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 
+from runner.history import runs
 from runner.history.contents import has_directory
 from runner.history.database import Reader
-from runner.history.runs import (
-    find_first_saved,
-    find_last_saved,
-    find_saved_before,
-    get_run,
-    has_earlier_files,
-    list_runs_before,
-    list_selections_between,
-)
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Run, Status
@@ -23,21 +15,15 @@ from runner.schedules.instants import parse_instant
 
 # The final statuses of runs without a snapshot.
 _UNSAVED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.INTERRUPTED)
+_FORGOTTEN = "older runs were forgotten, and what is left begins with"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeRange:
-    """Two states of a tree to be compared.
+    """Two states of a tree to be compared, each that of a run."""
 
-    Attributes:
-        before: The run with the earlier state; None for the state before the first run.
-        first: The first run whose changes count.
-        after: The run with the later state, whose changes are the last to count.
-        notes: Remarks about the comparison.
-    """
-
-    before: Run | None
-    first: Run
+    before: Run | None  # None for the state before the first run
+    first: Run  # the first run whose changes count
     after: Run
     notes: tuple[str, ...] = ()
 
@@ -49,37 +35,21 @@ class TimeRange:
 
 
 def find_state(database: Reader, job: Job, run: int | None, at: str | None, now: datetime) -> Run:
-    """Find the saved run with a state of a tree.
-
-    Args:
-        database: The history.
-        job: The job.
-        run: The number of a run.
-        at: An instant as the user writes it; without both, *now* is used.
-        now: The present instant.
-
-    Raises:
-        UsageError: If there is no such run, both are given, or one is wrong.
-    """
+    """Find the saved run with a state of a tree: by its number, or at an instant as the user writes it."""
     if run is not None and at is not None:
         raise UsageError("a run and an instant exclude each other; give one of them")
     if run is not None:
         return _get_saved_run(database, job, run)
-    instant = parse_instant(at, now=now) if at is not None else now
-    if at is not None:
-        _check_past(at, instant, now)
-    saved = find_last_saved(database, job, instant)
+    instant = now if at is None else _parse_past(at, now)
+    saved = runs.find_last_saved(database, job, instant)
     if saved is not None:
         return saved
-    first = find_first_saved(database, job)
-    if first is None or first.finished_at is None:
+    first = runs.find_first_saved(database, job)
+    if first is None:
         raise UsageError(f"no run of {job.spec.name!r} has been saved yet; start one with `runner run {job.job_id}`")
-    if has_earlier_files(database, first):
-        raise UsageError(f"{_describe_beginning(first)}; ask for it or for a later one")
-    raise UsageError(
-        f"{job.spec.name!r} has no saved run before {at}; its first is run {first.run_id}, "
-        f"at {format_instant(first.finished_at)}"
-    )
+    if runs.has_earlier_files(database, first):
+        raise UsageError(f"{_FORGOTTEN} {_describe(first)}; ask for it or for a later one")
+    raise UsageError(f"{job.spec.name!r} has no saved run before {at}; its first is {_describe(first)}")
 
 
 def find_time_range(
@@ -92,33 +62,30 @@ def find_time_range(
     to_run: int | None,
     now: datetime,
 ) -> TimeRange:
-    """Find the two states to be compared: by default those of the last saved run and the one before it.
-
-    Raises:
-        UsageError: If an argument is wrong.
-    """
-    if since is not None and until is not None and parse_instant(since, now=now) > parse_instant(until, now=now):
+    """Find the two states to be compared: by default those of the last saved run and the one before it."""
+    start = parse_instant(since, now=now) if since is not None else None
+    if start is not None and until is not None and start > parse_instant(until, now=now):
         raise UsageError("--since lies after --until; exchange them")
     after = find_state(database, job, to_run, until, now)
     notes: list[str] = []
     before: Run | None = None
     first = after
     if from_run is None and since is None:
-        before = find_saved_before(database, job, after)
-    elif from_run is None and since is not None and _is_before_history(database, job, since, now):
+        before = runs.find_saved_before(database, job, after)
+    elif start is not None and from_run is None and start <= now and runs.find_last_saved(database, job, start) is None:
         # As in the run itself, everything that the first run found counts as added.
-        first = find_first_saved(database, job) or after
-        notes.append(_describe_first(database, first, now))
+        first = runs.find_first_saved(database, job) or after
+        notes.append(_describe_first(database, first))
     else:
         before = find_state(database, job, from_run, since, now)
     if before is not None and before.run_id > after.run_id:
-        start = f"run {from_run}" if from_run is not None else f"--since {since}"
-        end = f"run {to_run}" if to_run is not None else f"--until {until}"
-        raise UsageError(f"{start} comes after {end}; exchange them")
+        earlier = f"run {from_run}" if from_run is not None else f"--since {since}"
+        later = f"run {to_run}" if to_run is not None else f"--until {until}"
+        raise UsageError(f"{earlier} comes after {later}; exchange them")
     if to_run is None and until is None:
         notes += describe_later_failure(database, job, after)
     notes += describe_unreadable(after, "taken")
-    if len(list_selections_between(database, job, before or first, after)) > 1:
+    if len(runs.list_selections_between(database, job, before or first, after)) > 1:
         notes.append("the job had other patterns or options in between, so not every change is one of the tree")
     return TimeRange(before=before, first=first, after=after, notes=tuple(notes))
 
@@ -133,32 +100,26 @@ def describe_unreadable(run: Run, how: str) -> list[str]:
 
 def describe_later_failure(database: Reader, job: Job, state: Run) -> list[str]:
     """Return a note if a later run of the job ended without a snapshot; empty otherwise."""
-    for run in list_runs_before(database, job.job_id, None, statuses=_UNSAVED, limit=1):
+    for run in runs.list_runs_before(database, job.job_id, None, statuses=_UNSAVED, limit=1):
         if run.run_id > state.run_id:
             return [f"run {run.run_id} {run.status.said}, so this is what run {state.run_id} has left"]
     return []
 
 
-def _describe_beginning(first: Run) -> str:
-    assert first.finished_at is not None  # noqa: S101  it is saved
-    begins = f"run {first.run_id}, at {format_instant(first.finished_at)}"
-    return f"older runs were forgotten, and what is left begins with {begins}"
+def _describe(saved: Run) -> str:
+    assert saved.finished_at is not None  # noqa: S101  it is saved
+    return f"run {saved.run_id}, at {format_instant(saved.finished_at)}"
 
 
-def _describe_first(database: Reader, first: Run, now: datetime) -> str:
-    if has_earlier_files(database, first):
-        return f"{_describe_beginning(first)}; what that changed counts, but not with --from {first.run_id}"
-    begins = f"the history begins with run {first.run_id}, at {format_instant(first.finished_at or now)}"
-    return f"{begins}; what it found counts as added, but not with --from {first.run_id}"
-
-
-def _is_before_history(database: Reader, job: Job, since: str, now: datetime) -> bool:
-    instant = parse_instant(since, now=now)
-    return instant <= now and find_last_saved(database, job, instant) is None
+def _describe_first(database: Reader, first: Run) -> str:
+    but = f"but not with --from {first.run_id}"
+    if runs.has_earlier_files(database, first):
+        return f"{_FORGOTTEN} {_describe(first)}; what that changed counts, {but}"
+    return f"the history begins with {_describe(first)}; what it found counts as added, {but}"
 
 
 def _get_saved_run(database: Reader, job: Job, run_id: int) -> Run:
-    run = get_run(database, run_id)
+    run = runs.get_run(database, run_id)
     if run.job_id != job.job_id:
         raise UsageError(f"run {run_id} is one of the job {run.job!r}; see `runner history {job.job_id}`")
     if run.files is None:
@@ -167,52 +128,41 @@ def _get_saved_run(database: Reader, job: Job, run_id: int) -> Run:
 
 
 def find_directory(database: Reader, job: Job, path: str) -> bytes:
-    """Find a directory, relative to the root or absolute, in which a file was ever found.
-
-    Raises:
-        UsageError: If there is none.
-    """
+    """Find a directory, relative to the root or absolute, in which a file was ever found."""
     relative = relative_path(job, path)
     if relative and not has_directory(database, job.job_id, relative):
-        raise UsageError(
-            f"nothing was ever found in a folder {path!r} of {job.spec.name!r}; "
-            f"see `runner files {job.job_id} --by-folder`"
-        )
+        what = f"nothing was ever found in a folder {path!r} of {job.spec.name!r}"
+        raise UsageError(f"{what}; see `runner files {job.job_id} --by-folder`")
     return relative
 
 
 def relative_path(job: Job, path: str) -> bytes:
-    """Return a path relative to the job's root.
-
-    Raises:
-        UsageError: If it is empty or outside the root.
-    """
+    """Return a path relative to the job's root."""
     if not path:
         raise UsageError("the path is empty; give one relative to the root, or . for the root itself")
     root = os.path.normpath(job.spec.root)
     absolute = os.path.normpath(os.path.join(root, os.fsencode(path)))
+    below = os.path.join(root, b"")
     if absolute == root:
         return b""
-    if not absolute.startswith(os.path.join(root, b"")):
+    if not absolute.startswith(below):
         raise UsageError(f"the path {path!r} lies outside {os.fsdecode(job.spec.root)!r}; give one below it")
-    return absolute.removeprefix(os.path.join(root, b""))
+    return absolute.removeprefix(below)
 
 
 def parse_time_range(since: str | None, until: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Parse the two ends of a time range, either of which may be open.
-
-    Raises:
-        UsageError: If one is wrong, they are reversed, or the first is in the future.
-    """
+    """Parse the two ends of a time range, either of which may be open; the first must not be in the future."""
     start = parse_instant(since, now=now) if since is not None else None
     end = parse_instant(until, now=now) if until is not None else None
     if start is not None and end is not None and start >= end:
         raise UsageError("--since lies after --until; exchange them")
-    if since is not None and start is not None:
-        _check_past(since, start, now)
+    if since is not None:
+        _parse_past(since, now)
     return start, end
 
 
-def _check_past(text: str, instant: datetime, now: datetime) -> None:
+def _parse_past(text: str, now: datetime) -> datetime:
+    instant = parse_instant(text, now=now)
     if instant > now:
         raise UsageError(f"the instant {text!r} lies in the future; give one that has passed")
+    return instant

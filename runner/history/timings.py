@@ -23,33 +23,18 @@ def list_timings(
 ) -> list[Timing]:
     """List the finished executions of a job by run and position.
 
-    Args:
-        database: The history.
-        job_id: The job.
-        since: Only runs that started at or after this instant.
-        until: Only runs that started before this instant.
-        last: Only this number of the newest saved runs.
+    Only those of runs that started in [since, until), and only those of the *last* newest saved runs.
     """
+    own = (executions.c[name] for name in ("strategy", "position", "workers", "wall_s", "startup_s"))
+    cpu_s = executions.c.user_s + executions.c.system_s
+    more = (cpu_s, executions.c.max_rss_bytes, executions.c.entries, executions.c.files)
     query = (
-        select(
-            runs.c.id,
-            runs.c.started_at,
-            runs.c.environment_id,
-            executions.c.strategy,
-            executions.c.position,
-            executions.c.workers,
-            executions.c.wall_s,
-            executions.c.startup_s,
-            executions.c.user_s + executions.c.system_s,
-            executions.c.max_rss_bytes,
-            executions.c.entries,
-            executions.c.files,
-        )
+        select(runs.c.id, runs.c.started_at, runs.c.environment_id, *own, *more)
         .join_from(runs, executions, executions.c.run_id == runs.c.id)
         .where(runs.c.job_id == job_id, executions.c.status.in_(_FINISHED), executions.c.wall_s.is_not(None))
+        .where(*_started_between(since, until))
         .order_by(runs.c.id, executions.c.position)
     )
-    query = query.where(*_started_between(since, until))
     if last is not None:
         saved = select(runs.c.id).where(runs.c.job_id == job_id, runs.c.files.is_not(None))
         query = query.where(runs.c.id.in_(saved.order_by(runs.c.id.desc()).limit(last)))
@@ -63,10 +48,9 @@ def list_counts(
     """List the file counts of the saved runs of a job, by run; bounds as for :func:`list_timings`."""
     query = (
         select(runs.c.id, runs.c.started_at, runs.c.files, runs.c.added, runs.c.removed, runs.c.modified)
-        .where(runs.c.job_id == job_id, runs.c.files.is_not(None))
+        .where(runs.c.job_id == job_id, runs.c.files.is_not(None), *_started_between(since, until))
         .order_by(runs.c.id)
     )
-    query = query.where(*_started_between(since, until))
     with database.read() as connection:
         return [Counts._make(row) for row in connection.execute(query).all()]
 
@@ -80,11 +64,8 @@ def _started_between(since: datetime | None, until: datetime | None) -> Iterator
 
 def list_acknowledged(database: Reader, job_id: int, environment_id: int, metric: str) -> dict[str, int]:
     """Return the last run before the acknowledgement of a level, by strategy."""
-    query = select(acknowledgements.c.strategy, acknowledgements.c.run_id).where(
-        acknowledgements.c.job_id == job_id,
-        acknowledgements.c.environment_id == environment_id,
-        acknowledgements.c.metric == metric,
-    )
+    query = select(acknowledgements.c.strategy, acknowledgements.c.run_id)
+    query = query.filter_by(job_id=job_id, environment_id=environment_id, metric=metric)
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -102,6 +83,5 @@ def acknowledge(
     with database.write() as connection:
         for strategy in strategies:
             key = {"job_id": job_id, "environment_id": environment_id, "strategy": strategy, "metric": metric}
-            same = [acknowledgements.c[name] == value for name, value in key.items()]
-            connection.execute(delete(acknowledgements).where(*same))
+            connection.execute(delete(acknowledgements).filter_by(**key))
             connection.execute(insert(acknowledgements).values(**key, run_id=run_id, acknowledged_at=now))

@@ -12,14 +12,8 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 
 def open_database(location: Backend) -> Database:
-    """Return an open database, after creating it or upgrading its schema if needed.
-
-    Raises:
-        DatabaseUnusable: If it cannot be a database of this runner.
-        HistoryError: If it cannot be read.
-    """
-    location.check()
-    location = location.permitted()
+    """Return an open database, after creating it or upgrading its schema if needed; raise HistoryError if it can't."""
+    location = location.check()
     database = Database(location)
     try:
         revision = find_revision(database)
@@ -34,11 +28,7 @@ def open_database(location: Backend) -> Database:
 
 
 def find_revision(database: Database) -> str | None:
-    """Find the revision of the schema; None for an empty database.
-
-    Raises:
-        DatabaseUnusable: If it belongs to another program or to a newer runner.
-    """
+    """Find the revision of the schema, None for an empty database; raise DatabaseUnusable if it is not runner's."""
     if not database.location.exists():
         return None
     with database.read() as connection:

@@ -154,7 +154,7 @@ def test_a_backup_that_is_replaced_while_it_is_written_is_refused(
     monkeypatch.setattr(sqlite3, "connect", replaced)
     database = locate(str(world.program.database))
     with pytest.raises(DatabaseUnusable, match="has replaced it"):
-        database.copy(database.make_engine(1.0), world.theirs / "copy.db")
+        backup.copy_file(database.make_engine(1.0), world.theirs / "copy.db")
     # SQLite has opened it, but nothing was written.
     assert not (world.outside / "new").exists() or not (world.outside / "new").stat().st_size
 
@@ -173,7 +173,7 @@ def test_a_backup_replaces_nothing_that_is_created_meanwhile(
     monkeypatch.setattr(backup, "driver_of", created)
     database = locate(str(world.program.database))
     with pytest.raises(DatabaseUnusable, match="exists already"):
-        database.copy(database.make_engine(1.0), target)
+        backup.copy_file(database.make_engine(1.0), target)
     assert "mine" == target.read_text()
     assert not (world.theirs / "copy.db.partial").exists()
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.history.daemons import find_daemon, record_daemon, record_heartbeat
+from runner.history.daemons import DaemonRecord, find_daemon, record_daemon, record_heartbeat
 from runner.history.database import Database
 from runner.measure.environment import describe_process
 from runner.model.runs import Owner
@@ -18,14 +18,10 @@ ME = describe_process()
     ids=["another", "number given to another", "earlier boot"],
 )
 def test_a_replaced_daemon_records_no_heartbeat(database: Database, other: Owner) -> None:
+    kept = DaemonRecord(owner=ME, started_at=NOW, heartbeat_at=NOW, stopped_at=None)
+    later = NOW + timedelta(seconds=5)
     record_daemon(database, ME, NOW)
-    record_heartbeat(database, other, NOW + timedelta(seconds=10), stopped=True)
-    assert (ME, NOW, None) == recorded(database)
-    record_heartbeat(database, ME, NOW + timedelta(seconds=5))
-    assert (ME, NOW + timedelta(seconds=5), None) == recorded(database)
-
-
-def recorded(database: Database) -> tuple[Owner, datetime, datetime | None]:
-    found = find_daemon(database)
-    assert found is not None
-    return found.owner, found.heartbeat_at, found.stopped_at
+    record_heartbeat(database, other, later, stopped=True)
+    assert kept == find_daemon(database)
+    record_heartbeat(database, ME, later)
+    assert replace(kept, heartbeat_at=later) == find_daemon(database)

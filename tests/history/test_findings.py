@@ -1,3 +1,4 @@
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,12 +19,14 @@ from runner.history.runs import get_run
 from runner.model.jobs import Job
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run, Status
 from runner.scan.snapshot import Snapshot
+from tests.benchmarks.consistency import answer
 
 DIRECTORIES = (b"", b"a", b"a/b", b"a/b/\xff\n", b"a-b", b"c")
 NAMES = (b"x.md", b"\xfe\n\x1b.md", b"y.txt")
 PLACES = [(directory, name) for directory in DIRECTORIES for name in NAMES]
 
 Stats = tuple[int | None, int | None]
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ STEPS = st.builds(
     tree=st.sampled_from([0, 0, 0, 1]),
     edits=st.dictionaries(st.sampled_from(PLACES), st.none() | STATS, max_size=6),
     vanished=st.frozensets(st.sampled_from(DIRECTORIES[1:]), max_size=2),
-    unreadable=st.frozensets(st.sampled_from(DIRECTORIES[1:]), max_size=2),
+    unreadable=st.frozensets(st.sampled_from(DIRECTORIES), max_size=2),
     blind=st.frozensets(st.sampled_from(PLACES), max_size=2),
     names_only=st.sampled_from([False, False, False, True]),
     markdown_only=st.sampled_from([False, False, True]),
@@ -90,51 +93,49 @@ def look(tree: Tree, step: Step) -> Snapshot:
 
 
 def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
-    """Return the changes of a run, and update what is known of the tree."""
-    unreadable = frozenset(path for path, _, _ in found.problems)
+    """Update what is known of the tree; return the changes."""
+    before = known_files(tree)
+    tree.problems = frozenset(path for path, _, _ in found.problems)
     seen = {one.path: one.names.split(b"\0") if one.names else [] for one in found.listings}
-    changes = []
     for directory, name in PLACES:
+        place = (directory, name)
+        if name in seen.get(directory, []):
+            hidden = step.names_only or place in step.blind
+            now: Stats = (None, None) if hidden else tree.files[place]
+            if place not in tree.known or now not in ((None, None), tree.known[place][0]):
+                tree.known[place] = (now, run_id)
+        elif directory in seen or not within(directory, tree.problems):
+            tree.known.pop(place, None)
+    return differences(before, known_files(tree))
+
+
+def known_files(tree: Tree) -> list[FoundFile]:
+    files = []
+    for (directory, name), (stat, first_run) in sorted(tree.known.items()):
         path = directory + b"/" + name if directory else name
-        before = tree.known.get((directory, name))
-        if directory not in seen and within(directory, unreadable):
-            continue
-        if name not in seen.get(directory, []):
-            if before is not None:
-                del tree.known[directory, name]
-                changes.append(Change(kind=ChangeKind.REMOVED, path=path, old_size_bytes=before[0][0]))
-            continue
-        hidden = step.names_only or (directory, name) in step.blind
-        now: Stats = (None, None) if hidden else tree.files[directory, name]
-        if before is None:
-            changes.append(Change(kind=ChangeKind.ADDED, path=path, new_size_bytes=now[0]))
-        elif now in ((None, None), before[0]):
-            continue
-        elif before[0] != (None, None):
-            changes.append(
-                Change(kind=ChangeKind.MODIFIED, path=path, old_size_bytes=before[0][0], new_size_bytes=now[0])
-            )
-        tree.known[directory, name] = (now, run_id)
-    tree.problems = unreadable
-    return sorted(changes, key=lambda change: change.path)
-
-
-def expected_files(tree: Tree) -> list[FoundFile]:
-    return [
-        FoundFile(
-            path=(path := directory + b"/" + name if directory else name),
-            size_bytes=stat[0],
-            mtime_ns=stat[1],
-            first_run=first_run,
-            unknown=within(path, tree.problems),
+        unknown = within(path, tree.problems)
+        size_bytes, mtime_ns = stat
+        files.append(
+            FoundFile(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns, first_run=first_run, unknown=unknown)
         )
-        for (directory, name), (stat, first_run) in sorted(tree.known.items())
-    ]
+    return files
 
 
-def tally(changes: list[Change]) -> list[int]:
-    kinds = [change.kind for change in changes]
-    return [kinds.count(kind) for kind in (ChangeKind.ADDED, ChangeKind.REMOVED, ChangeKind.MODIFIED)]
+def differences(old: list[FoundFile], new: list[FoundFile]) -> list[Change]:
+    before, after = ({one.path: one for one in files} for files in (old, new))
+    changes = []
+    for path in sorted(before.keys() | after.keys()):
+        was, now = before.get(path), after.get(path)
+        kind = ChangeKind.MODIFIED
+        if was is None:
+            kind = ChangeKind.ADDED
+        elif now is None:
+            kind = ChangeKind.REMOVED
+        elif None in {was.mtime_ns, now.mtime_ns} or (was.size_bytes, was.mtime_ns) == (now.size_bytes, now.mtime_ns):
+            continue
+        old_size, new_size = (None if one is None else one.size_bytes for one in (was, now))
+        changes.append(Change(kind=kind, path=path, old_size_bytes=old_size, new_size_bytes=new_size))
+    return changes
 
 
 def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list[Change]]:
@@ -154,7 +155,10 @@ def act(database: Database, job: Job, tree: Tree, step: Step) -> tuple[int, list
     found = look(tree, step)
     run = play(database, job, found)
     changes = learn(tree, found, run.run_id, step)
-    assert tally(changes) == [run.added, run.removed, run.modified]
+    kinds = Counter(change.kind for change in changes)
+    assert [run.added, run.removed, run.modified] == [
+        kinds[kind] for kind in (ChangeKind.ADDED, ChangeKind.REMOVED, ChangeKind.MODIFIED)
+    ]
     assert (found.files, found.directories) == (run.files, run.directories)
     if (known, problems) == (tree.known, tree.problems):
         assert rows == count_rows(database, "files", "folders", "problems")
@@ -178,7 +182,7 @@ def test_every_run_of_any_history_can_be_rebuilt(make_place: MakePlace, steps: l
             tree = trees[step.tree]
             run_id, changes = act(database, jobs[step.tree], tree, step)
             problems = sorted(tree.problems) if step.outcome == "saved" else []
-            expected.append((run_id, expected_files(tree), changes, problems))
+            expected.append((run_id, known_files(tree), changes, problems))
         for run_id, files, changes, problems in expected:
             run = get_run(database, run_id)
             assert files == list(list_files(database, run.job_id, run.run_id))
@@ -222,28 +226,6 @@ def check_questions(database: Database, job: Job, states: list[tuple[int, list[F
         assert ends == [version.gone_run for version in versions if version.gone_run]
 
 
-def differences(old: list[FoundFile], new: list[FoundFile]) -> list[Change]:
-    before, after = ({one.path: one for one in files} for files in (old, new))
-    changes = [
-        Change(kind=ChangeKind.ADDED, path=path, new_size_bytes=after[path].size_bytes)
-        for path in after.keys() - before
-    ]
-    changes += [
-        Change(kind=ChangeKind.REMOVED, path=path, old_size_bytes=before[path].size_bytes)
-        for path in before.keys() - after
-    ]
-    for path in before.keys() & after.keys():
-        one, other = before[path], after[path]
-        known = one.mtime_ns is not None and other.mtime_ns is not None
-        if known and (one.size_bytes, one.mtime_ns) != (other.size_bytes, other.mtime_ns):
-            changes.append(
-                Change(
-                    kind=ChangeKind.MODIFIED, path=path, old_size_bytes=one.size_bytes, new_size_bytes=other.size_bytes
-                )
-            )
-    return sorted(changes, key=lambda change: change.path)
-
-
 def paths_of(database: Database, run: Run) -> list[bytes]:
     return [file.path for file in list_files(database, run.job_id, run.run_id)]
 
@@ -253,8 +235,10 @@ def paths_of(database: Database, run: Run) -> list[bytes]:
     [b"caf\xe9.md", b"new\nline.md", b"\x1b]0;x\x07.md", b"n" * 252 + b".md", b"\xff" * 255, b"'\"%s?:x.md", b"."],
 )
 def test_a_name_is_returned_byte_for_byte(database: Database, path: bytes) -> None:
-    run = play(database, some_job(database), snapshot(listing(b"", {path: (1, 2)}), listing(path, [path])))
-    assert [path, path + b"/" + path] == paths_of(database, run)
+    stats = (2**62, -(2**62))
+    run = play(database, some_job(database), snapshot(listing(b"", {path: stats}), listing(path, [path])))
+    found = [(file.path, file.size_bytes, file.mtime_ns) for file in list_files(database, run.job_id, run.run_id)]
+    assert [(path, *stats), (path + b"/" + path, None, None)] == found
 
 
 def test_a_path_of_20_kb_is_returned(database: Database) -> None:
@@ -271,47 +255,6 @@ def test_a_path_of_20_kb_is_returned(database: Database) -> None:
     assert [deep + b"/no"] == [problem.path for problem in list_problems(database, run)]
     again = play(database, job, snapshot(found.listings[0]))
     assert (0, 1) == (again.added, again.removed)
-
-
-def test_negative_times_and_large_sizes_are_stored(database: Database) -> None:
-    job = some_job(database)
-    run = play(database, job, snapshot(listing(b"", {b"x": (2**62, -(2**62)), b"y": (0, 0)})))
-    assert [(2**62, -(2**62)), (0, 0)] == [
-        (file.size_bytes, file.mtime_ns) for file in list_files(database, run.job_id, run.run_id)
-    ]
-
-
-def test_only_a_vanished_directory_ends_its_files(database: Database) -> None:
-    job = some_job(database)
-    whole = [listing(b"", []), listing(b"a", [b"1", b"2"]), listing(b"a/b", [b"3"]), listing(b"ab", [b"4"])]
-    first = play(database, job, snapshot(*whole))
-    unreadable = play(database, job, snapshot(whole[0], whole[3], unreadable=[b"a"]))
-    assert paths_of(database, first) == paths_of(database, unreadable)
-    assert (0, 1) == (unreadable.removed, unreadable.problems)
-    gone = play(database, job, snapshot(whole[0], whole[3]))
-    assert [b"ab/4"] == paths_of(database, gone)
-    assert 3 == gone.removed
-    assert paths_of(database, first) == paths_of(database, unreadable)
-
-
-def test_an_unreadable_root_leaves_everything_unknown(database: Database) -> None:
-    job = some_job(database)
-    play(database, job, snapshot(listing(b"", [b"1"]), listing(b"a", [b"2"])))
-    run = play(database, job, snapshot(unreadable=[b""]))
-    assert [b"1", b"a/2"] == paths_of(database, run)
-    assert [True, True] == [file.unknown for file in list_files(database, job.job_id, run.run_id)]
-    assert 0 == run.removed
-
-
-def test_a_size_known_for_the_first_time_is_no_change(database: Database) -> None:
-    job = some_job(database)
-    play(database, job, snapshot(listing(b"", [b"x"])))
-    run = play(database, job, snapshot(listing(b"", {b"x": (1, 2)})))
-    assert (0, 0, 0) == (run.added, run.removed, run.modified)
-    assert [] == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
-    assert [1] == [file.size_bytes for file in list_files(database, run.job_id, run.run_id)]
-    moved = play(database, job, snapshot(listing(b"", {b"x": (1, 3)})))
-    assert 1 == moved.modified
 
 
 @pytest.mark.parametrize("directories", [3, 700])
@@ -363,3 +306,26 @@ def test_a_running_run_has_no_changes(database: Database) -> None:
     run = get_run(database, begin(database, job))
     assert [b"x"] == paths_of(database, run)
     assert [] == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
+
+
+@pytest.mark.parametrize("count", [2, 3, 40])
+def test_sizes_add_up_beyond_63_bits(database: Database, place: str, count: int) -> None:
+    found = {f"{number}.md".encode(): (LARGEST - number, 1) for number in range(count)}
+    job = some_job(database)
+    play(database, job, snapshot(listing(b"", {b"small.md": (1, 1)})))
+    run = play(database, job, snapshot(listing(b"deep", {**found, b"unknown.md": None})))
+    [directory] = count_directories(database, run.job_id, run.run_id)
+    total = sum(LARGEST - number for number in range(count))
+    assert (total, count + 1) == (directory.size_bytes, directory.files)
+    for asked in (["files", "docs"], ["changes", "docs"], ["files", "docs", "--by-folder"], ["show", "2"]):
+        for form in ("table", "json"):
+            code, out, err = json.loads(answer(place, (*asked, "--format", form)))
+            assert (0, "") == (code, err), asked
+            assert (form == "json" and "--by-folder" in asked) == (str(total) in out)
+
+
+def test_the_size_of_an_empty_file_is_known(database: Database) -> None:
+    found = (listing(b"empty", {b"empty.md": (0, 1)}), listing(b"unknown", {b"unknown.md": None}))
+    run = play(database, some_job(database), snapshot(*found))
+    sizes = {one.path: one.size_bytes for one in count_directories(database, run.job_id, run.run_id)}
+    assert {b"empty": 0, b"unknown": None} == sizes

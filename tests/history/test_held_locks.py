@@ -1,6 +1,8 @@
-"""Locks held by another process: each wait is limited, names the process and ends on ^C."""
+"""Locks: what may lie in the places of their files, and each wait is limited, names the process and ends on ^C."""
 
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,56 +10,77 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 
 import pytest
 from conftest import Program, until
-from postgresql_server import PostgresqlServer
 
-from runner.history import filelocks
-from runner.history.database import locate
+from runner.history import filelocks, sqlite
+from runner.history.database import Database, locate
 from runner.history.upgrade import open_database
-from runner.model.errors import HistoryError
+from runner.model.errors import DaemonError, DatabaseUnusable, HistoryError, LockHeld
 
 HOLD = """
-import fcntl, os, sqlite3, sys
-path, how = sys.argv[1:]
-if how == "flock":
-    held = os.open(path, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
+import fcntl, os, sys
+from runner.history.database import Database, locate
+place, how = sys.argv[1:]
+database = Database(locate(place))
+if how == "write":
+    writing = database.write()
+    writing.__enter__()
+elif how == "daemon" and "://" in place:
+    lock = database.location.daemon_lock(database.engine)
+    assert lock.hold()
 else:
-    held = sqlite3.connect(path)
-    held.execute("BEGIN IMMEDIATE")
+    held = os.open(f"{place}.{how}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
+os._exit(0)
 """
 
 
 @contextmanager
-def held_elsewhere(path: Path, how: str) -> Iterator[int]:
-    """Yield the number of another process that holds a lock."""
-    command = [sys.executable, "-c", HOLD, str(path), how]
+def held_by(command: list[str]) -> Iterator[int]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert b"held\n" == holder.stdout.readline()
         try:
             yield holder.pid
         finally:
-            holder.communicate()
+            holder.communicate(b"\n")
+
+
+@contextmanager
+def held_elsewhere(place: Path | str, how: str) -> Iterator[str]:
+    """Yield a pattern for the description of another process that holds a lock: one of files, or the write lock."""
+    with held_by([sys.executable, "-c", HOLD, str(place), how]) as pid:
+        # A server knows the processes that serve its clients.
+        yield r"process \d+ \(runner\)" if "://" in str(place) else rf"process {pid} \(python.*\)"
+
+
+def lock_path(database: Database, name: str) -> Path:
+    return Path(f"{database.location}.{name}.lock")
+
+
+def hold(database: Database, name: str) -> None:
+    lock = database.location.run_lock() if name == "runs" else database.location.daemon_lock(database.engine)
+    try:
+        lock.hold()
+    finally:
+        lock.release()
 
 
 @pytest.fixture
-def kept(program: Program, tree: Path) -> Program:
-    """Return the program with a history of one run."""
+def kept(place: str, tmp_path: Path, tree: Path) -> Program:
+    """Return the program with a history of one run, in each kind of database."""
+    program = Program(tmp_path, {**os.environ, "RUNNER_DB": place})
     program.out("run", tree)
     return program
 
 
-def lock_path(program: Program, name: str) -> Path:
-    return Path(f"{program.database}.{name}.lock")
-
-
-def stop_waiting(program: Program, *command: str | Path, until_said: str) -> tuple[int, str, float]:
-    """Start a command, interrupt it after some output; return its exit code, stderr and the seconds until its end."""
+def stop_waiting(program: Program, *command: str | Path, until_said: str, within_s: float = 5) -> str:
+    """Start a command and interrupt it after some output, on which it has to end; return its stderr."""
     said = program.folder / "said"
     with said.open("wb") as stderr:
         process = program.start(*command, stdout=subprocess.DEVNULL, stderr=stderr)
@@ -65,131 +88,154 @@ def stop_waiting(program: Program, *command: str | Path, until_said: str) -> tup
             until(lambda: until_said in said.read_text() or process.poll() is not None, "its report")
             process.send_signal(signal.SIGINT)
             began = time.monotonic()
-            return process.wait(20), said.read_text(), time.monotonic() - began
+            assert 130 == process.wait(20), said.read_text()
+            assert time.monotonic() - began < within_s
         finally:
             process.kill()
             process.wait()
+    assert "Traceback" not in said.read_text()
+    return said.read_text()
 
 
-@pytest.mark.parametrize("command", ["run", "calibrate"])
-@pytest.mark.parametrize("how", ["flock", "sqlite"])
-def test_a_waiting_measurement_ends_on_interrupt(kept: Program, tree: Path, command: str, how: str) -> None:
-    path = lock_path(kept, "runs") if how == "flock" else kept.database
-    with held_elsewhere(path, how) as holder:
-        code, said, took_s = stop_waiting(kept, command, tree, until_said=str(path))
-    assert 130 == code, said
-    assert f"process {holder} (python" in said
-    assert took_s < 5
-    assert "Traceback" not in said
+sqlite_only = pytest.mark.parametrize("make_place", ["sqlite"], indirect=True)
 
 
-def test_creating_a_database_ends_on_interrupt(program: Program, tree: Path) -> None:
-    lock_path(program, "upgrade").touch(0o600)
-    with held_elsewhere(lock_path(program, "upgrade"), "flock") as holder:
-        code, said, took_s = stop_waiting(program, "schedule", tree, "--every", "1h", until_said="waiting for the lock")
-    assert (130, True) == (code, took_s < 2), said
-    assert f"process {holder} (python" in said
-    assert not program.database.exists()
-
-
-def test_a_waiting_edit_ends_on_interrupt(kept: Program) -> None:
-    with held_elsewhere(kept.database, "sqlite") as holder:
-        code, said, took_s = stop_waiting(kept, "edit", "docs", "--workers", "2", until_said="waiting for the database")
-    assert (130, True) == (code, took_s < 2), said
-    assert f"process {holder} (python" in said
-
-
-def test_a_lock_on_the_directory_does_not_delay_creation(program: Program, tree: Path) -> None:
-    with held_elsewhere(program.folder, "flock"):
-        began = time.monotonic()
-        program.out("schedule", tree, "--every", "1h")
-        assert time.monotonic() - began < 10
-    assert [] == list(program.folder.glob("*.upgrade.lock"))
-
-
-def test_another_holder_of_the_daemon_lock_is_named(kept: Program) -> None:
-    with kept.daemon():
-        pass
-    with held_elsewhere(lock_path(kept, "daemon"), "flock") as holder:
-        refused = kept.call("daemon")
-    said = refused.stderr.decode()
-    assert (1, 1) == (refused.returncode, said.count("\n")), said
-    assert f"is held by process {holder} (python" in said
-    assert "already running" not in said
-
-
-def test_another_holder_of_a_servers_daemon_lock_is_named(tmp_path: Path, postgresql: PostgresqlServer) -> None:
-    with postgresql.fresh("kept") as name:
-        program = Program(tmp_path, {**os.environ, "RUNNER_DB": postgresql.url(name)})
-        database = open_database(locate(postgresql.url(name)))
-        lock = database.location.daemon_lock(database.engine)
-        assert lock.hold()
-        refused = program.call("daemon")
-        lock.release()
-        database.close()
-    assert "is held by process " in refused.stderr.decode()
-    assert "already running" not in refused.stderr.decode()
-
-
-@pytest.mark.parametrize("how", ["flock", "sqlite"])
-def test_status_names_the_process_that_blocks_runs(kept: Program, how: str) -> None:
-    path = lock_path(kept, "runs") if how == "flock" else kept.database
-    with kept.daemon():
-        free = kept.json("status")
-        assert (True, None) == (free["alive"], free["waiting_for"])
-        with held_elsewhere(path, how) as holder:
-            status = kept.json("status")
-            assert f"process {holder} (python" in status["waiting_for"]
-            shown = kept.out("status")
-            assert f"process {holder} (python" in shown
-            assert "alive" not in shown
-
-
-def test_status_names_the_process_that_locks_a_server(tmp_path: Path, postgresql: PostgresqlServer) -> None:
-    with postgresql.fresh("kept") as name:
-        program = Program(tmp_path, {**os.environ, "RUNNER_DB": postgresql.url(name)})
-        database = open_database(locate(postgresql.url(name)))
-        with program.daemon():
-            assert program.json("status")["waiting_for"] is None
-            with database.write():
-                time.sleep(1.5)
-                assert "(runner) keeps the database locked" in program.json("status")["waiting_for"]
-        database.close()
-
-
-def test_waiting_for_a_server_ends_on_interrupt(tmp_path: Path, tree: Path, postgresql: PostgresqlServer) -> None:
-    with postgresql.fresh("kept") as name:
-        program = Program(tmp_path, {**os.environ, "RUNNER_DB": postgresql.url(name)})
-        program.out("run", tree)
-        database = open_database(locate(postgresql.url(name)))
-        with database.write():
-            for command in (["run", tree], ["edit", "docs", "--workers", "2"]):
-                code, said, took_s = stop_waiting(program, *command, until_said="waiting for the database")
-                assert (130, True) == (code, took_s < 5), said
-        database.close()
-
-
-def test_the_process_that_inherited_a_lock_is_named(kept: Program) -> None:
-    path = lock_path(kept, "runs")
-    script = f"exec 9<{path}; flock -x 9; echo held; read line"
-    with subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert b"held\n" == holder.stdout.readline()
-        blocker = filelocks.RunLockFile(kept.database).find_blocker()
-        holder.communicate(b"\n")
-    assert blocker is not None
-    assert f"process {holder.pid} (bash)" in blocker
-
-
-def test_a_link_planted_while_a_lock_is_created_is_refused(kept: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, target = lock_path(kept, "runs"), kept.folder / "target"
-    path.unlink()
-
-    def planted(_path: Path) -> int:
+@pytest.mark.parametrize("name", ["runs", "daemon"])
+@pytest.mark.parametrize("kind", ["dangling", "link", "hard link", "fifo"])
+def test_a_planted_lock_file_is_refused(history: Database, tmp_path: Path, name: str, kind: str) -> None:
+    path, target = lock_path(history, name), tmp_path / "target"
+    if kind in ("link", "hard link"):
+        target.touch(0o644)
+    before = target.stat() if target.exists() else None
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "hard link":
+        path.hardlink_to(target)
+    else:
         path.symlink_to(target)
+    with pytest.raises((HistoryError, DaemonError), match="remove it"):
+        hold(history, name)
+    after = target.stat() if target.exists() else None
+    assert (before and (before.st_mode, before.st_uid)) == (after and (after.st_mode, after.st_uid))
+
+
+def test_a_link_planted_while_a_lock_is_created_is_refused(
+    history: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(path: Path) -> int:
+        path.symlink_to(tmp_path / "target")
         raise FileNotFoundError
 
     monkeypatch.setattr(filelocks, "_open_to_lock", planted)
     with pytest.raises(HistoryError, match="symbolic link"):
-        filelocks.RunLockFile(kept.database).hold()
+        hold(history, "runs")
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_planted_links_to_missing_files_create_nothing(program: Program, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / "target"
+    Path(f"{program.database}{suffix}").symlink_to(target)
+    refused = program.quick("schedule", tmp_path, "--every", "1h")
+    err = refused.stderr.decode()
+    assert (2, 1, False) == (refused.returncode, err.count("\n"), target.exists()), err
+    assert "link" in err
+
+
+def test_only_an_own_link_may_lead_to_a_new_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, target = tmp_path / "link.db", tmp_path / "target"
+    link.symlink_to(target)
+    if os.geteuid() == 0:  # links of root are followed for everybody
+        os.lchown(link, 12345, 12345)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: link.lstat().st_uid + 1)
+        with pytest.raises(DatabaseUnusable, match="another user's link"):
+            open_database(locate(str(link)))
     assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["runs", "daemon"])
+@pytest.mark.parametrize(("mode", "expected"), [(0o644, 0o640), (0o600, 0o600), (0o660, 0o660), (0o666, 0o660)])
+def test_others_cannot_open_a_lock(history: Database, name: str, mode: int, expected: int) -> None:
+    Path(str(history.location)).chmod(mode)
+    path = lock_path(history, name)
+    hold(history, name)
+    assert expected == S_IMODE(path.stat().st_mode)
+    path.chmod(0o666)  # as an older runner may have left it
+    hold(history, name)
+    assert expected == S_IMODE(path.stat().st_mode)
+
+
+def test_waiting_for_a_lock_is_limited(history: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with held_elsewhere(str(history.location), "runs") as holder, pytest.raises(LockHeld, match=f"{holder} holds"):
+        hold(history, "runs")
+    monkeypatch.setattr(sqlite, "_UPGRADE_LOCK_TIMEOUT_S", 0.1)
+    new = tmp_path / "new.db"
+    with held_elsewhere(new, "upgrade") as holder, pytest.raises(HistoryError, match=f"{holder} holds"):
+        open_database(locate(str(new)))
+
+
+@pytest.mark.parametrize("command", ["run", "calibrate", "edit"])
+def test_waiting_for_a_writer_ends_on_interrupt(kept: Program, tree: Path, command: str) -> None:
+    arguments = ("docs", "--workers", "2") if command == "edit" else (tree,)
+    place = kept.environment["RUNNER_DB"]
+    with held_elsewhere(place, "write") as holder:
+        said = stop_waiting(kept, command, *arguments, until_said="waiting for the database")
+    assert re.search(holder, said)
+
+
+@sqlite_only
+@pytest.mark.parametrize("command", ["run", "calibrate"])
+def test_waiting_for_the_run_lock_ends_on_interrupt(kept: Program, tree: Path, command: str) -> None:
+    with held_elsewhere(kept.database, "runs") as holder:
+        assert re.search(holder, stop_waiting(kept, command, tree, until_said=f"{kept.database}.runs.lock"))
+
+
+def test_creating_a_database_ends_on_interrupt(program: Program, tree: Path) -> None:
+    command = ("schedule", tree, "--every", "1h")
+    with held_elsewhere(program.database, "upgrade") as holder:
+        assert re.search(holder, stop_waiting(program, *command, until_said="waiting for the lock", within_s=2))
+    assert not program.database.exists()
+
+
+def test_a_lock_on_the_directory_does_not_delay_creation(program: Program, tree: Path) -> None:
+    directory = os.open(program.folder, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    began = time.monotonic()
+    program.out("schedule", tree, "--every", "1h")
+    assert time.monotonic() - began < 10
+    os.close(directory)
+    assert [] == list(program.folder.glob("*.upgrade.lock"))
+
+
+def test_another_holder_of_the_daemon_lock_is_named(kept: Program) -> None:
+    with held_elsewhere(kept.environment["RUNNER_DB"], "daemon") as holder:
+        refused = kept.quick("daemon")
+    said = refused.stderr.decode()
+    assert (1, 1) == (refused.returncode, said.count("\n")), said
+    assert re.search(f"is held by {holder}", said)
+    assert "already running" not in said
+
+
+@pytest.mark.parametrize("how", ["runs", "write"])
+def test_status_names_the_process_that_blocks_runs(kept: Program, how: str) -> None:
+    place = kept.environment["RUNNER_DB"]
+    if how == "runs" and "://" in place:
+        how = "write"
+    with kept.daemon():
+        free = kept.json("status")
+        assert (True, None) == (free["alive"], free["waiting_for"])
+        with held_elsewhere(place, how) as holder:
+            time.sleep(1.1)  # a shorter writer is no blocker
+            assert re.search(holder, kept.json("status")["waiting_for"])
+            shown = kept.out("status")
+            assert re.search(holder, shown)
+            assert "alive" not in shown
+
+
+def test_the_process_that_inherited_a_lock_is_named(history: Database) -> None:
+    path = lock_path(history, "runs")
+    with held_by(["bash", "-c", f"exec 9>>{path}; flock -x 9; echo held; read line"]) as holder:
+        blocker = filelocks.RunLockFile(Path(str(history.location))).find_blocker()
+    assert blocker is not None
+    assert f"process {holder} (bash)" in blocker

@@ -1,9 +1,7 @@
 """Behaviour of PostgreSQL databases alone: errors, locks and refusals."""
 
 import os
-import re
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,22 +11,13 @@ import pytest
 from conftest import Program
 from history_examples import contents, listing, opened, play, snapshot, some_job
 from postgresql_server import PostgresqlServer, running_server
-from sqlalchemy import Connection
 
-from runner.history import database as database_module
-from runner.history.database import Database, locate
+from runner.history.database import locate
 from runner.history.jobs import list_jobs
 from runner.history.maintenance import copy_database
 from runner.history.tables import files
-from runner.history.upgrade import REVISIONS, open_database
+from runner.history.upgrade import open_database
 from runner.model.errors import DatabaseUnusable, HistoryError, NotWritable
-
-OPEN = (
-    "import sys, alembic.command; from runner.history.database import locate\n"
-    "from runner.history.upgrade import open_database\n"
-    "print('ready', flush=True); sys.stdin.read()\n"
-    "open_database(locate(sys.argv[1])).close(); print('opened')"
-)
 
 
 @pytest.fixture
@@ -38,17 +27,8 @@ def url(postgresql: PostgresqlServer) -> Iterator[str]:
         yield postgresql.url(name)
 
 
-@pytest.fixture
-def empty(postgresql: PostgresqlServer) -> Iterator[str]:
-    """Name a database without a history."""
-    with postgresql.fresh() as name:
-        yield postgresql.url(name)
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    with opened(url) as database:
-        yield database
+def name_of(url: str) -> str:
+    return url.rpartition("@/")[2].partition("?")[0]
 
 
 def refusal(url: str, error: type[HistoryError] = DatabaseUnusable) -> str:
@@ -81,7 +61,7 @@ def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
 
 def test_the_reason_of_a_refusal_is_shown(postgresql: PostgresqlServer, url: str) -> None:
     postgresql.do("CREATE ROLE locked LOGIN PASSWORD 'right'", "CREATE ROLE guest LOGIN")
-    name = locate(url).url.database  # type: ignore[attr-defined]
+    name = name_of(url)
     said = refusal(postgresql.url(name, "locked:hunter2"))
     assert 'can\'t be opened: password authentication failed for user "locked"; check its URL' in said
     assert 'database "nowhere" does not exist' in refusal(postgresql.url("nowhere"))
@@ -113,36 +93,29 @@ def test_a_shortage_of_a_server_is_no_wrong_url(tmp_path: Path) -> None:
     assert 1 == caught.value.exit_code
 
 
+REFUSED = 'connection failed: connection to server at "db", port 5432 failed: FATAL:  '
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("sorry, too many clients already", 1),
-        ("remaining connection slots are reserved for roles with the SUPERUSER attribute", 1),
-        ('too many connections for database "runs"', 1),
-        ("the database system is starting up", 1),
-        ("the database system is shutting down", 1),
-        ("the database system is in recovery mode", 1),
-        ("Datenbanksystem startet", 1),
-        ('password authentication failed for user "me"', 2),
-        ('database "runs" does not exist', 2),
-        ('no pg_hba.conf entry for host "::1"', 2),
+        (f"{REFUSED}sorry, too many clients already", 1),
+        (f"{REFUSED}remaining connection slots are reserved for roles with the SUPERUSER attribute", 1),
+        (f'{REFUSED}too many connections for database "runs"', 1),
+        (f"{REFUSED}the database system is starting up", 1),
+        (f"{REFUSED}the database system is in recovery mode", 1),
+        (f"{REFUSED}Datenbanksystem startet", 1),
+        (f'{REFUSED}password authentication failed for user "me"', 2),
+        (f'{REFUSED}database "runs" does not exist', 2),
+        (f'{REFUSED}no pg_hba.conf entry for host "::1"', 2),
+        (f"failed to resolve host 'db': [Errno {socket.EAI_AGAIN}] it says", 1),
+        (f"failed to resolve host 'db': [Errno {socket.EAI_NONAME}] it says", 2),
     ],
 )
 def test_only_a_wrong_url_is_wrong_usage(text: str, code: int) -> None:
     import psycopg
 
-    error = psycopg.OperationalError(
-        f'connection failed: connection to server at "db", port 5432 failed: FATAL:  {text}'
-    )
-    assert code == locate("postgresql://me@db/runs").explain(error).exit_code
-
-
-def test_a_failed_name_lookup_is_no_wrong_url() -> None:
-    import psycopg
-
-    for number, code in ((socket.EAI_AGAIN, 1), (socket.EAI_NONAME, 2)):
-        error = psycopg.OperationalError(f"failed to resolve host 'db': [Errno {number}] it says")
-        assert code == locate("postgresql://me@db/runs").explain(error).exit_code
+    assert code == locate("postgresql://me@db/runs").explain(psycopg.OperationalError(text)).exit_code
 
 
 def test_a_missing_driver_is_reported_with_the_fix(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,46 +124,10 @@ def test_a_missing_driver_is_reported_with_the_fix(url: str, monkeypatch: pytest
     assert said.endswith("needs a driver that is not installed; install it with `pip install 'runner[postgresql]'`")
 
 
-def test_another_schema_is_refused(postgresql: PostgresqlServer, url: str) -> None:
-    with postgresql.fresh() as name:
-        postgresql.do("CREATE TABLE cookies (id int)", name=name)
-        assert "belongs to another program" in refusal(postgresql.url(name))
+def test_two_schemas_of_a_database_are_two_histories(url: str) -> None:
     with opened(url) as database, database.write() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    assert "is from a newer runner (schema 9999); upgrade runner" in refusal(url)
-
-
-def test_several_processes_create_one_schema(empty: str) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", OPEN, empty], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert "ready\n" == process.stdout.readline()
-    assert ["opened\n"] * 4 == [process.communicate("")[0] for process in processes]
-    with opened(empty) as database, database.read() as connection:
-        assert [(REVISIONS[-1],)] == connection.exec_driver_sql("SELECT version_num FROM alembic_version").all()
-        assert [(1, 0)] == connection.exec_driver_sql("SELECT * FROM state").all()
-
-
-def test_a_failed_migration_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_off(connection: Connection) -> None:
-        connection.exec_driver_sql("CREATE TABLE runs (id int)")
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr("runner.history.upgrade._run_migrations", break_off)
-        with pytest.raises(ZeroDivisionError):
-            open_database(locate(empty))
-    with opened(empty) as database:
-        assert [] == list_jobs(database)
-
-
-def test_two_schemas_of_a_database_are_two_histories(empty: str) -> None:
-    with opened(empty) as database, database.write() as connection:
         connection.exec_driver_sql("CREATE SCHEMA other")
-    with opened(empty) as one, opened(f"{empty}&options=-csearch_path%3Dother") as other:
+    with opened(url) as one, opened(f"{url}&options=-csearch_path%3Dother") as other:
         some_job(one)
         assert [] == list_jobs(other)
         with one.write(), other.write():
@@ -201,25 +138,8 @@ def test_two_schemas_of_a_database_are_two_histories(empty: str) -> None:
             lock.release()
 
 
-def test_a_reader_sees_one_state_and_a_second_writer_waits(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_S", 0.05)
-    with opened(url) as database:
-        some_job(database, "first")
-        with database.read() as reading:
-            count = "SELECT count(*) FROM jobs"
-            assert 1 == reading.exec_driver_sql(count).scalar_one()
-            some_job(database, "second")
-            assert 1 == reading.exec_driver_sql(count).scalar_one()
-        # Locked from its beginning, not from its first statement: what is read before writing can't be outdated.
-        with database.write(), pytest.raises(HistoryError, match="locked by another program"), database.write():
-            pytest.fail("two wrote at once")
-        with pytest.raises(NotWritable, match="read-only"), database.read() as connection:
-            connection.exec_driver_sql("DELETE FROM jobs")
-        assert 2 == len(list_jobs(database))
-
-
 def test_writes_are_durable_despite_the_servers_setting(postgresql: PostgresqlServer, url: str) -> None:
-    name = locate(url).url.database  # type: ignore[attr-defined]
+    name = name_of(url)
     for chosen, expected in {"off": "on", "remote_apply": "remote_apply"}.items():
         postgresql.do(f"ALTER DATABASE {name} SET synchronous_commit = {chosen}")
         with opened(url) as database, database.write() as connection:
@@ -253,8 +173,8 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def test_a_backup_refers_to_pg_dump(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(DatabaseUnusable, match=re.escape(f"pg_dump --file=FILE '{database.location}'")):
+def test_a_backup_refers_to_pg_dump(url: str, tmp_path: Path) -> None:
+    with opened(url) as database, pytest.raises(DatabaseUnusable, match="pg_dump --file=FILE 'postgresql://"):
         copy_database(database, tmp_path / "copy")
     assert {} == contents(tmp_path)
 
@@ -285,9 +205,9 @@ def test_an_update_reads_the_table_once(url: str) -> None:
     with opened(url) as database:
         job = some_job(database)
         play(database, job, snapshot(listing(b"", dict.fromkeys(names, (1, 1)))))
-        rows = [(1, name, 1, 2) for name in names]
+        rows = [(2, 1, name, 1) for name in names]
         with database.write() as connection:
-            database.location.update_many(connection, tuple(files.primary_key), (files.c.gone_run_id,), rows)
+            database.location.update_many(connection, files, "gone_run_id", files.primary_key.columns.keys(), rows)
             counted = "SELECT seq_scan, n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'files'"
             scans, updated = connection.exec_driver_sql(counted).one()
         assert (len(names), True) == (updated, scans <= 1)

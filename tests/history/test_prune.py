@@ -1,4 +1,4 @@
-"""After any pruning, the remaining runs answer as before."""
+"""After any pruning, the remaining runs answer as before; and the check of the database finds what is wrong."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 from firings import add_not_run
-from history_examples import NOW, begin, count_rows, listing, opened, play, snapshot, some_job
+from history_examples import NOW, begin, count_rows, listing, play, snapshot, some_job
 
 from runner.history.contents import list_changes, list_files, list_problems
 from runner.history.database import Database
@@ -17,6 +17,8 @@ from runner.history.recording import RunOutcome, finish_run
 from runner.history.runs import get_run, list_runs
 from runner.model.jobs import Job
 from runner.model.runs import Status
+
+LATER = datetime.now(UTC) + timedelta(days=999)
 
 
 def some_history(database: Database, job: Job, random: Random, runs: int) -> None:
@@ -98,10 +100,9 @@ def test_failures_and_running_runs_are_kept(database: Database) -> None:
         run_id = begin(database, job)
         assert finish_run(database, run_id, RunOutcome(status=status, finished_at=NOW, snapshot=snapshot()))
     going = begin(database, other)
-    late = Retention(since=NOW + timedelta(days=1), failures=True)
-    assert 1 == count_prunable(database, late)  # the cancelled one; the last one has to stay
-    assert 1 == prune(database, late).runs
-    assert 4 == prune(database, Retention(since=NOW + timedelta(days=1))).runs
+    # The cancelled one; the last one has to stay.
+    assert 1 == prune(database, Retention(since=LATER, failures=True)).runs
+    assert 4 == prune(database, Retention(since=LATER)).runs
     assert Status.RUNNING is get_run(database, going).status
 
 
@@ -109,23 +110,16 @@ def test_only_older_runs_beyond_the_newest_are_deleted(database: Database) -> No
     job = some_job(database)
     for _ in range(6):
         play(database, job, snapshot())
-    assert 0 == count_prunable(database, Retention(since=NOW - timedelta(days=1), newest=1))
-    assert 2 == count_prunable(database, Retention(since=datetime.now(UTC) + timedelta(days=999), newest=4))
-    assert 5 == count_prunable(database, Retention(since=datetime.now(UTC) + timedelta(days=999)), job.job_id)
-    assert 0 == count_prunable(database, Retention(newest=1), job.job_id + 1)
-
-
-def test_rows_without_a_run_do_not_count(database: Database) -> None:
-    job = some_job(database)
-    for _ in range(3):
-        play(database, job, snapshot())
         add_not_run(database, job, Status.SKIPPED, NOW, now=NOW, message="m")
-    assert 0 == count_prunable(database, Retention(newest=4))
-    assert 2 == prune(database, Retention(newest=2)).runs
-    assert [6, 5, 4, 3] == [run.run_id for run in list_runs(database, job=job)]
+    assert 0 == count_prunable(database, Retention(since=NOW - timedelta(days=1), newest=1))
+    assert 0 == count_prunable(database, Retention(newest=1), job.job_id + 1)
+    assert 0 == count_prunable(database, Retention(newest=7))  # rows without a run do not count
+    assert 4 == prune(database, Retention(since=LATER, newest=4)).runs
+    assert [*range(12, 4, -1)] == [run.run_id for run in list_runs(database, job=job)]
+    assert 6 == prune(database, Retention(since=LATER), job.job_id).runs  # the last saved and the last row stay
 
 
-def test_the_database_shrinks(database: Database) -> None:
+def test_the_database_shrinks(database: Database, place: str) -> None:
     job = some_job(database)
     for number in range(8):
         play(database, job, snapshot(listing(b"", {b"%d-%d.md" % (number, one): (1, 1) for one in range(3_000)})))
@@ -133,12 +127,49 @@ def test_the_database_shrinks(database: Database) -> None:
     prune(database, Retention(newest=1))
     compact(database)
     assert size_bytes(database) < before / 2
+    if Path(place).exists():
+        assert Path(place).stat().st_size == size_bytes(database)
     assert 3_000 == len(list(list_files(database, job.job_id, 8)))
 
 
-def test_a_sqlite_file_shrinks(tmp_path: Path) -> None:
-    path = tmp_path / "history.db"
-    with opened(path) as database:
-        play(database, some_job(database), snapshot(listing(b"", {b"%d.md" % one: (1, 1) for one in range(3_000)})))
-        compact(database)
-        assert path.stat().st_size == size_bytes(database)
+def with_three_runs(database: Database) -> Database:
+    job = some_job(database)
+    for names in ([b"x", b"y"], [b"y"], [b"x", b"y"]):
+        play(database, job, snapshot(listing(b"", names), unreadable=[b"no"] if b"x" in names else []))
+    assert [] == find_faults(database)
+    return database
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        (
+            "UPDATE files SET gone_run_id = first_run_id WHERE gone_run_id IS NULL AND first_run_id = 1",
+            "1 file interval ends before it begins",
+        ),
+        ("UPDATE problems SET gone_run_id = 0 WHERE first_run_id = 3", "1 problem interval ends before it begins"),
+        ("UPDATE files SET gone_run_id = NULL", "1 file interval overlaps another of the same file"),
+        ("UPDATE files SET gone_run_id = 9 WHERE gone_run_id = 2", "1 file interval overlaps another of the same file"),
+        ("UPDATE files SET job_id = 2", "3 files are filed under another job than their folder"),
+    ],
+)
+def test_impossible_rows_are_found(database: Database, statement: str, fault: str) -> None:
+    with with_three_runs(database).write() as connection:
+        connection.exec_driver_sql(statement)
+    assert fault in find_faults(database)
+
+
+# A server checks its references and pages itself.
+def test_damage_of_a_file_is_found(history: Database) -> None:
+    with with_three_runs(history).engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute("PRAGMA foreign_keys = OFF")
+        driver.execute("DELETE FROM jobs")
+        driver.execute("PRAGMA writable_schema = ON")
+        driver.execute("UPDATE sqlite_master SET sql = replace(sql, 'first_', 'gone_') WHERE name = 'ix_files_first'")
+        connection.invalidate()
+    history.close()
+    faults = find_faults(history)
+    assert "row 1 of folders refers to a row of jobs that is not there" in faults
+    assert any(fault.startswith("damage: ") for fault in faults)

@@ -9,29 +9,8 @@ import pytest
 from history_examples import opened
 from sqlalchemy import event
 
-from runner.history.contents import count_directories, list_changes, list_files, list_versions
+from runner.history import contents, jobs, notifications, runs, timings
 from runner.history.database import Database
-from runner.history.jobs import get_job, list_jobs, list_recorded_until
-from runner.history.notifications import last_notified_run, list_notifications
-from runner.history.runs import (
-    find_last_saved,
-    find_saved_before,
-    get_run,
-    has_earlier_files,
-    is_comparable,
-    list_differences,
-    list_first_strategies,
-    list_last_runs,
-    list_last_saved,
-    list_last_succeeded,
-    list_owners,
-    list_runs,
-    list_runs_after,
-    list_runs_before,
-    list_runs_numbered,
-    newest_run_id,
-)
-from runner.history.timings import list_counts, list_timings
 from runner.model.jobs import Event, Notify
 from runner.model.runs import Status
 from tests.benchmarks.histories import write_history
@@ -60,42 +39,40 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def job(database: Database) -> Any:
-    return get_job(database, "job-0003")
+    return jobs.get_job(database, "job-0003")
 
 
 QUERIES: dict[str, Callable[[Database], object]] = {
-    "history": lambda database: list_runs(database, limit=31),
-    "history of a job": lambda database: list_runs(database, job=job(database), limit=31),
-    "show": lambda database: get_run(database, 300),
-    "changes of a run": lambda database: list_changes(database, 3, 299, 300),
-    "differences": lambda database: list_differences(database, get_run(database, 300)),
-    "jobs": lambda database: (list_jobs(database), list_last_runs(database)),
-    "files": lambda database: list(list_files(database, 4, 400)),
-    "files below a directory": lambda database: list(list_files(database, 4, 400, b"folder-001")),
-    "files by directory": lambda database: count_directories(database, 4, 400),
-    "versions of a file": lambda database: list_versions(database, 4, b"folder-001/file-0020.md"),
-    "changes since": lambda database: list_changes(database, 4, 200, 600),
-    "last saved": lambda database: find_last_saved(database, job(database), NOW - timedelta(hours=9)),
-    "run before": lambda database: find_saved_before(database, job(database), get_run(database, 400)),
-    "earlier files": lambda database: has_earlier_files(database, get_run(database, 300)),
-    "timings": lambda database: list_timings(database, 4, since=NOW - timedelta(days=90)),
-    "counts": lambda database: list_counts(database, 4, since=NOW - timedelta(days=90)),
-    "running runs": list_owners,
-    "last runs that saved": list_last_saved,
-    "last runs that succeeded": list_last_succeeded,
-    "newest row": newest_run_id,
-    "rows after one": lambda database: list_runs_after(database, newest_run_id(database) - 10, 1_000),
-    "rows by their numbers": lambda database: list_runs_numbered(database, {10, 500}),
-    "runs before one": lambda database: list_runs_before(
-        database, 4, 300, statuses=[Status.SUCCEEDED, Status.PARTIAL], limit=1
-    ),
-    "comparable": lambda database: is_comparable(database, get_run(database, 400)),
-    "last timings": lambda database: list_timings(database, 4, last=100),
-    "notifications of a run": lambda database: list_notifications(database, get_run(database, 300)),
-    "last notified run": lambda database: [
-        last_notified_run(database, 4, Notify(Event.FAILURE, ("mail", "root")), 300)
+    "history": lambda db: runs.list_runs(db, limit=31),
+    "history of a job": lambda db: runs.list_runs(db, job=job(db), limit=31),
+    "show": lambda db: runs.get_run(db, 300),
+    "changes of a run": lambda db: contents.list_changes(db, 3, 299, 300),
+    "differences": lambda db: runs.list_differences(db, runs.get_run(db, 300)),
+    "jobs": lambda db: (jobs.list_jobs(db), runs.list_last_runs(db)),
+    "files": lambda db: list(contents.list_files(db, 4, 400)),
+    "files below a directory": lambda db: list(contents.list_files(db, 4, 400, b"folder-001")),
+    "files by directory": lambda db: contents.count_directories(db, 4, 400),
+    "versions of a file": lambda db: contents.list_versions(db, 4, b"folder-001/file-0020.md"),
+    "changes since": lambda db: contents.list_changes(db, 4, 200, 600),
+    "last saved": lambda db: runs.find_last_saved(db, job(db), NOW - timedelta(hours=9)),
+    "run before": lambda db: runs.find_saved_before(db, job(db), runs.get_run(db, 400)),
+    "earlier files": lambda db: runs.has_earlier_files(db, runs.get_run(db, 300)),
+    "timings": lambda db: timings.list_timings(db, 4, since=NOW - timedelta(days=90)),
+    "counts": lambda db: timings.list_counts(db, 4, since=NOW - timedelta(days=90)),
+    "running runs": runs.list_owners,
+    "last runs that saved": runs.list_last_saved,
+    "last runs that succeeded": runs.list_last_succeeded,
+    "newest row": runs.newest_run_id,
+    "rows after one": lambda db: runs.list_runs_after(db, runs.newest_run_id(db) - 10, 1_000),
+    "rows by their numbers": lambda db: runs.list_runs_numbered(db, {10, 500}),
+    "runs before one": lambda db: runs.list_runs_before(db, 4, 300, statuses=[Status.SUCCEEDED], limit=1),
+    "comparable": lambda db: runs.is_comparable(db, runs.get_run(db, 400)),
+    "last timings": lambda db: timings.list_timings(db, 4, last=100),
+    "notifications of a run": lambda db: notifications.list_notifications(db, runs.get_run(db, 300)),
+    "last notified run": lambda db: [
+        notifications.last_notified_run(db, 4, Notify(Event.FAILURE, ("mail", "root")), 300)
     ],
-    "first strategies": lambda database: list_first_strategies(database, job(database), 10),
+    "first strategies": lambda db: runs.list_first_strategies(db, job(db), 10),
 }
 
 
@@ -148,6 +125,6 @@ def test_a_query_that_reads_a_table_whole_is_detected(database: Database) -> Non
 
 
 def test_a_starting_daemon_does_not_read_all_runs(database: Database) -> None:
-    steps = plans(database, list_recorded_until)
+    steps = plans(database, jobs.list_recorded_until)
     assert steps
     assert not [step for step in steps if "runs" in step]
