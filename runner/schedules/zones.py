@@ -8,7 +8,7 @@ import zoneinfo
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -82,11 +82,35 @@ def _load_posix(text: str) -> ZoneInfo:
     match = re.fullmatch(_ZONE, text, re.ASCII)
     if match is None:
         raise ValueError
+    if match["rules"] and not _are_apart(match["rules"]):
+        raise UsageError(
+            f"the time zone {text!r} has clock changes within a week of each other or of the turn of the year, "
+            "which runner does not support; name a zone like Europe/Berlin"
+        )
     # The GNU C library uses the rules of the USA for a zone with daylight saving time but without rules.
     rules = ",M3.2.0,M11.1.0" if match["daylight"] and not match["rules"] else ""
     # A zone file (RFC 9636) whose footer describes all instants, behind two blocks without clock changes.
     block = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"
     return ZoneInfo.from_file(io.BytesIO(2 * block + f"\n{text}{rules}\n".encode()), key=text)
+
+
+def _are_apart(rules: str) -> bool:
+    """Return whether the days of clock changes are a week apart, and from the turn of the year.
+
+    There zoneinfo differs from the C library, which takes the year by the local time before the change.
+    """
+    ranges = []
+    for rule in rules[1:].split(","):
+        day = rule.partition("/")[0]
+        if day.startswith("J"):
+            first, last = int(day[1:]), int(day[1:])
+        else:
+            month, week = (int(number) for number in day[1:].split(".")[:2])
+            first = (date(2023, month, 1) - date(2022, 12, 31)).days + 7 * (week - 1) - 7 * (week == 5)
+            last = first + 6 + 10 * (week == 5)
+        ranges.append((first, last))
+    (_, end), (start, _) = sorted(ranges)
+    return start - end >= 7 and min(ranges)[0] > 7 and max(ranges)[1] < 365 - 7
 
 
 def _no_zone(text: str) -> UsageError:
