@@ -46,14 +46,19 @@ def _the_current_folder_stays() -> Iterator[None]:
     os.close(current)
 
 
+def home_environment(home: Path) -> dict[str, str]:
+    """Return the variables that lead every default path into a directory."""
+    directories = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    return {"HOME": str(home), **directories}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_of_the_users_within_reach(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Lead every default path into a scratch folder; processes started by tests inherit it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(home))
-        for name in ("CONFIG", "DATA", "STATE", "CACHE"):
-            patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+        for name, value in home_environment(home).items():
+            patch.setenv(name, value)
         for name in ("RUNNER_DB", "RUNNER_SETTINGS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
             patch.delenv(name, raising=False)
         patch.setenv("COLUMNS", "120")

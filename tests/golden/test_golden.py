@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import time_machine
 import typer
-from conftest import Program
+from conftest import Program, home_environment
 from golden_sample import make_postgresql, make_sqlite
 from golden_world import compare_golden, furnish, hide_measured, normalise
 from postgresql_server import PostgresqlServer
@@ -68,9 +68,7 @@ def program_on(kind: str, request: pytest.FixtureRequest, folder: Path, *, empty
     """Yield the program in a directory with files, with the sample database or none."""
     sample = request.getfixturevalue("sample")
     furnish(folder, sample)
-    environment = {**os.environ, "RUNNER_DB": str(folder / "runner.db"), "HOME": str(folder), "TZ": "UTC"}
-    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
-        environment[f"XDG_{name}_HOME"] = str(folder / name.lower())
+    environment = {**os.environ, **home_environment(folder), "RUNNER_DB": str(folder / "runner.db"), "TZ": "UTC"}
     if kind == "sqlite":
         if not empty:
             shutil.copy(sample, folder)
