@@ -27,12 +27,7 @@ _FILES = ("x.md", "y.md", "z.txt", "c.md")
 
 
 class ChangingTree:
-    """A small tree below a folder, and what can happen to it.
-
-    Args:
-        root: An empty folder.
-        random: Where chance comes from.
-    """
+    """A small tree below an empty folder, and what can happen to it."""
 
     def __init__(self, root: Path, random: Random) -> None:
         self.root = root
@@ -49,80 +44,74 @@ class ChangingTree:
     def _folders(self) -> list[Path]:
         return [self.root, *(path for path in self.root.rglob("*") if path.is_dir() and not path.is_symlink())]
 
-    def _some_folder(self, *, below: bool = False) -> Path:
-        folders = self._folders()
-        return self._random.choice(folders[1:] if below else folders)
+    def _below(self) -> Path:
+        return self._random.choice(self._folders()[1:])
+
+    def _file(self) -> Path:
+        return self._random.choice(self._folders()) / self._random.choice(_FILES)
+
+    def _name(self) -> Path:
+        return self._random.choice(self._folders()) / self._random.choice(_NAMES)
 
     def change(self) -> None:
         """Perform one change; what can't be done is left."""
-        action = self._random.choice(
-            [
-                *(self._add, self._add, self._write, self._remove, self._make, self._make, self._rename_file),
-                *(self._move, self._clear, self._replace, self._link, self._hide, self._turn),
-            ]
+        actions: tuple[Callable[[], object], ...] = (
+            *(lambda: self._file().write_bytes(bytes(self._random.randrange(9))),) * 2,
+            lambda: self._file().unlink(),
+            *(lambda: self._name().mkdir(),) * 2,
+            lambda: self._file().rename(self._file()),
+            # A folder with all that is in it, over an empty one or to where there is none.
+            lambda: self._below().rename(self._name()),
+            lambda: shutil.rmtree(self._below()),
+            *(self._write, self._replace, self._link, self._hide, self._turn),
         )
         with suppress(OSError, IndexError, shutil.Error):  # a folder into itself, a name that is taken, nothing there
-            action()
+            self._random.choice(actions)()
         if len(self._folders()) < _FEWEST:
             self._plant()
-
-    def _add(self) -> None:
-        (self._some_folder() / self._random.choice(_FILES)).write_bytes(bytes(self._random.randrange(9)))
 
     def _write(self) -> None:
         """Edit a file without a change of its folder."""
         files = [path for path in self.root.rglob("*.md") if path.is_file()]
         self._random.choice(files).write_bytes(bytes(self._random.randrange(99)))
 
-    def _remove(self) -> None:
-        (self._some_folder() / self._random.choice(_FILES)).unlink()
-
-    def _make(self) -> None:
-        (self._some_folder() / self._random.choice(_NAMES)).mkdir()
-
-    def _rename_file(self) -> None:
-        (self._some_folder() / self._random.choice(_FILES)).rename(self._some_folder() / self._random.choice(_FILES))
-
-    def _move(self) -> None:
-        """Move a folder with all that is in it, over an empty one or to where there is none."""
-        self._some_folder(below=True).rename(self._some_folder() / self._random.choice(_NAMES))
-
-    def _clear(self) -> None:
-        shutil.rmtree(self._some_folder(below=True))
-
     def _replace(self) -> None:
         """Put another folder in a folder's place, with the same times."""
-        folder = self._some_folder(below=True)
-        times = folder.stat()
-        shutil.rmtree(folder)
-        folder.mkdir()
-        (folder / self._random.choice(_FILES)).touch()
-        os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
+        folder = self._below()
+        with _same_times(folder):
+            shutil.rmtree(folder)
+            folder.mkdir()
+            (folder / self._random.choice(_FILES)).touch()
 
     def _link(self) -> None:
         """Put a link to another folder in a folder's place."""
-        folder = self._some_folder(below=True)
-        target = self._some_folder()
+        folder, target = self._below(), self._random.choice(self._folders())
         shutil.rmtree(folder)
         folder.symlink_to(target)
 
     def _hide(self) -> None:
         """Edit a folder and give it back its modification time."""
-        folder = self._some_folder()
-        times = folder.stat()
-        (folder / self._random.choice(_FILES)).touch()
-        (folder / self._random.choice(_FILES)).unlink()
-        os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
+        folder = self._random.choice(self._folders())
+        with _same_times(folder):
+            (folder / self._random.choice(_FILES)).touch()
+            (folder / self._random.choice(_FILES)).unlink()
 
     def _turn(self) -> None:
         """Convert a folder into a file, or a file into a folder."""
-        path = self._some_folder() / "c.md"
+        path = self._random.choice(self._folders()) / "c.md"
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
             path.touch()
         else:
             path.unlink()
             path.mkdir()
+
+
+@contextmanager
+def _same_times(folder: Path) -> Iterator[None]:
+    times = folder.stat()
+    yield
+    os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def findings(found: Snapshot) -> list[tuple[bytes, bytes, bytes]]:
@@ -151,14 +140,14 @@ def counted_listings() -> Iterator[list[int]]:
 def compare(
     folder: Path, *, rounds: int, seed: int, settled_after_ns: int, wait: Callable[[int], None] | None = None
 ) -> tuple[int, int]:
-    """Update a tree at random and scan it, round after round; the current folder changes with the scans.
+    """Update a tree in an empty folder and scan it, round after round; the current folder changes with the scans.
 
     Args:
-        folder: An empty folder on the file system to try.
+        folder: On the file system to try.
         rounds: How often.
         seed: Of the chance.
         settled_after_ns: How old a folder's stamps have to be before they are relied on.
-        wait: Told the round before each; may let time pass.
+        wait: Called with the number of each round before it; may let time pass.
 
     Returns:
         How many folders the incremental scans read, and how many there were.
@@ -189,9 +178,8 @@ def compare(
             if random.random() < 0.3:  # in the very tick of the scan, before it is remembered
                 tree.change()
             scan.end()
-            assert findings(full.snapshot) == findings(scan.snapshot), f"round {number} of seed {seed}"
-            assert sorted(full.snapshot.problems) == sorted(scan.snapshot.problems), f"round {number} of seed {seed}"
-            assert full.snapshot.directories == scan.snapshot.directories, f"round {number} of seed {seed}"
+            for look in (findings, lambda found: sorted(found.problems), lambda found: found.directories):
+                assert look(full.snapshot) == look(scan.snapshot), f"round {number} of seed {seed}"
             read += counts[0]
             there += scan.snapshot.directories
     return read, there
