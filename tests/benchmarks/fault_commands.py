@@ -36,23 +36,26 @@ def import_everything(database: Path) -> None:
 
 
 def run_in_fork(environment: Mapping[str, str], arguments: tuple[str, ...], within_s: float) -> tuple[int, bytes, str]:
-    """Run a command to its end in a fork of this process, which spares its imports.
-
-    Returns:
-        Its exit code, its output and its messages.
-
-    Raises:
-        Hang: If it does not end.
-    """
+    """Run a command in a fork of this process; return its exit code, its output and its messages."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as messages:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             _become(environment, arguments, out.fileno(), messages.fileno())
-        ended = _collect(pid, " ".join(arguments), within_s)
+
+        def ended() -> tuple[int, int] | None:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            return (done, status) if done else None
+
+        try:
+            _, status = wait_for(ended, f"the end of {' '.join(arguments)}", within_s, 0.001)
+        except Hang:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
         out.seek(0)
         messages.seek(0)
-        return os.waitstatus_to_exitcode(ended), out.read(), messages.read().decode(errors="replace")
+        return os.waitstatus_to_exitcode(status), out.read(), messages.read().decode(errors="replace")
 
 
 def _become(environment: Mapping[str, str], arguments: tuple[str, ...], out: int, messages: int) -> None:
@@ -71,16 +74,3 @@ def _become(environment: Mapping[str, str], arguments: tuple[str, ...], out: int
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(code)
-
-
-def _collect(pid: int, what: str, within_s: float) -> int:
-    def collected() -> tuple[int, int] | None:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        return (done, status) if done else None
-
-    try:
-        return wait_for(collected, f"the end of {what}", within_s, 0.001)[1]
-    except Hang:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise

@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 
 from tests.benchmarks import fault_system as system
-from tests.benchmarks.fault_checks import Hang, Wrong, wait_for
+from tests.benchmarks.fault_checks import Hang, Wrong, check, wait_for
 from tests.benchmarks.fault_commands import import_everything, run_in_fork
 from tests.benchmarks.fault_trees import JOBS, Trees
 
@@ -40,11 +40,7 @@ START_METHODS = ("fork", "spawn", "forkserver")
 
 
 class World:
-    """A database, four jobs over a tree each, and at most one daemon.
-
-    Args:
-        random: Where chance comes from.
-    """
+    """A database, four jobs over a tree each, and at most one daemon."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -85,14 +81,12 @@ class World:
 
     def set_up(self) -> None:
         """Write the trees and register the jobs."""
-        if self.mounts:
-            system.mount_memory(self.folder, "mode=0700")
-            system.mount_memory(self.kept, _DISK)
-            system.mount_memory(self.temporary, _TEMPORARY_DISK)
-            system.mount_memory(_SHARED_MEMORY, "")
-        else:
-            self.kept.mkdir()
-            self.temporary.mkdir()
+        disks = {self.folder: "mode=0700", self.kept: _DISK, self.temporary: _TEMPORARY_DISK, _SHARED_MEMORY: "rw"}
+        for disk, options in disks.items() if self.mounts else ():
+            disk.mkdir(exist_ok=True)
+            system.mount("--types", "tmpfs", "--options", options, "tmpfs", disk)
+        self.kept.mkdir(exist_ok=True)
+        self.temporary.mkdir(exist_ok=True)
         (self.folder / ".config" / "runner").mkdir(parents=True)
         self.choose(self.start_method)
         import_everything(self.database)
@@ -104,11 +98,7 @@ class World:
     # What is asked.
 
     def ask(self, *arguments: str, within_s: float = 40) -> tuple[int, bytes, str]:
-        """Run a command to its end; returns its exit code, its output and its messages.
-
-        Raises:
-            Hang: If it does not end.
-        """
+        """Run a command to its end; returns its exit code, its output and its messages."""
         return run_in_fork(self.environment, arguments, within_s)
 
     def must(self, *arguments: str) -> bytes:
@@ -139,7 +129,6 @@ class World:
             self.daemon.send_signal(signal.SIGHUP)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command."""
         return subprocess.Popen(
             [*self._prefix, sys.executable, "-m", "runner", *arguments],
             env=self.environment,
@@ -150,11 +139,7 @@ class World:
         )
 
     def ensure_daemon(self) -> None:
-        """Start a daemon unless one is alive.
-
-        Raises:
-            Wrong: If it does not start, or has ended by itself in a way after which nobody starts it again.
-        """
+        """Start a daemon unless one is alive; one that ended by itself must have failed, or none would restart it."""
         if self.daemon is not None and self.daemon.poll() is None:
             return
         gone, self.daemon = self.daemon, None
@@ -165,22 +150,12 @@ class World:
             raise Wrong("exit codes", f"the daemon has ended by itself with {gone.returncode}")
 
     def start_daemon(self) -> tuple[int | None, str]:
-        """Start a daemon; returns its exit code, None if it goes on, and what it has logged.
-
-        Raises:
-            Hang: If neither comes in time.
-        """
+        """Start a daemon; returns its exit code, None if it goes on, and what it has logged."""
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             daemon = self.daemon = self.start("daemon", stdout=subprocess.DEVNULL, stderr=log)
-        code: int | None = None
-
-        def started() -> bool:
-            nonlocal code
-            code = daemon.poll()
-            return code is not None or "started:" in self.logged(before)
-
-        wait_for(started, "the daemon's start", 40)
+        wait_for(lambda: daemon.poll() is not None or "started:" in self.logged(before), "the daemon's start", 40)
+        code = daemon.returncode
         if code is not None:
             self.daemon = None
         return code, self.logged(before)
@@ -190,31 +165,23 @@ class World:
         return self.log.read_bytes()[since:].decode(errors="replace") if self.log.exists() else ""
 
     def pid(self) -> int:
-        """Return the daemon's number."""
         assert self.daemon is not None
         return self.daemon.pid
 
     def kill_daemon(self) -> None:
-        """Kill the daemon."""
         if self.daemon is not None:
             self.daemon.kill()
             self.daemon.wait()
             self.daemon = None
 
     def end_daemon(self) -> None:
-        """Stop the daemon by SIGTERM.
-
-        Raises:
-            Wrong: If it does not end so.
-        """
-        if self.daemon is None:
-            return
-        daemon, self.daemon = self.daemon, None
-        daemon.send_signal(signal.SIGTERM)
-        self.by_hand.append(daemon)
-        code, _ = self.heard(daemon, _END_S)
-        if code != 0:
-            raise Wrong("exit codes", f"the daemon ended with {code} after SIGTERM")
+        """Stop the daemon by SIGTERM, after which it has to end well."""
+        if self.daemon is not None:
+            daemon, self.daemon = self.daemon, None
+            daemon.terminate()
+            self.by_hand.append(daemon)
+            code, _ = self.heard(daemon, _END_S)
+            check("the daemon after SIGTERM", (0,), code, "")
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command that is waited for by :meth:`heard`."""
@@ -227,11 +194,7 @@ class World:
         return self.begin("run", job, "--format", "json")
 
     def heard(self, process: subprocess.Popen[bytes], within_s: float = 40) -> tuple[int, str]:
-        """Wait for a command and remember the run that it has printed; returns its exit code and its messages.
-
-        Raises:
-            Hang: If it does not end.
-        """
+        """Wait for a command and remember the run that it has printed; returns its exit code and its messages."""
         try:
             out, messages = process.communicate(timeout=within_s)
         except subprocess.TimeoutExpired:
@@ -255,16 +218,10 @@ class World:
         expected = {*(self.database.with_name(self.database.name + end) for end in _BESIDE), self.metrics, self.caches}
         found = {*self.temporary.iterdir(), *self.kept.iterdir()} - expected
         found |= {path for path in self.caches.rglob("*") if path.is_file() and not path.name[-1].isdigit()}
-        found -= {self._temporary_directory(pid) for pid, _ in self.marked()}  # of trial processes at work
+        for _, _, variables in self._living():
+            used = (each.removeprefix(b"TMPDIR=") for each in variables if each.startswith(b"TMPDIR="))
+            found -= {Path(os.fsdecode(path)) for path in used}  # of trial processes at work
         return found | set(_SHARED_MEMORY.iterdir()) if self.mounts else found
-
-    def _temporary_directory(self, pid: int) -> Path | None:
-        """Return the TMPDIR of a process; None if it has ended."""
-        with suppress(OSError):
-            for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                if variable.startswith(b"TMPDIR="):
-                    return Path(os.fsdecode(variable.removeprefix(b"TMPDIR=")))
-        return None
 
     def defects(self) -> set[Path]:
         """Find the tracebacks that commands have left."""
@@ -272,16 +229,18 @@ class World:
 
     def marked(self) -> set[tuple[int, str]]:
         """Find every living process with the mark, and when each was started."""
+        return {(pid, began) for pid, began, _ in self._living()}
+
+    def _living(self) -> Iterator[tuple[int, str, list[bytes]]]:
+        """Yield every living process with the mark: its number, its start and its environment."""
         mark = f"{_MARK}={self.mark}".encode()
-        found = set()
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                with suppress(OSError):  # it has ended, or is somebody else's
-                    if mark in (folder / "environ").read_bytes().split(b"\0"):
-                        state = system.stat_fields(int(folder.name))
-                        if state[0] not in "ZX":
-                            found.add((int(folder.name), state[19]))
-        return found
+        for folder in Path("/proc").glob("[1-9]*"):
+            with suppress(OSError):  # it has ended, or is somebody else's
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                if mark in variables:
+                    fields = system.stat_fields(int(folder.name))
+                    if fields[0] not in "ZX":
+                        yield int(folder.name), fields[19], variables
 
     @contextmanager
     def ended_at_last(self) -> Iterator[None]:
