@@ -46,23 +46,12 @@ _YEARLY = Schedule(
 )
 _BEGINNING = "2020-01-01T00:00:00Z"
 QUESTIONS = (
-    ("history",),
-    ("history", "docs"),
-    ("show", "7"),
-    ("files", "docs"),
-    ("files", "docs", "--by-folder"),
-    ("changes", "docs"),
+    *(("history",), ("history", "docs"), ("show", "7")),
+    *(("files", "docs"), ("files", "docs", "--by-folder"), ("changes", "docs")),
     ("changes", "docs", "--since", _BEGINNING),
     ("changes", "docs", "--since", _BEGINNING, "--by-folder"),
-    ("jobs",),
-    ("jobs", "export"),
-    ("status",),
-    ("trends", "docs"),
-    ("regressions",),
-    ("next", "docs"),
-    ("calibrate", "/", "--last"),
-    ("db", "check"),
-    ("prune", "--keep", "3", "--dry-run"),
+    *(("jobs",), ("jobs", "export"), ("status",), ("trends", "docs"), ("regressions",), ("next", "docs")),
+    *(("calibrate", "/", "--last"), ("db", "check"), ("prune", "--keep", "3", "--dry-run")),
 )
 _WITH_FORMAT = {"history", "show", "files", "changes", "jobs", "next", "status", "trends", "regressions", "calibrate"}
 

@@ -15,10 +15,10 @@ from runner.execution.executor import fire
 from runner.history.database import Database
 from runner.history.runs import get_run
 from runner.measure.environment import DEFAULT_START_METHOD
-from runner.measure.trial import ScanTask
+from runner.measure.trial import ScanTask, TrialResult
 from runner.measure.trials import carry_out
 from runner.model.jobs import Job, Selection, Track
-from runner.model.runs import Cause
+from runner.model.runs import Cause, Execution
 from runner.strategies import STRATEGIES
 from runner.strategies.base import ScanRequest
 from tests.benchmarks.progress import reporting
@@ -69,6 +69,18 @@ def program(command: Sequence[str]) -> Contestant:
     return run
 
 
+def _measured(figures: TrialResult | Execution, whole_s: float, entries: int | None) -> list[Measured]:
+    measured = Measured(
+        execution_s=figures.wall_s or 0.0,
+        whole_s=whole_s,
+        cpu_s=(figures.user_s or 0.0) + (figures.system_s or 0.0),
+        startup_s=figures.startup_s or 0.0,
+        peak_bytes=figures.max_rss_bytes or 0,
+        entries=entries or 0,
+    )
+    return [measured]
+
+
 def strategy(name: str, request: ScanRequest) -> Contestant:
     """Make a contestant of a strategy, carried out in a trial as in every run."""
 
@@ -78,15 +90,22 @@ def strategy(name: str, request: ScanRequest) -> Contestant:
         whole_s = time.perf_counter() - began
         if outcome.message is not None:
             raise SystemExit(f"{name}: {outcome.message}")
-        measured = Measured(
-            execution_s=outcome.wall_s,
-            whole_s=whole_s,
-            cpu_s=outcome.user_s + outcome.system_s,
-            startup_s=outcome.startup_s,
-            peak_bytes=outcome.max_rss_bytes,
-            entries=outcome.value.entries,
-        )
-        return [measured]
+        return _measured(outcome, whole_s, outcome.value.entries)
+
+    return run
+
+
+def saved_run(database: Database, job: Job) -> Contestant:
+    """Make a contestant of a job of one strategy: a whole run of it, saved in its database."""
+
+    def run() -> list[Measured]:
+        began = time.perf_counter()
+        run_id = fire(database, job, cause=Cause.MANUAL)
+        whole_s = time.perf_counter() - began
+        saved = get_run(database, run_id)
+        if not saved.executions or saved.executions[0].wall_s is None:
+            raise SystemExit(f"{job.spec.name}: {saved.message}")
+        return _measured(saved.executions[0], whole_s, saved.executions[0].entries)
 
     return run
 
@@ -105,30 +124,6 @@ def at_once(contestant: Contestant) -> Contestant:
 def strategies(request: ScanRequest) -> dict[str, Contestant]:
     """Make contestants of every strategy."""
     return {name: strategy(name, request) for name in STRATEGIES}
-
-
-def saved_run(database: Database, job: Job) -> Contestant:
-    """Make a contestant of a job of one strategy: a whole run of it, saved in its database."""
-
-    def run() -> list[Measured]:
-        began = time.perf_counter()
-        run_id = fire(database, job, cause=Cause.MANUAL)
-        whole_s = time.perf_counter() - began
-        saved = get_run(database, run_id)
-        if not saved.executions or saved.executions[0].wall_s is None:
-            raise SystemExit(f"{job.spec.name}: {saved.message}")
-        execution = saved.executions[0]
-        measured = Measured(
-            execution_s=execution.wall_s or 0.0,
-            whole_s=whole_s,
-            cpu_s=(execution.user_s or 0.0) + (execution.system_s or 0.0),
-            startup_s=execution.startup_s or 0.0,
-            peak_bytes=execution.max_rss_bytes or 0,
-            entries=execution.entries or 0,
-        )
-        return [measured]
-
-    return run
 
 
 def hold(contestants: Mapping[str, Contestant], rounds: int, seed: int = 0) -> Results:
