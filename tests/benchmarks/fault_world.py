@@ -4,8 +4,12 @@ Every process carries a mark in its environment, so that none can survive unseen
 folder has mounts that nobody else sees and that go when this process ends.
 """
 
+import gc
+import importlib
+import io
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sqlite3
@@ -14,15 +18,21 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import runner.cli
+import runner.execution
+import runner.history
+import runner.jobs
+import runner.operations
+import runner.output
+from runner.cli.main import main as run_command
 from tests.benchmarks import fault_system as system
 from tests.benchmarks.fault_checks import Hang, Wrong, check, wait_for
-from tests.benchmarks.fault_commands import import_everything, run_in_fork
 from tests.benchmarks.fault_trees import JOBS, Trees
 
 _MARK = "RUNNER_FAULTS"
@@ -89,7 +99,7 @@ class World:
         self.temporary.mkdir(exist_ok=True)
         (self.folder / ".config" / "runner").mkdir(parents=True)
         self.choose(self.start_method)
-        import_everything(self.database)
+        _import_everything(self.database)
         self.trees.plant()
         for job in JOBS:
             every = ["--every", f"{job.every_s}s", "--timeout", _TIMEOUT]
@@ -99,7 +109,7 @@ class World:
 
     def ask(self, *arguments: str, within_s: float = 40) -> tuple[int, bytes, str]:
         """Run a command to its end; returns its exit code, its output and its messages."""
-        return run_in_fork(self.environment, arguments, within_s)
+        return _run_in_fork(self.environment, arguments, within_s)
 
     def must(self, *arguments: str) -> bytes:
         """Run a command that has to succeed."""
@@ -261,3 +271,57 @@ class World:
             else:
                 subprocess.run(["chmod", "-R", "u+rwx", self.folder], check=False)
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _import_everything(database: Path) -> None:
+    """Import what commands import when they are carried out, so that forks of this process need not."""
+    for package in (runner.cli, runner.history, runner.jobs, runner.execution, runner.operations, runner.output):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    importlib.import_module("sqlalchemy.dialects.sqlite")
+    sys.argv = ["runner", "db", "path", "--db", str(database)]  # which touches nothing
+    with redirect_stdout(io.StringIO()), suppress(SystemExit):
+        run_command()
+    gc.collect()
+    gc.freeze()
+
+
+def _run_in_fork(environment: Mapping[str, str], arguments: tuple[str, ...], within_s: float) -> tuple[int, bytes, str]:
+    """Run a command in a fork of this process; return its exit code, its output and its messages."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as messages:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            _become(environment, arguments, out.fileno(), messages.fileno())
+
+        def ended() -> tuple[int, int] | None:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            return (done, status) if done else None
+
+        try:
+            _, status = wait_for(ended, f"the end of {' '.join(arguments)}", within_s, 0.001)
+        except Hang:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        out.seek(0)
+        messages.seek(0)
+        return os.waitstatus_to_exitcode(status), out.read(), messages.read().decode(errors="replace")
+
+
+def _become(environment: Mapping[str, str], arguments: tuple[str, ...], out: int, messages: int) -> None:
+    code = 70
+    try:
+        os.dup2(out, 1)
+        os.dup2(messages, 2)
+        os.environ.clear()
+        os.environ.update(environment)
+        tempfile.tempdir = None  # this process has its own
+        sys.argv = ["runner", *arguments]
+        run_command()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 71
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection
 from random import Random
 
@@ -34,66 +34,60 @@ _QUICK = [job for job in JOBS if job.every_s == 1]
 _MOST_MISSED = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """So many faults of some kinds in one world, and what was found after each.
+Counts = Counter[tuple[str, str]]
 
-    Attributes:
+
+def _inject(world: World, kinds: list[Kind], counts: Counts, faults: int) -> None:
+    """Inject a number of faults in a world, each followed by a check.
+
+    Args:
         world: What they happen to.
         kinds: Which kinds.
         counts: Gets how often each kind came about by each start method, and how often it had which consequence.
+        faults: How many have to come about.
     """
 
-    world: World
-    kinds: list[Kind]
-    counts: Counter[tuple[str, str]]
+    def note(name: str, found: list[Wrong]) -> None:
+        for wrong in found:
+            counts[name, wrong.column] += 1
+            sys.stderr.write(f"{name}, {world.start_method}: {wrong.column}: {wrong.what}\n")
 
-    def carry_out(self, faults: int) -> None:
-        """Inject a number of faults, each followed by a check."""
-        ledger = Ledger(self.world)
-        self._note("before", ledger.check())
-        turns = self._turns()
-        done = missed = 0
-        while done < faults and missed < _MOST_MISSED:
-            kind = next(turns)
-            self.world.choose(self.world.random.choice(kind.methods))
-            self.world.trees.change(self.world.random.choice(JOBS).name, 3)
-            wrong: list[Wrong] = []
-            began = time.monotonic()
-            try:
-                came = kind.inject(self.world) is not False
-            except Wrong as one:
-                came = True
-                wrong = [one]
-            injected = time.monotonic()
-            done += came
-            missed = 0 if came else missed + 1
-            self.counts[kind.name, self.world.start_method] += came
-            jobs = JOBS if done % _ALL_JOBS_EVERY == 0 else [self.world.random.choice(_QUICK)]
-            self._note(kind.name, [*wrong, *ledger.check(jobs)])
-            took = f"({injected - began:.1f} s and {time.monotonic() - injected:.1f} s)"
-            missing = "" if came else ", missed"
-            sys.stderr.write(f"{done}/{faults} {kind.name}, {self.world.start_method}{missing} {took}\n")
-        self._note("after", [*ledger.check(), *ledger.check_every_list()])
+    ledger = Ledger(world)
+    note("before", ledger.check())
+    turns = _turns(world.random, kinds)
+    done = missed = 0
+    while done < faults and missed < _MOST_MISSED:
+        kind = next(turns)
+        world.choose(world.random.choice(kind.methods))
+        world.trees.change(world.random.choice(JOBS).name, 3)
+        began = time.monotonic()
+        came = True
+        try:
+            came = kind.inject(world) is not False
+        except Wrong as wrong:
+            note(kind.name, [wrong])
+        injected = time.monotonic()
+        done += came
+        missed = 0 if came else missed + 1
+        counts[kind.name, world.start_method] += came
+        note(kind.name, ledger.check(JOBS if done % _ALL_JOBS_EVERY == 0 else [world.random.choice(_QUICK)]))
+        took = f"({injected - began:.1f} s and {time.monotonic() - injected:.1f} s)"
+        missing = "" if came else ", missed"
+        sys.stderr.write(f"{done}/{faults} {kind.name}, {world.start_method}{missing} {took}\n")
+    note("after", [*ledger.check(), *ledger.check_every_list()])
 
-    def _turns(self) -> Iterator[Kind]:
-        """Yield the kinds in a random order, again and again, the dear ones less often."""
-        turn = 0
-        while True:
-            turn += 1
-            due = [kind for kind in self.kinds if turn % kind.every == 0]
-            yield from self.world.random.sample(due, len(due))
 
-    def _note(self, name: str, wrong: list[Wrong]) -> None:
-        for one in wrong:
-            self.counts[name, one.column] += 1
-            sys.stderr.write(f"{name}, {self.world.start_method}: {one.column}: {one.what}\n")
+def _turns(random: Random, kinds: list[Kind]) -> Iterator[Kind]:
+    """Yield the kinds in a random order, again and again, the dear ones less often."""
+    for turn in count(1):
+        due = [kind for kind in kinds if turn % kind.every == 0]
+        yield from random.sample(due, len(due))
 
 
 def _carry_out(sender: Connection, faults: int, seed: int, chosen: list[Kind]) -> None:
     """Run a campaign in a world of its own, and send its counts."""
     end_with_parent()
-    counts = Counter[tuple[str, str]]()
+    counts = Counts()
     world = World(Random(seed))  # noqa: S311  chance, not secrets
     try:
         with world.ended_at_last():
@@ -101,12 +95,12 @@ def _carry_out(sender: Connection, faults: int, seed: int, chosen: list[Kind]) -
             for kind in chosen:
                 if reason := kind.needs(world):
                     sys.stderr.write(f"left out: {kind.name}: {reason}\n")
-            Campaign(world, [kind for kind in chosen if kind.needs(world) is None], counts).carry_out(faults)
+            _inject(world, [kind for kind in chosen if kind.needs(world) is None], counts, faults)
     finally:
         sender.send(counts)
 
 
-def _write_table(counts: Counter[tuple[str, str]]) -> None:
+def _write_table(counts: Counts) -> None:
     """Write the table of what was tried and found."""
     columns = [*START_METHODS, *COLUMNS]
     write_head("fault", *columns)
@@ -130,7 +124,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
-    counts = Counter[tuple[str, str]]()
+    counts = Counts()
     started = []
     context = multiprocessing.get_context("fork")
     for world in range(given.worlds):

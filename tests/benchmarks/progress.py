@@ -21,7 +21,7 @@ def make_parser(description: str | None, **options: Any) -> argparse.ArgumentPar
         description: The benchmark's own docstring.
         options: For each its default; or its type, where it has no default, in a list where it can be given repeatedly.
     """
-    name = f"python -m tests.benchmarks.{Path(sys.argv[0]).stem}"
+    name = f"python -m tests.benchmarks {Path(sys.argv[0]).stem}"
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog=name, description=description, formatter_class=shape)
     for option, default in options.items():
