@@ -23,7 +23,7 @@ def _needs_permissions(world: World) -> str | None:
 
 
 def _lose_root(without: Callable[[World, str], AbstractContextManager[None]]) -> Fault:
-    """Take the tree of a job away for a while, in the middle of a scan."""
+    """Move the tree of a job away for a while, in the middle of a scan."""
 
     def inject(world: World) -> bool:
         job = world.random.choice(JOBS).name
