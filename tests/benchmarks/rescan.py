@@ -18,8 +18,8 @@ from runner.samples.recipe import Level
 from runner.scan.rescan import SETTLED_AFTER_NS
 from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental
-from tests.benchmarks.changing import counted_listings
 from tests.benchmarks.contest import Contestant, Results, hold_round, middle, scan_request, strategies
+from tests.benchmarks.fuzz import counted_listings
 from tests.benchmarks.progress import make_parser, reporting, write_head, write_row
 from tests.benchmarks.scan import RIVALS, programs
 from tests.benchmarks.trees import shaped_tree
