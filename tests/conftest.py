@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,14 +46,19 @@ def _the_current_folder_stays() -> Iterator[None]:
     os.close(current)
 
 
+def home_environment(home: Path) -> dict[str, str]:
+    """Return the variables that lead every default path into a directory."""
+    directories = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    return {"HOME": str(home), **directories}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_of_the_users_within_reach(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Lead every default path into a scratch folder; processes started by tests inherit it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(home))
-        for name in ("CONFIG", "DATA", "STATE", "CACHE"):
-            patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+        for name, value in home_environment(home).items():
+            patch.setenv(name, value)
         for name in ("RUNNER_DB", "RUNNER_SETTINGS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
             patch.delenv(name, raising=False)
         patch.setenv("COLUMNS", "120")
@@ -88,27 +93,30 @@ def postgresql() -> Iterator[PostgresqlServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def empty_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with an empty history, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "history.db"
+    open_database(locate(str(path))).close()
+    return path
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def make_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakePlace:
     """Return what makes a place with an empty history, of each kind of database."""
-    if request.param == "postgresql":
-        server: PostgresqlServer = request.getfixturevalue("postgresql")
-
-        @contextmanager
-        def make() -> Iterator[str]:
-            with server.fresh("kept") as name:
-                yield server.url(name)
-
-        return make
-    template = tmp_path_factory.mktemp("template") / "history.db"
-    open_database(locate(str(template))).close()
 
     @contextmanager
     def copy() -> Iterator[str]:
-        with tempfile.TemporaryDirectory() as scratch:
-            yield shutil.copy(template, scratch)
+        with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as scratch:
+            yield shutil.copy(request.getfixturevalue("empty_history"), scratch)
 
-    return copy
+    @contextmanager
+    def make() -> Iterator[str]:
+        server: PostgresqlServer = request.getfixturevalue("postgresql")
+        with server.fresh("kept") as name:
+            yield server.url(name)
+
+    return copy if request.param == "sqlite" else make
 
 
 @pytest.fixture
@@ -121,17 +129,15 @@ def place(make_place: MakePlace) -> Iterator[str]:
 @pytest.fixture
 def database(place: str) -> Iterator[Database]:
     """Return an empty history, of each kind of database."""
-    database = open_database(locate(place))
-    yield database
-    database.close()
+    with closing(open_database(locate(place))) as database:
+        yield database
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Iterator[Database]:
+def history(empty_history: Path, tmp_path: Path) -> Iterator[Database]:
     """Return an empty history in a file, for what is the same whatever kind of database it is."""
-    database = open_database(locate(str(tmp_path / "runner.db")))
-    yield database
-    database.close()
+    with closing(open_database(locate(str(shutil.copy(empty_history, tmp_path / "runner.db"))))) as database:
+        yield database
 
 
 def until(ask: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
@@ -163,10 +169,8 @@ class Program:
     def call(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end."""
         command: list[str | bytes | Path] = [sys.executable, "-m", "runner", *arguments]
-        chosen: dict[str, Any] = {"cwd": self.folder, "env": self.environment, "timeout": 60}
-        for stream in ("stdout", "stderr"):
-            chosen[stream] = subprocess.PIPE
-        given: Any = {"stdin": subprocess.DEVNULL} | chosen | options
+        given: Any = {"cwd": self.folder, "env": self.environment, "timeout": 60, "stdin": subprocess.DEVNULL}
+        given |= dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | options
         return subprocess.run(command, check=False, text=False, **given)
 
     def quick(self, *arguments: str | bytes | Path) -> subprocess.CompletedProcess[bytes]:
@@ -213,14 +217,9 @@ class Program:
             runs = list_runs(database, job=known, statuses=[Status(status) for status in statuses])
         return [run_record(run) for run in reversed(runs)]
 
-    @contextmanager
-    def opened(self) -> Iterator[Database]:
-        """Open its database."""
-        database = open_database(locate(self.environment["RUNNER_DB"]))
-        try:
-            yield database
-        finally:
-            database.close()
+    def opened(self) -> AbstractContextManager[Database]:
+        """Open its database, for as long as it is entered."""
+        return closing(open_database(locate(self.environment["RUNNER_DB"])))
 
     @contextmanager
     def daemon(self, *arguments: str | bytes | Path) -> "Iterator[Daemon]":
@@ -265,10 +264,11 @@ class Daemon:
         return freeze_trial(self.process.pid)
 
 
+@dataclass
 class Changed(Program):
     """The program with something in it changed before it begins, and with a program before it on the command line."""
 
-    change = "pass"
+    change: str = "pass"
     prefix: tuple[str, ...] = ()
 
     def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
@@ -279,9 +279,7 @@ class Changed(Program):
 
 def changed(program: Program, change: str = "pass", prefix: tuple[str, ...] = ()) -> Changed:
     """Return a program with something in it changed."""
-    made = Changed(program.folder, program.environment)
-    made.change, made.prefix = change, prefix
-    return made
+    return Changed(program.folder, program.environment, change, prefix)
 
 
 def as_nobody_special(program: Program, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:

@@ -29,14 +29,7 @@ _SETTINGS = {
 
 @dataclass
 class PostgresqlServer:
-    """A server that runs.
-
-    Attributes:
-        folder: Where its socket and its files are.
-        binaries: Where its programs are.
-        owner: Who runs it.
-        settings: What it is started with.
-    """
+    """A server that runs: where its socket and files are, where its programs, who runs it, and with what settings."""
 
     folder: Path
     binaries: Path
@@ -103,7 +96,8 @@ def running_server(**settings: str) -> Iterator[PostgresqlServer]:
     if binaries is None:
         pytest.skip("PostgreSQL's server is not installed")
     pytest.importorskip("psycopg", reason="PostgreSQL's driver is not installed")
-    owner = next(name for name in ("postgres", "nobody") if _is_user(name))
+    users = {user.pw_name for user in pwd.getpwall()}
+    owner = "postgres" if "postgres" in users else "nobody"
     # pytest's own folders are closed to others than their owner, and the path of a socket has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="runner-", dir="/tmp"))
     if os.geteuid() == 0:
@@ -131,11 +125,3 @@ def _find_binaries() -> Path | None:
         if all(os.access(folder / program, os.X_OK) for program in ("initdb", "pg_ctl", "postgres")):
             return folder
     return None
-
-
-def _is_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True

@@ -127,8 +127,8 @@ def find_zone(text: str) -> str:
     name = _find_name(written) if written.startswith("/") else written
     try:
         load_zone(name)
-    except UsageError:
-        raise _no_zone(text) from None
+    except UsageError as error:
+        raise UsageError(str(error).replace(repr(name), repr(text))) from None
     return name
 
 

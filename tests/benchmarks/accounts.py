@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,14 +19,7 @@ _AFTERMATH = timedelta(seconds=1)
 
 @dataclass(slots=True)
 class Arming:
-    """A span of time in which a job has a schedule that is not held.
-
-    Attributes:
-        job_id: The job.
-        schedule: Its schedule.
-        since: When it was registered, changed or resumed.
-        until: When it was changed, held or removed; None if it was not.
-    """
+    """A span of time in which a job has a schedule that is not held; *until* is None if it goes on."""
 
     job_id: int
     schedule: Schedule
@@ -36,16 +29,7 @@ class Arming:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a comparison has found.
-
-    Attributes:
-        expected: How many fire times there were.
-        carried_out: How many of them became runs.
-        skipped: How many a skipped row.
-        missed: How many are counted in a missed row.
-        made_up: Number of catch-up runs.
-        differences: What is otherwise than it should be, in words.
-    """
+    """How many fire times there were, what they became, and what is otherwise than it should be, in words."""
 
     expected: int
     carried_out: int
@@ -71,58 +55,62 @@ def balance(
         everything: The rows of all jobs, oldest first.
     """
     end = lives[-1].began_at
-    runs = [run for run in everything if run.job_id == job_id]
     times = [at for arming in armings for at in _own_times(arming, almanac, lives, end)]
-    wrong: list[str] = []
-    recorded: list[datetime] = []
+    runs = [run for run in everything if run.job_id == job_id]
+    dated = [(at, run) for run in runs if (at := run.scheduled_at) and at <= end and run.attempt == 1]
+    firings = [(at, run) for at, run in dated if run.cause is Cause.SCHEDULE]
+    recorded = [at for at, run in firings if run.status is not Status.MISSED]
+    skipped = [(at, run) for at, run in firings if run.status is Status.SKIPPED]
+    wrong = [
+        f"{at} was skipped beside no other run, and its job was not held"
+        for at, run in skipped
+        if not _overlapped(at, runs) and not _given_up(at, run, armings)
+    ]
     counted: list[datetime] = []
     expected: Counter[datetime] = Counter()
     excused: set[datetime] = set()
-    carried_out = skipped = 0
-    for run in runs:
-        at = run.scheduled_at
-        if at is None or at > end or run.cause is not Cause.SCHEDULE or run.attempt > 1:
-            continue
-        if run.status is Status.MISSED:
+    for at, gap in firings:
+        if gap.status is Status.MISSED:
             place = bisect_left(times, at)
-            covered = times[place : place + run.missed]
+            covered = times[place : place + gap.missed]
             if covered[:1] != [at]:
-                wrong.append(f"run {run.run_id} was missed at {at}, which is no fire time")
-            elif run.finished_at is None or [one for one in times[place:] if one <= run.finished_at] != covered:
-                wrong.append(f"run {run.run_id} does not count {run.missed} up to when it was recorded")
+                wrong.append(f"run {gap.run_id} was missed at {at}, which is no fire time")
+            elif gap.finished_at is None or [one for one in times[place:] if one <= gap.finished_at] != covered:
+                wrong.append(f"run {gap.run_id} does not count {gap.missed} up to when it was recorded")
             counted += covered
             mine = _to_make_up(catchup, covered)
             expected.update(mine)
-            if mine and _may_stay_owed(run, catchup, armings, lives, everything):
+            if mine and _may_stay_owed(gap, catchup, armings, lives, everything):
                 excused.update(mine)
-        else:
-            recorded.append(at)
-            skipped += run.status is Status.SKIPPED
-            carried_out += run.status is not Status.SKIPPED
-            if run.status is Status.SKIPPED and not _overlapped(at, runs) and not _given_up(run, armings):
-                wrong.append(f"{at} was skipped beside no other run, and its job was not held")
-    account = Counter(recorded) + Counter(counted)
+    account = Counter(recorded + counted)
     wrong += [f"{at} is recorded {account[at]} times" for at in account if account[at] > 1]
     wrong += [f"{at} is recorded and no fire time" for at in account.keys() - set(times)]
     wrong += [f"{at} is not recorded" for at in set(times) - account.keys()]
-    begun = {run.scheduled_at for run in runs if run.started_at is not None and run.cause is Cause.SCHEDULE}
-    for at in counted:
-        life = next((life for life in lives if life.began_at < at <= life.ended_at), None)
-        was_held = any(low <= at <= high for low, high in held)
-        if life is not None and not was_held and any(one and at <= one <= life.ended_at for one in begun):
-            wrong.append(f"{at} was missed although a daemon fired then")
-    wrong += [f"{at} ran although no daemon did" for at in begun if at and at <= end and not _lived(lives, at)]
-    made_up = Counter(
-        run.scheduled_at
-        for run in runs
-        if run.cause is Cause.CATCHUP and run.attempt == 1 and run.scheduled_at and run.scheduled_at <= end
-    )
+    wrong += _misplaced(runs, counted, lives, held, end)
+    made_up = Counter(at for at, run in dated if run.cause is Cause.CATCHUP)
     wrong += [f"{at} has no catch-up run" for at in (expected - made_up) if at not in excused]
     wrong += [f"{at} has a catch-up run without being expected" for at in (made_up - expected)]
     return Account(
-        expected=len(times), carried_out=carried_out, skipped=skipped, missed=len(counted), made_up=made_up.total(),
-        differences=[f"job {job_id}: {what}" for what in wrong],
+        expected=len(times), carried_out=len(recorded) - len(skipped), skipped=len(skipped), missed=len(counted),
+        made_up=made_up.total(), differences=[f"job {job_id}: {what}" for what in wrong],
     )  # fmt: skip
+
+
+def _misplaced(
+    runs: Sequence[Run], counted: Sequence[datetime], lives: Sequence[Life],
+    held: Sequence[tuple[datetime, datetime]], end: datetime,
+) -> Iterator[str]:  # fmt: skip
+    """Yield fire times that were missed while a daemon fired others, and that ran while there was none."""
+    started = [run for run in runs if run.started_at is not None and run.cause is Cause.SCHEDULE]
+    begun = {run.scheduled_at for run in started if run.scheduled_at is not None}
+    for at in counted:
+        life = next((life for life in lives if life.began_at < at <= life.ended_at), None)
+        was_held = any(low <= at <= high for low, high in held)
+        if life is not None and not was_held and any(at <= one <= life.ended_at for one in begun):
+            yield f"{at} was missed although a daemon fired then"
+    for at in begun:
+        if at <= end and not _lived(lives, at):
+            yield f"{at} ran although no daemon did"
 
 
 def _own_times(arming: Arming, almanac: Almanac, lives: Sequence[Life], end: datetime) -> list[datetime]:
@@ -180,9 +168,8 @@ def _overlapped(at: datetime, runs: Sequence[Run]) -> bool:
     )  # fmt: skip
 
 
-def _given_up(skipped: Run, armings: Sequence[Arming]) -> bool:
+def _given_up(at: datetime, skipped: Run, armings: Sequence[Arming]) -> bool:
     """Return whether the job was changed, held or removed while the firing waited for other jobs' runs."""
-    at, recorded_at = skipped.scheduled_at, skipped.finished_at
-    assert at is not None, "only fire times are compared"
+    recorded_at = skipped.finished_at
     assert recorded_at is not None, "a skipped row says when it was written"
     return any(one.until is not None and at <= one.until <= recorded_at for one in armings)

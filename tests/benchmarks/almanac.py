@@ -1,7 +1,8 @@
 """When jobs should have fired, worked out slowly and apart from runner.schedules: minute by minute, as cron does."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,14 +18,11 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class CronTab:
-    """One line of a crontab, as crontab(5) and the cron(8) of Debian describe it.
-
-    Attributes:
-        wild: Whether minute or hour start with a star, so that changes of the clock don't matter.
-    """
+    """One line of a crontab, as crontab(5) and the cron(8) of Debian describe it."""
 
     def __init__(self, expression: str) -> None:
         minute, hour, day, month, weekday = _ALIASES.get(expression, expression).split()
+        # Changes of the clock don't matter to it.
         self.wild = minute.startswith("*") or hour.startswith("*")
         hours = _numbers(hour, 0, 23)
         self._clock_times = frozenset(60 * h + m for h in hours for m in _numbers(minute, 0, 59))
@@ -68,10 +66,10 @@ def cron_times(expressions: Iterable[str], zone: str, first: datetime, last: dat
     """
     lines = {expression: CronTab(expression) for expression in expressions}
     times: dict[str, list[datetime]] = {expression: [] for expression in lines}
-    latest = None
-    for at, local in _clock(zone, first - _DAY, last):
-        if latest is None:
-            latest = local - _MINUTE
+    tz, at = ZoneInfo(zone), (first - _DAY).replace(second=0, microsecond=0)
+    latest = at.astimezone(tz).replace(tzinfo=None) - _MINUTE
+    while at <= last:
+        local = at.astimezone(tz).replace(tzinfo=None)
         fresh = local > latest
         gap = [latest + number * _MINUTE for number in range(1, (local - latest) // _MINUTE)] if fresh else []
         for expression, line in lines.items():
@@ -80,37 +78,17 @@ def cron_times(expressions: Iterable[str], zone: str, first: datetime, last: dat
                 if fires and at >= first:
                     times[expression].append(at)
         latest = max(latest, local)
+        at += _MINUTE
     return times
 
 
-def _clock(zone: str, first: datetime, last: datetime) -> Iterator[tuple[datetime, datetime]]:
-    tz = ZoneInfo(zone)
-    at = first.replace(second=0, microsecond=0)
-    while at <= last:
-        yield at, at.astimezone(tz).replace(tzinfo=None)
-        at += _MINUTE
-
-
-def every_times(schedule: Schedule, first: datetime, last: datetime) -> Iterator[datetime]:
+def every_times(schedule: Schedule, first: datetime, last: datetime) -> list[datetime]:
     """Return the instants from *first* to *last* that are whole intervals after the anchor."""
-    interval = timedelta(seconds=seconds(schedule.expression))
-    at = schedule.anchor_at + interval
-    at += max(0, (first - at) // interval) * interval
-    while at <= last:
-        if at >= first:
-            yield at
-        at += interval
-
-
-def seconds(duration: str) -> int:
-    """Read a duration such as ``1h30m``."""
-    total, digits = 0, ""
-    for character in duration:
-        if character.isdigit():
-            digits += character
-        else:
-            total, digits = total + int(digits) * _UNITS_S[character], ""
-    return total
+    parts = re.findall(r"(\d+)([smhd])", schedule.expression)
+    interval = timedelta(seconds=sum(int(digits) * _UNITS_S[unit] for digits, unit in parts))
+    before = max(0, (first - schedule.anchor_at) // interval)
+    until = (last - schedule.anchor_at) // interval
+    return [at for n in range(max(1, before), until + 1) if (at := schedule.anchor_at + n * interval) >= first]
 
 
 def jittered(schedule: Schedule, key: int, nominal: datetime) -> datetime:
@@ -121,13 +99,7 @@ def jittered(schedule: Schedule, key: int, nominal: datetime) -> datetime:
 
 
 class Almanac:
-    """The fire times of many schedules within one span of time.
-
-    Args:
-        schedules: All that will be asked for.
-        first: From when on.
-        last: Until when.
-    """
+    """The fire times of many schedules within one span of time."""
 
     def __init__(self, schedules: Sequence[Schedule], first: datetime, last: datetime) -> None:
         self._first, self._last = first - _DAY, last
@@ -143,7 +115,7 @@ class Almanac:
             case ScheduleKind.CRON:
                 nominal = self._cron[schedule.timezone][schedule.expression]
             case ScheduleKind.EVERY:
-                nominal = list(every_times(schedule, self._first, self._last))
+                nominal = every_times(schedule, self._first, self._last)
             case _:
                 nominal = [datetime.fromisoformat(schedule.expression)]
         return [at for at in (jittered(schedule, key, one) for one in nominal) if after < at <= until]

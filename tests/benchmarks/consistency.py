@@ -1,10 +1,10 @@
 """Answers during changes: every answer of every command equals that of some single state of the database.
 
 Processes ask without a pause while runs are recorded, jobs are edited and removed, and old runs are pruned. After each
-change the same questions are asked while nothing else is written, which gives the answers that are right.
+change the same questions are asked while nothing else is written, which gives the answers that are right. The database
+is the one that is named, an empty history such as a postgresql:// URL; else a file.
 """
 
-import argparse
 import io
 import json
 import random
@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from multiprocessing import get_context
@@ -28,13 +28,14 @@ from runner.history.calibrations import begin_calibration, finish_calibration, r
 from runner.history.database import Database, locate
 from runner.history.jobs import add_job, change_job, get_job, remove_job
 from runner.history.prune import Retention, prune
-from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind, Selection
-from runner.model.runs import Cache, Execution, Status
+from runner.model.runs import Cache
 from runner.scan.snapshot import PLACE, STAMPS, Part, Snapshot
+from tests.benchmarks.histories import save_run
+from tests.benchmarks.progress import make_parser
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as PipeConnection
@@ -45,40 +46,23 @@ _YEARLY = Schedule(
 )
 _BEGINNING = "2020-01-01T00:00:00Z"
 QUESTIONS = (
-    ("history",),
-    ("history", "docs"),
-    ("show", "7"),
-    ("files", "docs"),
-    ("files", "docs", "--by-folder"),
-    ("changes", "docs"),
+    *(("history",), ("history", "docs"), ("show", "7")),
+    *(("files", "docs"), ("files", "docs", "--by-folder"), ("changes", "docs")),
     ("changes", "docs", "--since", _BEGINNING),
     ("changes", "docs", "--since", _BEGINNING, "--by-folder"),
-    ("jobs",),
-    ("jobs", "export"),
-    ("status",),
-    ("trends", "docs"),
-    ("regressions",),
-    ("next", "docs"),
-    ("calibrate", "/", "--last"),
-    ("db", "check"),
-    ("prune", "--keep", "3", "--dry-run"),
+    *(("jobs",), ("jobs", "export"), ("status",), ("trends", "docs"), ("regressions",), ("next", "docs")),
+    *(("calibrate", "/", "--last"), ("db", "check"), ("prune", "--keep", "3", "--dry-run")),
 )
 _WITH_FORMAT = {"history", "show", "files", "changes", "jobs", "next", "status", "trends", "regressions", "calibrate"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Outcome:
-    """What was asked and answered.
+    """How many changes were made and answers given, and the answers of no single state, each with its question."""
 
-    Attributes:
-        changes: How many changes were made.
-        answers: How many answers were given meanwhile.
-        mixed: The answers that no single state gives, each with its question.
-    """
-
-    changes: int
-    answers: int
-    mixed: list[tuple[str, str]]
+    changes: int = 0
+    answers: int = 0
+    mixed: list[tuple[str, str]] = field(default_factory=list)
 
 
 def answer(place: str, question: tuple[str, ...]) -> str:
@@ -108,31 +92,20 @@ def _ask(place: str, wanted: "PipeConnection[Any, Any]") -> None:
 
 
 def stress(place: str, seconds: float, askers: int = 2) -> Outcome:
-    """Update a database while processes ask it, one question after the other; each answer has to be of one state.
-
-    Args:
-        place: An empty history, a path or a URL.
-        seconds: How long in all.
-        askers: How many processes ask.
-    """
+    """Update an empty history while processes ask it, one question after the other, for so many seconds in all."""
     asked: tuple[str, ...] = QUESTIONS[0]
     right: set[str] = set()
-    changes = answers = 0
+    outcome = Outcome()
 
     def note() -> None:
-        nonlocal changes
-        changes += 1
+        outcome.changes += 1
         right.add(answer(place, asked))
 
     open_database(locate(place)).close()
     database = _Noted(locate(place), note)
     numbers = random.Random(14)  # noqa: S311  chance, not secrets
-    record(
-        database,
-        add_job(database, JobSpec(name="docs", root=b"/srv/docs", schedule=_YEARLY), datetime.now(UTC)),
-        numbers,
-    )
-    mixed = []
+    job = add_job(database, JobSpec(name="docs", root=b"/srv/docs", schedule=_YEARLY), datetime.now(UTC))
+    record(database, job, numbers)
     context = get_context("spawn")
     pipes = [context.Pipe() for _ in range(askers)]
     processes = [context.Process(target=_ask, args=(place, theirs)) for _, theirs in pipes]
@@ -146,22 +119,17 @@ def stress(place: str, seconds: float, askers: int = 2) -> Outcome:
         while not all(own.poll() for own, _ in pipes):
             change(database, numbers)
         given = [one for own, _ in pipes for one in own.recv()]
-        answers += len(given)
-        mixed += [(" ".join(asked), one) for one in given if one not in right]
+        outcome.answers += len(given)
+        outcome.mixed += [(" ".join(asked), one) for one in given if one not in right]
     for (own, _), process in zip(pipes, processes, strict=True):
         own.send(None)
         process.join()
     database.close()
-    return Outcome(changes=changes, answers=answers, mixed=mixed)
+    return outcome
 
 
 class _Noted(Database):
-    """A database of which somebody hears after each change.
-
-    Args:
-        location: Where it is.
-        changed: Called after each.
-    """
+    """A database that calls *changed* after each change."""
 
     def __init__(self, location: Backend, changed: Callable[[], None]) -> None:
         super().__init__(location)
@@ -169,7 +137,6 @@ class _Noted(Database):
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Write within one transaction, and tell that it has ended."""
         with super().write() as connection:
             yield connection
         self._changed()
@@ -178,58 +145,21 @@ class _Noted(Database):
 def record(database: Database, job: Job, numbers: random.Random) -> None:
     """Record a run that finds other files than the one before."""
     found = {f"{number}.md".encode(): (numbers.randrange(99), 1) for number in range(numbers.randrange(20, 60))}
-    execution = Execution(
-        strategy="sequential",
-        position=1,
-        status=Status.SUCCEEDED,
-        wall_s=numbers.uniform(1, 2),
-        startup_s=0.0,
-        user_s=1.0,
-        system_s=1.0,
-        max_rss_bytes=1,
-        files=len(found),
-        directories=1,
-        entries=len(found),
-    )
-    run_id = begin_run(
-        database,
-        job,
-        None,
-        clock=lambda: datetime.now(UTC),
-        environment=describe_environment(None, workers=1, start_method="fork"),
-        owner=describe_process(),
-        at_once=1,
-    )
-    ending = RunOutcome(
-        status=Status.SUCCEEDED,
-        finished_at=datetime.now(UTC),
-        executions=[execution],
-        snapshot=_snapshot(found),
-    )
-    finish_run(database, run_id, ending)
-
-
-def _snapshot(found: dict[bytes, tuple[int, int]]) -> Snapshot:
-    """Return a scan of a root that has these files."""
     part = Part()
     part.names.append(b"")
     part.found.append(b"\0".join(sorted(found)))
     part.stats.append(array("q", chain(*(found[name] for name in sorted(found)))).tobytes())
     part.places += PLACE.pack(-1, len(found))
     part.stamps += STAMPS.pack(1, 2, 3, 4)
-    return Snapshot.from_part(part)
+    save_run(database, job, Snapshot.from_part(part), numbers.uniform(1, 2))
 
 
-def calibrate(database: Database, numbers: random.Random) -> None:
+def _calibrate(database: Database, numbers: random.Random) -> None:
     """Record a calibration of two rounds."""
-    number = begin_calibration(
-        database,
-        b"/",
-        Selection(),
-        started_at=datetime.now(UTC),
-        environment=describe_environment(None, workers=1, start_method="fork"),
-        owner=describe_process(),
-    )
+    here = describe_environment(None, workers=1, start_method="fork")
+    now, owner = datetime.now(UTC), describe_process()
+    calibration = begin_calibration(database, b"/", Selection(), started_at=now, environment=here, owner=owner)
+    alike: dict[str, Any] = dict.fromkeys(("user_s", "system_s", "files", "directories", "entries", "max_rss_bytes"), 1)
     for round_ in (1, 2):
         measured = [
             Measurement(
@@ -238,18 +168,13 @@ def calibrate(database: Database, numbers: random.Random) -> None:
                 position=position,
                 wall_s=numbers.uniform(1, 2),
                 startup_s=0.0,
-                user_s=1.0,
-                system_s=1.0,
-                max_rss_bytes=1,
                 cache=Cache.WARM,
-                files=1,
-                directories=1,
-                entries=1,
+                **alike,
             )
             for position, question in enumerate((Question.WORKERS, Question.NOISE), start=1)
         ]
-        record_round(database, number, measured)
-    finish_calibration(database, number, datetime.now(UTC))
+        record_round(database, calibration, measured)
+    finish_calibration(database, calibration, datetime.now(UTC))
 
 
 def change(database: Database, numbers: random.Random) -> None:
@@ -260,7 +185,7 @@ def change(database: Database, numbers: random.Random) -> None:
     day = f"0 0 {numbers.randrange(1, 29)} 1 *"
     spec = replace(job.spec, workers=numbers.randrange(1, 60), schedule=replace(_YEARLY, expression=day))
     job = change_job(database, job, spec, now)
-    calibrate(database, numbers)
+    _calibrate(database, numbers)
     prune(database, Retention(newest=3))
     if numbers.random() < 1 / 4:
         remove_job(database, job, now)
@@ -268,16 +193,12 @@ def change(database: Database, numbers: random.Random) -> None:
 
 
 def main() -> None:
-    """Test a new SQLite database, or the one that is named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--db", help="an empty history, such as a postgresql:// URL; else a file of its own")
-    given = parser.parse_args()
+    """Ask for a while, and fail if an answer was of no single state."""
+    given = make_parser(__doc__, seconds=60.0, db=str).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outcome = stress(given.db or f"{folder}/history.db", given.seconds)
-    sys.stdout.write(
-        f"{outcome.answers} answers during {outcome.changes} changes; {len(outcome.mixed)} of no single state\n"
-    )
+    wrong = f"{len(outcome.mixed)} of no single state"
+    sys.stdout.write(f"{outcome.answers} answers during {outcome.changes} changes; {wrong}\n")
     for question, text in outcome.mixed[:5]:
         sys.stdout.write(f"runner {question}: {text[:500]}\n")
     sys.exit(bool(outcome.mixed))

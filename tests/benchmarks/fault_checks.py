@@ -8,12 +8,7 @@ T = TypeVar("T")
 
 
 class Wrong(Exception):
-    """Something that must not be.
-
-    Args:
-        column: What kind of thing, one of the table's columns.
-        what: In one line.
-    """
+    """Something that must not be: of what kind, which is one of the table's columns, and what, in one line."""
 
     def __init__(self, column: str, what: str) -> None:
         super().__init__(column, what)
@@ -29,11 +24,7 @@ class Hang(Wrong):
 
 
 def wait_for(ask: Callable[[], T | None], what: str, within_s: float, pause_s: float = 0.005) -> T:
-    """Wait until an answer is true, and return it.
-
-    Raises:
-        Hang: If it does not come in time.
-    """
+    """Wait until an answer is true, and return it; raise Hang if it does not come in time."""
     deadline = time.monotonic() + within_s
     while not (answer := ask()):
         if time.monotonic() > deadline:
@@ -43,11 +34,7 @@ def wait_for(ask: Callable[[], T | None], what: str, within_s: float, pause_s: f
 
 
 def check(what: object, codes: Collection[int | None], code: int | None, messages: str, *, says: str = "") -> None:
-    """Check how a process has ended; one that failed has to say why in one line.
-
-    Raises:
-        Wrong: If it ended otherwise.
-    """
+    """Raise Wrong unless a process has ended with one of the codes; one that failed has to say why in one line."""
     failed = code not in (None, 0)
     if code not in codes or (failed and (says not in messages or "Traceback" in messages)):
         raise Wrong("exit codes", f"{what} ended with {code} and said {messages!r}")

@@ -1,4 +1,4 @@
-"""What a kind of fault is. To add one, write a function that takes the world and enter it by ``@KINDS.enter``.
+"""What a kind of fault is, and how its moment is found.
 
 A kind brings its fault about at a random moment of real runs, waits for what has to come of it at once, and takes away
 what would hold up others. It returns False if the moment did not come, and raises Wrong for what must not be.
@@ -7,23 +7,22 @@ what would hold up others. It returns False if the moment did not come, and rais
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 from tests.benchmarks.fault_checks import Hang, check, wait_for
 from tests.benchmarks.fault_system import trials
 from tests.benchmarks.fault_world import START_METHODS, World
 
-Fault = Callable[[World], bool | None]
+Fault = Callable[[World], object]
 
 # How long a moment is waited for; every job has had a run before that.
 MOMENT_S = 8.0
 
 
-def _nothing(_world: World) -> None:
+def _needs_nothing(_world: World) -> None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of fault.
 
@@ -38,21 +37,8 @@ class Kind:
     name: str
     inject: Fault
     every: int = 1
-    needs: Callable[[World], str | None] = _nothing
+    needs: Callable[[World], str | None] = _needs_nothing
     methods: tuple[str, ...] = START_METHODS
-
-
-class Kinds(list[Kind]):
-    """Kinds of faults, in the order in which they were entered."""
-
-    def enter(self, name: str, **choices: Any) -> Callable[[Fault], Fault]:
-        """Enter a function as a kind of fault, with attributes of :class:`Kind`."""
-
-        def entering(inject: Fault) -> Fault:
-            self.append(Kind(name=name, inject=inject, **choices))
-            return inject
-
-        return entering
 
 
 def needs_mounts(world: World) -> str | None:
@@ -73,29 +59,22 @@ def moment(look: Callable[[], int | None]) -> int | None:
         return None
 
 
-def trial_of(world: World, job: str) -> int | None:
-    """Wait for a random moment of a trial process of a job."""
+def any_trial(world: World) -> int | None:
+    """Wait for a trial process of any job."""
+    return moment(lambda: next(iter(trials(world.pid())), None))
+
+
+def trial_of(world: World, job: str, ready: Callable[[int], bool] = lambda _trial: True) -> int | None:
+    """Wait for a trial process of a job that is ready for something."""
 
     def look() -> int | None:
-        found = next(iter(trials(world.pid())), None)
+        found = next(filter(ready, trials(world.pid())), None)
         return found if found is not None and world.is_running(job) else None
 
-    trial = moment(look)
-    rest(world, 0.04)
-    return trial
+    return moment(look)
 
 
 def expect(world: World, codes: Collection[int | None], *command: str, says: str = "") -> None:
-    """Run a command and check how it ends.
-
-    Args:
-        world: Where.
-        codes: How it may end.
-        command: Its words.
-        says: What its messages have to contain if it fails.
-
-    Raises:
-        Wrong: If it ends otherwise.
-    """
+    """Run a command and check how it ends, and that its messages contain *says* if it fails."""
     code, _, messages = world.ask(*command)
     check(command, codes, code, messages, says=says)

@@ -6,6 +6,7 @@ It reads the database by its documented view and asks the command line; nothing 
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,17 +37,16 @@ _RUNS = (
     "SELECT run, job, cause, status, scheduled_at, started_at, finished_at, wall_s, files, directories, added, "
     "removed, modified, problems, missed, message FROM run_history ORDER BY run"
 )
-_FRESH = "SELECT max(run) FROM run_history WHERE job = ? AND status IN ('succeeded', 'partial') AND started_at > ?"
+_FRESH = (
+    "SELECT run FROM run_history WHERE job = ? AND status IN ('succeeded', 'partial') AND started_at > ? "
+    "ORDER BY run DESC LIMIT 1"
+)
 _GOING = "SELECT id, owner_pid, started_at FROM runs WHERE status = 'running'"
 _SECOND = timedelta(seconds=1)
 
 
 class Ledger:
-    """What is known of a world, and compared with it again and again.
-
-    Args:
-        world: Whose history it is.
-    """
+    """What is known of a world, and compared with it again and again."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -58,18 +58,11 @@ class Ledger:
         self._anchors = {job["name"]: datetime.fromisoformat(job["created_at"]) for job in jobs}
 
     def check(self, jobs: Sequence[Watched] = JOBS) -> list[Wrong]:
-        """Check everything; return what is wrong for the first time.
-
-        Args:
-            jobs: Which of them have to run undisturbed before.
-        """
-        found = []
-        for wrong in self._all(jobs):
-            # What was found before lies at the door of an earlier fault.
-            if wrong.what not in self._told:
-                self._told.add(wrong.what)
-                found.append(wrong)
-        return found
+        """Check everything after these jobs have run undisturbed; return what is wrong for the first time."""
+        # What was found before lies at the door of an earlier fault.
+        found = {wrong.what: wrong for wrong in self._all(jobs) if wrong.what not in self._told}
+        self._told |= found.keys()
+        return list(found.values())
 
     def _all(self, jobs: Sequence[Watched]) -> Iterator[Wrong]:
         world = self._world
@@ -92,7 +85,7 @@ class Ledger:
         since = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
         for name in (job.name for job in jobs):
             try:
-                run = wait_for(partial(self._fresh, name, since), f"a run of {name}", _SETTLE_S, 0.03)
+                [[run]] = wait_for(partial(self._world.rows, _FRESH, name, since), f"a run of {name}", _SETTLE_S, 0.03)
                 code, listed, _ = self._world.ask("files", name, "-0")
             except Hang as hang:
                 said = self._world.logged(self._logged).splitlines()[-3:]
@@ -100,20 +93,12 @@ class Ledger:
                 self._world.kill_daemon()  # so that what comes next has a chance
                 self._world.ensure_daemon()
                 continue
-            found = subprocess.run(
-                ["find", self._world.trees.root(name), "!", "-type", "d", "-name", "*.md", "-print0"],
-                capture_output=True,
-                check=True,
-            )
+            command = ["find", str(self._world.trees.root(name)), "!", "-type", "d", "-name", "*.md", "-print0"]
+            found = subprocess.run(command, capture_output=True, check=True)
             if code != 0 or sorted(listed.split(b"\0")) != sorted(found.stdout.split(b"\0")):
                 yield Wrong("wrong answers", f"the files of {name} after run {run} are not those of find")
             with suppress(Hang):
                 self._files[name, run] = self._digest(name, run)
-
-    def _fresh(self, name: str, since: str) -> int | None:
-        """Find the last run of a job that began since an instant and ended well."""
-        found: int | None = self._world.rows(_FRESH, name, since)[0][0]
-        return found
 
     def _digest(self, name: str, run: int) -> str:
         code, out, _ = self._world.ask("files", name, "--run", str(run), "--format", "jsonl")
@@ -164,14 +149,12 @@ class Ledger:
             if start < end:
                 yield Wrong("duplicates", f"run {second} began before run {first} had ended")
 
-    def _soon(self, look: Any) -> Iterator[Wrong]:
+    def _soon(self, look: Callable[[], Iterator[Wrong]]) -> list[Wrong]:
         """Return what is still wrong after a while: rows are written one after another."""
         deadline = time.monotonic() + _SOON_S
-        while wrong := [one for one in look() if one.what not in self._told]:
-            if time.monotonic() > deadline:
-                yield from wrong
-                return
+        while (wrong := [one for one in look() if one.what not in self._told]) and time.monotonic() < deadline:
             time.sleep(0.1)
+        return wrong
 
     def _accounted(self) -> Iterator[Wrong]:
         """Check that every fire time has exactly one record."""
@@ -189,13 +172,11 @@ class Ledger:
         for name, numbers in records.items():
             for number in range(1, max(numbers, default=0) + 1):
                 at = self._anchors[name] + number * every[name]
-                match numbers.get(number, []):
-                    case []:
-                        yield Wrong("losses", f"{name} has no record of its fire time {at}")
-                    case [_]:
-                        pass
-                    case several:
-                        yield Wrong("duplicates", f"{name} has several of its fire time {at}: {several}")
+                found = numbers.get(number, [])
+                if not found:
+                    yield Wrong("losses", f"{name} has no record of its fire time {at}")
+                elif len(found) > 1:
+                    yield Wrong("duplicates", f"{name} has several of its fire time {at}: {found}")
 
     def _owners(self) -> Iterator[Wrong]:
         """Check that the process of every running run is alive."""
@@ -208,15 +189,14 @@ class Ledger:
         """Find processes that nobody owns any more and that do not vanish."""
 
         def strangers() -> set[tuple[int, str]]:
-            marked = self._world.marked()
+            marked = self._world.marked()  # before their owners are, or one that starts meanwhile would be nobody's
             owned = self._world.owned()
             return {one for one in marked if one[0] not in owned}
 
         for pid, began in _staying(strangers, _VANISH_S):
             command = command_line(pid).replace(b"\0", b" ")[-80:]
-            yield Wrong(
-                "survivors", f"process {pid}, started at tick {began}, is nobody's: {state_of(pid)} {command!r}"
-            )
+            what = f"process {pid}, started at tick {began}, is nobody's: {state_of(pid)} {command!r}"
+            yield Wrong("survivors", what)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # so that what comes next has a chance
 
@@ -234,10 +214,8 @@ class Ledger:
         """Find tracebacks in what was logged since the last check, and those of commands."""
         logged = self._world.logged(self._logged)
         self._logged = self._world.log.stat().st_size
-        if "Traceback" in logged or "a defect in runner" in logged:
-            start = max(
-                0, min(logged.find(word) for word in ("Traceback", "a defect in runner") if word in logged) - 300
-            )
+        if defect := re.search("Traceback|a defect in runner", logged):
+            start = max(0, defect.start() - 300)
             yield Wrong("defects", f"the daemon has logged {logged[start : start + 3_000]}")
         for path in self._world.defects():
             yield Wrong("defects", path.read_text(errors="replace"))

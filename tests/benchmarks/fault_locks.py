@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -9,10 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.benchmarks.fault_checks import Wrong, check, wait_for
-from tests.benchmarks.fault_kinds import Kinds, expect, moment, rest
+from tests.benchmarks.fault_kinds import Kind, expect, moment, rest
 from tests.benchmarks.fault_world import World
-
-KINDS = Kinds()
 
 # How long the command line waits for a lock, and the most that a -wal file keeps; see the product's own documentation.
 _LOCK_TIMEOUT_S = 60.0
@@ -31,33 +30,18 @@ def _hold_database(world: World, begin: str, least_s: float, most_s: float) -> N
         connection.execute("ROLLBACK")
 
 
-@KINDS.enter("database locked")
-def _locked(world: World) -> None:
-    _hold_database(world, "BEGIN IMMEDIATE", 0.5, 2.5)
-
-
-@KINDS.enter("database locked for too long", every=4)
-def _locked_long(world: World) -> None:
-    """Acquire the lock for longer than runner waits for it."""
-    _hold_database(world, "BEGIN IMMEDIATE", 16.5, 18)
-
-
-@KINDS.enter("long-running reader")
 def _read_long(world: World) -> None:
     world.trees.change("large", 400)
-    if world.random.random() < 0.3:
-        pruning = world.begin("prune", "--keep", "100000")
-        _hold_database(world, "BEGIN", 2, 4)
+    pruning = world.begin("prune", "--keep", "100000") if world.random.random() < 0.3 else None
+    _hold_database(world, "BEGIN", 2, 4)
+    if pruning is not None:
         check("prune beside a reader", (0,), *world.heard(pruning))
-    else:
-        _hold_database(world, "BEGIN", 2, 4)
     log = world.database.with_name("runner.db-wal")
     wait_for(lambda: not log.exists() or log.stat().st_size <= _WAL_BYTES, "the -wal file is cut", 10)
 
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """Acquire the lock of a file or directory alone."""
     fd = os.open(path, os.O_RDONLY)
 
     def taken() -> int | None:
@@ -79,8 +63,7 @@ def _lock(world: World, name: str) -> Path:
     return world.database.with_name(f"{world.database.name}.{name}.lock")
 
 
-@KINDS.enter("run lock held")
-def _run_lock(world: World) -> None:
+def _hold_run_lock(world: World) -> None:
     with _held(_lock(world, "runs")):
         run, interrupted = world.run_by_hand("often"), world.run_by_hand("other")
         rest(world, 2, 1)
@@ -91,8 +74,7 @@ def _run_lock(world: World) -> None:
     check("a run that waited for a lock", (0, 1), *world.heard(run))
 
 
-@KINDS.enter("run lock held for too long", every=7)
-def _run_lock_long(world: World) -> None:
+def _hold_run_lock_long(world: World) -> None:
     with _held(_lock(world, "runs")):
         run = world.run_by_hand("often")
         rest(world, 1, 0)
@@ -101,16 +83,14 @@ def _run_lock_long(world: World) -> None:
         check("a run", (1,), *world.heard(run, _LOCK_TIMEOUT_S + 15), says=_lock(world, "runs").name)
 
 
-@KINDS.enter("daemon lock held")
-def _daemon_lock(world: World) -> None:
+def _hold_daemon_lock(world: World) -> None:
     world.kill_daemon()
     with _held(_lock(world, "daemon")):
         check("the daemon", (1,), *world.start_daemon())
         expect(world, (0, 1), "run", "often")
 
 
-@KINDS.enter("lock of the directory held")
-def _directory_lock(world: World) -> None:
+def _hold_directory(world: World) -> None:
     folder = world.folder / "new"
     folder.mkdir()
     create = ("schedule", str(world.trees.root("often")), "--every", "1d", "--db", str(folder / "runner.db"))
@@ -120,13 +100,10 @@ def _directory_lock(world: World) -> None:
         interrupted.send_signal(signal.SIGINT)
         check("an interrupted command", _INTERRUPTED, *world.heard(interrupted, _INTERRUPTED_S))
     check("a command that waited for the lock", (0,), *world.heard(creating))
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
-@KINDS.enter("planted links, daemon ended")
-def _planted_before(world: World) -> None:
+def _plant_before(world: World) -> None:
     world.end_daemon()
     with _planted(world, _all_places(world)):
         check("the daemon", (None, 1, 2), *world.start_daemon())
@@ -134,8 +111,7 @@ def _planted_before(world: World) -> None:
         world.kill_daemon()
 
 
-@KINDS.enter("planted links, daemon alive")
-def _planted_beside(world: World) -> None:
+def _plant_beside(world: World) -> None:
     with _planted(world, [path for path in _all_places(world) if "-" not in path.name.removeprefix("job-")]):
         _write_everything(world)
         rest(world, 1)
@@ -153,9 +129,8 @@ def _all_places(world: World) -> list[Path]:
 
 
 def _write_everything(world: World) -> None:
-    expect(world, (0, 1, 2), "run", "known")
-    expect(world, (0, 1, 2), "db", "backup", str(world.database.with_name("backup.db")))
-    expect(world, (0, 1, 2), "history")
+    for command in (("run", "known"), ("db", "backup", str(world.database.with_name("backup.db"))), ("history",)):
+        expect(world, (0, 1, 2), *command)
 
 
 @contextmanager
@@ -178,16 +153,28 @@ def _planted(world: World, places: list[Path]) -> Iterator[None]:
             if path.is_symlink() or path.name == "backup.db":
                 path.unlink(missing_ok=True)
         after = _state(elsewhere)
-        for path in elsewhere.iterdir():
-            path.unlink()
-        elsewhere.rmdir()
+        shutil.rmtree(elsewhere)
     if after != before:
         raise Wrong("leftovers", f"links at {[path.name for path in chosen]} had {before} become {after}")
 
 
 def _state(folder: Path) -> dict[str, list[object]]:
     """Return all that can be seen of the files of a folder, but when they were read."""
+    stats = {path: path.stat() for path in folder.iterdir()}
     return {
-        path.name: [path.read_bytes(), *(getattr(path.stat(), f"st_{what}") for what in _STAT)]
-        for path in folder.iterdir()
+        path.name: [path.read_bytes(), *(getattr(stat, f"st_{what}") for what in _STAT)] for path, stat in stats.items()
     }
+
+
+KINDS = (
+    Kind("database locked", lambda world: _hold_database(world, "BEGIN IMMEDIATE", 0.5, 2.5)),
+    # Longer than runner waits for it.
+    Kind("database locked for too long", lambda world: _hold_database(world, "BEGIN IMMEDIATE", 16.5, 18), every=4),
+    Kind("long-running reader", _read_long),
+    Kind("run lock held", _hold_run_lock),
+    Kind("run lock held for too long", _hold_run_lock_long, every=7),
+    Kind("daemon lock held", _hold_daemon_lock),
+    Kind("lock of the directory held", _hold_directory),
+    Kind("planted links, daemon ended", _plant_before),
+    Kind("planted links, daemon alive", _plant_beside),
+)

@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_ISFIFO
 
 from tests.benchmarks.fault_checks import Wrong, check, wait_for
-from tests.benchmarks.fault_kinds import Kinds, moment, rest
+from tests.benchmarks.fault_kinds import Fault, Kind, any_trial, moment, rest, trial_of
 from tests.benchmarks.fault_system import children, helpers, state_of, system_call, trials, workers
 from tests.benchmarks.fault_trees import JOBS
 from tests.benchmarks.fault_world import World
@@ -24,31 +24,11 @@ _READ, _WRITE, _FUTEX = {"x86_64": (0, 1, 202), "aarch64": (63, 64, 98)}.get(pla
 _END_S = 25.0
 _INTERRUPTED_S = 10.0
 
-KINDS = Kinds()
+Find = Callable[[World], int | None]
 
 
-def _calls(_world: World) -> str | None:
+def _needs_calls(_world: World) -> str | None:
     return None if _READ >= 0 and Path("/proc/self/syscall").exists() else "system calls are not shown here"
-
-
-def _trial(world: World) -> int | None:
-    """Wait for a trial of any job."""
-    return moment(lambda: next(iter(trials(world.pid())), None))
-
-
-def _pool(world: World, job: str) -> int | None:
-    """Wait for the trial process of a job that has its two workers."""
-
-    def look() -> int | None:
-        found = next((trial for trial in trials(world.pid()) if len(workers(trial)) == 2), None)
-        return found if found is not None and world.is_running(job) else None
-
-    return moment(look)
-
-
-def _below_trial(world: World, find: Callable[[int], list[int]]) -> int | None:
-    """Wait for a process that a trial process has started."""
-    return moment(lambda: next((found for trial in trials(world.pid()) for found in find(trial)), None))
 
 
 def _kill(pid: int, number: int = signal.SIGKILL) -> bool:
@@ -57,95 +37,6 @@ def _kill(pid: int, number: int = signal.SIGKILL) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-# Processes that die.
-
-
-@KINDS.enter("daemon killed")
-def _daemon_killed(world: World) -> None:
-    rest(world, 1)
-    world.kill_daemon()
-
-
-@KINDS.enter("daemon killed in mid-run")
-def _daemon_killed_in_run(world: World) -> bool:
-    found = _trial(world)
-    rest(world, 0.1)
-    world.kill_daemon()
-    return found is not None
-
-
-@KINDS.enter("daemon killed while it saves")
-def _daemon_killed_saving(world: World) -> bool:
-    world.trees.change("large", 300)
-    trial = _pool(world, "large")
-    if trial is None:
-        return False
-    wait_for(lambda: not state_of(trial), "the end of a trial", _END_S, 0.0005)
-    rest(world, 0.06)
-    world.kill_daemon()
-    return True
-
-
-@KINDS.enter("daemon killed as it starts")
-def _daemon_killed_starting(world: World) -> None:
-    world.kill_daemon()
-    with world.log.open("ab") as log:
-        world.daemon = world.start("daemon", stdout=subprocess.DEVNULL, stderr=log)
-    rest(world, 1)
-    world.kill_daemon()
-
-
-@KINDS.enter("trial killed")
-def _trial_killed(world: World) -> bool:
-    trial = _trial(world)
-    rest(world, 0.05)
-    return trial is not None and _kill(trial)
-
-
-@KINDS.enter("trial stopped as it starts, daemon killed")
-def _starting_stopped(world: World) -> bool:
-    wait_for(lambda: not children(world.pid()), "the end of a trial", _END_S, 0.0005)
-    trial = moment(lambda: next(iter(children(world.pid())), None))  # perhaps before it is a program of its own
-    rest(world, 0.05)
-    came = trial is not None and _kill(trial, signal.SIGSTOP)
-    world.kill_daemon()
-    return came
-
-
-@KINDS.enter("worker killed as it starts")
-def _starting_killed(world: World) -> bool:
-    worker = _below_trial(world, workers)
-    return worker is not None and _kill(worker)
-
-
-@KINDS.enter("fork server or resource tracker killed", methods=("spawn", "forkserver"))
-def _helper_killed(world: World) -> bool:
-    helper = _below_trial(world, helpers)
-    rest(world, 0.1)
-    return helper is not None and _kill(helper)
-
-
-def _busy_worker(world: World, job: str) -> int | None:
-    """Wait for a worker that has begun to read the tree of a job, which makes it go there."""
-    below = f"{world.trees.root(job)}/"  # one that was just forked is in the root itself, where its parent is
-
-    def look() -> int | None:
-        for trial in trials(world.pid()):
-            for worker in workers(trial):
-                with suppress(OSError):
-                    if str(Path(f"/proc/{worker}/cwd").readlink()).startswith(below):
-                        return worker
-        return None
-
-    return moment(look)
-
-
-@KINDS.enter("worker killed, busy")
-def _busy_killed(world: World) -> bool:
-    worker = _busy_worker(world, "large")
-    return worker is not None and _kill(worker)
 
 
 @contextmanager
@@ -158,25 +49,99 @@ def _stopped(pid: int) -> Iterator[None]:
         _kill(pid, signal.SIGCONT)
 
 
-def _waiting_worker(trial: int, calls: tuple[int, ...]) -> int | None:
-    """Wait for a worker of a stopped trial that waits in one of these system calls."""
-    deadline = time.monotonic() + 1.5  # less than any time limit
-    while time.monotonic() < deadline:
-        for worker in workers(trial):
-            if system_call(worker) in calls:
-                return worker
-        time.sleep(0.001)
-    return None
+# Processes that die.
 
 
-@KINDS.enter("worker killed, idle", needs=_calls)
-def _idle_killed(world: World) -> bool:
-    trial = _pool(world, "often")
+def _kill_daemon(find: Find, most_s: float) -> Fault:
+    """Kill the daemon at a random time after a moment."""
+
+    def inject(world: World) -> bool:
+        found = find(world)
+        rest(world, most_s)
+        world.kill_daemon()
+        return found is not None
+
+    return inject
+
+
+def _kill_found(find: Find, most_s: float = 0.0) -> Fault:
+    """Kill what is found at a moment, at a random time after it."""
+
+    def inject(world: World) -> bool:
+        found = find(world)
+        rest(world, most_s)
+        return found is not None and _kill(found)
+
+    return inject
+
+
+def _saving(world: World) -> int | None:
+    """Wait for the end of a trial process that has found changes."""
+    world.trees.change("large", 300)
+    trial = _pool(world, "large")
+    if trial is not None:
+        wait_for(lambda: not state_of(trial), "the end of a trial", _END_S, 0.0005)
+    return trial
+
+
+def _starting(world: World) -> int:
+    world.kill_daemon()
+    with world.log.open("ab") as log:
+        world.daemon = world.start("daemon", stdout=subprocess.DEVNULL, stderr=log)
+    return world.pid()
+
+
+def _stopped_trial(world: World) -> int | None:
+    """Wait for a trial process that starts, perhaps before it is a program of its own, and stop it for good."""
+    wait_for(lambda: not children(world.pid()), "the end of a trial", _END_S, 0.0005)
+    trial = moment(lambda: next(iter(children(world.pid())), None))
+    rest(world, 0.05)
+    return trial if trial is not None and _kill(trial, signal.SIGSTOP) else None
+
+
+def _below_trial(find: Callable[[int], list[int]]) -> Find:
+    """Wait for a process that a trial process has started."""
+    return lambda world: moment(lambda: next((found for trial in trials(world.pid()) for found in find(trial)), None))
+
+
+def _pool(world: World, job: str) -> int | None:
+    """Wait for the trial process of a job that has its two workers."""
+    return trial_of(world, job, lambda trial: len(workers(trial)) == 2)
+
+
+def _busy_worker(world: World) -> int | None:
+    """Wait for a worker that has begun to read the large tree, which makes it go there."""
+    below = f"{world.trees.root('large')}/"  # one that was just forked is in the root itself, where its parent is
+
+    def look() -> int | None:
+        for worker in (worker for trial in trials(world.pid()) for worker in workers(trial)):
+            with suppress(OSError):
+                if str(Path(f"/proc/{worker}/cwd").readlink()).startswith(below):
+                    return worker
+        return None
+
+    return moment(look)
+
+
+def _kill_waiting_worker(trial: int | None, *calls: int, narrow: bool = False) -> bool:
+    """Stop a trial process, and kill a worker of it that comes to wait in one of these system calls."""
     if trial is None:
         return False
     with _stopped(trial):
-        worker = _waiting_worker(trial, (_READ, _FUTEX))
-        return worker is not None and _kill(worker)
+        if narrow:
+            _narrow_pipes(trial)
+        deadline = time.monotonic() + 1.5  # less than any time limit
+        while time.monotonic() < deadline:
+            for worker in workers(trial):
+                if system_call(worker) in calls:
+                    return _kill(worker)
+            time.sleep(0.001)
+    return False
+
+
+def _kill_sending(world: World) -> bool:
+    trial = any_trial(world) if _busy_worker(world) else None
+    return _kill_waiting_worker(trial, _WRITE, narrow=True)
 
 
 def _narrow_pipes(pid: int) -> None:
@@ -191,20 +156,7 @@ def _narrow_pipes(pid: int) -> None:
                     os.close(pipe)
 
 
-@KINDS.enter("worker killed in mid-result", needs=_calls)
-def _sending_killed(world: World) -> bool:
-    busy = _busy_worker(world, "large")
-    trial = next(iter(trials(world.pid())), None)
-    if busy is None or trial is None:
-        return False
-    with _stopped(trial):
-        _narrow_pipes(trial)
-        worker = _waiting_worker(trial, (_WRITE,))
-        return worker is not None and _kill(worker)
-
-
-@KINDS.enter("worker without memory")
-def _starved(world: World) -> bool:
+def _starve(world: World) -> bool:
     trial = _pool(world, "large")
     for process in (*workers(trial), trial) if trial else ():
         with suppress(ProcessLookupError):
@@ -215,30 +167,26 @@ def _starved(world: World) -> bool:
 # Signals.
 
 
-@KINDS.enter("trial stopped")
-def _trial_stopped(world: World) -> bool:
-    trial = _trial(world)
+def _stop_trial(world: World) -> bool:
+    trial = any_trial(world)
     if trial is None or not _kill(trial, signal.SIGSTOP):
         return False
     wait_for(lambda: not state_of(trial), "the end of a stopped trial", 15)
     return True
 
 
-@KINDS.enter("daemon stopped and continued")
-def _daemon_stopped(world: World) -> None:
+def _stop_daemon(world: World) -> None:
     with _stopped(world.pid()):
         rest(world, 3, 0.2)
 
 
-@KINDS.enter("SIGTERM")
-def _terminated(world: World) -> None:
+def _terminate(world: World) -> None:
     rest(world, 1)
     world.end_daemon()
 
 
-@KINDS.enter("SIGTERM in mid-run, twice")
-def _terminated_twice(world: World) -> bool:
-    found = _trial(world)
+def _terminate_twice(world: World) -> bool:
+    found = any_trial(world)
     _kill(world.pid(), signal.SIGTERM)
     rest(world, 0.1)
     world.end_daemon()
@@ -248,31 +196,23 @@ def _terminated_twice(world: World) -> bool:
 # Others who want the same.
 
 
-@KINDS.enter("run by hand as well")
-def _by_hand(world: World) -> None:
-    process = world.run_by_hand(world.random.choice(JOBS).name)
-    world.heard(process)
+def _run_by_hand(world: World) -> None:
+    world.heard(world.run_by_hand(world.random.choice(JOBS).name))
 
 
-@KINDS.enter("run by hand killed")
-def _by_hand_killed(world: World) -> None:
+def _end_by_hand(world: World, number: int) -> tuple[int, str]:
     process = world.run_by_hand("large")
-    rest(world, 1.8, 0.3)
-    process.kill()
-    world.heard(process)
+    rest(world, 1.8, 0.4)
+    process.send_signal(number)
+    return world.heard(process, _INTERRUPTED_S)
 
 
-@KINDS.enter("run by hand interrupted")
-def _by_hand_interrupted(world: World) -> None:
-    process = world.run_by_hand("large")
-    rest(world, 1.8, 0.5)
-    process.send_signal(signal.SIGINT)
+def _interrupt_by_hand(world: World) -> None:
     # It may have ended before; and a run of the daemon may have been going on.
-    check("an interrupted run", (0, 1, 130, -signal.SIGINT), *world.heard(process, _INTERRUPTED_S))
+    check("an interrupted run", (0, 1, 130, -signal.SIGINT), *_end_by_hand(world, signal.SIGINT))
 
 
-@KINDS.enter("ten daemons at once", every=3)
-def _ten_daemons(world: World) -> None:
+def _start_ten_daemons(world: World) -> None:
     if world.random.random() < 0.5:
         world.kill_daemon()
     said = [world.folder / f"daemon-{number}.log" for number in range(10)]
@@ -297,3 +237,35 @@ def _ten_daemons(world: World) -> None:
             if process is not world.daemon:
                 process.kill()
                 process.wait()
+
+
+KINDS = (
+    Kind("daemon killed", _kill_daemon(World.pid, 1)),
+    Kind("daemon killed in mid-run", _kill_daemon(any_trial, 0.1)),
+    Kind("daemon killed while it saves", _kill_daemon(_saving, 0.06)),
+    Kind("daemon killed as it starts", _kill_daemon(_starting, 1)),
+    Kind("trial killed", _kill_found(any_trial, 0.05)),
+    Kind("trial stopped as it starts, daemon killed", _kill_daemon(_stopped_trial, 0)),
+    Kind("worker killed as it starts", _kill_found(_below_trial(workers))),
+    Kind(
+        "fork server or resource tracker killed",
+        _kill_found(_below_trial(helpers), 0.1),
+        methods=("spawn", "forkserver"),
+    ),
+    Kind("worker killed, busy", _kill_found(_busy_worker)),
+    Kind(
+        "worker killed, idle",
+        lambda world: _kill_waiting_worker(_pool(world, "often"), _READ, _FUTEX),
+        needs=_needs_calls,
+    ),
+    Kind("worker killed in mid-result", _kill_sending, needs=_needs_calls),
+    Kind("worker without memory", _starve),
+    Kind("trial stopped", _stop_trial),
+    Kind("daemon stopped and continued", _stop_daemon),
+    Kind("SIGTERM", _terminate),
+    Kind("SIGTERM in mid-run, twice", _terminate_twice),
+    Kind("run by hand as well", _run_by_hand),
+    Kind("run by hand killed", lambda world: _end_by_hand(world, signal.SIGKILL)),
+    Kind("run by hand interrupted", _interrupt_by_hand),
+    Kind("ten daemons at once", _start_ten_daemons, every=3),
+)

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from tests.benchmarks import fault_system as system
 from tests.benchmarks.fault_checks import Wrong, check, wait_for
-from tests.benchmarks.fault_kinds import Kinds, expect, needs_mounts, rest
+from tests.benchmarks.fault_kinds import Kind, expect, needs_mounts, rest
 from tests.benchmarks.fault_world import World
-
-KINDS = Kinds()
 
 _QUESTIONS = (("history", "often"), ("jobs",), ("files", "other"), ("trends", "known"), ("changes", "large"), ("next",))
 
@@ -47,7 +45,8 @@ def _no_inodes(disk: Path) -> Iterator[None]:
 @contextmanager
 def _read_only_mount(world: World) -> Iterator[None]:
     """Attach the history's disk read-only over itself: only files that are open can be written."""
-    system.mount_again(world.kept, world.kept, read_only=True)
+    system.mount("--bind", world.kept, world.kept)
+    system.mount("--options", "remount,bind,ro", world.kept)
     try:
         yield
     finally:
@@ -56,7 +55,6 @@ def _read_only_mount(world: World) -> Iterator[None]:
 
 @contextmanager
 def _limited(pid: int, which: int, soft: int) -> Iterator[None]:
-    """Limit a resource of a process meanwhile."""
     before = resource.prlimit(pid, which)
     resource.prlimit(pid, which, (soft, before[1]))
     try:
@@ -81,12 +79,9 @@ _SHORTAGES: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     "no inodes left for temporary files": lambda world: _no_inodes(world.temporary),
     "history mounted read-only": _read_only_mount,
 }
-for _name, _shortage in _SHORTAGES.items():
-    KINDS.enter(_name, needs=needs_mounts)(partial(_endure, _shortage))
 
 
-@KINDS.enter("daemon started in a shortage", needs=needs_mounts)
-def _started(world: World) -> None:
+def _start_daemon(world: World) -> None:
     world.kill_daemon()
     name, shortage = world.random.choice(list(_SHORTAGES.items()))
     with shortage(world):
@@ -94,20 +89,18 @@ def _started(world: World) -> None:
         expect(world, (0, 1), "run", "often")
 
 
-@KINDS.enter("disk full in mid-save", needs=needs_mounts)
-def _full_saving(world: World) -> None:
+def _fill_saving(world: World) -> None:
     world.trees.change("large", 400)
     with _no_space(world.kept, world.random.randrange(50_000, 400_000)):
         rest(world, 3, 1.8)
 
 
-@KINDS.enter("file system read-only", needs=needs_mounts)
-def _read_only(world: World) -> None:
+def _remount_read_only(world: World) -> None:
     world.kill_daemon()
 
     def remounted() -> bool:
         with suppress(OSError):  # a process that was killed has not gone
-            system.remount(world.kept, read_only=True)
+            system.mount("--options", "remount,ro", world.kept)
             return True
         return False
 
@@ -115,22 +108,17 @@ def _read_only(world: World) -> None:
     before = sorted(world.kept.rglob("*"))
     try:
         check("the daemon", (1,), *world.start_daemon(), says="read-only")
-        expect(
-            world,
-            (1,),
-            *world.random.choice((("run", "often"), ("pause", "other"), ("prune", "--keep", "9"))),
-            says="read-only",
-        )
+        refused = world.random.choice((("run", "often"), ("pause", "other"), ("prune", "--keep", "9")))
+        expect(world, (1,), *refused, says="read-only")
         for question in world.random.sample(_QUESTIONS, 2):
             expect(world, (0,), *question)
     finally:
-        system.remount(world.kept, read_only=False)
+        system.mount("--options", "remount,rw", world.kept)
     if sorted(world.kept.rglob("*")) != before:
         raise Wrong("leftovers", "files beside a read-only database are others than before")
 
 
-@KINDS.enter("files may not grow")
-def _file_size(world: World) -> None:
+def _limit_files(world: World) -> None:
     world.trees.change("large", 200)
     log = world.database.with_name("runner.db-wal")
     size = log.stat().st_size if log.exists() else 0
@@ -138,8 +126,17 @@ def _file_size(world: World) -> None:
         rest(world, 2, 0.5)
 
 
-@KINDS.enter("no descriptors left")
-def _descriptors(world: World) -> None:
+def _limit_descriptors(world: World) -> None:
     held = max(int(path.name) for path in Path(f"/proc/{world.pid()}/fd").iterdir())
     with _limited(world.pid(), resource.RLIMIT_NOFILE, max(3, held - world.random.randrange(-6, 4))):
         rest(world, 2, 0.3)
+
+
+KINDS = (
+    *(Kind(name, partial(_endure, shortage), needs=needs_mounts) for name, shortage in _SHORTAGES.items()),
+    Kind("daemon started in a shortage", _start_daemon, needs=needs_mounts),
+    Kind("disk full in mid-save", _fill_saving, needs=needs_mounts),
+    Kind("file system read-only", _remount_read_only, needs=needs_mounts),
+    Kind("files may not grow", _limit_files),
+    Kind("no descriptors left", _limit_descriptors),
+)

@@ -3,21 +3,15 @@
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-# From <sched.h> and <sys/mount.h>.
-_CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
-_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 0x20, 0x1000
-# From <sys/prctl.h>.
-_PR_SET_PDEATHSIG = 1
-_TRIAL, _FORK_SERVER, _TRACKER = (
-    b"runner.measure.trial",
-    b"multiprocessing.forkserver",
-    b"multiprocessing.resource_tracker",
-)
+# From <sched.h> and <sys/prctl.h>.
+_CLONE_NEWNS, _PR_SET_PDEATHSIG = 0x20000, 1
+_TRIAL, _FORK_SERVER = b"runner.measure.trial", b"multiprocessing.forkserver"
+_HELPERS = (_FORK_SERVER, b"multiprocessing.resource_tracker")
 
 
 def children(pid: int) -> list[int]:
@@ -56,24 +50,14 @@ def trials(pid: int) -> list[int]:
 
 def helpers(trial: int) -> list[int]:
     """Find what multiprocessing starts beside the workers: fork server and resource tracker."""
-    return [child for child in children(trial) if {*_named(child)} & {_FORK_SERVER, _TRACKER}]
+    return [child for child in children(trial) if any(name in command_line(child) for name in _HELPERS)]
 
 
 def workers(trial: int) -> list[int]:
     """Find the workers of a trial process; those of a fork server are its children."""
-    found = []
-    for child in children(trial):
-        match _named(child):
-            case [name] if name == _FORK_SERVER:
-                found += children(child)
-            case []:
-                found.append(child)
-    return found
-
-
-def _named(pid: int) -> list[bytes]:
-    line = command_line(pid)
-    return [name for name in (_FORK_SERVER, _TRACKER) if name in line]
+    beside = helpers(trial)
+    servers = [helper for helper in beside if _FORK_SERVER in command_line(helper)]
+    return [child for parent in (trial, *servers) for child in children(parent) if child not in beside]
 
 
 def system_call(pid: int) -> int | None:
@@ -100,50 +84,26 @@ def stat_fields(pid: int) -> list[str]:
 
 def end_with_parent() -> None:
     """End this process in order when its parent dies."""
-    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def own_mounts() -> bool:
     """Create mounts that this process and its children alone see; returns whether that is permitted."""
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+    if not sys.platform.startswith("linux") or os.geteuid() != 0 or ctypes.CDLL(None).unshare(_CLONE_NEWNS) != 0:
         return False
-    return bool(
-        _libc().unshare(_CLONE_NEWNS) == 0 and _libc().mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
-    )
+    with suppress(OSError):
+        mount("--make-rprivate", "/")
+        return True
+    return False
 
 
-def mount_memory(at: Path, options: str) -> None:
-    """Attach a file system in memory."""
-    at.mkdir(exist_ok=True)
-    _mount(b"tmpfs", at, b"tmpfs", 0, options.encode())
-
-
-def mount_again(what: Path, at: Path, *, read_only: bool = False) -> None:
-    """Attach a directory at a second place."""
-    _mount(bytes(what), at, None, _MS_BIND, None)
-    if read_only:
-        _mount(None, at, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY, None)
-
-
-def remount(at: Path, *, read_only: bool) -> None:
-    """Make a mounted file system read-only, or writable again.
-
-    Raises:
-        OSError: If a file is open to be written.
-    """
-    _mount(None, at, None, _MS_REMOUNT | (_MS_RDONLY if read_only else 0), None)
+def mount(*arguments: str | Path) -> None:
+    """Call mount(8); raise OSError if it fails, such as for a file that is open to be written."""
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(done.stderr)
 
 
 def unmount(at: Path) -> None:
     """Remove a mount, even if it is in use."""
-    _libc().umount2(bytes(at), _MNT_DETACH)
-
-
-def _mount(source: bytes | None, at: Path, kind: bytes | None, flags: int, data: bytes | None) -> None:
-    if _libc().mount(source, bytes(at), kind, flags, data) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(at))
-
-
-def _libc() -> Any:
-    return ctypes.CDLL(None, use_errno=True)
+    subprocess.run(["umount", "--lazy", at], capture_output=True, check=False)

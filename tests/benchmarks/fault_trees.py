@@ -10,13 +10,7 @@ from tests.benchmarks import fault_system as system
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watched:
-    """A job under test.
-
-    Attributes:
-        name: Its name.
-        every_s: Its interval.
-        choices: Further flags.
-    """
+    """A job under test: its name, its interval and further flags."""
 
     name: str
     every_s: int
@@ -32,13 +26,7 @@ JOBS = (
 
 
 class Trees:
-    """A tree for each job.
-
-    Args:
-        folder: Where they are.
-        random: Where chance comes from.
-        mounts: Whether each is a mount of its own.
-    """
+    """A tree for each job, each a mount of its own where that is permitted."""
 
     def __init__(self, folder: Path, random: Random, *, mounts: bool) -> None:
         self._folder = folder
@@ -46,7 +34,6 @@ class Trees:
         self._mounts = mounts
 
     def root(self, job: str) -> Path:
-        """Return the tree of a job; it can be a mount."""
         return self._folder / "trees" / job
 
     def plant(self) -> None:
@@ -71,7 +58,7 @@ class Trees:
 
     def mount(self, job: str) -> None:
         """Attach the tree of a job where it belongs."""
-        system.mount_again(self._folder / "sources" / job, self.root(job))
+        system.mount("--bind", self._folder / "sources" / job, self.root(job))
 
     def unmount(self, job: str) -> None:
         """Remove the mount of the tree of a job, even while others read it."""

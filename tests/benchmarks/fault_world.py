@@ -4,8 +4,12 @@ Every process carries a mark in its environment, so that none can survive unseen
 folder has mounts that nobody else sees and that go when this process ends.
 """
 
+import gc
+import importlib
+import io
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sqlite3
@@ -14,15 +18,21 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import runner.cli
+import runner.execution
+import runner.history
+import runner.jobs
+import runner.operations
+import runner.output
+from runner.cli.main import main as run_command
 from tests.benchmarks import fault_system as system
-from tests.benchmarks.fault_checks import Hang, Wrong, wait_for
-from tests.benchmarks.fault_commands import import_everything, run_in_fork
+from tests.benchmarks.fault_checks import Hang, Wrong, check, wait_for
 from tests.benchmarks.fault_trees import JOBS, Trees
 
 _MARK = "RUNNER_FAULTS"
@@ -40,11 +50,7 @@ START_METHODS = ("fork", "spawn", "forkserver")
 
 
 class World:
-    """A database, four jobs over a tree each, and at most one daemon.
-
-    Args:
-        random: Where chance comes from.
-    """
+    """A database, four jobs over a tree each, and at most one daemon."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -85,17 +91,15 @@ class World:
 
     def set_up(self) -> None:
         """Write the trees and register the jobs."""
-        if self.mounts:
-            system.mount_memory(self.folder, "mode=0700")
-            system.mount_memory(self.kept, _DISK)
-            system.mount_memory(self.temporary, _TEMPORARY_DISK)
-            system.mount_memory(_SHARED_MEMORY, "")
-        else:
-            self.kept.mkdir()
-            self.temporary.mkdir()
+        disks = {self.folder: "mode=0700", self.kept: _DISK, self.temporary: _TEMPORARY_DISK, _SHARED_MEMORY: "rw"}
+        for disk, options in disks.items() if self.mounts else ():
+            disk.mkdir(exist_ok=True)
+            system.mount("--types", "tmpfs", "--options", options, "tmpfs", disk)
+        self.kept.mkdir(exist_ok=True)
+        self.temporary.mkdir(exist_ok=True)
         (self.folder / ".config" / "runner").mkdir(parents=True)
         self.choose(self.start_method)
-        import_everything(self.database)
+        _import_everything(self.database)
         self.trees.plant()
         for job in JOBS:
             every = ["--every", f"{job.every_s}s", "--timeout", _TIMEOUT]
@@ -104,12 +108,8 @@ class World:
     # What is asked.
 
     def ask(self, *arguments: str, within_s: float = 40) -> tuple[int, bytes, str]:
-        """Run a command to its end; returns its exit code, its output and its messages.
-
-        Raises:
-            Hang: If it does not end.
-        """
-        return run_in_fork(self.environment, arguments, within_s)
+        """Run a command to its end; returns its exit code, its output and its messages."""
+        return _run_in_fork(self.environment, arguments, within_s)
 
     def must(self, *arguments: str) -> bytes:
         """Run a command that has to succeed."""
@@ -139,7 +139,6 @@ class World:
             self.daemon.send_signal(signal.SIGHUP)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command."""
         return subprocess.Popen(
             [*self._prefix, sys.executable, "-m", "runner", *arguments],
             env=self.environment,
@@ -150,11 +149,7 @@ class World:
         )
 
     def ensure_daemon(self) -> None:
-        """Start a daemon unless one is alive.
-
-        Raises:
-            Wrong: If it does not start, or has ended by itself in a way after which nobody starts it again.
-        """
+        """Start a daemon unless one is alive; one that ended by itself must have failed, or none would restart it."""
         if self.daemon is not None and self.daemon.poll() is None:
             return
         gone, self.daemon = self.daemon, None
@@ -165,22 +160,12 @@ class World:
             raise Wrong("exit codes", f"the daemon has ended by itself with {gone.returncode}")
 
     def start_daemon(self) -> tuple[int | None, str]:
-        """Start a daemon; returns its exit code, None if it goes on, and what it has logged.
-
-        Raises:
-            Hang: If neither comes in time.
-        """
+        """Start a daemon; returns its exit code, None if it goes on, and what it has logged."""
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             daemon = self.daemon = self.start("daemon", stdout=subprocess.DEVNULL, stderr=log)
-        code: int | None = None
-
-        def started() -> bool:
-            nonlocal code
-            code = daemon.poll()
-            return code is not None or "started:" in self.logged(before)
-
-        wait_for(started, "the daemon's start", 40)
+        wait_for(lambda: daemon.poll() is not None or "started:" in self.logged(before), "the daemon's start", 40)
+        code = daemon.returncode
         if code is not None:
             self.daemon = None
         return code, self.logged(before)
@@ -190,31 +175,23 @@ class World:
         return self.log.read_bytes()[since:].decode(errors="replace") if self.log.exists() else ""
 
     def pid(self) -> int:
-        """Return the daemon's number."""
         assert self.daemon is not None
         return self.daemon.pid
 
     def kill_daemon(self) -> None:
-        """Kill the daemon."""
         if self.daemon is not None:
             self.daemon.kill()
             self.daemon.wait()
             self.daemon = None
 
     def end_daemon(self) -> None:
-        """Stop the daemon by SIGTERM.
-
-        Raises:
-            Wrong: If it does not end so.
-        """
-        if self.daemon is None:
-            return
-        daemon, self.daemon = self.daemon, None
-        daemon.send_signal(signal.SIGTERM)
-        self.by_hand.append(daemon)
-        code, _ = self.heard(daemon, _END_S)
-        if code != 0:
-            raise Wrong("exit codes", f"the daemon ended with {code} after SIGTERM")
+        """Stop the daemon by SIGTERM, after which it has to end well."""
+        if self.daemon is not None:
+            daemon, self.daemon = self.daemon, None
+            daemon.terminate()
+            self.by_hand.append(daemon)
+            code, _ = self.heard(daemon, _END_S)
+            check("the daemon after SIGTERM", (0,), code, "")
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command that is waited for by :meth:`heard`."""
@@ -227,11 +204,7 @@ class World:
         return self.begin("run", job, "--format", "json")
 
     def heard(self, process: subprocess.Popen[bytes], within_s: float = 40) -> tuple[int, str]:
-        """Wait for a command and remember the run that it has printed; returns its exit code and its messages.
-
-        Raises:
-            Hang: If it does not end.
-        """
+        """Wait for a command and remember the run that it has printed; returns its exit code and its messages."""
         try:
             out, messages = process.communicate(timeout=within_s)
         except subprocess.TimeoutExpired:
@@ -255,16 +228,10 @@ class World:
         expected = {*(self.database.with_name(self.database.name + end) for end in _BESIDE), self.metrics, self.caches}
         found = {*self.temporary.iterdir(), *self.kept.iterdir()} - expected
         found |= {path for path in self.caches.rglob("*") if path.is_file() and not path.name[-1].isdigit()}
-        found -= {self._temporary_directory(pid) for pid, _ in self.marked()}  # of trial processes at work
+        for _, _, variables in self._living():
+            used = (each.removeprefix(b"TMPDIR=") for each in variables if each.startswith(b"TMPDIR="))
+            found -= {Path(os.fsdecode(path)) for path in used}  # of trial processes at work
         return found | set(_SHARED_MEMORY.iterdir()) if self.mounts else found
-
-    def _temporary_directory(self, pid: int) -> Path | None:
-        """Return the TMPDIR of a process; None if it has ended."""
-        with suppress(OSError):
-            for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                if variable.startswith(b"TMPDIR="):
-                    return Path(os.fsdecode(variable.removeprefix(b"TMPDIR=")))
-        return None
 
     def defects(self) -> set[Path]:
         """Find the tracebacks that commands have left."""
@@ -272,16 +239,18 @@ class World:
 
     def marked(self) -> set[tuple[int, str]]:
         """Find every living process with the mark, and when each was started."""
+        return {(pid, began) for pid, began, _ in self._living()}
+
+    def _living(self) -> Iterator[tuple[int, str, list[bytes]]]:
+        """Yield every living process with the mark: its number, its start and its environment."""
         mark = f"{_MARK}={self.mark}".encode()
-        found = set()
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                with suppress(OSError):  # it has ended, or is somebody else's
-                    if mark in (folder / "environ").read_bytes().split(b"\0"):
-                        state = system.stat_fields(int(folder.name))
-                        if state[0] not in "ZX":
-                            found.add((int(folder.name), state[19]))
-        return found
+        for folder in Path("/proc").glob("[1-9]*"):
+            with suppress(OSError):  # it has ended, or is somebody else's
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                if mark in variables:
+                    fields = system.stat_fields(int(folder.name))
+                    if fields[0] not in "ZX":
+                        yield int(folder.name), fields[19], variables
 
     @contextmanager
     def ended_at_last(self) -> Iterator[None]:
@@ -302,3 +271,57 @@ class World:
             else:
                 subprocess.run(["chmod", "-R", "u+rwx", self.folder], check=False)
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _import_everything(database: Path) -> None:
+    """Import what commands import when they are carried out, so that forks of this process need not."""
+    for package in (runner.cli, runner.history, runner.jobs, runner.execution, runner.operations, runner.output):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    importlib.import_module("sqlalchemy.dialects.sqlite")
+    sys.argv = ["runner", "db", "path", "--db", str(database)]  # which touches nothing
+    with redirect_stdout(io.StringIO()), suppress(SystemExit):
+        run_command()
+    gc.collect()
+    gc.freeze()
+
+
+def _run_in_fork(environment: Mapping[str, str], arguments: tuple[str, ...], within_s: float) -> tuple[int, bytes, str]:
+    """Run a command in a fork of this process; return its exit code, its output and its messages."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as messages:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            _become(environment, arguments, out.fileno(), messages.fileno())
+
+        def ended() -> tuple[int, int] | None:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            return (done, status) if done else None
+
+        try:
+            _, status = wait_for(ended, f"the end of {' '.join(arguments)}", within_s, 0.001)
+        except Hang:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        out.seek(0)
+        messages.seek(0)
+        return os.waitstatus_to_exitcode(status), out.read(), messages.read().decode(errors="replace")
+
+
+def _become(environment: Mapping[str, str], arguments: tuple[str, ...], out: int, messages: int) -> None:
+    code = 70
+    try:
+        os.dup2(out, 1)
+        os.dup2(messages, 2)
+        os.environ.clear()
+        os.environ.update(environment)
+        tempfile.tempdir = None  # this process has its own
+        sys.argv = ["runner", *arguments]
+        run_command()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 71
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)

@@ -1,6 +1,7 @@
-"""Synthetic histories of any size, written straight into the tables."""
+"""Synthetic histories: single runs that were never carried out, and histories of any size, straight into the tables."""
 
 import hashlib
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -11,12 +12,45 @@ from sqlalchemy import Connection, Table, insert, select
 
 from runner.history.database import Database
 from runner.history.jobs import add_job
+from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.tables import directories, environments, executions, files, runs
-from runner.model.jobs import JobSpec, Schedule, ScheduleKind
+from runner.measure.environment import describe_environment, describe_process
+from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind
+from runner.model.runs import Execution, Status
+from runner.scan.snapshot import Snapshot
 
 _EVERY = timedelta(hours=1)
 _FILES_A_FOLDER = 20
 _ROWS = 20_000
+# What all executions have in common.
+_FIGURES: dict[str, Any] = {"user_s": 0.3, "system_s": 0.2, "max_rss_bytes": 20_000_000}
+
+
+def save_run(database: Database, job: Job, snapshot: Snapshot, wall_s: float) -> float:
+    """Save a manual run of one strategy that found a snapshot; return the seconds it took to finish it."""
+    now = datetime.now(UTC)
+    run_id = begin_run(
+        database,
+        job,
+        None,
+        clock=lambda: now,
+        environment=describe_environment(None, workers=1, start_method="fork"),
+        owner=describe_process(),
+    )
+    counts = {name: getattr(snapshot, name) for name in ("files", "directories", "entries")}
+    execution = Execution(
+        strategy="incremental", position=1, status=Status.SUCCEEDED, wall_s=wall_s, startup_s=0.0, **_FIGURES, **counts
+    )
+    ending = RunOutcome(
+        status=Status.SUCCEEDED,
+        finished_at=datetime.now(UTC),
+        wall_s=wall_s,
+        executions=[execution],
+        snapshot=snapshot,
+    )
+    began = time.perf_counter()
+    finish_run(database, run_id, ending)
+    return time.perf_counter() - began
 
 
 def write_history(database: Database, *, n_runs: int, n_jobs: int, n_files: int, seed: int = 0) -> None:
@@ -30,41 +64,24 @@ def write_history(database: Database, *, n_runs: int, n_jobs: int, n_files: int,
         seed: Of the chance.
     """
     random = Random(seed)  # noqa: S311  chance, not secrets
-    now = datetime.now(UTC).replace(microsecond=0)
     rounds = n_runs // n_jobs
-    start = now - rounds * _EVERY
-    jobs = [_job(number, start) for number in range(n_jobs)]
-    job_ids = [add_job(database, spec, start).job_id for spec in jobs]
+    start = datetime.now(UTC).replace(microsecond=0) - rounds * _EVERY
+    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=start)
+    specs = [JobSpec(name=f"job-{n:04}", root=b"/srv/%04d" % n, schedule=schedule) for n in range(n_jobs)]
+    job_ids = [add_job(database, spec, start).job_id for spec in specs]
+    here = describe_environment(None, workers=2, start_method="fork")
+    columns = [column.name for column in environments.c if column.name != "id"]
     with database.write() as connection:
         selection_id = connection.exec_driver_sql("SELECT min(id) FROM selections").scalar_one()
-        connection.execute(insert(environments).values(_ENVIRONMENT))
+        connection.execute(insert(environments).values({name: getattr(here, name) for name in columns}))
         environment_id = connection.execute(select(environments.c.id)).scalar_one()
-        _insert(connection, runs, _runs(job_ids, rounds, start, selection_id, environment_id, n_files // n_jobs))
+        shared = {"selection_id": selection_id, "environment_id": environment_id}
+        _insert(connection, runs, _runs(job_ids, rounds, start, n_files // n_jobs, shared))
         _insert(connection, executions, _executions(n_jobs * rounds, random))
         _insert(connection, directories, _folders(job_ids, n_files // n_jobs))
-        folder_ids = {
-            (row.job_id, row.path): row.id
-            for row in connection.execute(select(directories.c.id, directories.c.job_id, directories.c.path))
-        }
+        query = select(directories.c.job_id, directories.c.path, directories.c.id)
+        folder_ids = {(job_id, path): folder_id for job_id, path, folder_id in connection.execute(query)}
         _insert(connection, files, _files(job_ids, folder_ids, rounds, n_files // n_jobs, random))
-
-
-_ENVIRONMENT = {
-    "host": "here",
-    "system": "Linux 6.1.0",
-    "machine": "x86_64",
-    "python": "CPython 3.11.7",
-    "cpus": 2,
-    "start_method": "fork",
-    "workers": 2,
-    "filesystem": "ext4",
-    "runner_version": "0.1.0",
-}
-
-
-def _job(number: int, start: datetime) -> JobSpec:
-    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=start)
-    return JobSpec(name=f"job-{number:04}", root=b"/srv/%04d" % number, schedule=schedule)
 
 
 def _insert(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:
@@ -73,54 +90,28 @@ def _insert(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]
 
 
 def _runs(
-    job_ids: list[int], rounds: int, start: datetime, selection_id: int, environment_id: int, n_files: int
+    job_ids: list[int], rounds: int, start: datetime, n_files: int, shared: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
-    number = 0
-    for round_ in range(rounds):
-        at = start + (round_ + 1) * _EVERY - timedelta(minutes=30)
-        for job_id in job_ids:
-            number += 1
-            yield {
-                "id": number,
-                "job_id": job_id,
-                "selection_id": selection_id,
-                "environment_id": environment_id,
-                "cause": "schedule",
-                "status": "succeeded",
-                "scheduled_at": at,
-                "started_at": at,
-                "finished_at": at + timedelta(seconds=1),
-                "wall_s": 1.0,
-                "files": n_files,
-                "directories": 1 + n_files // _FILES_A_FOLDER,
-                "added": 0,
-                "removed": 0,
-                "modified": 0,
-            }
+    found = {"files": n_files, "directories": 1 + n_files // _FILES_A_FOLDER}
+    common = {"cause": "schedule", "status": "succeeded", "wall_s": 1.0, **found, **shared}
+    common |= dict.fromkeys(("added", "removed", "modified"), 0)
+    for number in range(rounds * len(job_ids)):
+        round_, place = divmod(number, len(job_ids))
+        at = start + round_ * _EVERY + _EVERY / 2
+        instants = {"scheduled_at": at, "started_at": at, "finished_at": at + timedelta(seconds=1)}
+        yield {"id": number + 1, "job_id": job_ids[place], **common, **instants}
 
 
 def _executions(n_runs: int, random: Random) -> Iterator[dict[str, Any]]:
+    common = {"status": "succeeded", "cache": "warm", "files": 100, "directories": 6, "entries": 1_000, **_FIGURES}
+    strategies = (
+        (0.5, {"strategy": "sequential", "workers": 1, "start_method": None, "startup_s": 0.0}),
+        (0.3, {"strategy": "pool", "workers": 2, "start_method": "fork", "startup_s": 0.01}),
+    )
     for run_id in range(1, n_runs + 1):
-        order = ("sequential", "pool") if run_id % 2 else ("pool", "sequential")
-        for position, strategy in enumerate(order, start=1):
-            parallel = strategy == "pool"
-            yield {
-                "run_id": run_id,
-                "position": position,
-                "strategy": strategy,
-                "status": "succeeded",
-                "workers": 2 if parallel else 1,
-                "start_method": "fork" if parallel else None,
-                "wall_s": (0.3 if parallel else 0.5) * random.lognormvariate(0, 0.08),
-                "startup_s": 0.01 if parallel else 0.0,
-                "user_s": 0.3,
-                "system_s": 0.2,
-                "max_rss_bytes": 20_000_000,
-                "cache": "warm",
-                "files": 100,
-                "directories": 6,
-                "entries": 1_000,
-            }
+        for position, (wall_s, strategy) in enumerate(strategies if run_id % 2 else strategies[::-1], start=1):
+            times = {"run_id": run_id, "position": position, "wall_s": wall_s * random.lognormvariate(0, 0.08)}
+            yield {**common, **strategy, **times}
 
 
 def _folders(job_ids: list[int], n_files: int) -> Iterator[dict[str, Any]]:
@@ -134,13 +125,12 @@ def _folders(job_ids: list[int], n_files: int) -> Iterator[dict[str, Any]]:
 def _files(
     job_ids: list[int], folder_ids: dict[tuple[int, bytes], int], rounds: int, n_files: int, random: Random
 ) -> Iterator[dict[str, Any]]:
-    """Return each file a first state and up to five others, at rounds of its job drawn at random."""
+    """Yield for each file a first state and up to five others, at rounds of its job drawn at random."""
     for place, job_id in enumerate(job_ids, start=1):
         for number in range(n_files):
             folder_id = folder_ids[job_id, b"folder-%03d" % (number // _FILES_A_FOLDER)]
             changes = sorted(random.sample(range(1, rounds), min(rounds - 1, random.randrange(6))))
-            bounds = [0, *changes]
-            for first, gone in zip(bounds, [*changes, None], strict=True):
+            for first, gone in zip([0, *changes], [*changes, None], strict=True):
                 yield {
                     "folder_id": folder_id,
                     "name": b"file-%04d.md" % number,

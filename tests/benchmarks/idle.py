@@ -1,19 +1,16 @@
-"""``python -m tests.benchmarks.idle``: what a daemon with a thousand jobs costs while nothing is due, and over a day.
+"""What a daemon with a thousand jobs costs while nothing is due, and its memory over a simulated day.
 
 The first is a real process, whose CPU time is measured. The second is a simulated day in which every job fires each 10
 to 60 minutes, and in which memory has to stay as it is.
 """
 
-import argparse
 import gc
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,13 +18,13 @@ from random import Random
 
 import psutil
 
-from runner.history.database import Database, locate
+from runner.history.database import locate
 from runner.history.jobs import add_job
 from runner.history.runs import list_lateness
 from runner.history.upgrade import open_database
 from runner.model.jobs import JobSpec
 from runner.schedules.parse import parse_schedule
-from tests.benchmarks.progress import reporting
+from tests.benchmarks.progress import make_parser, reporting, write_head, write_row
 from tests.benchmarks.simulation import World
 
 _MOST_PERCENT = 1.0
@@ -39,11 +36,7 @@ _ZONES = ("Europe/Berlin", "America/New_York", "Asia/Tehran", "UTC")
 
 def main() -> None:
     """Measure both, print two tables, and fail if either is above its mark."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.idle", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=60, help="for how long the idle daemon is measured")
-    parser.add_argument("--hours", type=int, default=24, help="how many hours are simulated")
-    given = parser.parse_args()
+    given = make_parser(__doc__, jobs=1000, seconds=60.0, hours=24).parse_args()
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         percent = _idle(Path(folder), given.jobs, given.seconds)
@@ -53,9 +46,9 @@ def main() -> None:
 
 def _idle(folder: Path, jobs: int, seconds: float) -> float:
     """Measure an idle daemon; returns its CPU time in percent of a core."""
-    path = folder / "idle.db"
+    path = str(folder / "idle.db")
     now = datetime.now(UTC)
-    with closing(open_database(locate(str(path)))) as database:
+    with closing(open_database(locate(path))) as database:
         for number in range(jobs):
             when = (
                 {"every": f"{2 + number % 300}d"},
@@ -64,10 +57,8 @@ def _idle(folder: Path, jobs: int, seconds: float) -> float:
             )[number % 3]
             schedule = parse_schedule(**when, timezone=_ZONES[number % len(_ZONES)], now=now)
             add_job(database, JobSpec(name=f"job-{number}", root=b"/", schedule=schedule), now)
-    daemon = subprocess.Popen(
-        [sys.executable, "-m", "runner", "daemon"],
-        env={**os.environ, "RUNNER_DB": str(path)}, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "runner", "daemon"]
+    daemon = subprocess.Popen(command, env={**os.environ, "RUNNER_DB": path}, stderr=subprocess.DEVNULL)
     try:
         with reporting() as tell:
             tell("the daemon starts")
@@ -77,53 +68,47 @@ def _idle(folder: Path, jobs: int, seconds: float) -> float:
             tell(f"the daemon is idle for {seconds:.0f} s")
             time.sleep(seconds)
             after, lasted_s = process.cpu_times(), time.monotonic() - began
-            rss_bytes, threads = process.memory_info().rss, process.num_threads()
+            memory_bytes, threads = process.memory_info().rss, process.num_threads()
     finally:
-        daemon.send_signal(signal.SIGTERM)
+        daemon.terminate()
         daemon.wait()
     used_s = after.user + after.system - before.user - before.system
     percent = 100 * used_s / lasted_s
-    sys.stdout.write(
-        "| jobs | measured | CPU time | of a core | mark | memory | threads |\n|--:|--:|--:|--:|--:|--:|--:|\n"
-        f"| {jobs:,} | {lasted_s:.0f} s | {used_s:.2f} s | {percent:.2f} % | {_MOST_PERCENT:.0f} % "
-        f"| {rss_bytes / 1e6:.0f} MB | {threads} |\n\n"
-    )
+    write_head("jobs", "measured", "CPU time", "of a core", "mark", "memory", "threads", first="--:")
+    shares = f"{percent:.2f} %", f"{_MOST_PERCENT:.0f} %"
+    write_row(f"{jobs:,}", f"{lasted_s:.0f} s", f"{used_s:.2f} s", *shares, f"{memory_bytes / 1e6:.0f} MB", threads)
+    sys.stdout.write("\n")
     return percent
 
 
 def _day(folder: Path, jobs: int, hours: int) -> float:
     """Simulate firings, and sample memory every hour; returns its growth after the first hour as a share."""
     random = Random(0)  # noqa: S311  chance, not secrets
-    sampled: list[tuple[int, int, int]] = []
+    hour = timedelta(hours=1)
+    sampled: list[int] = []
+    write_head("simulated hour", "runs in it", "memory", first="--:")
     with closing(open_database(locate(str(folder / "day.db")))) as database, reporting() as tell:
         world = World(
             database, datetime(2026, 6, 1, tzinfo=UTC), takes=lambda _job: timedelta(milliseconds=300), at_once=2
         )
+
+        def sample() -> None:
+            tell(f"simulated hour {len(sampled) + 1}")
+            runs = len(list_lateness(database, world.now - hour, 10_000))
+            gc.collect()
+            sampled.append(psutil.Process().memory_info().rss)
+            write_row(len(sampled), f"{runs:,}", f"{sampled[-1] / 1e6:.1f} MB")
+
         with world.entered():
             for number in range(jobs):
                 schedule = parse_schedule(every=f"{random.randint(10, 60)}m", timezone="UTC", now=world.now)
                 add_job(database, JobSpec(name=f"job-{number}", root=b"/", schedule=schedule), world.now)
-            for hour in range(1, hours + 1):
-                world.at(world.now + timedelta(hours=hour), _sampler(sampled, database, world, hour, tell))
-            world.live(timedelta(hours=hours, seconds=1))
-    sys.stdout.write("| simulated hour | runs in it | memory |\n|--:|--:|--:|\n")
-    for hour, runs, rss_bytes in sampled:
-        sys.stdout.write(f"| {hour} | {runs:,} | {rss_bytes / 1e6:.1f} MB |\n")
-    growth = sampled[-1][2] / sampled[0][2] - 1
+            for number in range(1, hours + 1):
+                world.at(world.now + number * hour, sample)
+            world.live(hours * hour + timedelta(seconds=1))
+    growth = sampled[-1] / sampled[0] - 1
     sys.stdout.write(f"\nGrowth after the first hour: {growth:+.1%} (mark {_MOST_GROWTH:.0%})\n")
     return growth
-
-
-def _sampler(
-    sampled: list[tuple[int, int, int]], database: Database, world: World, hour: int, tell: Callable[[str], None]
-) -> Callable[[], None]:
-    def sample() -> None:
-        tell(f"simulated hour {hour}")
-        runs = len(list_lateness(database, world.now - timedelta(hours=1), 10_000))
-        gc.collect()
-        sampled.append((hour, runs, psutil.Process().memory_info().rss))
-
-    return sample
 
 
 if __name__ == "__main__":

@@ -54,12 +54,7 @@ class Killed(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One daemon's time, by the clock.
-
-    Attributes:
-        began_at: When it took over the jobs.
-        ended_at: When it was told to stop, or was killed.
-    """
+    """One daemon's time, by the clock: from when it took over the jobs until it was told to stop, or was killed."""
 
     began_at: datetime
     ended_at: datetime
@@ -67,30 +62,23 @@ class Life:
 
 @dataclass(eq=False)
 class World:
-    """Time, what happens in it, and at most one daemon.
-
-    Attributes:
-        database: The daemon's, of whatever kind.
-        start: What the clock shows at first; aware UTC.
-        takes: How long a run of a job takes.
-        ends: How it ends.
-        at_once: How many workers a daemon has.
-        late: By how much at most the scheduler's thread wakes too late.
-        leaps: Whether rounds of the daemon's loop in which nothing could happen are left out.
-        seed: Of the chance.
-        lives: The daemons there have been.
-        held: From when to when, by the clock, one was held up.
-    """
+    """Time, what happens in it, and at most one daemon."""
 
     database: Database
+    # What the clock shows at first; aware UTC.
     start: datetime
+    # How long a run of a job takes, and how it ends.
     takes: Callable[[Job], timedelta] = lambda _job: timedelta(seconds=1)
     ends: Callable[[Job], Status] = lambda _job: Status.SUCCEEDED
+    # How many workers a daemon has.
     at_once: int = 1
+    # By how much at most the scheduler's thread wakes too late.
     late: timedelta = timedelta(milliseconds=20)
+    # Whether rounds of the daemon's loop in which nothing could happen are left out.
     leaps: bool = True
     seed: int = 0
     lives: list[Life] = field(default_factory=list)
+    # From when to when, by the clock, a daemon was held up.
     held: list[tuple[datetime, datetime]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -111,7 +99,6 @@ class World:
 
     @property
     def now(self) -> datetime:
-        """What the clock shows."""
         return self.start + timedelta(microseconds=self._passed_us) + self._ahead
 
     @contextmanager
@@ -225,11 +212,7 @@ class World:
         self._move(until_us)
 
     def wait(self, items: deque[Any], timeout: float | None) -> Any:
-        """Wait in place of the daemon's loop: let time pass until there is an item for it.
-
-        Raises:
-            queue.Empty: If there is none in time.
-        """
+        """Wait in place of the daemon's loop: let time pass until there is an item for it, or raise queue.Empty."""
         deadline_us = self._passed_us + round((timeout or 0.0) * _SECOND_US)
         try:
             while True:
@@ -351,9 +334,7 @@ class _Inbox:
     def __init__(self, world: World) -> None:
         self._world = world
         self._items: deque[Any] = deque()
-
-    def put(self, item: Any) -> None:
-        self._items.append(item)
+        self.put = self._items.append
 
     def get(self, timeout: float | None = None) -> Any:
         return self._world.wait(self._items, timeout)
@@ -365,9 +346,7 @@ class _Waiting:
     def __init__(self, world: World) -> None:
         self._threads = world._threads
         self._threads.waiting = deque()
-
-    def put(self, item: Any) -> None:
-        self._threads.waiting.append(item)
+        self.put = self._threads.waiting.append
 
     def get(self) -> Any:
         self._threads.idle.append(greenlet.getcurrent())
@@ -376,15 +355,11 @@ class _Waiting:
 
 
 class _Threads:
-    """The workers, of which one goes on at a time, while the world stands still.
-
-    Attributes:
-        waiting: What there is for those that are idle.
-        idle: Those that wait for something, the longest waiting first.
-    """
+    """The workers, of which one goes on at a time, while the world stands still."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        # What there is for those that are idle, the longest waiting first.
         self.waiting: deque[Any] = deque()
         self.idle: deque[greenlet.greenlet] = deque()
         self._asleep: dict[greenlet.greenlet, None] = {}
@@ -411,7 +386,6 @@ class _Threads:
             sleeper.switch()
 
     def wake_all(self) -> None:
-        """Resume those that sleep."""
         for sleeper in list(self._asleep):
             self._wake(sleeper)
 
@@ -423,7 +397,6 @@ class _Threads:
         return True
 
     def end(self) -> None:
-        """End all threads where they are."""
         for thread in [*self.idle, *self._asleep]:
             thread.throw()
         self.idle.clear()

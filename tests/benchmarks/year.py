@@ -1,11 +1,10 @@
-"""``python -m tests.benchmarks.year``: whether a daemon fires right through whole years, none of which takes one.
+"""Whether a daemon fires right through whole years, none of which takes one.
 
 Daemons live by a simulated clock, in the years 2011 (a day that never was on Samoa) and 2026: they are stopped, killed,
 held up and put to sleep, while jobs in many time zones are registered, changed, paused, resumed and removed. What they
 have recorded is compared with fire times worked out apart.
 """
 
-import argparse
 import logging
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from runner.model.runs import Status
 from runner.schedules.parse import parse_schedule, update_schedule
 from tests.benchmarks.accounts import Account, Arming, balance
 from tests.benchmarks.almanac import Almanac
-from tests.benchmarks.progress import reporting
+from tests.benchmarks.progress import make_parser, reporting, write_head, write_row
 from tests.benchmarks.simulation import World
 
 _SECOND, _MINUTE, _HOUR, _DAY = (timedelta(seconds=number) for number in (1, 60, 3600, 86_400))
@@ -47,15 +46,13 @@ INTERVALS = ("7h", "1d", "5h30m", "11h59m59s")
 # For how long daemons are away.
 _GAPS = (20 * _SECOND, 90 * _SECOND, _HOUR, 5 * _HOUR, 2 * _DAY, 9 * _DAY, 23 * _DAY)
 _HOW_OFTEN = (6, 6, 6, 6, 3, 1, 1)
+# The columns of the table that sum up accounts.
+_COUNTS = ("expected", "carried_out", "skipped", "missed", "made_up")
+_SUMS = dict(zip(("fire times", "runs", "skipped", "missed", "made up"), _COUNTS, strict=True))
 
 
 class Household:
-    """The user who registers, changes and removes jobs, and takes note of it.
-
-    Args:
-        world: Where.
-        seed: Of the chance.
-    """
+    """The user who registers, changes and removes jobs, and takes note of it."""
 
     def __init__(self, world: World, seed: int) -> None:
         self._world = world
@@ -65,7 +62,6 @@ class Household:
         self.catchups: dict[int, Catchup] = {}
 
     def register(self, name: str, *, catchup: Catchup | None = None, timezone: str = "UTC", **when: str) -> None:
-        """Register a job."""
         chosen = catchup or self._random.choice(list(Catchup))
         schedule = parse_schedule(**when, timezone=timezone, now=self._world.now)
         spec = JobSpec(name=name, root=b"/", schedule=schedule, catchup=chosen)
@@ -75,7 +71,7 @@ class Household:
         self._arm(job)
 
     def change(self, job_id: int, **when: str) -> None:
-        """Return a job another schedule."""
+        """Change the schedule of a job."""
         job = self.jobs[job_id]
         self._become(job, replace(job.spec, schedule=update_schedule(job.spec.schedule, **when, now=self._world.now)))
 
@@ -85,7 +81,6 @@ class Household:
         self._become(job, replace(job.spec, paused=paused))
 
     def remove(self, job_id: int) -> None:
-        """Remove a job."""
         remove_job(self._world.database, self.jobs.pop(job_id), self._world.now)
         self._disarm(job_id)
 
@@ -157,18 +152,11 @@ def accounts(world: World, household: Household) -> dict[int, Account]:
     """Compare what was recorded of each job with what should have been."""
     almanac = Almanac([arming.schedule for arming in household.armings], world.start, world.now)
     runs = list_runs(world.database)[::-1]
-    return {
-        job_id: balance(
-            job_id,
-            catchup,
-            [arming for arming in household.armings if arming.job_id == job_id],
-            almanac,
-            world.lives,
-            world.held,
-            runs,
-        )
-        for job_id, catchup in household.catchups.items()
-    }
+    found = {}
+    for job_id, catchup in household.catchups.items():
+        armings = [arming for arming in household.armings if arming.job_id == job_id]
+        found[job_id] = balance(job_id, catchup, armings, almanac, world.lives, world.held, runs)
+    return found
 
 
 def register_all(household: Household) -> None:
@@ -185,16 +173,9 @@ def register_all(household: Household) -> None:
 
 def main() -> None:
     """Simulate the years, print a table, and fail if anything is otherwise than it should be."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.year", description=__doc__)
-    parser.add_argument("--year", type=int, action="append", help="default 2011 and 2026")
-    parser.add_argument("--days", type=float, default=365)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = make_parser(__doc__, year=[int], days=365.0, seed=0).parse_args()
     logging.disable(logging.CRITICAL)
-    sys.stdout.write(
-        "| year | jobs | daemons | fire times | runs | skipped | missed | made up | differences | time |\n"
-    )
-    sys.stdout.write("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+    write_head("year", "jobs", "daemons", *_SUMS, "differences", "time")
     differences: list[str] = []
     for year in given.year or [2011, 2026]:
         differences += _simulate(year, given.days, given.seed)
@@ -215,15 +196,9 @@ def _simulate(year: int, days: float, seed: int) -> list[str]:
         tell("compared with what should have been")
         found = list(accounts(world, household).values())
     differences = [difference for account in found for difference in account.differences]
-    cells = [
-        len(found),
-        len(world.lives),
-        *(sum(getattr(one, name) for one in found) for name in ("expected", "carried_out", "skipped", "missed")),
-        sum(one.made_up for one in found),
-        len(differences),
-    ]
-    row = " | ".join(f"{cell:,}" for cell in cells)
-    sys.stdout.write(f"| {year} | {row} | {time.perf_counter() - began:.0f} s |\n")
+    sums = [sum(getattr(account, field) for account in found) for field in _SUMS.values()]
+    cells = [f"{cell:,}" for cell in (len(found), len(world.lives), *sums, len(differences))]
+    write_row(year, *cells, f"{time.perf_counter() - began:.0f} s")
     return differences
 
 

@@ -27,12 +27,14 @@ def render_reference() -> str:
     """Return the text of the page."""
     root = typer.main.get_command(app)
     context = typer.Context(root, info_name="runner")
-    names = root.list_commands(context)  # type: ignore[attr-defined]
     parts = [_INTRODUCTION, "## Options of runner\n", *_describe_options(root, context)]
-    for name in names:
-        command = root.get_command(context, name)  # type: ignore[attr-defined]
-        parts += _describe_command(command, typer.Context(command, info_name=name, parent=context), level=2)
-    return "\n".join(parts).rstrip() + "\n"
+    return "\n".join([*parts, *_describe_inner(root, context, level=2)]).rstrip() + "\n"
+
+
+def _describe_inner(group: Any, context: Any, level: int) -> Iterator[str]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield from _describe_command(command, typer.Context(command, info_name=name, parent=context), level)
 
 
 def _describe_command(command: Any, context: Any, level: int) -> Iterator[str]:
@@ -44,9 +46,8 @@ def _describe_command(command: Any, context: Any, level: int) -> Iterator[str]:
     if lines:
         yield "```sh\n" + "\n".join(lines) + "\n```\n"
     yield from _describe_options(command, context)
-    for name in getattr(command, "commands", {}):
-        inner = command.get_command(context, name)
-        yield from _describe_command(inner, typer.Context(inner, info_name=name, parent=context), level + 1)
+    if hasattr(command, "commands"):
+        yield from _describe_inner(command, context, level + 1)
 
 
 def _describe_options(command: Any, context: Any) -> Iterator[str]:

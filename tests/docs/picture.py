@@ -3,72 +3,61 @@
 import io
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 PICTURE = Path(__file__).parents[2] / "docs/picture.svg"
-COMMANDS = (
-    "runner schedule notes --every 1h",
-    "runner run notes",
-    "runner changes notes",
-    "runner history",
-)
+COMMANDS = ("schedule notes --every 1h", "run notes", "changes notes", "history")
 _WIDTH = 88
+SETTINGS = {"COLUMNS": str(_WIDTH), "FORCE_COLOR": "1", "TZ": "UTC"}
 
 
-def draw(target: Path, prepared_runs: int = 4) -> None:
-    """Run the commands in a scratch directory and save their output as SVG."""
+def draw(target: Path, directory: Path, call: Callable[[str], str], prepared_runs: int = 4) -> None:
+    """Run the commands in a scratch directory by *call*, which returns their output, and save that as SVG."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
-        directory = Path(scratch)
-        _call(directory, "runner sample notes --recipe demo")
-        for line in COMMANDS:
-            console.print(Text.assemble(("$ ", "green"), (line, "bold")))
-            shown = _call(directory, line).replace(f"{directory}/", "~/")
-            console.print(Text.from_ansi(shown), soft_wrap=True)
-            console.print()
-            if line.startswith("runner schedule"):
-                _record_runs(directory, prepared_runs)
-    target.write_text(_without_remote_fonts(console.export_svg(title="runner")))
+    call("sample notes --recipe demo")
+    for line in COMMANDS:
+        console.print(Text.assemble(("$ ", "green"), (f"runner {line}", "bold")))
+        console.print(Text.from_ansi(call(line).rstrip("\n").replace(f"{directory}/", "~/")), soft_wrap=True)
+        console.print()
+        if line.startswith("schedule"):
+            _record_runs(directory, call, prepared_runs)
+    # The font rules would load files from the network.
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="runner"), flags=re.DOTALL)
+    target.write_text(svg.replace("Fira Code, monospace", "monospace"))
 
 
-def _record_runs(directory: Path, number_of_runs: int) -> None:
+def _record_runs(directory: Path, call: Callable[[str], str], number_of_runs: int) -> None:
     """Record some runs, and change the tree before the last one and for the next one."""
     notes = directory / "notes"
     for number in range(number_of_runs):
         if number == number_of_runs - 1:
             (notes / "reading-list.md").write_text("- The Art of Unix Programming\n")
-        _call(directory, "runner run notes")
+        call("run notes")
     first, second, *_ = sorted(notes.rglob("*.md"))
     first.unlink()
     second.write_text("rewritten\n" * 40)
     (notes / "meeting.md").write_text("- agenda\n" * 30)
 
 
-def _call(directory: Path, line: str) -> str:
-    environment = {
-        **os.environ,
-        "COLUMNS": str(_WIDTH),
-        "FORCE_COLOR": "1",
-        "RUNNER_DB": str(directory / "runner.db"),
-        "TZ": "UTC",
-        "XDG_CONFIG_HOME": str(directory),
-    }
-    command = [sys.executable, "-m", *shlex.split(line)]
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=True, text=True)
-    return (done.stdout or done.stderr).rstrip("\n")  # progress goes to stderr and would be shown frame by frame
+def main() -> None:
+    """Draw the picture by real processes."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        environment = {**os.environ, **SETTINGS, "RUNNER_DB": f"{scratch}/runner.db", "XDG_CONFIG_HOME": scratch}
 
+        def call(line: str) -> str:
+            command = [sys.executable, "-m", "runner", *line.split()]
+            done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, check=True, text=True)
+            return done.stdout or done.stderr  # progress goes to stderr and would be shown frame by frame
 
-def _without_remote_fonts(svg: str) -> str:
-    """Remove the font rules that would load files from the network."""
-    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code, monospace", "monospace")
+        draw(PICTURE, Path(scratch), call)
 
 
 if __name__ == "__main__":
-    draw(PICTURE)
+    main()

@@ -1,14 +1,14 @@
 """The page about the schema and its diagram, generated from a new database: ``python -m tests.docs.schema_page``."""
 
-import os
-import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+from sqlalchemy import Column, MetaData, Table
+
+from runner.history.database import locate
+from runner.history.upgrade import open_database
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -41,46 +41,20 @@ _COLUMNS = (
 _LINE, _WIDTH, _GAP = 15, 190, 70
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
-    """A table of the database.
-
-    Attributes:
-        columns: Name and type of each column, in order.
-        keys: The columns of the primary key.
-        references: The table that each foreign key column refers to.
-    """
-
-    columns: Mapping[str, str]
-    keys: frozenset[str]
-    references: Mapping[str, str]
+Tables = Mapping[str, Table]
 
 
-def load_tables() -> dict[str, Table]:
-    """Create an empty database and return its tables."""
+def load_tables() -> Tables:
+    """Create an empty database and return its tables by name, in alphabetical order."""
+    found = MetaData()
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "runner.db"
-        environment = {**os.environ, "RUNNER_DB": str(path)}
-        subprocess.run(
-            [sys.executable, "-m", "runner", "db", "upgrade"], env=environment, check=True, capture_output=True
-        )
-        connection = sqlite3.connect(path)
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-        tables = {name: _load_table(connection, name) for (name,) in sorted(names)}
-        connection.close()
-    return tables
+        database = open_database(locate(f"{scratch}/runner.db"))
+        found.reflect(database.engine)
+        database.close()
+    return dict(sorted(found.tables.items()))
 
 
-def _load_table(connection: sqlite3.Connection, name: str) -> Table:
-    columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
-    return Table(
-        columns={row[1]: row[2].lower() for row in columns},
-        keys=frozenset(row[1] for row in columns if row[5]),
-        references={row[3]: row[2] for row in connection.execute(f"PRAGMA foreign_key_list({name})")},
-    )
-
-
-def render_page(tables: Mapping[str, Table]) -> str:
+def render_page(tables: Tables) -> str:
     """Return the text of the page."""
     parts = [
         "# Schema\n",
@@ -93,19 +67,21 @@ def render_page(tables: Mapping[str, Table]) -> str:
     ]
     for name, table in tables.items():
         parts += [f"## {name}\n", f"A row is {ROWS[name]}.\n", "| column | type | |", "|---|---|---|"]
-        parts += [f"| `{column}` | {kind} | {_role(table, column)} |" for column, kind in table.columns.items()]
+        parts += [f"| `{column.name}` | {str(column.type).lower()} | {_role(column)} |" for column in table.columns]
         parts.append("")
     return "\n".join(parts)
 
 
-def _role(table: Table, column: str) -> str:
-    roles = ["primary key"] if column in table.keys else []
-    if column in table.references:
-        roles.append(f"refers to [{table.references[column]}](#{table.references[column]})")
-    return ", ".join(roles)
+def _role(column: Column[object]) -> str:
+    roles = ["primary key"] if column.primary_key else []
+    return ", ".join([*roles, *(f"refers to [{other}](#{other})" for other in _references(column))])
 
 
-def render_diagram(tables: Mapping[str, Table]) -> str:
+def _references(column: Column[object]) -> list[str]:
+    return [key.target_fullname.partition(".")[0] for key in column.foreign_keys]
+
+
+def render_diagram(tables: Tables) -> str:
     """Return the diagram as SVG."""
     places = dict(_place(tables))
     height = max(y + _height(tables[name]) for name, (_, y) in places.items()) + 10
@@ -115,14 +91,15 @@ def render_diagram(tables: Mapping[str, Table]) -> str:
         ' font-family="monospace" font-size="11">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
-    for name, table in tables.items():
-        lines += [_connect(places, tables, name, column, other) for column, other in table.references.items()]
+    for table in tables.values():
+        for column in table.columns:
+            lines += [_connect(places, column, tables[other]) for other in _references(column)]
     for name, (x, y) in places.items():
-        lines += _box(name, tables[name], x, y)
+        lines += _box(tables[name], x, y)
     return "\n".join([*lines, "</svg>\n"])
 
 
-def _place(tables: Mapping[str, Table]) -> Iterator[tuple[str, tuple[int, int]]]:
+def _place(tables: Tables) -> Iterator[tuple[str, tuple[int, int]]]:
     for number, names in enumerate(_COLUMNS):
         y = 10
         for name in names:
@@ -134,16 +111,15 @@ def _height(table: Table) -> int:
     return _LINE * (len(table.columns) + 1) + 12
 
 
-def _row(table: Table, column: str) -> int:
-    return _LINE * (list(table.columns).index(column) + 2) - 2
+def _row(column: Column[object]) -> int:
+    """Return where a column's line is below the top of its table."""
+    return _LINE * (list(column.table.columns).index(column) + 2) - 2
 
 
-def _connect(
-    places: Mapping[str, tuple[int, int]], tables: Mapping[str, Table], name: str, column: str, other: str
-) -> str:
+def _connect(places: Mapping[str, tuple[int, int]], column: Column[object], other: Table) -> str:
     """Return the curve from a foreign key to the title of the table that it refers to."""
-    (x, y), (other_x, other_y) = places[name], places[other]
-    start_y, end_y = y + _row(tables[name], column), other_y + _LINE // 2 + 2
+    (x, y), (other_x, other_y) = places[column.table.name], places[other.name]
+    start_y, end_y = y + _row(column), other_y + _LINE // 2 + 2
     start_x = x + _WIDTH if other_x > x else x
     end_x = other_x + _WIDTH if other_x < x else other_x
     bend = 40 if other_x > x else -40
@@ -152,14 +128,14 @@ def _connect(
     return f'<path d="{curve}" fill="none" stroke="#5c6bc0"/><circle cx="{end_x}" cy="{end_y}" r="3" fill="#5c6bc0"/>'
 
 
-def _box(name: str, table: Table, x: int, y: int) -> Iterator[str]:
+def _box(table: Table, x: int, y: int) -> Iterator[str]:
     yield f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_height(table)}" fill="#fafafa" stroke="#3f51b5"/>'
     yield f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_LINE + 3}" fill="#3f51b5"/>'
-    yield f'<text x="{x + 6}" y="{y + 13}" fill="#ffffff" font-weight="bold">{escape(name)}</text>'
+    yield f'<text x="{x + 6}" y="{y + 13}" fill="#ffffff" font-weight="bold">{escape(table.name)}</text>'
     for column in table.columns:
-        weight = ' font-weight="bold"' if column in table.keys else ""
-        colour = "#3f51b5" if column in table.references else "#212121"
-        yield f'<text x="{x + 6}" y="{y + _row(table, column) + 4}" fill="{colour}"{weight}>{escape(column)}</text>'
+        weight = ' font-weight="bold"' if column.primary_key else ""
+        colour = "#3f51b5" if column.foreign_keys else "#212121"
+        yield f'<text x="{x + 6}" y="{y + _row(column) + 4}" fill="{colour}"{weight}>{escape(column.name)}</text>'
 
 
 if __name__ == "__main__":

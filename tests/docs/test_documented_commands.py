@@ -10,35 +10,33 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
-from conftest import Program
-from fenced_blocks import PAGES, ROOT, Block, list_blocks
+from conftest import Program, home_environment
 
 from runner.cli.main import app
 
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that other tests run: they take long.
 _TESTED_ELSEWHERE = {"demo": "test_demo_and_lesson.py", "lesson": "test_demo_and_lesson.py"}
 # Programs that change the machine, need the network or another program's server. Their lines are only parsed.
-_NOT_RUN = {
-    *("apt", "brew", "createdb", "journalctl", "launchctl", "loginctl", "pip", "pipx", "python3", "source", "sudo"),
-    *(
-        "psql",
-        "pg_dump",
-        "systemctl",
-        "uv",
-        ".venv/bin/pip",
-        ".venv/bin/pytest",
-        "export",
-        "promtool",
-        "systemd-analyze",
-    ),
-}
+_NOT_RUN = re.compile(
+    r"apt|brew|createdb|export|journalctl|launchctl|loginctl|pg_dump|pipx?|promtool|psql|python3|source|sudo|systemctl"
+    r"|systemd-analyze|uv|\.venv/bin/(pip|pytest)"
+)
 _LANGUAGES = {"sh", "text", "toml", "python", "sql", "json", "promql"}
 _STARTS_EMPTY = {"README.md", "install.md"}
 _NEGATIVE_ANSWERS = {"status": 1}  # no daemon runs here
 _GENERATED = ROOT / "docs/commands.md"
+
+
+def list_blocks(page: Path) -> list[tuple[str, str, str]]:
+    """List the fenced blocks of a page: language, title (the file that a reader saves it as), and text."""
+    pattern = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+    return pattern.findall(page.read_text())
 
 
 class Reader:
@@ -50,52 +48,45 @@ class Reader:
         for name in ("notes/.obsidian", "notes/projects"):
             (home / name).mkdir(parents=True)
         (home / "notes/projects/ideas.md").write_text("one\n")
-        small = (
-            (ROOT / "data/demo.toml")
-            .read_text()
-            .replace("folders = 40", "folders = 4")
-            .replace("[100, 200]", "[20, 30]")
-        )
-        (program.folder / "small.toml").write_text(small)
-        program.environment |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        for name in ("CONFIG", "DATA", "STATE", "CACHE"):
-            program.environment[f"XDG_{name}_HOME"] = str(home / name.lower())
+        recipe = (ROOT / "data/demo.toml").read_text()
+        recipe = recipe.replace("folders = 40", "folders = 4").replace("[100, 200]", "[20, 30]")
+        (program.folder / "small.toml").write_text(recipe)
+        program.environment |= home_environment(home)
+        program.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         program.environment["RUNNER_DB"] = str(home / "runner.db")
 
     def prepare(self) -> None:
         """Create the job ``directories`` with two runs."""
-        for line in (
-            "sample directories --recipe small.toml",
-            "schedule ./directories --every 1h",
-            "run directories",
-            "run directories",
-        ):
+        runs = ("run directories",) * 2
+        for line in ("sample directories --recipe small.toml", "schedule ./directories --every 1h", *runs):
             self.program.out(*line.split())
 
-    def read(self, block: Block) -> None:
+    def read(self, language: str, title: str, text: str) -> None:
         """Run a block, or save it as the file that its title names."""
-        if block.title:
-            (self.program.folder / block.title).write_text(block.text)
-            if block.language == "python" and "sys.stdin" not in block.text:
-                self.run(f"python {block.title}")
-        elif block.language == "sh":
-            for line in _join_lines(block.text):
+        if title:
+            (self.program.folder / title).write_text(text)
+            if language == "python" and "sys.stdin" not in text:
+                self.run(f"python {title}")
+        elif language == "sh":
+            for line in _join_lines(text):
                 self.run(line)
-        elif block.language == "sql":
+        elif language == "sql":
             with sqlite3.connect(self.program.database) as connection:
-                connection.execute(block.text)
-        elif block.language == "json":
-            json.loads(block.text)
+                connection.execute(text)
+        elif language == "json":
+            json.loads(text)
         else:
-            assert block.language in {"text", "promql"}, f"a {block.language} block needs a title"
+            assert language in {"text", "promql"}, f"a {language} block needs a title"
 
     def run(self, line: str) -> None:
         """Run a line of shell."""
         words = shlex.split(line, comments=True)
-        if words[0] in _NOT_RUN:
+        if _NOT_RUN.fullmatch(words[0]):
             subprocess.run(["bash", "-n", "-c", line], check=True, timeout=60)
         elif words[0] != "runner" or re.search(r"[|<>&$~]", line):
-            _check(self._shell(line), line, 0)
+            where: Any = {"cwd": self.program.folder, "env": self.program.environment, "timeout": 60}
+            command = ["bash", "-euo", "pipefail", "-c", line]
+            _check(subprocess.run(command, capture_output=True, check=False, **where), line, 0)
         elif words[1] == "daemon":
             with self.program.daemon(*words[2:]) as daemon:
                 assert 0 == daemon.stop(signal.SIGINT)
@@ -106,16 +97,6 @@ class Reader:
             rounds = ["--rounds", "1"] if words[1] == "calibrate" and "--last" not in words else []
             done = self.program.quick(*words[1:], *small, *rounds)
             _check(done, line, _NEGATIVE_ANSWERS.get(words[1], 0))
-
-    def _shell(self, line: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line],
-            cwd=self.program.folder,
-            env=self.program.environment,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
 
 
 def _check(done: subprocess.CompletedProcess[bytes], line: str, expected: int) -> None:
@@ -133,24 +114,24 @@ def _join_lines(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != _GENERATED], ids=lambda page: page.name)
 def test_every_command_of_a_page_runs(program: Program, page: Path) -> None:
     reader = Reader(program)
-    blocks = list(list_blocks(page))
-    if page.name not in _STARTS_EMPTY and any(block.language == "sh" for block in blocks):
+    blocks = list_blocks(page)
+    if page.name not in _STARTS_EMPTY and any(language == "sh" for language, *_ in blocks):
         reader.prepare()
     for block in blocks:
-        reader.read(block)
+        reader.read(*block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_is_runnable_or_output(page: Path) -> None:
-    blocks = list(list_blocks(page))
-    assert {block.language for block in blocks} <= _LANGUAGES
+    blocks = list_blocks(page)
+    assert {language for language, *_ in blocks} <= _LANGUAGES
     fences = [line for line in page.read_text().splitlines() if line.lstrip().startswith("```")]
     assert len(fences) == 2 * len(blocks)
 
 
 def test_the_examples_of_the_reference_are_valid() -> None:
     root = typer.main.get_command(app)
-    lines = [line for block in list_blocks(_GENERATED) if block.language == "sh" for line in _join_lines(block.text)]
+    lines = [line for language, _, text in list_blocks(_GENERATED) if language == "sh" for line in _join_lines(text)]
     for line in lines:
         arguments = shlex.split(re.split(r" (?:\||>|&&) ", re.sub(r"\$\([^)]*\)", "", line))[0])[1:]
         command, context = root, typer.Context(root, info_name="runner")

@@ -19,12 +19,14 @@ from typing import Any
 import pytest
 import time_machine
 import typer
-from conftest import Program
+from conftest import Program, home_environment
 from golden_sample import make_postgresql, make_sqlite
 from golden_world import compare_golden, furnish, hide_measured, normalise
 from postgresql_server import PostgresqlServer
 
 from runner.cli.main import app
+from runner.history.database import locate
+from runner.history.upgrade import open_database
 
 ANSWERS = Path(__file__).parent / "answers"
 NOW = datetime(2026, 3, 28, 12, 0, tzinfo=UTC)
@@ -51,34 +53,38 @@ COMMANDS = dict(walk(typer.main.get_command(app)))
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sample") / "runner.db"
-    make_sqlite(path)
-    return path
+    """Make the sample database as it was, for commands that deal with schemas, and upgraded for all others."""
+    folder = tmp_path_factory.mktemp("sample")
+    make_sqlite(folder / "db.db")
+    shutil.copy(folder / "db.db", folder / "runner.db")
+    open_database(locate(str(folder / "runner.db"))).close()
+    return folder
 
 
 @pytest.fixture(scope="session")
 def sample_on_server(postgresql: PostgresqlServer) -> PostgresqlServer:
-    postgresql.do("CREATE DATABASE golden TEMPLATE template0")
-    make_postgresql(host=str(postgresql.folder), user="runner", dbname="golden")
+    postgresql.do("CREATE DATABASE golden_db TEMPLATE template0")
+    make_postgresql(host=str(postgresql.folder), user="runner", dbname="golden_db")
+    postgresql.do("CREATE DATABASE golden_runner TEMPLATE golden_db")
+    open_database(locate(postgresql.url("golden_runner"))).close()
     return postgresql
 
 
 @contextmanager
-def program_on(kind: str, request: pytest.FixtureRequest, folder: Path, *, empty: bool) -> Iterator[Program]:
+def program_on(kind: str, name: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Program]:
     """Yield the program in a directory with files, with the sample database or none."""
+    empty, version = EMPTY in GOLDEN[name].partition("$ ")[0], "db" if name.startswith("db-") else "runner"
     sample = request.getfixturevalue("sample")
-    furnish(folder, sample)
-    environment = {**os.environ, "RUNNER_DB": str(folder / "runner.db"), "HOME": str(folder), "TZ": "UTC"}
-    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
-        environment[f"XDG_{name}_HOME"] = str(folder / name.lower())
+    furnish(folder, sample / "runner.db")
+    environment = {**os.environ, **home_environment(folder), "RUNNER_DB": str(folder / "runner.db"), "TZ": "UTC"}
     if kind == "sqlite":
         if not empty:
-            shutil.copy(sample, folder)
+            shutil.copy(sample / f"{version}.db", folder / "runner.db")
         yield Program(folder=folder, environment=environment)
         return
     server: PostgresqlServer = request.getfixturevalue("sample_on_server")
-    with server.fresh("template0" if empty else "golden") as name:
-        yield Program(folder=folder, environment={**environment, "RUNNER_DB": server.url(name)})
+    with server.fresh("template0" if empty else f"golden_{version}") as database:
+        yield Program(folder=folder, environment={**environment, "RUNNER_DB": server.url(database)})
 
 
 def visible(text: str) -> str:
@@ -128,7 +134,7 @@ EACH = [
 def test_answers_are_the_golden_ones(kind: str, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     golden = GOLDEN[name]
     head = golden[: golden.index("$ ")]
-    with program_on(kind, request, tmp_path, empty=EMPTY in head) as program, time_machine.travel(NOW, tick=False):
+    with program_on(kind, name, request, tmp_path) as program, time_machine.travel(NOW, tick=False):
         said = [carried_out(program, line) for line in lines_in(golden)]
     text = head + normalise("\n".join(said), tmp_path)
     compare_golden(ANSWERS / f"{name}.txt", text)

@@ -102,6 +102,7 @@ def test_an_equal_zone_has_the_fire_times_of_its_name() -> None:
         *("CET-1CEST,M3.5.0,M10.5.0/3x", "CET-1CEST,M0.5.0,M10.5.0", "CET-1CEST,M3.0.0,M10.5.0", "JST-9\n", "JST-٩"),
         *("XXX-23:30YYY", "right/Europe/Berlin", "/usr/share/zoneinfo/right/Europe/Berlin", "Europe/Berln"),
         *("JST-9,M3.5.0,M10.5.0", "", ":", "::UTC"),
+        *("AAA0BBB,J100,J101/2", "XXX3EDT4,J100,J365/23", "AAA3BBB,M12.5.0,M3.1.0", "AAA3BBB,M3.4.0,J90"),
     ],
 )
 def test_a_wrong_zone_is_refused_with_its_value(zone: str) -> None:

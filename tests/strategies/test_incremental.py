@@ -19,7 +19,7 @@ from runner.strategies import incremental
 from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental
 from runner.strategies.sequential import Sequential
-from tests.benchmarks.changing import compare, counted_listings, findings, two_ticks_ns
+from tests.benchmarks.fuzz import compare, counted_listings, findings, two_ticks_ns
 
 FILE_SYSTEMS = ["/tmp", "/dev/shm"]  # noqa: S108  ext4 on most machines, and tmpfs
 
