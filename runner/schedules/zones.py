@@ -82,20 +82,23 @@ def _load_posix(text: str) -> ZoneInfo:
     match = re.fullmatch(_ZONE, text, re.ASCII)
     if match is None:
         raise ValueError
+    if match["daylight"] and not match["rules"]:
+        # C libraries disagree on them.
+        raise UsageError(
+            f"the time zone {text!r} has no rules for its clock changes; append them: {text},M3.2.0,M11.1.0"
+        )
     if match["rules"] and not _are_apart(match["rules"]):
         raise UsageError(
-            f"the time zone {text!r} has clock changes within a week of each other or of the turn of the year, "
+            f"the time zone {text!r} has clock changes within days of each other or a week of the turn of the year, "
             "which runner does not support; name a zone like Europe/Berlin"
         )
-    # The GNU C library uses the rules of the USA for a zone with daylight saving time but without rules.
-    rules = ",M3.2.0,M11.1.0" if match["daylight"] and not match["rules"] else ""
     # A zone file (RFC 9636) whose footer describes all instants, behind two blocks without clock changes.
     block = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"
-    return ZoneInfo.from_file(io.BytesIO(2 * block + f"\n{text}{rules}\n".encode()), key=text)
+    return ZoneInfo.from_file(io.BytesIO(2 * block + f"\n{text}\n".encode()), key=text)
 
 
 def _are_apart(rules: str) -> bool:
-    """Return whether the days of clock changes are a week apart, and from the turn of the year.
+    """Return whether the days of clock changes are apart from each other, and from the turn of the year.
 
     There zoneinfo differs from the C library, which takes the year by the local time before the change.
     """
@@ -110,7 +113,7 @@ def _are_apart(rules: str) -> bool:
             last = first + 6 + 10 * (week == 5)
         ranges.append((first, last))
     (_, end), (start, _) = sorted(ranges)
-    return start - end >= 7 and min(ranges)[0] > 7 and max(ranges)[1] < 365 - 7
+    return start - end > _PROBE_DAYS and min(ranges)[0] > 7 and max(ranges)[1] < 365 - 7
 
 
 def _no_zone(text: str) -> UsageError:

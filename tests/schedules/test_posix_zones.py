@@ -23,7 +23,7 @@ ZONES = [
     "<-0330>+3:30:15",
     "UTC0",
     "EST5EDT",
-    "AAA5BBB",
+    "MST7MDT",
     "AEST-10AEDT,M10.1.0,M4.1.0/3",
     "CET-1CEST,M3.5.0,M10.5.0/3",
     "EST5EDT4,M3.2.0/26,M11.1.0/167",
@@ -101,7 +101,7 @@ def test_an_equal_zone_has_the_fire_times_of_its_name() -> None:
         *("CET-1CEST,J0,J300", "CET-1CEST,J1,J366", "CET-1CEST,59,300", "CET-1CEST,M3.5.0/168,M10.5.0"),
         *("CET-1CEST,M3.5.0,M10.5.0/3x", "CET-1CEST,M0.5.0,M10.5.0", "CET-1CEST,M3.0.0,M10.5.0", "JST-9\n", "JST-٩"),
         *("XXX-23:30YYY", "right/Europe/Berlin", "/usr/share/zoneinfo/right/Europe/Berlin", "Europe/Berln"),
-        *("JST-9,M3.5.0,M10.5.0", "", ":", "::UTC"),
+        *("JST-9,M3.5.0,M10.5.0", "", ":", "::UTC", "AAA5BBB", "CET-1CEST"),
         *("AAA0BBB,J100,J101/2", "XXX3EDT4,J100,J365/23", "AAA3BBB,M12.5.0,M3.1.0", "AAA3BBB,M3.4.0,J90"),
     ],
 )
