@@ -9,20 +9,7 @@ from runner.model.runs import Status
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobMetrics:
-    """What is known of a job. Counts begin with the daemon; what concerns the last run is taken from the history.
-
-    Attributes:
-        job: Its name.
-        ended: How many of its runs ended, by how they did.
-        missed: How many of its fire times were missed.
-        skipped: How many were skipped.
-        next_at: When it fires next; None when it does not.
-        succeeded_at: When its last run that succeeded ended; None if none is known.
-        wall_s: Seconds of its last run that saved what it found; None if none is known.
-        strategy_wall_s: Seconds of that run's executions, by strategy.
-        files: Entries found by it.
-        directories: Directories read by it.
-    """
+    """What is known of a job. Counts begin with the daemon; what concerns the last run is taken from the history."""
 
     job: str
     ended: Mapping[Status, int]
@@ -30,6 +17,7 @@ class JobMetrics:
     skipped: int = 0
     next_at: datetime | None = None
     succeeded_at: datetime | None = None
+    # Of the last run that saved what it found.
     wall_s: float | None = None
     strategy_wall_s: Mapping[str, float]
     files: int | None = None
@@ -38,39 +26,22 @@ class JobMetrics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Histogram:
-    """How often values fell into each of several ranges.
+    """How often values fell into each of several ranges."""
 
-    Attributes:
-        bounds: The upper bounds of the ranges, themselves included; rising.
-        counts: How many values fell into each; one more than bounds, for what lies above them all.
-        total: The sum of all values.
-    """
-
-    bounds: Sequence[float]
-    counts: Sequence[int]
-    total: float
+    bounds: Sequence[float]  # the upper bounds of the ranges, themselves included; rising
+    counts: Sequence[int]  # one more than bounds, for the values above all
+    total: float  # the sum of all values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:
-    """What is known of a daemon.
+    """What is known of a daemon."""
 
-    Attributes:
-        up: Whether it fires; false once it has stopped.
-        started_at: When it started.
-        alive_at: The last heartbeat of its scheduler.
-        version: Runner's.
-        python: Python's.
-        running: The number of running runs in its database, of any process.
-        lateness_s: By how many seconds scheduled runs started after their fire times, since it started.
-        jobs: The jobs that are not removed, in the order of their numbers.
-    """
-
-    up: bool
+    up: bool  # false once it has stopped
     started_at: datetime
-    alive_at: datetime
-    version: str
+    alive_at: datetime  # the last heartbeat of its scheduler
+    version: str  # runner's
     python: str
-    running: int
-    lateness_s: Histogram
+    running: int  # running runs in its database, of any process
+    lateness_s: Histogram  # of scheduled runs since it started
     jobs: Sequence[JobMetrics]
