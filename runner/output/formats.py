@@ -37,13 +37,7 @@ def to_json(document: Record | Sequence[Record]) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def listing(
-    records: Iterable[Record],
-    fmt: Format,
-    *,
-    columns: Sequence[str] = (),
-    strategies: Sequence[str] = STRATEGIES,
-) -> Iterator[str]:
+def listing(records: Iterable[Record], fmt: Format, *, columns: Sequence[str] = ()) -> Iterator[str]:
     """Write records one by one, so that a million need no room.
 
     JSON is a list with one record per line. CSV follows RFC 4180 with a header, but its lines end as the caller ends
@@ -57,7 +51,6 @@ def listing(
         records: All with the same keys in the same order.
         fmt: json, jsonl, csv or raw-csv.
         columns: Keys of the records, such as ``RUN_KEYS``; without them an empty listing has no CSV header.
-        strategies: Those that get columns in CSV.
 
     Yields:
         Lines without their newline.
@@ -74,25 +67,20 @@ def listing(
     elif fmt is Format.JSONL:
         yield from map(_encode, records)
     elif fmt in (Format.CSV, Format.RAW_CSV):
-        yield from _csv(records, columns, strategies, safe=fmt is Format.CSV)
+        yield from _csv(records, columns, safe=fmt is Format.CSV)
     else:
         raise ValueError("tables are made by runner.output.tables")
 
 
-def _csv(records: Iterable[Record], columns: Sequence[str], strategies: Sequence[str], *, safe: bool) -> Iterator[str]:
+def _csv(records: Iterable[Record], columns: Sequence[str], *, safe: bool) -> Iterator[str]:
     records = iter(records)
     first = next(records, None)
-    if first is not None:
-        names = list(_flat(first, strategies))
-    else:
-        names = list(
-            _flat(dict.fromkeys(columns) | ({"executions": []} if "executions" in columns else {}), strategies)
-        )
+    names = list(_flat(dict.fromkeys(columns) if first is None else first))
     if names:
         writer = csv.DictWriter(_Lines(), names, lineterminator="")
         yield writer.writeheader()
         for record in records if first is None else chain((first,), records):
-            row = _flat(record, strategies)
+            row = _flat(record)
             yield writer.writerow({name: _inert(cell) for name, cell in row.items()} if safe else row)
 
 
@@ -109,13 +97,14 @@ class _Lines:
         return line
 
 
-def _flat(record: Record, strategies: Sequence[str]) -> dict[str, str | float | None]:
+def _flat(record: Record) -> dict[str, str | float | None]:
     """Make one CSV row of a record."""
     row: dict[str, str | float | None] = {}
     for key, value in record.items():
+        base = key.removesuffix("_base64")
         if key == "executions":
-            row |= {f"{strategy}_{name}": None for strategy in strategies for name in EXECUTION_KEYS[1:]}
-            for execution in value:
+            row |= {f"{strategy}_{name}": None for strategy in STRATEGIES for name in EXECUTION_KEYS[1:]}
+            for execution in value or ():
                 row |= {f"{execution['strategy']}_{name}": _cell(execution[name]) for name in EXECUTION_KEYS[1:]}
         elif key in _COUNTED and isinstance(value, list):
             row[key] = len(value)
@@ -123,9 +112,9 @@ def _flat(record: Record, strategies: Sequence[str]) -> dict[str, str | float | 
             row |= {f"{key}_{name}": _cell(inner) for name, inner in value.items()}
         elif record.get(f"{key}_base64") is not None:
             row[key] = value  # printable already
-        elif key.endswith("_base64") and value is None and record[key.removesuffix("_base64")] is not None:
+        elif base != key and value is None and record[base] is not None:
             # JSON tells an escape from the same letters in a name; here only the bytes beside it can.
-            exact = record[key.removesuffix("_base64")]
+            exact = record[base]
             row[key] = None if printable(exact) == exact else b64encode(exact.encode()).decode()
         else:
             row[key] = _cell(value)

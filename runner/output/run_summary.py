@@ -2,14 +2,15 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 
 from runner.model.runs import Difference, Execution, Problem, Run, Status
 from runner.model.units import format_count, format_seconds
-from runner.output.cells import NOTHING, STATUS_STYLES, cold_note, ratio_cell, wall_cell
-from runner.output.grid import Cell
-from runner.output.tables import key_values
+from runner.output.cells import NOTHING, STATUS_STYLES, Cell, ratio_cell, wall_cell
+from runner.output.grid import key_values
+from runner.output.tables import cold_note, execution_of
 from runner.output.text import printable
 
 # The number of problems named; `show` lists all.
@@ -19,19 +20,11 @@ _SHOWN_PROBLEMS = 3
 def run_summary(
     run: Run, *, problems: Sequence[Problem] = (), differences: Sequence[Difference] = ()
 ) -> RenderableType:
-    """Format the result of one run in a few lines.
-
-    Args:
-        run: The run.
-        problems: What it could not read.
-        differences: The paths on which its strategies disagree.
-    """
+    """Format the result of one run in a few lines."""
     return Group(key_values(_lines(run, problems, differences)), *cold_note(run.executions))
 
 
-def _lines(
-    run: Run, problems: Sequence[Problem], differences: Sequence[Difference]
-) -> Iterator[tuple[str, str | Cell]]:
+def _lines(run: Run, problems: Sequence[Problem], differences: Sequence[Difference]) -> Iterator[tuple[str, Any]]:
     took = "" if run.wall_s is None else f" in {format_seconds(run.wall_s)}"
     yield f"run {run.run_id}", Cell(f"{printable(run.job)} {run.status.value}{took}", STATUS_STYLES[run.status])
     if run.message:
@@ -40,7 +33,7 @@ def _lines(
         yield "files", f"{run.files:,} in {format_count(run.directories, 'folder')}"
     if run.added is not None and run.removed is not None and run.modified is not None:
         yield "changes", f"{run.added:,} added, {run.removed:,} removed, {run.modified:,} modified"
-    baseline = next((one for one in run.executions if one.strategy == "sequential"), None)
+    baseline = execution_of(run, "sequential")
     for execution in sorted(run.executions, key=lambda one: one is not baseline):
         yield execution.strategy, _time(execution, baseline)
     if problems:
