@@ -48,6 +48,7 @@ _FIRST_JOB_KEYS = (
     *("timeout_s", "catchup", "jitter_s", "created_at", "root_base64"),
 )
 JOB_KEYS = tuple(dict.fromkeys((*_FIRST_JOB_KEYS, *(option.attribute for option in OPTIONS))))
+_PATHS = {"path_base64": "path", "root_base64": "root"}
 _PLAIN = frozenset({str, int, float, bool, type(None), dict})  # dictionaries are records
 
 
@@ -63,8 +64,8 @@ def encode(record: Any, keys: Sequence[str] = (), **values: Any) -> Record:
     for key in keys or keys_of(record.__class__):
         if key in values:
             value = values[key]
-        elif key.endswith("_base64"):
-            value = exact(getattr(record, key.removesuffix("_base64")))[1]
+        elif key in _PATHS:
+            value = exact(getattr(record, _PATHS[key]))[1]
         else:
             value = getattr(record, key)
         encoded[key] = value if type(value) in _PLAIN else plain(value)
