@@ -34,21 +34,12 @@ class Status(StrEnum):
 
     @property
     def said(self) -> str:
-        """How it is said that a run has this status: it "has failed"."""
-        return _SAID[self]
+        """How it is said that a run has this status: it "is partial", "has failed", "was cancelled"."""
+        verb = {Status.RUNNING: "is", Status.PARTIAL: "is"}.get(self, "has" if self in _ENDED else "was")
+        return f"{verb} {self.value.replace('_', ' ')}"
 
 
-_SAID = {
-    Status.RUNNING: "is going on",
-    Status.SUCCEEDED: "has succeeded",
-    Status.PARTIAL: "has finished in part",
-    Status.FAILED: "has failed",
-    Status.TIMED_OUT: "has timed out",
-    Status.CANCELLED: "was cancelled",
-    Status.INTERRUPTED: "was interrupted",
-    Status.MISSED: "was missed",
-    Status.SKIPPED: "was skipped",
-}
+_ENDED = {Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT}
 
 
 class Cache(StrEnum):

@@ -45,11 +45,7 @@ class _TomlRepr(reprlib.Repr):
 
 
 def read_bounded(file: BinaryIO, name: str) -> bytes:
-    """Read a TOML file to its end, unless it has none, as a device.
-
-    Raises:
-        UsageError: If it is too large.
-    """
+    """Read a TOML file to its end; UsageError if it is too large, as a device."""
     data = file.read(_LARGEST_BYTES + 1)
     if len(data) > _LARGEST_BYTES:
         raise UsageError(f"{name} has more than {format_bytes(_LARGEST_BYTES)}; name a file of TOML")
@@ -57,11 +53,7 @@ def read_bounded(file: BinaryIO, name: str) -> bytes:
 
 
 def parse_toml(name: str, data: bytes) -> dict[str, Any]:
-    """Parse a TOML document.
-
-    Raises:
-        UsageError: If it is not TOML; begins with *name* and a colon.
-    """
+    """Parse a TOML document; UsageError, beginning with *name* and a colon, if it is none."""
     try:
         # Some editors begin a file with a byte order mark.
         return tomllib.loads(data.decode("utf-8-sig"))
@@ -75,10 +67,7 @@ def parse_toml(name: str, data: bytes) -> dict[str, Any]:
 class Table:
     """A table whose keys are taken one by one; keys that are left over are unknown.
 
-    Args:
-        where: The beginning of error messages: the file and a colon.
-        entries: The keys that have not been taken yet.
-        path: The keys that lead to the table.
+    Error messages begin with *where*, the file and a colon, and name the key by the *path* that leads to the table.
     """
 
     def __init__(self, where: str, entries: Mapping[str, Any], path: tuple[str, ...] = ()) -> None:
@@ -87,18 +76,14 @@ class Table:
         self.path = path
         self._known: dict[str, None] = {}
 
-    def key_path(self, *keys: str) -> str:
-        """Return the path of a key, as in ``jobs.nightly.every``."""
-        return ".".join(map(write_key, (*self.path, *keys)))
-
-    def error(self, message: object, *keys: str) -> UsageError:
-        """Return an error that names the file and the path of a key, or of the table."""
-        path = self.key_path(*keys)
-        return UsageError(f"{self.where}{path}{': ' if path else ''}{message}")
+    def error(self, message: object, *keys: str, after: str = ": ") -> UsageError:
+        """Return an error that names the file and the path of a key, as in ``jobs.nightly.every``, or of the table."""
+        path = ".".join(map(write_key, (*self.path, *keys)))
+        return UsageError(f"{self.where}{path}{after if path else ''}{message}")
 
     def wrong(self, key: str, expected: str, value: object) -> UsageError:
         """Return the error for a value that is not what is expected."""
-        return UsageError(f"{self.where}{self.key_path(key)} must be {expected}, not {_TomlRepr().repr(value)}")
+        return self.error(f"must be {expected}, not {_TomlRepr().repr(value)}", key, after=" ")
 
     def need(self, key: str) -> Any:
         """Return and remove the value of a required key."""
@@ -120,10 +105,7 @@ class Table:
 
 
 def read_text(value: object) -> str:
-    """Return a text, or decode one that is not UTF-8, written ``{base64 = "…"}``.
-
-    Returns:
-        The text; undecodable bytes are surrogates, as from ``os.fsdecode``.
+    """Return a text, or decode one that is not UTF-8, written ``{base64 = "…"}``, to surrogates as ``os.fsdecode``.
 
     Raises:
         TypeError, ValueError: If it is neither.
@@ -143,14 +125,14 @@ def write_value(value: object) -> str:
     A list that is wider than a line gets a line for each value, so that a change is one line of a diff.
     """
     match value:
-        case bool():
+        case bool() | int():
             return str(value).lower()
-        case int():
-            return str(value)
         case datetime():
             return format_instant(value)
+        case str() if is_utf8(value):
+            return _escape(json.dumps(value, ensure_ascii=False))  # JSON's escapes are TOML's
         case str():
-            return _write_text(value)
+            return f'{{base64 = "{b64encode(value.encode("utf-8", "surrogateescape")).decode()}"}}'
         case list() | tuple():
             parts = [write_value(part) for part in value]
             line = f"[{', '.join(parts)}]"
@@ -163,18 +145,12 @@ def write_value(value: object) -> str:
 
 def write_key(key: str) -> str:
     """Write a key, quoted if necessary."""
-    return key if _BARE_KEY.fullmatch(key) else _write_text(key)
+    return key if _BARE_KEY.fullmatch(key) else write_value(key)
 
 
 def write_comment(text: str) -> str:
     """Write a comment that no text can end or hide."""
     return f"# {_escape(text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace'))}"
-
-
-def _write_text(text: str) -> str:
-    if not is_utf8(text):
-        return f'{{base64 = "{b64encode(text.encode("utf-8", "surrogateescape")).decode()}"}}'
-    return _escape(json.dumps(text, ensure_ascii=False))  # JSON's escapes are TOML's
 
 
 def is_utf8(text: str) -> bool:

@@ -10,7 +10,8 @@ from rich.text import Text
 from runner.model.calibration import Calibration, Condition, Measurement, Question
 from runner.model.runs import Cache
 from runner.model.units import format_count
-from runner.output.cells import NOTHING, Cell, Column, number_cell
+from runner.output import cells
+from runner.output.cells import Cell, Column
 from runner.output.grid import Grid, titled
 from runner.output.records import Record, bounds, encode, exact
 from runner.output.text import printable
@@ -213,13 +214,13 @@ def _compared_table(rows: Sequence[Record], label: Callable[[Record], str]) -> G
         Column("CPU", "cpu_s", right=True, priority=1),
         _SPEED_UP,
         Column("95 % interval", _interval, right=True, priority=2),
-        Column("efficiency", lambda row: number_cell(row["efficiency"], ".0%"), right=True, priority=2),
+        Column("efficiency", lambda row: cells.number(row["efficiency"], ".0%"), right=True, priority=2),
         Column("serial fraction", _serial, right=True, priority=2),
     ]
     return Grid(rows=rows, columns=columns, split=True)
 
 
-_SPEED_UP = Column("speed-up", lambda row: number_cell(row["speed_up"], ".2f"), right=True)
+_SPEED_UP = Column("speed-up", lambda row: cells.number(row["speed_up"], ".2f"), right=True)
 
 
 def _sizes_table(rows: Sequence[Record]) -> Grid:
@@ -238,7 +239,7 @@ def _serial(row: Record) -> Cell:
     """Format the serial fraction, or the share of the start-up if the pool was slower."""
     if _is_slower(row):
         return Cell(f"start-up {row['startup_s'] / row['wall_s']:.0%}")
-    return number_cell(row["serial_fraction"], ".2f")
+    return cells.number(row["serial_fraction"], ".2f")
 
 
 def _is_slower(row: Record) -> bool:
@@ -246,4 +247,4 @@ def _is_slower(row: Record) -> bool:
 
 
 def _interval(row: Record) -> Cell:
-    return Cell("{:.2f} to {:.2f}".format(*row["interval"])) if row["interval"] else NOTHING
+    return Cell("{:.2f} to {:.2f}".format(*row["interval"])) if row["interval"] else cells.NOTHING

@@ -81,32 +81,32 @@ def to_cell(value: Any, key: str = "") -> Cell:
     return Cell(f"{value:,}" if isinstance(value, int) else str(value))
 
 
-def number_cell(value: float | None, spec: str) -> Cell:
+def number(value: float | None, spec: str) -> Cell:
     """Format a number by a format specification."""
     return NOTHING if value is None else Cell(format(value, spec))
 
 
-def status_cell(run: Run) -> Cell:
+def status(run: Run) -> Cell:
     """Format the status of a run, with the number of missed fire times."""
     text = f"{run.status} {TIMES}{run.missed:,}" if run.missed else run.status.value
     return Cell(text, STATUS_STYLES[run.status])
 
 
-def wall_cell(execution: Execution | None) -> Cell:
+def wall(execution: Execution | None) -> Cell:
     """Format a wall time, with an asterisk for a cold cache."""
     if execution is None or execution.wall_s is None:
         return NOTHING
     return Cell(format_seconds(execution.wall_s) + ("*" if execution.cache is Cache.COLD else ""))
 
 
-def changes_cell(counts: Run | FolderChange) -> Cell:
+def changes(counts: Run | FolderChange) -> Cell:
     """Format the numbers of added, removed and modified files: ``+1 -1 ~1``, or ``0``."""
     pairs = zip(CHANGE_MARKS.values(), (counts.added, counts.removed, counts.modified), strict=True)
     known = [f"{mark.text}{count:,}" if count else "" for mark, count in pairs if count is not None]
     return Cell(" ".join(filter(None, known)) or "0") if known else NOTHING
 
 
-def ratio_cell(execution: Execution | None, baseline: Execution | None) -> Cell:
+def ratio(execution: Execution | None, baseline: Execution | None) -> Cell:
     """Format the ratio of two wall times, ``0.58x``, with an asterisk if only one cache was cold."""
     if execution is None or baseline is None or execution.wall_s is None or not baseline.wall_s:
         return NOTHING
@@ -129,12 +129,12 @@ def relative(instant: datetime, now: datetime) -> str:
     return "now" if distance == 0 else f"in {text}" if seconds > 0 else f"{text} ago"
 
 
-def ago_cell(instant: datetime | None, now: datetime) -> Cell:
+def ago(instant: datetime | None, now: datetime) -> Cell:
     """Format an instant relative to now; None as nothing at all."""
     return Cell("" if instant is None else relative(instant, now), "dim")
 
 
-def attempt_text(run: Run, attempts: Attempts) -> str:
+def attempt(run: Run, attempts: Attempts) -> str:
     """Format the attempt of a run, ``2 of 3``; empty for the only one, and for a successful first one."""
     most = attempts.most.get(run.job_id, 1)
     failed = run.status.is_failure and run.cause is not Cause.MANUAL
@@ -144,7 +144,7 @@ def attempt_text(run: Run, attempts: Attempts) -> str:
     return f"{run.attempt} of {most}" if most >= run.attempt else str(run.attempt)
 
 
-def message_text(run: Run, attempts: Attempts) -> str:
+def message(run: Run, attempts: Attempts) -> str:
     """Format the message of a run, and the instant of its next attempt."""
     again_at = attempts.again_at.get(run.run_id)
     return (run.message or "") + ("" if again_at is None else f"; next attempt at {clock(again_at)}")

@@ -1,22 +1,62 @@
-"""Versions of a file and counts by directory, as tables."""
+"""The files of a tree, their changes and versions, and counts by directory, as tables."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.contents import FolderChange, FolderCount, Version
-from runner.model.runs import Change, ChangeKind
-from runner.output.cells import CHANGE_MARKS, Cell, Column, changes_cell
+from runner.model.runs import Change, ChangeKind, FoundFile
+from runner.output import cells
+from runner.output.cells import Cell, Column
 from runner.output.grid import Grid
 from runner.output.records import Record, encode, keys_of, modified_at
+from runner.output.text import printable
 
 VERSION_KEYS = ("first_run", "seen_at", "gone_run", "gone_at", "size_bytes", "modified_at", "mtime_ns")
 COUNT_KEYS = keys_of(FolderCount)
 MOVE_KEYS = keys_of(FolderChange)
 count_record = move_record = encode
+# Listings are rendered in parts of this many rows, so that a million files need little memory.
+_PART = 5_000
 _FOLDER = Column("folder", "path", least=24, fold=True)
+
+
+def files_table(files: Iterable[FoundFile], *, doubtful: bool = False) -> Iterator[RenderableType]:
+    """Yield tables of files for ``files``, in parts, unknown ones marked if *doubtful*; none without files."""
+    columns = [
+        Column("size", "size_bytes", right=True, width=10, priority=3),
+        Column("modified", lambda file: modified_at(file.mtime_ns), width=19, priority=2),
+        Column("since run", lambda file: Cell(str(file.first_run), "dim"), right=True, width=9, priority=1),
+        *([Column("", lambda file: Cell("?" if file.unknown else "", "yellow"), width=1)] if doubtful else []),
+        Column("path", "path", least=24, width=24, fold=True),
+    ]
+    return _parts(files, columns)
+
+
+def changes_table(changes: Iterable[Change]) -> Iterator[RenderableType]:
+    """Yield tables of changed files for ``changes``, in parts; none without changes."""
+
+    def path(change: Change) -> Cell:
+        return Cell(printable(change.path), cells.CHANGE_MARKS[change.kind].style)
+
+    columns = [
+        Column("", lambda change: cells.CHANGE_MARKS[change.kind]),
+        Column("before", "old_size_bytes", right=True, width=10, priority=1),
+        Column("after", "new_size_bytes", right=True, width=10, priority=1),
+        Column("path", path, least=24, width=24, fold=True),
+    ]
+    return _parts(changes, columns)
+
+
+def _parts(rows: Iterable[Any], columns: Sequence[Column]) -> Iterator[Grid]:
+    rows, header = iter(rows), True
+    while part := list(islice(rows, _PART)):
+        yield Grid(rows=part, columns=columns, header=header)
+        header = False
 
 
 def version_record(version: Version) -> Record:
@@ -37,7 +77,7 @@ def versions_table(versions: Sequence[Version]) -> RenderableType:
         if gone_run is not None:
             rows.append({"kind": ChangeKind.REMOVED, "run": gone_run, "at": version.gone_at})
     columns = [
-        Column("", lambda row: CHANGE_MARKS[row["kind"]]),
+        Column("", lambda row: cells.CHANGE_MARKS[row["kind"]]),
         Column("", "kind", priority=1),
         Column("run", lambda row: str(row["run"]), right=True),
         Column("at", "at"),
@@ -59,25 +99,22 @@ def counts_table(counts: Sequence[FolderCount]) -> RenderableType:
     return Grid(rows=[*counts, total] if counts else [], columns=columns, empty="no files")
 
 
-def nothing_changed() -> RenderableType:
-    """Return the line for no changes."""
-    return Text("no changes", style="dim")
-
-
 def change_counts(changes: Sequence[Change]) -> RenderableType:
     """Return the last line of a list of changes: the number of each kind."""
+    if not changes:
+        return Text("no changes", style="dim")
     counts = Counter(change.kind for change in changes)
     return Text(", ".join(f"{counts[kind]:,} {kind}" for kind in ChangeKind))
 
 
 def moves_table(moves: Sequence[FolderChange]) -> RenderableType:
-    """Render the changes by directory."""
+    """Render the changes by directory; nothing without changes."""
     columns = [
-        Column("changes", changes_cell, right=True),
+        Column("changes", cells.changes, right=True),
         Column("files before", "old_files", right=True, priority=2),
         Column("after", "new_files", right=True, priority=2),
         Column("size before", "old_size_bytes", right=True, priority=1),
         Column("after", "new_size_bytes", right=True, priority=1),
         _FOLDER,
     ]
-    return Grid(rows=moves, columns=columns, empty="no changes")
+    return Grid(rows=moves, columns=columns) if moves else Group()

@@ -14,7 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from runner.output.cells import Cell, Column, to_cell
+from runner.output import cells
+from runner.output.cells import Cell, Column
 from runner.output.text import harmless
 
 _GAP = "  "
@@ -85,7 +86,7 @@ def key_values(pairs: Iterable[tuple[str, Any]]) -> Grid:
     """Render names and values, one pair per line; long values continue below."""
     columns = [
         Column("", lambda pair: Cell(pair[0], "dim")),
-        Column("", lambda pair: to_cell(pair[1]), least=20, fold=True),
+        Column("", lambda pair: cells.to_cell(pair[1]), least=20, fold=True),
     ]
     return Grid(rows=list(pairs), columns=columns, header=False)
 

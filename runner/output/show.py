@@ -1,4 +1,4 @@
-"""One run whole: its executions side by side, what it found changed, what went wrong, and where it ran."""
+"""One run: whole for ``show``, and in a few lines for ``run``."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -11,27 +11,16 @@ from rich.text import Text
 from runner.model.notifications import Notification
 from runner.model.runs import Attempts, Change, Difference, Environment, Execution, Problem, Run, Status
 from runner.model.units import format_count, format_seconds
-from runner.output.bars import parts_bar
-from runner.output.cells import (
-    NO_ATTEMPTS,
-    NOTHING,
-    STATUS_STYLES,
-    Cell,
-    Column,
-    attempt_text,
-    changes_cell,
-    ratio_cell,
-    relative,
-    status_cell,
-    to_cell,
-    wall_cell,
-)
+from runner.output import cells
+from runner.output.cells import Cell, Column
+from runner.output.contents import changes_table
 from runner.output.grid import Grid, key_values, titled
-from runner.output.tables import changes_table, cold_note, execution_of
+from runner.output.tables import cold_note, execution_of
 from runner.output.text import printable
 
-# The maximum number of items shown of each list.
-_LIMIT = 20
+# The maximum number of items shown of each list; of problems in a summary.
+_LIMIT, _SHOWN_PROBLEMS = 20, 3
+_BAR = 40  # characters
 _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
@@ -43,7 +32,7 @@ def run_view(
     notifications: Sequence[Notification] = (),
     *,
     now: datetime,
-    attempts: Attempts = NO_ATTEMPTS,
+    attempts: Attempts = cells.NO_ATTEMPTS,
 ) -> RenderableType:
     """Render one run for ``show``."""
     parts: list[RenderableType] = [key_values(_summary(run, now, attempts))]
@@ -70,16 +59,19 @@ def run_view(
 
 def _summary(run: Run, now: datetime, attempts: Attempts) -> Iterator[tuple[str, Any]]:
     def shown(instant: datetime) -> str:
-        return f"{instant.astimezone().isoformat(sep=' ', timespec='seconds')} ({relative(instant, now)})"
+        return f"{instant.astimezone().isoformat(sep=' ', timespec='seconds')} ({cells.relative(instant, now)})"
 
     yield "run", str(run.run_id)
     yield "job", printable(run.job)
     yield "root", run.root
-    yield "status", status_cell(run)
+    yield "status", cells.status(run)
     if run.message:
-        yield "message", Cell(run.message, STATUS_STYLES[run.status] if run.status is not Status.SUCCEEDED else "")
+        yield (
+            "message",
+            Cell(run.message, cells.STATUS_STYLES[run.status] if run.status is not Status.SUCCEEDED else ""),
+        )
     yield "cause", run.cause
-    if attempt := attempt_text(run, attempts):
+    if attempt := cells.attempt(run, attempts):
         again_at = attempts.again_at.get(run.run_id)
         yield "attempt", attempt + ("" if again_at is None else f"; next attempt at {shown(again_at)}")
     for name, instant in (
@@ -91,10 +83,10 @@ def _summary(run: Run, now: datetime, attempts: Attempts) -> Iterator[tuple[str,
             yield name, shown(instant)
     if run.started_at is None:  # nothing was measured or found
         return
-    yield "wall", to_cell(run.wall_s, "wall_s")
+    yield "wall", cells.to_cell(run.wall_s, "wall_s")
     yield "files", run.files
     yield "folders", run.directories
-    yield "changes", changes_cell(run)
+    yield "changes", cells.changes(run)
     if run.problems:
         yield "problems", Cell(f"{run.problems:,}", "yellow")
     if run.differences:
@@ -106,9 +98,9 @@ def _executions(run: Run) -> Grid:
     baseline = execution_of(run, "sequential")
     lines = [
         Column("went", lambda one: _ORDINALS.get(one.position, f"{one.position}th")),
-        Column("status", lambda one: Cell(one.status.value, STATUS_STYLES[one.status])),
-        Column("wall", wall_cell),
-        Column("of sequential", lambda one: ratio_cell(one, baseline)),
+        Column("status", lambda one: Cell(one.status.value, cells.STATUS_STYLES[one.status])),
+        Column("wall", cells.wall),
+        Column("of sequential", lambda one: cells.ratio(one, baseline)),
         Column("start-up", "startup_s"),
         Column("user", "user_s"),
         Column("system", "system_s"),
@@ -135,9 +127,11 @@ def _phases(executions: Sequence[Execution]) -> list[RenderableType]:
     longest = max((wall_s for _, _, wall_s in timed), default=0.0)
     rows = []
     for strategy, startup_s, wall_s in timed:
-        start = f"start-up {format_seconds(startup_s)}, " if startup_s else ""
-        bar = parts_bar([startup_s, wall_s - startup_s], longest)
-        rows.append((strategy, f"{bar}  {start}scanning {format_seconds(wall_s - startup_s)}"))
+        parts = (("▒", "start-up", startup_s), ("█", "scanning", wall_s - startup_s))
+        # A part above zero is always visible.
+        bar = "".join(shade * max(1, round(part_s / longest * _BAR)) for shade, _, part_s in parts if part_s > 0)
+        texts = (f"{name} {format_seconds(part_s)}" for _, name, part_s in parts if part_s or name == "scanning")
+        rows.append((strategy, f"{bar}  {', '.join(texts)}"))
     return titled("phases", key_values(rows)) if rows else []
 
 
@@ -153,7 +147,7 @@ def _environment(environment: Environment) -> Iterator[tuple[str, Any]]:
 
 def _cpu_per_wall(execution: Execution) -> Cell:
     if execution.user_s is None or execution.system_s is None or not execution.wall_s:
-        return NOTHING
+        return cells.NOTHING
     return Cell(f"{(execution.user_s + execution.system_s) / execution.wall_s:.2f}")
 
 
@@ -185,3 +179,51 @@ def _sent(notification: Notification) -> Cell:
 def _others(items: Sequence[object]) -> Iterator[Text]:
     if len(items) > _LIMIT:
         yield Text(f"… and {len(items) - _LIMIT:,} more", style="dim")
+
+
+def run_summary(
+    run: Run, *, problems: Sequence[Problem] = (), differences: Sequence[Difference] = ()
+) -> RenderableType:
+    """Format the result of one run in a few lines."""
+    return Group(key_values(_lines(run, problems, differences)), *cold_note(run.executions))
+
+
+def _lines(run: Run, problems: Sequence[Problem], differences: Sequence[Difference]) -> Iterator[tuple[str, Any]]:
+    took = "" if run.wall_s is None else f" in {format_seconds(run.wall_s)}"
+    yield f"run {run.run_id}", Cell(f"{printable(run.job)} {run.status.value}{took}", cells.STATUS_STYLES[run.status])
+    if run.message:
+        yield "message", Cell(printable(run.message), cells.STATUS_STYLES[run.status])
+    if run.files is not None and run.directories is not None:
+        yield "files", f"{run.files:,} in {format_count(run.directories, 'folder')}"
+    if run.added is not None and run.removed is not None and run.modified is not None:
+        yield "changes", f"{run.added:,} added, {run.removed:,} removed, {run.modified:,} modified"
+    baseline = execution_of(run, "sequential")
+    for execution in sorted(run.executions, key=lambda one: one is not baseline):
+        yield execution.strategy, _time(execution, baseline)
+    if problems:
+        texts = [f"{printable(one.path or b'.')}: {one.text}" for one in problems[:_SHOWN_PROBLEMS]]
+        more = f"; and {len(problems) - len(texts):,} more" if len(problems) > len(texts) else ""
+        yield "problems", Cell(f"{len(problems):,} not read: {'; '.join(texts)}{more}", "yellow")
+    if run.differences:
+        paths = ", ".join(printable(one.path) for one in differences[:_SHOWN_PROBLEMS])
+        yield "differences", Cell(f"the strategies disagree on {run.differences:,}: {paths}", "red")
+    yield "next", next_command(run)
+
+
+def _time(execution: Execution, baseline: Execution | None) -> Cell:
+    if execution.status is not Status.SUCCEEDED:
+        message = f": {printable(execution.message)}" if execution.message else ""
+        return Cell(f"{execution.status.value}{message}", cells.STATUS_STYLES[execution.status])
+    ratio = cells.NOTHING if execution is baseline else cells.ratio(execution, baseline)
+    return Cell(cells.wall(execution).text + ("" if ratio is cells.NOTHING else f", {ratio.text} sequential"))
+
+
+def next_command(run: Run) -> str:
+    """Return the command that shows what is most likely asked next."""
+    if run.status is Status.SUCCEEDED and not run.differences:
+        job = shlex.quote(run.job)
+        if run.removed or run.modified or (run.added and run.added != run.files):
+            return f"runner changes {job}"
+        if run.added:
+            return f"runner files {job}"
+    return f"runner show {run.run_id}"

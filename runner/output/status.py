@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from runner.history.daemons import DaemonRecord, DaemonState
 from runner.model.runs import Run
 from runner.model.units import format_count, format_seconds
-from runner.output.cells import Cell, relative
+from runner.output import cells
+from runner.output.cells import Cell
 from runner.output.grid import key_values
 from runner.output.records import Record, plain
 from runner.output.text import printable
@@ -67,7 +68,7 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     going += [f"a calibration of {printable(root)}" for root in situation.calibrated]
     pairs: list[tuple[str, Any]] = [("daemon", _daemon_cell(situation, now))]
     if daemon is not None and situation.alive:
-        pairs.append(("started", relative(daemon.started_at, now)))
+        pairs.append(("started", cells.relative(daemon.started_at, now)))
     if situation.blocker is not None:
         pairs.append(("waits for", Cell(printable(situation.blocker), "yellow")))
     pairs += [("running", ", ".join(going) or "nothing")]
@@ -86,7 +87,7 @@ def _daemon_cell(situation: Situation, now: datetime) -> Cell:
     if daemon is None:
         return Cell(f"none has run yet; {_CURE}", "yellow")
     process = f"process {daemon.owner.pid} on {daemon.owner.host}"
-    heartbeat = relative(daemon.heartbeat_at, now)
+    heartbeat = cells.relative(daemon.heartbeat_at, now)
     if situation.blocker is not None:
         return Cell(f"waiting: {process} can start no run", "yellow")
     if situation.alive:
@@ -94,7 +95,7 @@ def _daemon_cell(situation: Situation, now: datetime) -> Cell:
     if situation.state is DaemonState.SILENT:
         return Cell(f"silent: {process} had its last heartbeat {heartbeat}", "red")
     if daemon.stopped_at is not None:
-        return Cell(f"not running: stopped {relative(daemon.stopped_at, now)}; {_CURE}", "yellow")
+        return Cell(f"not running: stopped {cells.relative(daemon.stopped_at, now)}; {_CURE}", "yellow")
     return Cell(f"not running: died; last heartbeat {heartbeat}; {_CURE}", "red")
 
 

@@ -1,35 +1,21 @@
-"""Tables for people: runs, jobs, fire times, files and changes."""
+"""Tables for people: runs, jobs and fire times."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import islice, zip_longest
+from itertools import zip_longest
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.jobs import Job
-from runner.model.runs import Attempts, Cache, Change, Execution, FoundFile, Run
+from runner.model.runs import Attempts, Cache, Execution, Run
 from runner.model.units import format_seconds
-from runner.output.bars import sparkline
-from runner.output.cells import (
-    CHANGE_MARKS,
-    COLD_NOTE,
-    NO_ATTEMPTS,
-    Cell,
-    Column,
-    ago_cell,
-    attempt_text,
-    changes_cell,
-    clock,
-    message_text,
-    ratio_cell,
-    status_cell,
-    wall_cell,
-)
+from runner.output import cells
+from runner.output.cells import Cell, Column
 from runner.output.formats import STRATEGIES
 from runner.output.grid import Grid, key_values
-from runner.output.records import modified_at
 from runner.output.text import printable
 
 if TYPE_CHECKING:
@@ -37,13 +23,12 @@ if TYPE_CHECKING:
 
 JobRow = tuple[Job, datetime | None, Run | None]
 _SHORT = {"sequential": "seq", "incremental": "incr"}
+_LEVELS = "▁▂▃▄▅▆▇█"
 # With fewer runs the numbers say more than a chart.
 _FEWEST_TO_DRAW = 5
-# Listings are rendered in parts of this many rows, so that a million files need little memory.
-_PART = 5_000
 
 
-def runs_table(runs: Sequence[Run], *, now: datetime, attempts: Attempts = NO_ATTEMPTS) -> RenderableType:
+def runs_table(runs: Sequence[Run], *, now: datetime, attempts: Attempts = cells.NO_ATTEMPTS) -> RenderableType:
     """Render runs for ``history``; a run that never started shows its fire time, dimmed."""
     jobs = {run.job for run in runs}
     strategies = strategies_of(runs)
@@ -63,13 +48,13 @@ def _run_columns(
 
     def started(pattern: str, priority: int, substitute: Column | None = None) -> Column:
         def cell(run: Run) -> Cell:
-            return Cell(clock(run.started_at or run.scheduled_at, pattern), "" if run.started_at else "dim")
+            return Cell(cells.clock(run.started_at or run.scheduled_at, pattern), "" if run.started_at else "dim")
 
         return Column("started", cell, priority=priority, substitute=substitute)
 
     def wall(strategy: str) -> Column:
         def cell(run: Run) -> Cell:
-            return wall_cell(execution_of(run, strategy))
+            return cells.wall(execution_of(run, strategy))
 
         brief = Column(_SHORT.get(strategy, strategy), cell, right=True, priority=12)
         return Column(strategy, cell, right=True, priority=4, substitute=brief)
@@ -79,13 +64,13 @@ def _run_columns(
         Column("job", lambda run: printable(run.job), least=10, priority=6 if alone else 13),
         Column("root", "root", least=20, priority=2),
         Column("cause", "cause", priority=3),
-        Column("status", status_cell),
+        Column("status", cells.status),
     ]
-    if any(attempt_text(run, attempts) for run in runs):
-        columns.append(Column("attempt", lambda run: attempt_text(run, attempts), priority=9))
+    if any(cells.attempt(run, attempts) for run in runs):
+        columns.append(Column("attempt", lambda run: cells.attempt(run, attempts), priority=9))
     columns += [
         started("%Y-%m-%d %H:%M:%S", 5, substitute=started("%m-%d %H:%M:%S", 10)),
-        Column("", lambda run: ago_cell(run.started_at or run.scheduled_at, now), priority=3),
+        Column("", lambda run: cells.ago(run.started_at or run.scheduled_at, now), priority=3),
         *map(wall, strategies),
     ]
     if {"sequential", "pool"} <= set(strategies):
@@ -93,16 +78,16 @@ def _run_columns(
     columns += [
         Column("files", "files", right=True, priority=7),
         Column("folders", "directories", right=True, priority=2),
-        Column("changes", changes_cell, priority=11),
+        Column("changes", cells.changes, priority=11),
         Column("problems", lambda run: Cell(str(run.problems), "yellow" if run.problems else "dim"), priority=3),
     ]
     if any(run.message for run in runs):
-        columns.append(Column("message", lambda run: message_text(run, attempts), priority=1, below=True))
+        columns.append(Column("message", lambda run: cells.message(run, attempts), priority=1, below=True))
     return columns
 
 
 def _ratio(run: Run) -> Cell:
-    return ratio_cell(execution_of(run, "pool"), execution_of(run, "sequential"))
+    return cells.ratio(execution_of(run, "pool"), execution_of(run, "sequential"))
 
 
 def _sparklines(runs: Sequence[Run], strategies: Sequence[str]) -> list[RenderableType]:
@@ -118,9 +103,22 @@ def _sparklines(runs: Sequence[Run], strategies: Sequence[str]) -> list[Renderab
     return [Text(""), key_values(lines)] if lines else []
 
 
+def sparkline(values: Sequence[float | None], width: int = 60) -> str:
+    """Draw a series as at most *width* characters, each the median of a group of values; None leaves a gap."""
+    size = -(-len(values) // width) or 1
+    points = []
+    for start in range(0, len(values), size):
+        group = [value for value in values[start : start + size] if value is not None]
+        points.append(median(group) if group else None)
+    known = [point for point in points if point is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    step = (high - low) / len(_LEVELS) or 1
+    return "".join(" " if point is None else _LEVELS[min(7, int((point - low) / step))] for point in points)
+
+
 def cold_note(executions: Iterable[Execution]) -> list[Text]:
     """Return the explanation of the asterisk, if there is one."""
-    return [Text(COLD_NOTE, "dim")] if any(execution.cache is Cache.COLD for execution in executions) else []
+    return [Text(cells.COLD_NOTE, "dim")] if any(execution.cache is Cache.COLD for execution in executions) else []
 
 
 def jobs_table(rows: Sequence[JobRow], *, now: datetime) -> RenderableType:
@@ -130,9 +128,9 @@ def jobs_table(rows: Sequence[JobRow], *, now: datetime) -> RenderableType:
         Column("job", lambda row: printable(row[0].spec.name), least=12, fold=True),
         Column("schedule", _schedule, least=16, fold=True, priority=5),
         Column("next", lambda row: Cell("paused", "yellow") if row[0].spec.paused else row[1]),
-        Column("", lambda row: ago_cell(None if row[0].spec.paused else row[1], now), priority=3),
-        Column("last run", lambda row: status_cell(row[2]) if row[2] else Cell("never", "dim")),
-        Column("", lambda row: ago_cell(_ended(row[2]), now), priority=2),
+        Column("", lambda row: cells.ago(None if row[0].spec.paused else row[1], now), priority=3),
+        Column("last run", lambda row: cells.status(row[2]) if row[2] else Cell("never", "dim")),
+        Column("", lambda row: cells.ago(_ended(row[2]), now), priority=2),
         Column("strategies", lambda row: " ".join(row[0].spec.strategies), priority=1),
         Column("finds", lambda row: printable(" ".join(row[0].spec.selection.patterns)), priority=1),
         Column("root", lambda row: row[0].spec.root, least=16, priority=4),
@@ -156,46 +154,12 @@ def next_table(fires: Sequence["FireTime"], *, now: datetime, jobs: Sequence[str
     columns = [
         Column("fires at", lambda row: f"{row[0].local:%a %Y-%m-%d %H:%M:%S %Z}"),
         Column("UTC", lambda row: Cell(f"{row[0].at:%Y-%m-%d %H:%M:%S}", "dim"), priority=1),
-        Column("", lambda row: ago_cell(row[0].at, now), priority=2),
+        Column("", lambda row: cells.ago(row[0].at, now), priority=2),
         Column("", lambda row: Cell(row[0].note, "yellow"), least=12, fold=True),
     ]
     if jobs:
         columns.insert(0, Column("job", lambda row: printable(row[1]), least=12, fold=True))
     return Grid(rows=list(zip_longest(fires, jobs)), columns=columns, empty="no fire times")
-
-
-def files_table(files: Iterable[FoundFile], *, doubtful: bool = False) -> Iterator[RenderableType]:
-    """Yield tables of files for ``files``, in parts, unknown ones marked if *doubtful*; none without files."""
-    columns = [
-        Column("size", "size_bytes", right=True, width=10, priority=3),
-        Column("modified", lambda file: modified_at(file.mtime_ns), width=19, priority=2),
-        Column("since run", lambda file: Cell(str(file.first_run), "dim"), right=True, width=9, priority=1),
-        *([Column("", lambda file: Cell("?" if file.unknown else "", "yellow"), width=1)] if doubtful else []),
-        Column("path", "path", least=24, width=24, fold=True),
-    ]
-    return _parts(files, columns)
-
-
-def changes_table(changes: Iterable[Change]) -> Iterator[RenderableType]:
-    """Yield tables of changed files for ``changes``, in parts; none without changes."""
-
-    def path(change: Change) -> Cell:
-        return Cell(printable(change.path), CHANGE_MARKS[change.kind].style)
-
-    columns = [
-        Column("", lambda change: CHANGE_MARKS[change.kind]),
-        Column("before", "old_size_bytes", right=True, width=10, priority=1),
-        Column("after", "new_size_bytes", right=True, width=10, priority=1),
-        Column("path", path, least=24, width=24, fold=True),
-    ]
-    return _parts(changes, columns)
-
-
-def _parts(rows: Iterable[Any], columns: Sequence[Column]) -> Iterator[Grid]:
-    rows, header = iter(rows), True
-    while part := list(islice(rows, _PART)):
-        yield Grid(rows=part, columns=columns, header=header)
-        header = False
 
 
 def strategies_of(runs: Iterable[Run]) -> list[str]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from runner.model.timings import Counts, Timing
 from runner.model.units import format_bytes, format_seconds
-from runner.output.cells import clock
+from runner.output import cells
 from runner.trends.report import VALUES, Comparison, Event, Metric, by_strategy
 
 # The maximum number of points of a strategy in a plot, each the median of some runs.
@@ -99,7 +99,7 @@ def _plot(
         plotext.horizontal_line(level)
     plotext.yticks(list(ticks), list(ticks.values()))
     ends = sorted({runs[0].started_at, runs[-1].started_at})
-    plotext.xticks([end.timestamp() for end in ends], [clock(end, "%Y-%m-%d %H:%M") for end in ends])
+    plotext.xticks([end.timestamp() for end in ends], [cells.clock(end, "%Y-%m-%d %H:%M") for end in ends])
     return Text("\n".join(line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()))
 
 

@@ -9,7 +9,8 @@ from rich.text import Text
 from runner.model.runs import Run
 from runner.model.timings import Counts, Timing
 from runner.model.units import format_count
-from runner.output.cells import MINUS, TIMES, Cell, Column, number_cell
+from runner.output import cells
+from runner.output.cells import Cell, Column
 from runner.output.grid import Grid
 from runner.output.records import Record, bounds, encode, plain
 from runner.output.trend_plots import count_plot, format_value, ratio_plot, time_plot
@@ -143,7 +144,7 @@ def verdict_view(runs: Sequence[Run]) -> RenderableType:
 
 
 def _verdict_sentence(baseline: str, other: str, verdict: Verdict, ratio: Interval, cache: str) -> str:
-    said = _VERDICTS[verdict].format(ratio=f"{ratio.estimate:.2f}{TIMES}", baseline=baseline)
+    said = _VERDICTS[verdict].format(ratio=f"{ratio.estimate:.2f}{cells.TIMES}", baseline=baseline)
     return f"{other} {said} (95 % interval {ratio.low:.2f}–{ratio.high:.2f}{cache})"
 
 
@@ -163,9 +164,9 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> Grid:
         Column("strategy", lambda one: f"{one.other} / {one.baseline}"),
         Column("cache", "place"),
         Column("runs", "runs", right=True),
-        Column("speed-up", lambda one: number_cell(one.speed_up, ".2f"), right=True),
-        Column("efficiency", lambda one: number_cell(one.efficiency, ".0%"), right=True, priority=1),
-        Column("CPU inflation", lambda one: number_cell(one.cpu_inflation, ".2f"), right=True, priority=1),
+        Column("speed-up", lambda one: cells.number(one.speed_up, ".2f"), right=True),
+        Column("efficiency", lambda one: cells.number(one.efficiency, ".0%"), right=True, priority=1),
+        Column("CPU inflation", lambda one: cells.number(one.cpu_inflation, ".2f"), right=True, priority=1),
     ]
     return Grid(rows=comparisons, columns=columns, split=True)
 
@@ -205,7 +206,7 @@ def _count_sentence(counts: Sequence[Counts]) -> str:
     added, removed = (sum(getattr(one, key) or 0 for one in counts[1:]) for key in ("added", "removed"))
     return (
         f"{format_count(counts[-1].files, 'file')} now, {counts[0].files:,} in run {counts[0].run}; "
-        f"+{added:,} {MINUS}{removed:,} in between"
+        f"+{added:,} {cells.MINUS}{removed:,} in between"
     )
 
 

@@ -28,9 +28,10 @@ from rich.console import RenderableType
 
 from runner.model.runs import Cache, Change, ChangeKind, Difference, FoundFile, Problem, Run, Status
 from runner.output.cells import relative
+from runner.output.contents import changes_table, files_table
 from runner.output.grid import key_values
 from runner.output.show import run_view
-from runner.output.tables import changes_table, files_table, jobs_table, next_table, runs_table
+from runner.output.tables import jobs_table, next_table, runs_table
 from runner.output.text import printable
 from runner.schedules.fire_times import FireTime
 
