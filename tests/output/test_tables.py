@@ -97,16 +97,13 @@ def test_no_name_gets_at_the_terminal(name: bytes, width: int) -> None:
     assert ACTIVE.isdisjoint(drawn(*every_table(name), width=width))
 
 
-@pytest.mark.parametrize("name", [name for name in NASTY_NAMES if printable(name) == name.decode(errors="replace")])
-def test_markup_and_emoji_codes_in_names_are_shown_as_they_are(name: bytes) -> None:
-    for table in every_table(name):
-        assert name.decode() in drawn(table, width=1000)
-
-
 @pytest.mark.parametrize("name", NASTY_NAMES)
-def test_every_name_is_shown_in_its_printable_form(name: bytes) -> None:
-    assert printable(name) in drawn(*files_table(files_of([name])), width=1000)
-    assert printable(name) in drawn(runs_table([replace(RUN, root=name)], now=NOW), width=1000)
+def test_every_name_is_shown_and_none_is_read_as_markup(name: bytes) -> None:
+    shown = printable(name)
+    assert shown in drawn(*files_table(files_of([name])), width=1000)
+    assert shown in drawn(runs_table([replace(RUN, root=name)], now=NOW), width=1000)
+    for table in every_table(name) if shown == name.decode(errors="replace") else ():
+        assert shown in drawn(table, width=1000)
 
 
 @settings(deadline=None)
@@ -159,25 +156,11 @@ def test_no_number_loses_its_unit_in_a_narrow_table(width: int) -> None:
 
 
 def test_a_narrow_history_of_several_jobs_names_them_before_it_shows_what_changed() -> None:
-    runs = [*MIXED, replace(LONG, job="other")]
-    for width in (40, 60):
-        shown = drawn(runs_table(runs, now=NOW), width=width)
+    for width in (40, 60, 80):
+        shown = drawn(runs_table([*MIXED, replace(LONG, job="other")], now=NOW), width=width)
         assert ["run", "job", "status"] == shown.split()[:3]
         assert "other" in shown
-
-
-def test_schedules_and_names_of_jobs_continue_below() -> None:
-    job = replace(JOB, spec=replace(JOB.spec, name=OWN_NAME))
-    shown = drawn(jobs_table([(job, NOW, RUN)], now=NOW), width=80)
-    assert "…" not in shown
-    assert "jitter" in shown
-    assert "30s" in shown
-
-
-def test_the_history_of_several_jobs_names_them_before_it_shows_all_else() -> None:
-    shown = drawn(runs_table(MIXED, now=NOW))
-    assert "a job wi" in shown
-    assert "seq" in shown
+        assert "seq" in shown or width < 80
 
 
 def test_a_wide_history_shows_everything() -> None:
@@ -212,11 +195,6 @@ def test_times_are_shown_on_the_clock_of_the_machine(monkeypatch: pytest.MonkeyP
     assert "2026-11-22 15:30:00+05:30 (1 min ago)" in drawn(run_view(RUN, now=NOW))
 
 
-def test_statuses_have_colours_only_where_asked() -> None:
-    assert "\x1b[1;31mfailed\x1b[0m" in drawn(runs_table([FAILED], now=NOW), colour=True)
-    assert "\x1b" not in drawn(runs_table([FAILED], now=NOW))
-
-
 def test_jobs_show_their_schedule_and_how_they_went() -> None:
     by_hand = replace(JOB, job_id=2, spec=replace(JOB.spec, name="notes", schedule=None))
     paused = replace(JOB, job_id=3, spec=replace(JOB.spec, name="old", paused=True))
@@ -226,16 +204,14 @@ def test_jobs_show_their_schedule_and_how_they_went() -> None:
         "1 docs every 1h, jitter 30s 2026-11-22 11:00:00 in 58 min succeeded 1 min ago"
         " sequential pool *.md *.rst /srv/docs"
     )
-    assert "by hand" in second
-    assert "never" in second
-    assert "paused" in third
-    assert "missed ×12" in third
-    assert max(map(len, drawn(jobs_table(rows, now=NOW)).splitlines())) <= 80
+    assert ("by hand" in second, "never" in second, "paused" in third, "missed ×12" in third) == (True,) * 4
+    narrow = drawn(jobs_table([*rows, (replace(JOB, spec=replace(JOB.spec, name=OWN_NAME)), NOW, RUN)], now=NOW))
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert ("…" in narrow, "jitter" in narrow, "30s" in narrow) == (False, True, True)
 
 
 def test_fire_times_show_what_is_odd_about_them() -> None:
-    berlin = ZoneInfo("Europe/Berlin")
-    fires = [FireTime(at=NOW, local=NOW.astimezone(berlin), note="the clock goes back")]
+    fires = [FireTime(at=NOW, local=NOW.astimezone(ZoneInfo("Europe/Berlin")), note="the clock goes back")]
     assert drawn(next_table(fires, now=NOW - timedelta(hours=3), jobs=["docs"]), width=120).splitlines() == [
         "job   fires at                     UTC",
         "docs  Sun 2026-11-22 11:02:00 CET  2026-11-22 10:02:00  in 3 h  the clock goes back",
@@ -250,11 +226,6 @@ def test_a_long_list_of_files_comes_in_parts_that_line_up() -> None:
     assert lines[0].split() == ["size", "modified", "since", "run", "path"]
     assert {line.index(name.decode()) for name, line in zip(names, lines[1:], strict=True)} == {lines[0].index("path")}
     assert lines[-1] == "   2.0 KiB  2001-09-09 01:46:40          3  11999.md"
-
-
-def test_a_file_of_unknown_size_and_time_is_shown() -> None:
-    files = [FoundFile(path=b"a", size_bytes=None, mtime_ns=None, first_run=1)]
-    assert drawn(*files_table(files)).splitlines()[1].split() == ["–", "–", "1", "a"]
 
 
 def test_a_long_path_continues_below_and_loses_nothing() -> None:
@@ -298,6 +269,7 @@ def test_one_run_is_shown_whole() -> None:
         "cache warm cold warm",
         "workers 2 1 1",
         "files 2,987 2,987 2,987",
+        "pool ▒████████ start-up 10.0 ms, scanning 260 ms",
         "… and 5 more",
         "Permission denied (errno 13) .",
         "found by pool and incremental odd.md",
