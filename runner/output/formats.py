@@ -4,7 +4,6 @@ import csv
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
 from itertools import chain
 from typing import Any
 
@@ -22,54 +21,36 @@ _EXECUTED = ("=", "+", "-", "@")
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
-class Format(StrEnum):
-    """How a listing is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    RAW_CSV = "raw-csv"
-
-
 def to_json(document: Record | Sequence[Record]) -> str:
     """Write one document over several lines, indented by two, with a newline at its end."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def listing(records: Iterable[Record], fmt: Format, *, columns: Sequence[str] = ()) -> Iterator[str]:
-    """Write records one by one, so that a million need no room.
+def listing(records: Iterable[Record], fmt: str, *, columns: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the lines of records, without newlines, one by one, so that a million need no room.
 
-    JSON is a list with one record per line. CSV follows RFC 4180 with a header, but its lines end as the caller ends
-    them; null is an empty cell, and any text stands as :func:`~runner.output.text.printable` shows it, so that no cell
-    spans lines. ``executions`` become columns such as ``pool_wall_s``, the lists of ``show`` (``changes`` and the like)
-    become counts, other lists are joined by spaces, and a nested record becomes columns such as ``environment_host``.
+    JSON is a list with one record per line. CSV follows RFC 4180 with a header; null is an empty cell, and any text
+    stands as :func:`~runner.output.text.printable` shows it, so that no cell spans lines. ``executions`` become columns
+    such as ``pool_wall_s``, the lists of ``show`` (``changes`` and the like) become counts, other lists are joined by
+    spaces, and a nested record becomes columns such as ``environment_host``.
 
     Text that a spreadsheet would execute follows an apostrophe in csv, not in raw-csv.
 
     Args:
-        records: All with the same keys in the same order.
+        records: All with the same keys in the same order, else ValueError.
         fmt: json, jsonl, csv or raw-csv.
         columns: Keys of the records, such as ``RUN_KEYS``; without them an empty listing has no CSV header.
-
-    Yields:
-        Lines without their newline.
-
-    Raises:
-        ValueError: If the format is table, a number is not finite, or a record has a key that the first lacks.
     """
-    if fmt is Format.JSON:
+    if fmt == "json":
         separator = "["
         for record in records:
             yield separator
             separator = f"  {_encode(record)},"
         yield from ("[]",) if separator == "[" else (separator[:-1], "]")
-    elif fmt is Format.JSONL:
+    elif fmt == "jsonl":
         yield from map(_encode, records)
-    elif fmt in (Format.CSV, Format.RAW_CSV):
-        yield from _csv(records, columns, safe=fmt is Format.CSV)
     else:
-        raise ValueError("tables are made by runner.output.tables")
+        yield from _csv(records, columns, safe=fmt == "csv")
 
 
 def _csv(records: Iterable[Record], columns: Sequence[str], *, safe: bool) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -31,7 +31,10 @@ def make_formatter(fmt: LogFormat | None, *, to_journal: bool = False) -> loggin
     """
     if fmt is LogFormat.JSON:
         return JsonLine()
-    return _MessageLine() if fmt is None else _JournalLine() if to_journal else _TextLine()
+    if fmt is None:
+        return _TextLine(lambda _: "runner: ")
+    # Each line is an entry of the journal and needs its priority.
+    return _TextLine(_priority, repeated=True) if to_journal else _TextLine(_time_and_level)
 
 
 def goes_to_journal(environment: Mapping[str, str], descriptor: int) -> bool:
@@ -76,34 +79,26 @@ def _subject_of(record: logging.LogRecord) -> tuple[str | None, int | None]:
 class _TextLine(logging.Formatter):
     """``2026-11-22T10:00:00+0000 INFO docs run 12: succeeded in 0.1 s``; a traceback follows, indented."""
 
-    def prefix(self, record: logging.LogRecord) -> str:
-        """Return the beginning of the message."""
-        at = datetime.fromtimestamp(record.created).astimezone()
-        return f"{at:%Y-%m-%dT%H:%M:%S%z} {record.levelname} "
+    def __init__(self, prefix: Callable[[logging.LogRecord], str], *, repeated: bool = False) -> None:
+        super().__init__()
+        self._prefix, self._repeated = prefix, repeated
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; further lines are indented, so that the text of an error can't look like a message."""
-        prefix, (job, run) = self.prefix(record), _subject_of(record)
+        prefix, (job, run) = self._prefix(record), _subject_of(record)
         about = "" if job is None else f"{job}: " if run is None else f"{job} run {run}: "
-        # Each line is an entry of the journal and needs its priority.
-        indent = f"{prefix if isinstance(self, _JournalLine) else ''}    "
+        indent = f"{prefix if self._repeated else ''}    "
         return "\n".join((f"{prefix}{about}{_message(record)}", *(f"{indent}{line}" for line in _traceback(record))))
 
 
-class _JournalLine(_TextLine):
-    """``<6>docs run 12: succeeded in 0.1 s``: the journal takes the number for the priority; see sd-daemon(3)."""
-
-    def prefix(self, record: logging.LogRecord) -> str:
-        """Return the priority of syslog(3)."""
-        return f"<{next(priority for level, priority in _PRIORITIES if record.levelno >= level)}>"
+def _time_and_level(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created).astimezone()
+    return f"{at:%Y-%m-%dT%H:%M:%S%z} {record.levelname} "
 
 
-class _MessageLine(_TextLine):
-    """``runner: docs run 12: the pool execution failed``."""
-
-    def prefix(self, _record: logging.LogRecord) -> str:
-        """Return the beginning of messages of commands."""
-        return "runner: "
+def _priority(record: logging.LogRecord) -> str:
+    """Return ``<6>``, which the journal takes for the priority; see sd-daemon(3)."""
+    return f"<{next(priority for level, priority in _PRIORITIES if record.levelno >= level)}>"
 
 
 class JsonLine(logging.Formatter):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -51,24 +52,30 @@ _CAUSES = {
 _SINCE = {Rising.STEP: "since run", Rising.DRIFT: "the drift began with run"}
 
 
-def trends_record(
-    timings: Sequence[Timing],
-    counts: Sequence[Counts],
-    comparisons: Sequence[Comparison],
-    events: Sequence[Event],
-    rises: Sequence[Regression],
-    creeps: Sequence[Creep],
-    metric: Metric,
-) -> Record:
+class Trends(NamedTuple):
+    """What is known of the timings of a job, in one environment."""
+
+    timings: Sequence[Timing]
+    counts: Sequence[Counts]
+    comparisons: Sequence[Comparison]
+    events: Sequence[Event]
+    rises: Sequence[Regression]
+    creeps: Sequence[Creep]
+    metric: Metric
+
+
+def trends_record(trends: Trends) -> Record:
     """Return the trends as one document; an interval is a list of its two bounds, 95 %."""
+    timings = trends.timings
     return {
-        "metric": metric.value,
+        "metric": trends.metric.value,
         "environment": timings[-1].environment if timings else None,
         "runs": len({timing.run for timing in timings}),
         "since": plain(timings[0].started_at) if timings else None,
         "until": plain(timings[-1].started_at) if timings else None,
         "comparisons": [
-            encode(one, _COMPARISON_KEYS, strategy=one.other, **_estimated("ratio", one.ratio)) for one in comparisons
+            encode(one, _COMPARISON_KEYS, strategy=one.other, **_estimated("ratio", one.ratio))
+            for one in trends.comparisons
         ],
         "steps": [
             encode(
@@ -78,12 +85,12 @@ def trends_record(
                 after=math.exp(event.step.after),
                 **_estimated("ratio", event.step.ratio),
             )
-            for event in events
+            for event in trends.events
         ],
-        "rises": [rise_record(one) for one in rises],
-        "drift": [encode(creep, _DRIFT_KEYS, **_estimated("per_day", creep.per_day)) for creep in creeps],
-        "series": series_records(timings, metric),
-        "files": [encode(one, _COUNT_KEYS) for one in counts],
+        "rises": [rise_record(one) for one in trends.rises],
+        "drift": [encode(creep, _DRIFT_KEYS, **_estimated("per_day", creep.per_day)) for creep in trends.creeps],
+        "series": series_records(timings, trends.metric),
+        "files": [encode(one, _COUNT_KEYS) for one in trends.counts],
     }
 
 
@@ -101,17 +108,9 @@ def rise_record(rise: Regression) -> Record:
     return encode(rise, REGRESSION_KEYS[1:], interval=[rise.ratio.low - 1, rise.ratio.high - 1])
 
 
-def trends_view(
-    timings: Sequence[Timing],
-    counts: Sequence[Counts],
-    comparisons: Sequence[Comparison],
-    events: Sequence[Event],
-    rises: Sequence[Regression],
-    creeps: Sequence[Creep],
-    metric: Metric,
-    width: int,
-) -> RenderableType:
+def trends_view(trends: Trends, width: int) -> RenderableType:
     """Render the trends, a sentence above each part, within a width."""
+    timings, counts, comparisons, events, rises, creeps, metric = trends
     if not timings:
         return Text("no timings yet; run the job first", style="dim")
     parts: list[RenderableType] = []

@@ -6,7 +6,7 @@ import pytest
 from render_examples import drawn
 
 from runner.model.timings import Timing
-from runner.output.trends import trends_view
+from runner.output.trends import Trends, trends_view
 from runner.trends.compare import Interval, Verdict
 from runner.trends.report import Cause, Comparison, Event, Metric, Place
 from runner.trends.steps import Step
@@ -18,7 +18,7 @@ TIMING = Timing(
 
 
 def told(*, comparisons: list[Comparison], events: list[Event]) -> str:
-    view = trends_view([TIMING], [], comparisons, events, [], [], Metric.WALL, 200)
+    view = trends_view(Trends([TIMING], [], comparisons, events, [], [], Metric.WALL), 200)
     return drawn(view, width=200)
 
 
