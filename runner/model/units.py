@@ -51,7 +51,7 @@ def format_duration(seconds: int) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Show a measured time to three significant figures with a fitting unit: ``1.23 s``, ``45.6 ms``, ``2m05s``."""
+    """Show a measured time to three significant figures with a fitting unit: ``1.23 s``, ``45.6 ms``, ``2m5s``."""
     if seconds is None:
         return "–"
     if seconds >= 60:

@@ -31,7 +31,7 @@ from runner.output.cells import relative
 from runner.output.contents import changes_table, files_table
 from runner.output.grid import key_values
 from runner.output.show import run_view
-from runner.output.tables import jobs_table, next_table, runs_table
+from runner.output.tables import jobs_table, next_table, runs_table, sparkline
 from runner.output.text import printable
 from runner.schedules.fire_times import FireTime
 
@@ -283,11 +283,6 @@ def test_one_run_is_shown_whole() -> None:
     assert ["+", "–", "–", "20.md"] not in lines
 
 
-@pytest.mark.parametrize("run", [RUN, MISSED, FAILED, MIXED[0]])
-def test_any_run_can_be_shown(run: Run) -> None:
-    assert run.status.value in drawn(run_view(run, now=NOW))
-
-
 def test_what_was_missed_is_told_with_its_number_and_reason_and_no_figures() -> None:
     message = "1 fire time passed while no daemon ran"
     one = replace(MISSED, missed=1, message=message)
@@ -296,6 +291,7 @@ def test_what_was_missed_is_told_with_its_number_and_reason_and_no_figures() -> 
     keys = {line.split()[0] for line in drawn(run_view(one, now=NOW)).splitlines()}
     assert {"run", "job", "root", "status", "message", "cause", "scheduled", "recorded"} == keys
     assert "finished" in drawn(run_view(FAILED, now=NOW))
+    assert "running" in drawn(run_view(MIXED[0], now=NOW))
 
 
 @pytest.mark.parametrize(
@@ -312,3 +308,15 @@ def test_what_was_missed_is_told_with_its_number_and_reason_and_no_figures() -> 
 )
 def test_distances_in_time_are_short(distance: timedelta, text: str) -> None:
     assert relative(datetime(2026, 1, 1, tzinfo=UTC) + distance, datetime(2026, 1, 1, tzinfo=UTC)) == text
+
+
+def test_a_sparkline_rises_with_its_values_and_leaves_gaps() -> None:
+    assert "▁▂▃▄▅▆▇█" == sparkline([float(number) for number in range(8)])
+    assert "▁ █" == sparkline([1.0, None, 2.0])
+    assert "▁▁▁" == sparkline([5.0, 5.0, 5.0])
+    assert ("", " ") == (sparkline([]), sparkline([None]))
+
+
+def test_a_long_series_is_drawn_by_medians_within_the_width() -> None:
+    drawn = sparkline([1.0, 1.0, 9.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0], width=4)
+    assert ("▁▅██", 4) == (drawn, len(drawn))
