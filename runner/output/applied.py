@@ -9,7 +9,6 @@ from rich.text import Text
 
 from runner.jobs.apply import Action, Outcome
 from runner.model.toml import is_utf8
-from runner.model.units import format_instant
 from runner.output.records import Record, plain
 from runner.output.text import printable
 
@@ -62,12 +61,10 @@ def _shown(value: Any) -> str:
             return printable("; ".join(f"{one['on']}={shlex.join(one['run'])}" for one in value))
         case list():
             return " ".join(printable(shlex.quote(part) if " " in part else part) for part in value)
-        case bool() | int():
-            return str(value).lower()
-        case datetime():
-            return format_instant(value)
-        case _:
+        case str():
             return printable(value)
+        case _:
+            return plain(value) if isinstance(value, datetime) else str(value).lower()
 
 
 def _plain(value: Any) -> Any:

@@ -62,12 +62,10 @@ def _csv(records: Iterable[Record], columns: Sequence[str], *, safe: bool) -> It
         yield writer.writeheader()
         for record in records if first is None else chain((first,), records):
             row = _flat(record)
-            yield writer.writerow({name: _inert(cell) for name, cell in row.items()} if safe else row)
-
-
-def _inert(cell: str | float | None) -> str | float | None:
-    """Format a cell with an apostrophe before text that a spreadsheet would execute; controls are escaped already."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_EXECUTED) else cell
+            for name, cell in row.items() if safe else ():
+                if isinstance(cell, str) and cell.startswith(_EXECUTED):  # controls are escaped already
+                    row[name] = f"'{cell}"
+            yield writer.writerow(row)
 
 
 class _Lines:

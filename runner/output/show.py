@@ -1,7 +1,7 @@
 """One run: whole for ``show``, and in a few lines for ``run``."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,14 +42,9 @@ def run_view(
         said = [(execution.strategy, execution.message) for execution in run.executions if execution.message]
         parts += [key_values(said)] if said else []
         parts += cold_note(run.executions)
-    if changes:
-        parts += titled("changes", *changes_table(changes[:_LIMIT]), *_others(changes))
-    if problems:
-        unread = [(f"{problem.text} (errno {problem.errno})", problem.path) for problem in problems[:_LIMIT]]
-        parts += titled("problems: not read", _path_grid(unread), *_others(problems))
-    if differences:
-        found = [("found by " + " and ".join(each.found_by), each.path) for each in differences[:_LIMIT]]
-        parts += titled("differences: the strategies disagree", _path_grid(found), *_others(differences))
+    parts += _section("changes", changes, changes_table)
+    parts += _section("problems: not read", problems, lambda shown: [_path_grid(shown, _error)])
+    parts += _section("differences: the strategies disagree", differences, lambda shown: [_path_grid(shown, _finders)])
     if notifications:
         parts += titled("notifications", _notifications(notifications))
     if run.environment:
@@ -151,12 +146,26 @@ def _cpu_per_wall(execution: Execution) -> Cell:
     return Cell(f"{(execution.user_s + execution.system_s) / execution.wall_s:.2f}")
 
 
-def _path_grid(rows: Sequence[tuple[str, bytes]]) -> Grid:
+def _section(title: str, items: Sequence[Any], view: Callable[[Any], Iterable[RenderableType]]) -> list[RenderableType]:
+    """Render the first of the items below a title, and the number of the others."""
+    more = [Text(f"… and {len(items) - _LIMIT:,} more", style="dim")] if len(items) > _LIMIT else []
+    return titled(title, *view(items[:_LIMIT]), *more) if items else []
+
+
+def _path_grid(rows: Sequence[Problem | Difference], reason: Callable[[Any], str]) -> Grid:
     columns = [
-        Column("", lambda row: Cell(row[0], "yellow"), least=30, fold=True),
-        Column("", lambda row: row[1], least=24, fold=True),
+        Column("", lambda row: Cell(reason(row), "yellow"), least=30, fold=True),
+        Column("", "path", least=24, fold=True),
     ]
     return Grid(rows=rows, columns=columns, header=False)
+
+
+def _error(problem: Problem) -> str:
+    return f"{problem.text} (errno {problem.errno})"
+
+
+def _finders(difference: Difference) -> str:
+    return f"found by {' and '.join(difference.found_by)}"
 
 
 def _notifications(notifications: Sequence[Notification]) -> Grid:
@@ -174,11 +183,6 @@ def _sent(notification: Notification) -> Cell:
     if notification.exit_code == 0:
         return Cell("sent", "green")
     return Cell("not sent" if notification.exit_code is None else f"exit code {notification.exit_code}", "red")
-
-
-def _others(items: Sequence[object]) -> Iterator[Text]:
-    if len(items) > _LIMIT:
-        yield Text(f"… and {len(items) - _LIMIT:,} more", style="dim")
 
 
 def run_summary(

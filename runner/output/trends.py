@@ -21,7 +21,6 @@ from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
 SERIES_KEYS = ("run", "started_at", "strategy", "position", "value")
-_COUNT_KEYS = ("run", "started_at", "files", "added", "removed", "modified")
 _STEP_KEYS = ("strategy", "run", "before", "after", "ratio", "interval", "cause")
 _DRIFT_KEYS = ("strategy", "per_day", "interval", "message")
 _COMPARISON_KEYS = (
@@ -90,7 +89,7 @@ def trends_record(trends: Trends) -> Record:
         "rises": [rise_record(one) for one in trends.rises],
         "drift": [encode(creep, _DRIFT_KEYS, **_estimated("per_day", creep.per_day)) for creep in trends.creeps],
         "series": series_records(timings, trends.metric),
-        "files": [encode(one, _COUNT_KEYS) for one in trends.counts],
+        "files": [encode(one, Counts._fields) for one in trends.counts],
     }
 
 
