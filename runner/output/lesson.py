@@ -1,6 +1,6 @@
 """The results of the lesson, as records and as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -32,22 +32,19 @@ def lesson_table(measurements: Sequence[Measurement]) -> RenderableType:
         Column("workers user", "workers_user_s", right=True),
         Column("sys ", "workers_system_s", right=True),
     ]
-    sentences = map(Text, lesson_sentences(measurements))
-    return Group(Grid(rows=measurements, columns=columns, split=True), Text(""), *sentences)
+    return Group(Grid(rows=measurements, columns=columns, split=True), Text(""), *_sentences(measurements))
 
 
-def lesson_sentences(measurements: Sequence[Measurement]) -> list[str]:
+def _sentences(measurements: Sequence[Measurement]) -> Iterator[Text]:
     """Describe for each experiment which way was faster, and why the CPU time of the parent misleads."""
-    sentences = []
     for experiment in Experiment:
         loop, pool = (one for one in measurements if one.experiment is experiment)
         winner, loser = sorted((loop, pool), key=lambda one: one.wall_s)
         parent_s = format_seconds(pool.parent_user_s + pool.parent_system_s)
         workers_s = format_seconds(pool.workers_user_s + pool.workers_system_s)
-        sentences.append(
+        yield Text(
             f"For {_SUBJECTS[experiment]}, {winner.way} won: {format_seconds(winner.wall_s)} against "
             f"{format_seconds(loser.wall_s)} of wall time, {loser.wall_s / winner.wall_s:.1f} times as fast; "
             f"the pool's parent shows only {parent_s} of CPU time because its workers spent another {workers_s}, "
             "and neither is the time that a user waits."
         )
-    return sentences

@@ -66,14 +66,14 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     daemon, coming = situation.daemon, situation.coming
     going = [f"run {run.run_id} of {printable(run.job)}" for run in situation.running]
     going += [f"a calibration of {printable(root)}" for root in situation.calibrated]
-    pairs: list[tuple[str, Any]] = [("daemon", _daemon_cell(situation, now))]
+    state, obstacle = _describe(situation, now)
+    pairs: list[tuple[str, Any]] = [("daemon", state)]
     if daemon is not None and situation.alive:
         pairs.append(("started", cells.relative(daemon.started_at, now)))
     if situation.blocker is not None:
         pairs.append(("waits for", Cell(printable(situation.blocker), "yellow")))
     pairs += [("running", ", ".join(going) or "nothing")]
     if coming is not None:
-        obstacle = _obstacle(situation)
         next_firing = f"{printable(coming[1])} at {coming[0].astimezone():%Y-%m-%d %H:%M:%S %Z}"
         pairs.append(("next", Cell(f"{next_firing}; {obstacle}", "yellow") if obstacle else next_firing))
     if late := _percentiles(situation.lateness_s):
@@ -82,30 +82,24 @@ def status_view(situation: Situation, *, now: datetime) -> RenderableType:
     return key_values([*pairs, ("database", printable(situation.database))])
 
 
-def _daemon_cell(situation: Situation, now: datetime) -> Cell:
-    daemon = situation.daemon
+def _describe(situation: Situation, now: datetime) -> tuple[Cell, str]:
+    """Return the state of the daemon, and why the next fire time may pass, if it may."""
+    daemon, nothing_fires = situation.daemon, "nothing fires until a daemon runs"
     if daemon is None:
-        return Cell(f"none has run yet; {_CURE}", "yellow")
+        return Cell(f"none has run yet; {_CURE}", "yellow"), nothing_fires
     process = f"process {daemon.owner.pid} on {daemon.owner.host}"
     heartbeat = cells.relative(daemon.heartbeat_at, now)
     if situation.blocker is not None:
-        return Cell(f"waiting: {process} can start no run", "yellow")
+        return Cell(f"waiting: {process} can start no run", "yellow"), "its run will wait for the lock"
     if situation.alive:
-        return Cell(f"alive: {process}", "green")
+        return Cell(f"alive: {process}", "green"), ""
     if situation.state is DaemonState.SILENT:
-        return Cell(f"silent: {process} had its last heartbeat {heartbeat}", "red")
+        state = Cell(f"silent: {process} had its last heartbeat {heartbeat}", "red")
+        return state, "it may not fire while the daemon is silent"
     if daemon.stopped_at is not None:
-        return Cell(f"not running: stopped {cells.relative(daemon.stopped_at, now)}; {_CURE}", "yellow")
-    return Cell(f"not running: died; last heartbeat {heartbeat}; {_CURE}", "red")
-
-
-def _obstacle(situation: Situation) -> str:
-    """Return why the next fire time may pass, if it may."""
-    if situation.blocker is not None:
-        return "its run will wait for the lock"
-    if situation.state is DaemonState.SILENT:
-        return "it may not fire while the daemon is silent"
-    return "" if situation.alive else "nothing fires until a daemon runs"
+        stopped = cells.relative(daemon.stopped_at, now)
+        return Cell(f"not running: stopped {stopped}; {_CURE}", "yellow"), nothing_fires
+    return Cell(f"not running: died; last heartbeat {heartbeat}; {_CURE}", "red"), nothing_fires
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
