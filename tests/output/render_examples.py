@@ -116,7 +116,7 @@ def run_of(number: int, **changes: Any) -> Run:
 
 
 def original(shown: str) -> bytes:
-    """Return the argument of ``printable``: that it can be told is what makes that injective."""
+    """Return the argument of ``printable``; that there is one makes it injective."""
     return unprinted(shown).encode("utf-8", "surrogateescape")
 
 
