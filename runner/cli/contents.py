@@ -108,7 +108,7 @@ def files(
             return
 
         def render() -> "Iterable[RenderableType]":
-            from runner.output.tables import files_table
+            from runner.output.contents import files_table
 
             return files_table(found, doubtful=bool(state.problems))
 
@@ -199,9 +199,8 @@ def changes(
     from runner.history.contents import list_changes
     from runner.history.jobs import get_job
     from runner.history.time_range import find_directory, find_time_range
-    from runner.output.contents import change_counts, nothing_changed
+    from runner.output.contents import change_counts, changes_table
     from runner.output.records import CHANGE_KEYS, change_record
-    from runner.output.tables import changes_table
 
     _check_depth(depth, by_folder=by_folder)
     with options.answering(db) as view:
@@ -217,7 +216,7 @@ def changes(
         changed = list_changes(view, known.job_id, *span.positions, folder)
 
     def render() -> "Iterable[RenderableType]":
-        return (*changes_table(changed), change_counts(changed)) if changed else (nothing_changed(),)
+        return (*changes_table(changed), change_counts(changed))
 
     emit(fmt, render, map(change_record, changed), columns=CHANGE_KEYS)
 
@@ -233,5 +232,5 @@ def _emit_moves(
     before, after = (count_directories(database, job.job_id, position, under) for position in span.positions)
     changed = list_changes(database, job.job_id, *span.positions, under)
     moves = compare_directories(before, after, changed, _depth_below(under, depth))
-    views = [moves_table(moves), *([change_counts(changed)] if changed else [])]
+    views = [moves_table(moves), change_counts(changed)]
     emit(fmt, lambda: views, map(move_record, moves), columns=MOVE_KEYS)

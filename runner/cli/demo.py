@@ -38,7 +38,7 @@ def demo(
     from runner.history.runs import list_runs
     from runner.history.upgrade import open_database
     from runner.model.runs import Status
-    from runner.output.verdict import verdict_view
+    from runner.output.trends import verdict_view
 
     with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch:
         directories = Path(scratch, "directories")

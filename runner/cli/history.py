@@ -114,8 +114,7 @@ def show_run(database: "Reader", run: "Run", fmt: options.FormatName, *, summary
     notifications = list_notifications(database, run)
 
     def render() -> "list[RenderableType]":
-        from runner.output.run_summary import run_summary
-        from runner.output.show import run_view
+        from runner.output.show import run_summary, run_view
 
         if summary:
             return [run_summary(run, problems=problems, differences=differences)]

@@ -30,7 +30,7 @@ def emit(
         document: Returns the one record of an answer that is not a listing, for JSON; the other formats write
             *records* if they have columns, else this record.
     """
-    from runner.output.formats import Format, listing, to_json
+    from runner.output.formats import listing, to_json
 
     if fmt == "table":
         write_views(view())
@@ -39,7 +39,7 @@ def emit(
     else:
         if document is not None and not columns:
             records = [document()]
-        for line in listing(records, Format(fmt), columns=columns):
+        for line in listing(records, fmt, columns=columns):
             sys.stdout.write(line + "\n")
 
 

@@ -58,7 +58,7 @@ def trends(
     from runner.history.timings import list_counts, list_timings
     from runner.model.units import format_count
     from runner.output.console import make_console
-    from runner.output.trends import SERIES_KEYS, series_records, trends_record, trends_view
+    from runner.output.trends import SERIES_KEYS, Trends, series_records, trends_record, trends_view
     from runner.trends.report import (
         Metric,
         compare,
@@ -82,7 +82,7 @@ def trends(
         typer.echo(f"note: {format_count(elsewhere, *left)} left out", err=True)
     events = find_events(series, followed)
     lasting = events if followed is Metric.WALL else find_events(series)
-    said = (
+    said = Trends(
         series,
         counts,
         compare(since_last_step(series, lasting)),
@@ -99,10 +99,10 @@ def trends(
         typer.echo("note: there may be timings outside this time range", err=True)
     emit(
         fmt,
-        lambda: [trends_view(*said, width=make_console().width)],
+        lambda: [trends_view(said, width=make_console().width)],
         series_records(series, followed),
         columns=SERIES_KEYS,
-        document=lambda: trends_record(*said),
+        document=lambda: trends_record(said),
     )
 
 

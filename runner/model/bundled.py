@@ -6,13 +6,6 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 def bundled(name: str) -> Path:
-    """Find a directory that is inside the package in a wheel, and beside it in a checkout.
-
-    Args:
-        name: Its name, ``data`` or ``migrations``.
-
-    Returns:
-        Its path; not checked to exist in a checkout.
-    """
+    """Find ``data`` or ``migrations``, which are inside the package in a wheel, and beside it in a checkout."""
     installed = _PACKAGE / name
     return installed if installed.is_dir() else _PACKAGE.parent / name

@@ -19,45 +19,22 @@ class Question(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
-    """One thing that is measured once in every round.
-
-    Attributes:
-        question: What for.
-        strategy: What is carried out.
-        workers: Pool workers; 1 for sequential.
-        start_method: How they are started; None for sequential.
-        path: The subtree, relative to the root; empty for the whole tree.
-    """
+    """One thing that is measured once in every round."""
 
     question: Question
     strategy: str
-    workers: int
-    start_method: str | None
-    path: bytes
+    workers: int  # 1 for sequential
+    start_method: str | None  # None for sequential
+    path: bytes  # the subtree, relative to the root; empty for the whole tree
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """One execution of a calibration.
-
-    Attributes:
-        condition: What was measured.
-        round: In which round, from 1.
-        position: Where in its round it came, from 1.
-        wall_s: Seconds from the root's path to the complete list.
-        startup_s: Seconds of that until workers could begin.
-        user_s: User CPU seconds, all workers included.
-        system_s: System CPU seconds, workers included.
-        max_rss_bytes: Peak resident memory of the largest process.
-        cache: Whether blocks had to be read from the device.
-        files: Entries found.
-        directories: Directories read.
-        entries: Entries listed.
-    """
+    """One execution of a calibration; times and sizes as in :class:`~runner.model.runs.Execution`."""
 
     condition: Condition
-    round: int
-    position: int
+    round: int  # from 1
+    position: int  # in its round, from 1
     wall_s: float
     startup_s: float
     user_s: float
@@ -71,22 +48,15 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """A calibration with all its measurements.
+    """A calibration with its measurements, in the order in which they were made.
 
-    Attributes:
-        calibration_id: Its number.
-        root: Absolute path of the tree.
-        selection: What was looked for.
-        started_at: When it began; aware UTC.
-        finished_at: When it ended; None if it was stopped or is running.
-        environment: Where it took place; ``workers`` is the number that start methods and sizes were measured with.
-        measurements: In the order in which they were made.
+    Start methods and sizes were measured with the number of workers of the environment.
     """
 
     calibration_id: int
     root: bytes
     selection: Selection
     started_at: datetime
-    finished_at: datetime | None
+    finished_at: datetime | None  # None if it was stopped or is running
     environment: Environment
     measurements: tuple[Measurement, ...]

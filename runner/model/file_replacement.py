@@ -20,13 +20,13 @@ def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = Fa
         path: Its path; a link is replaced.
         content: The new content.
         durable: Whether it is on the disk before it takes the place.
-        create: Whether to create directories that are missing, for this user alone.
+        create: Whether to create missing directories, for this user alone.
 
     Raises:
         OSError: If it can't be, or another user's link is on the path; what was there before stays.
     """
     with open_parent(os.fspath(path), create=create) as (directory, name):
-        beside = os.fsencode(f"{_prefix(path)}{os.urandom(4).hex()}{_SUFFIX}")
+        beside = os.fsencode(f".{path.name}.{os.urandom(4).hex()}{_SUFFIX}")
         descriptor = create_file(directory, beside)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -43,20 +43,16 @@ def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = Fa
 
 
 def _mode_of(directory: int, name: bytes) -> int:
-    try:
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return _MODE
-    return S_IMODE(found.st_mode) if S_ISREG(found.st_mode) else _MODE
+    with suppress(FileNotFoundError):
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        if S_ISREG(mode):
+            return S_IMODE(mode)
+    return _MODE
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove the files that a process left when it was killed while it replaced a file."""
     with suppress(OSError):
         for beside in path.parent.iterdir():
-            if beside.name.startswith(_prefix(path)) and beside.name.endswith(_SUFFIX):
+            if beside.name.startswith(f".{path.name}.") and beside.name.endswith(_SUFFIX):
                 beside.unlink()
-
-
-def _prefix(path: Path) -> str:
-    return f".{path.name}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from stat import S_ISLNK, S_ISREG
 
 TYPE_CHECKING = False
@@ -25,15 +25,12 @@ class ForeignLink(PermissionError):
 
 @contextmanager
 def open_parent(path: str | bytes, *, create: bool = False, follow: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Open the directory of a file, following links of this user and of root alone.
+    """Open the directory of a file, which need not exist, following links of this user and of root alone.
 
     Args:
-        path: The file's path; the file need not exist.
-        create: Whether to create directories that are missing, for this user alone.
+        path: The file's path.
+        create: Whether to create missing directories, for this user alone.
         follow: Whether to follow the file itself where it is a link.
-
-    Yields:
-        A descriptor of the directory, and the name of the file in it.
 
     Raises:
         ForeignLink: If a link of another user is on the path.
@@ -47,21 +44,12 @@ def open_parent(path: str | bytes, *, create: bool = False, follow: bool = False
 
 
 def create_file(directory: int, name: bytes) -> int:
-    """Create a file for this user alone in an open directory; return its descriptor.
-
-    Raises:
-        FileExistsError: If there is something of that name, also a link that leads nowhere.
-        OSError: If it can't be created.
-    """
+    """Create a file for this user alone, in an open directory that has nothing of that name; return its descriptor."""
     return os.open(name, _CREATE, 0o600, dir_fd=directory)
 
 
 def open_own_file(directory: int, name: bytes) -> int:
-    """Open a file of this user or of root to read it; what is planted in its place is not waited for.
-
-    Raises:
-        OSError: If it can't be opened, is no regular file, or belongs to another user.
-    """
+    """Open a regular file of this user or of root to read it, else raise OSError; never wait for a planted pipe."""
     fd = os.open(name, _READ, dir_fd=directory)
     found = os.fstat(fd)
     if not S_ISREG(found.st_mode) or found.st_uid not in {0, os.geteuid()}:
@@ -91,7 +79,8 @@ def _walk(path: bytes, *, create: bool, follow: bool) -> tuple[int, bytes]:
             elif not todo:
                 return fd, name
             elif found is None and create:
-                _create_directory(fd, name)
+                with suppress(FileExistsError):  # another process was faster
+                    os.mkdir(name, 0o700, dir_fd=fd)
             below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
             os.close(fd)
             fd = below
@@ -105,10 +94,3 @@ def _check_link(name: bytes, found: os.stat_result, links: int) -> None:
         raise ForeignLink(errno.EPERM, f"{os.fsdecode(name)!r} in it is another user's link; write where it leads to")
     if links > _MOST_LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-
-
-def _create_directory(parent: int, name: bytes) -> None:
-    try:
-        os.mkdir(name, 0o700, dir_fd=parent)
-    except FileExistsError:  # another process was faster
-        return

@@ -8,21 +8,11 @@ from runner.model.jobs import Event
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notification:
-    """One command that was run on an event.
-
-    Attributes:
-        event: The event.
-        command: The program and its arguments.
-        started_at: When it was started; aware UTC.
-        wall_s: Its duration in seconds.
-        exit_code: Its exit code, negative for a signal; None if it could not be started or runner was stopped before
-            it finished.
-        message: The error and the end of its stderr; None if there is neither.
-    """
+    """One command that was run on an event."""
 
     event: Event
     command: tuple[str, ...]
     started_at: datetime
     wall_s: float
-    exit_code: int | None
-    message: str | None
+    exit_code: int | None  # negative for a signal; None if it did not start, or runner was stopped before it finished
+    message: str | None  # the error and the end of its stderr

@@ -2,14 +2,7 @@
 
 
 def process_stat(pid: int) -> list[bytes] | None:
-    """Return the fields of /proc/PID/stat from the state on; None if there is no such file.
-
-    Raises:
-        PermissionError: If this user may not read it.
-
-    Source:
-        proc_pid_stat(5), field 3 and later.
-    """
+    """Return the fields of /proc/PID/stat from the state on, as in proc_pid_stat(5); None if there is no such file."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  pathlib takes as long to import as Python to start
             stat = file.read()

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 
+@dataclass(slots=True)
 class Subject:
     """A job, and its run once that has a number."""
 
-    __slots__ = ("job", "run")
-
-    def __init__(self, job: str, run: int | None) -> None:
-        self.job = job
-        self.run = run
+    job: str
+    run: int | None
 
 
 _subject: ContextVar[Subject | None] = ContextVar("subject", default=None)
+current_subject = _subject.get
 
 
 @contextmanager
@@ -30,11 +30,5 @@ def log_context(job: str, run: int | None = None) -> Iterator[None]:
 
 def note_run(run: int) -> None:
     """Set the run of log lines until the end of the block; errors of the run are logged later, further up."""
-    subject = _subject.get()
-    if subject is not None:
+    if (subject := current_subject()) is not None:
         subject.run = run
-
-
-def current_subject() -> Subject | None:
-    """Return the job and run of this thread's log lines, if any."""
-    return _subject.get()

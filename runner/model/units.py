@@ -16,10 +16,7 @@ LONGEST_DURATION_S = 100 * 365 * 86_400
 
 
 def parse_duration(text: str) -> int:
-    """Read a duration such as ``90s``, ``15m``, ``1h30m`` or ``2d``.
-
-    Args:
-        text: Whole numbers, each with its unit (d, h, m, s), the largest unit first.
+    """Read a duration such as ``90s``, ``15m``, ``1h30m`` or ``2d``, the largest unit first.
 
     Returns:
         Seconds, 1 <= result <= 100 years.
@@ -46,16 +43,15 @@ def is_duration(text: str) -> bool:
 
 def format_duration(seconds: int) -> str:
     """Write whole seconds as :func:`parse_duration` reads them: 5400 becomes ``1h30m``."""
-    parts = []
+    text = ""
     for unit, size in _SECONDS.items():
         number, seconds = divmod(seconds, size)
-        if number:
-            parts.append(f"{number}{unit}")
-    return "".join(parts) or "0s"
+        text += f"{number}{unit}" if number else ""
+    return text or "0s"
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Show a measured time to three significant figures with a fitting unit: ``1.23 s``, ``45.6 ms``, ``2m05s``."""
+    """Show a measured time to three significant figures with a fitting unit: ``1.23 s``, ``45.6 ms``, ``2m5s``."""
     if seconds is None:
         return "–"
     if seconds >= 60:
@@ -66,26 +62,17 @@ def format_seconds(seconds: float | None) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
-def format_bytes(count: int | None) -> str:
+def format_bytes(count: int) -> str:
     """Show a byte count in binary units: ``512 B``, ``1.5 KiB``, ``30.0 MiB``."""
-    if count is None:
-        return "–"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(value) < 1024 or unit == "TiB":
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")
+    if abs(count) < 1024:
+        return f"{count} B"
+    units = ("KiB", "MiB", "GiB", "TiB")
+    power = next((power for power in range(1, 4) if abs(count) < 1024 ** (power + 1)), 4)
+    return f"{count / 1024**power:.1f} {units[power - 1]}"
 
 
 def format_count(number: int, one: str, many: str | None = None) -> str:
-    """Show how many there are of something: ``1 run``, ``2,345 runs``.
-
-    Args:
-        number: How many.
-        one: What one of them is called.
-        many: What others are; None for the same with an s.
-    """
+    """Show how many there are of something: ``1 run``, ``2,345 runs``; *many* where it is not *one* with an s."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from rich.text import Text
 
 from runner.jobs.apply import Action, Outcome
-from runner.model.units import format_instant
-from runner.output.records import Record
+from runner.model.toml import is_utf8
+from runner.output.records import Record, plain
 from runner.output.text import printable
 
 OUTCOME_KEYS = ("job", "number", "fate", "changes", "never_fires")
@@ -61,32 +61,20 @@ def _shown(value: Any) -> str:
             return printable("; ".join(f"{one['on']}={shlex.join(one['run'])}" for one in value))
         case list():
             return " ".join(printable(shlex.quote(part) if " " in part else part) for part in value)
-        case bool() | int():
-            return str(value).lower()
-        case datetime():
-            return format_instant(value)
-        case _:
+        case str():
             return printable(value)
+        case _:
+            return plain(value) if isinstance(value, datetime) else str(value).lower()
 
 
 def _plain(value: Any) -> Any:
     """Convert a TOML value to JSON; a text that is not UTF-8 is escaped."""
     match value:
-        case datetime():
-            return format_instant(value)
         case list():
             return [_plain(part) for part in value]
         case dict():
             return {key: _plain(part) for key, part in value.items()}
-        case str() if not _is_utf8(value):
-            return printable(value)
+        case str():
+            return value if is_utf8(value) else printable(value)
         case _:
-            return value
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+            return plain(value)

@@ -4,7 +4,6 @@ import csv
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
 from itertools import chain
 from typing import Any
 
@@ -22,83 +21,51 @@ _EXECUTED = ("=", "+", "-", "@")
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
-class Format(StrEnum):
-    """How a listing is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    RAW_CSV = "raw-csv"
-
-
 def to_json(document: Record | Sequence[Record]) -> str:
     """Write one document over several lines, indented by two, with a newline at its end."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def listing(
-    records: Iterable[Record],
-    fmt: Format,
-    *,
-    columns: Sequence[str] = (),
-    strategies: Sequence[str] = STRATEGIES,
-) -> Iterator[str]:
-    """Write records one by one, so that a million need no room.
+def listing(records: Iterable[Record], fmt: str, *, columns: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the lines of records, without newlines, one by one, so that a million need no room.
 
-    JSON is a list with one record per line. CSV follows RFC 4180 with a header, but its lines end as the caller ends
-    them; null is an empty cell, and any text stands as :func:`~runner.output.text.printable` shows it, so that no cell
-    spans lines. ``executions`` become columns such as ``pool_wall_s``, the lists of ``show`` (``changes`` and the like)
-    become counts, other lists are joined by spaces, and a nested record becomes columns such as ``environment_host``.
+    JSON is a list with one record per line. CSV follows RFC 4180 with a header; null is an empty cell, and any text
+    stands as :func:`~runner.output.text.printable` shows it, so that no cell spans lines. ``executions`` become columns
+    such as ``pool_wall_s``, the lists of ``show`` (``changes`` and the like) become counts, other lists are joined by
+    spaces, and a nested record becomes columns such as ``environment_host``.
 
     Text that a spreadsheet would execute follows an apostrophe in csv, not in raw-csv.
 
     Args:
-        records: All with the same keys in the same order.
+        records: All with the same keys in the same order, else ValueError.
         fmt: json, jsonl, csv or raw-csv.
         columns: Keys of the records, such as ``RUN_KEYS``; without them an empty listing has no CSV header.
-        strategies: Those that get columns in CSV.
-
-    Yields:
-        Lines without their newline.
-
-    Raises:
-        ValueError: If the format is table, a number is not finite, or a record has a key that the first lacks.
     """
-    if fmt is Format.JSON:
+    if fmt == "json":
         separator = "["
         for record in records:
             yield separator
             separator = f"  {_encode(record)},"
         yield from ("[]",) if separator == "[" else (separator[:-1], "]")
-    elif fmt is Format.JSONL:
+    elif fmt == "jsonl":
         yield from map(_encode, records)
-    elif fmt in (Format.CSV, Format.RAW_CSV):
-        yield from _csv(records, columns, strategies, safe=fmt is Format.CSV)
     else:
-        raise ValueError("tables are made by runner.output.tables")
+        yield from _csv(records, columns, safe=fmt == "csv")
 
 
-def _csv(records: Iterable[Record], columns: Sequence[str], strategies: Sequence[str], *, safe: bool) -> Iterator[str]:
+def _csv(records: Iterable[Record], columns: Sequence[str], *, safe: bool) -> Iterator[str]:
     records = iter(records)
     first = next(records, None)
-    if first is not None:
-        names = list(_flat(first, strategies))
-    else:
-        names = list(
-            _flat(dict.fromkeys(columns) | ({"executions": []} if "executions" in columns else {}), strategies)
-        )
+    names = list(_flat(dict.fromkeys(columns) if first is None else first))
     if names:
         writer = csv.DictWriter(_Lines(), names, lineterminator="")
         yield writer.writeheader()
         for record in records if first is None else chain((first,), records):
-            row = _flat(record, strategies)
-            yield writer.writerow({name: _inert(cell) for name, cell in row.items()} if safe else row)
-
-
-def _inert(cell: str | float | None) -> str | float | None:
-    """Format a cell with an apostrophe before text that a spreadsheet would execute; controls are escaped already."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_EXECUTED) else cell
+            row = _flat(record)
+            for name, cell in row.items() if safe else ():
+                if isinstance(cell, str) and cell.startswith(_EXECUTED):  # controls are escaped already
+                    row[name] = f"'{cell}"
+            yield writer.writerow(row)
 
 
 class _Lines:
@@ -109,13 +76,14 @@ class _Lines:
         return line
 
 
-def _flat(record: Record, strategies: Sequence[str]) -> dict[str, str | float | None]:
+def _flat(record: Record) -> dict[str, str | float | None]:
     """Make one CSV row of a record."""
     row: dict[str, str | float | None] = {}
     for key, value in record.items():
+        base = key.removesuffix("_base64")
         if key == "executions":
-            row |= {f"{strategy}_{name}": None for strategy in strategies for name in EXECUTION_KEYS[1:]}
-            for execution in value:
+            row |= {f"{strategy}_{name}": None for strategy in STRATEGIES for name in EXECUTION_KEYS[1:]}
+            for execution in value or ():
                 row |= {f"{execution['strategy']}_{name}": _cell(execution[name]) for name in EXECUTION_KEYS[1:]}
         elif key in _COUNTED and isinstance(value, list):
             row[key] = len(value)
@@ -123,9 +91,9 @@ def _flat(record: Record, strategies: Sequence[str]) -> dict[str, str | float | 
             row |= {f"{key}_{name}": _cell(inner) for name, inner in value.items()}
         elif record.get(f"{key}_base64") is not None:
             row[key] = value  # printable already
-        elif key.endswith("_base64") and value is None and record[key.removesuffix("_base64")] is not None:
+        elif base != key and value is None and record[base] is not None:
             # JSON tells an escape from the same letters in a name; here only the bytes beside it can.
-            exact = record[key.removesuffix("_base64")]
+            exact = record[base]
             row[key] = None if printable(exact) == exact else b64encode(exact.encode()).decode()
         else:
             row[key] = _cell(value)

@@ -1,6 +1,6 @@
 """The results of the lesson, as records and as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -8,61 +8,43 @@ from rich.text import Text
 from runner.execution.lesson import Measurement
 from runner.measure.lesson import Experiment
 from runner.model.units import format_seconds
-from runner.output.grid import Cell, Column, Grid
-from runner.output.records import Record, encode
+from runner.output.cells import Column
+from runner.output.grid import Grid
+from runner.output.records import encode, keys_of
 
-LESSON_KEYS = (
-    "experiment", "way", "result", "wall_s", "startup_s",
-    "parent_user_s", "parent_system_s", "workers_user_s", "workers_system_s",
-)  # fmt: skip
-
-_TIMES = {
-    "wall": "wall_s",
-    "start-up": "startup_s",
-    "parent user": "parent_user_s",
-    "sys": "parent_system_s",
-    "workers user": "workers_user_s",
-    "sys ": "workers_system_s",
-}
+LESSON_KEYS = keys_of(Measurement)
+lesson_record = encode
 _SHORT = {"sequential": "loop", "pool": "pool"}
 _SUBJECTS = {Experiment.SQUARES: "the squares of 0…99", Experiment.MARKDOWN: "the markdown search"}
 
 
-def lesson_record(measurement: Measurement) -> Record:
-    """Return one measurement as it is listed."""
-    return encode(measurement, LESSON_KEYS)
-
-
 def lesson_table(measurements: Sequence[Measurement]) -> RenderableType:
     """Render the four measurements, and one sentence on each experiment."""
-    label = Column("", lambda one: Cell(f"{one.experiment.value}, {_SHORT[one.way]}"))
+    label = Column("", lambda one: f"{one.experiment}, {_SHORT[one.way]}")
     columns = [
-        Column("experiment", lambda one: Cell(one.experiment.value), priority=1, substitute=label),
-        Column("way", lambda one: Cell(one.way), priority=1),
-        Column("found", lambda one: Cell(f"{one.result:,}"), right=True, priority=1),
+        Column("experiment", "experiment", priority=1, substitute=label),
+        Column("way", "way", priority=1),
+        Column("found", "result", right=True, priority=1),
+        Column("wall", "wall_s", right=True),
+        Column("start-up", "startup_s", right=True),
+        Column("parent user", "parent_user_s", right=True),
+        Column("sys", "parent_system_s", right=True),
+        Column("workers user", "workers_user_s", right=True),
+        Column("sys ", "workers_system_s", right=True),
     ]
-    columns += [_time_column(title, key) for title, key in _TIMES.items()]
-    sentences = [Text(sentence) for sentence in lesson_sentences(measurements)]
-    return Group(Grid(rows=measurements, columns=columns, split=True), Text(""), *sentences)
+    return Group(Grid(rows=measurements, columns=columns, split=True), Text(""), *_sentences(measurements))
 
 
-def _time_column(title: str, key: str) -> Column:
-    return Column(title, lambda one: Cell(format_seconds(getattr(one, key))), right=True)
-
-
-def lesson_sentences(measurements: Sequence[Measurement]) -> list[str]:
+def _sentences(measurements: Sequence[Measurement]) -> Iterator[Text]:
     """Describe for each experiment which way was faster, and why the CPU time of the parent misleads."""
-    sentences = []
     for experiment in Experiment:
         loop, pool = (one for one in measurements if one.experiment is experiment)
         winner, loser = sorted((loop, pool), key=lambda one: one.wall_s)
-        times = loser.wall_s / winner.wall_s
-        parent_s = pool.parent_user_s + pool.parent_system_s
-        workers_s = pool.workers_user_s + pool.workers_system_s
-        sentences.append(
+        parent_s = format_seconds(pool.parent_user_s + pool.parent_system_s)
+        workers_s = format_seconds(pool.workers_user_s + pool.workers_system_s)
+        yield Text(
             f"For {_SUBJECTS[experiment]}, {winner.way} won: {format_seconds(winner.wall_s)} against "
-            f"{format_seconds(loser.wall_s)} of wall time, {times:.1f} times as fast; the pool's parent shows only "
-            f"{format_seconds(parent_s)} of CPU time because its workers spent another {format_seconds(workers_s)}, "
+            f"{format_seconds(loser.wall_s)} of wall time, {loser.wall_s / winner.wall_s:.1f} times as fast; "
+            f"the pool's parent shows only {parent_s} of CPU time because its workers spent another {workers_s}, "
             "and neither is the time that a user waits."
         )
-    return sentences

@@ -3,14 +3,16 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from runner.model.secrets import scrub
 from runner.model.subject import current_subject
 from runner.output.text import harmless
+
+# Of syslog(3), by the least level.
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 
 
 class LogFormat(StrEnum):
@@ -27,13 +29,12 @@ def make_formatter(fmt: LogFormat | None, *, to_journal: bool = False) -> loggin
         fmt: How; None for messages of a command among its others, which are not a log.
         to_journal: Whether they go to systemd's journal, which keeps the time and, by a prefix, the level.
     """
-    match fmt:
-        case LogFormat.JSON:
-            return JsonLine()
-        case LogFormat.TEXT:
-            return _JournalLine() if to_journal else _TextLine()
-        case None:
-            return _MessageLine()
+    if fmt is LogFormat.JSON:
+        return JsonLine()
+    if fmt is None:
+        return _TextLine(lambda _: "runner: ")
+    # Each line is an entry of the journal and needs its priority.
+    return _TextLine(_priority, repeated=True) if to_journal else _TextLine(_time_and_level)
 
 
 def goes_to_journal(environment: Mapping[str, str], descriptor: int) -> bool:
@@ -57,63 +58,50 @@ def add_subject(record: logging.LogRecord) -> bool:
     return True
 
 
-class _Line(logging.Formatter):
-    """The common part of the formats: a message of one line, and a traceback of several."""
-
-    def message(self, record: logging.LogRecord) -> str:
-        """Return the message in one line, without control characters, surrogates and passwords."""
-        return harmless(scrub(record.getMessage()))
-
-    def traceback(self, record: logging.LogRecord) -> list[str]:
-        """Return the lines of the traceback of this process or of a trial process, if there is one."""
-        text = getattr(record, "traceback", None) or ""
-        if record.exc_info:
-            text = self.formatException(record.exc_info)
-        return [harmless(line) for line in scrub(text).rstrip("\n").split("\n")] if text else []
+def _message(record: logging.LogRecord) -> str:
+    """Return the message in one line, without control characters, surrogates and passwords."""
+    return harmless(scrub(record.getMessage()))
 
 
-class _TextLine(_Line):
+def _traceback(record: logging.LogRecord) -> list[str]:
+    """Return the lines of the traceback of this process or of a trial process, if there is one."""
+    text = getattr(record, "traceback", None) or ""
+    if record.exc_info:
+        text = logging.Formatter().formatException(record.exc_info)
+    return [harmless(line) for line in scrub(text).rstrip("\n").split("\n")] if text else []
+
+
+def _subject_of(record: logging.LogRecord) -> tuple[str | None, int | None]:
+    job = getattr(record, "job", None)
+    return None if job is None else harmless(job), getattr(record, "run", None)
+
+
+class _TextLine(logging.Formatter):
     """``2026-11-22T10:00:00+0000 INFO docs run 12: succeeded in 0.1 s``; a traceback follows, indented."""
+
+    def __init__(self, prefix: Callable[[logging.LogRecord], str], *, repeated: bool = False) -> None:
+        super().__init__()
+        self._prefix, self._repeated = prefix, repeated
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; further lines are indented, so that the text of an error can't look like a message."""
-        first, *rest = f"{self.prefix(record)}{_named(record)}{self.message(record)}", *self.traceback(record)
-        return "\n".join((first, *(f"{self.indent(record)}{line}" for line in rest)))
-
-    def prefix(self, record: logging.LogRecord) -> str:
-        """Return the beginning of the message."""
-        at = datetime.fromtimestamp(record.created).astimezone()
-        return f"{at:%Y-%m-%dT%H:%M:%S%z} {record.levelname} "
-
-    def indent(self, _record: logging.LogRecord) -> str:
-        """Return the beginning of each line of a traceback."""
-        return "    "
+        prefix, (job, run) = self._prefix(record), _subject_of(record)
+        about = "" if job is None else f"{job}: " if run is None else f"{job} run {run}: "
+        indent = f"{prefix if self._repeated else ''}    "
+        return "\n".join((f"{prefix}{about}{_message(record)}", *(f"{indent}{line}" for line in _traceback(record))))
 
 
-class _JournalLine(_TextLine):
-    """``<6>docs run 12: succeeded in 0.1 s``: the journal takes the number for the priority; see sd-daemon(3)."""
-
-    def prefix(self, record: logging.LogRecord) -> str:
-        """Return the priority of syslog(3)."""
-        return f"<{next(priority for level, priority in _PRIORITIES if record.levelno >= level)}>"
-
-    def indent(self, record: logging.LogRecord) -> str:
-        """Return the priority too, since each line is an entry of the journal."""
-        return self.prefix(record) + "    "
+def _time_and_level(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created).astimezone()
+    return f"{at:%Y-%m-%dT%H:%M:%S%z} {record.levelname} "
 
 
-class _MessageLine(_TextLine):
-    """``runner: docs run 12: the pool execution failed``."""
-
-    def prefix(self, _record: logging.LogRecord) -> str:
-        """Return the beginning of messages of commands."""
-        return "runner: "
+def _priority(record: logging.LogRecord) -> str:
+    """Return ``<6>``, which the journal takes for the priority; see sd-daemon(3)."""
+    return f"<{next(priority for level, priority in _PRIORITIES if record.levelno >= level)}>"
 
 
-_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
-
-
-class JsonLine(_Line):
+class JsonLine(logging.Formatter):
     """One object a line, always with the same keys, in ASCII alone.
 
     ``at`` is an instant in UTC, ``level`` one of debug, info, warning, error and critical; ``job``, ``run`` and
@@ -123,25 +111,13 @@ class JsonLine(_Line):
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
         at = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
-        line: dict[str, Any] = {
+        job, run = _subject_of(record)
+        line = {
             "at": at.isoformat(timespec="milliseconds") + "Z",
             "level": record.levelname.lower(),
-            "message": self.message(record),
-            "job": _job(record),
-            "run": getattr(record, "run", None),
-            "traceback": "\n".join(self.traceback(record)) or None,
+            "message": _message(record),
+            "job": job,
+            "run": run,
+            "traceback": "\n".join(_traceback(record)) or None,
         }
         return json.dumps(line, allow_nan=False)
-
-
-def _job(record: logging.LogRecord) -> str | None:
-    job = getattr(record, "job", None)
-    return harmless(job) if job is not None else None
-
-
-def _named(record: logging.LogRecord) -> str:
-    """Return the job and run of a line, as the prefix of its message."""
-    job, run = _job(record), getattr(record, "run", None)
-    if job is None:
-        return ""
-    return f"{job}: " if run is None else f"{job} run {run}: "

@@ -5,62 +5,74 @@ in a second key, ``path_base64`` or ``root_base64``, which is null for the forme
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from runner.jobs.options import OPTIONS
 from runner.model.jobs import Job
 from runner.model.notifications import Notification
-from runner.model.runs import Change, Difference, FoundFile, Problem, Run
+from runner.model.runs import Change, Difference, Execution, FoundFile, Problem, Run
 from runner.model.units import format_instant
 from runner.output.text import printable
 
+if TYPE_CHECKING:
+    from runner.trends.compare import Interval
+
 Record = dict[str, Any]
 
-EXECUTION_KEYS = (
-    *("strategy", "position", "workers", "start_method", "wall_s", "startup_s", "user_s", "system_s"),
-    *("max_rss_bytes", "cache", "files", "directories", "status", "entries", "message"),
-)
+
+@cache
+def keys_of(kind: type) -> tuple[str, ...]:
+    """Return the keys of the records of a dataclass: its fields, then ``path_base64`` for a ``path`` of bytes."""
+    return (
+        *(field.name for field in fields(kind)),
+        *(f"{field.name}_base64" for field in fields(kind) if field.type is bytes),
+    )
+
+
+EXECUTION_KEYS = keys_of(Execution)
 RUN_KEYS = (
     *("run", "job", "root", "cause", "status", "scheduled_at", "started_at", "finished_at", "wall_s", "files"),
     *("directories", "added", "removed", "modified", "problems", "message", "executions", "missed", "differences"),
     *("root_base64", "attempt", "lateness_s", "retry_at"),
 )
 FILE_KEYS = ("path", "size_bytes", "modified_at", "mtime_ns", "first_run", "path_base64", "unknown")
-CHANGE_KEYS = ("kind", "path", "old_size_bytes", "new_size_bytes", "path_base64")
-PROBLEM_KEYS = ("path", "errno", "text", "path_base64")
-DIFFERENCE_KEYS = ("path", "found_by", "path_base64")
-NOTIFICATION_KEYS = ("event", "command", "started_at", "wall_s", "exit_code", "message")
+CHANGE_KEYS = keys_of(Change)
 _FIRST_JOB_KEYS = (
     *("number", "name", "root", "schedule", "timezone", "paused", "next_at", "last_run", "last_status"),
     *("last_finished_at", "patterns", "excludes", "ignore_case", "track", "one_file_system", "strategies", "workers"),
     *("timeout_s", "catchup", "jitter_s", "created_at", "root_base64"),
 )
-_OPTION_KEYS = tuple(option.attribute for option in OPTIONS)
-JOB_KEYS = (*_FIRST_JOB_KEYS, *(key for key in _OPTION_KEYS if key not in _FIRST_JOB_KEYS))
+JOB_KEYS = tuple(dict.fromkeys((*_FIRST_JOB_KEYS, *(option.attribute for option in OPTIONS))))
 _PATHS = {"path_base64": "path", "root_base64": "root"}
 _PLAIN = frozenset({str, int, float, bool, type(None), dict})  # dictionaries are records
 
 
-def encode(record: Any, keys: Iterable[str], **values: Any) -> Record:
-    """Return the attributes of a record by key, as JSON has them; ``path_base64`` belongs to the attribute ``path``.
+def encode(record: Any, keys: Sequence[str] = (), **values: Any) -> Record:
+    """Return a record of the model as JSON has it.
 
     Args:
-        record: A record of the model.
-        keys: The keys in their order.
-        values: The values of keys that are not attributes of the record.
+        record: A dataclass or named tuple.
+        keys: The keys in their order; none for all fields. ``path_base64`` belongs to the field ``path``.
+        values: The values of keys that are not fields.
     """
     encoded: Record = {}
-    for key in keys:
-        if key in _PATHS and key not in values:
+    for key in keys or keys_of(record.__class__):
+        if key in values:
+            value = values[key]
+        elif key in _PATHS:
             value = exact(getattr(record, _PATHS[key]))[1]
         else:
-            value = values[key] if key in values else getattr(record, key)
+            value = getattr(record, key)
         encoded[key] = value if type(value) in _PLAIN else plain(value)
     return encoded
+
+
+change_record = encode
 
 
 def plain(value: Any) -> Any:
@@ -77,37 +89,26 @@ def plain(value: Any) -> Any:
         case list() | tuple():
             return [plain(part) for part in value]
         case _:
-            return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+            return encode(value)
 
 
 def run_record(run: Run, retry_at: datetime | None = None) -> Record:
-    """Return one run as ``history`` lists it; ``problems`` and ``differences`` are counts.
-
-    Args:
-        run: The run.
-        retry_at: The instant of its next attempt, if there is one.
-    """
-    executions = [encode(execution, EXECUTION_KEYS) for execution in run.executions]
-    return encode(run, RUN_KEYS, run=run.run_id, executions=executions, retry_at=retry_at)
+    """Return one run as ``history`` lists it, with the instant of its next attempt; problems are a count."""
+    return encode(run, RUN_KEYS, run=run.run_id, retry_at=retry_at)
 
 
 def show_record(
     run: Run,
-    changes: Iterable[Change] = (),
-    problems: Iterable[Problem] = (),
-    differences: Iterable[Difference] = (),
-    notifications: Iterable[Notification] = (),
+    changes: Sequence[Change] = (),
+    problems: Sequence[Problem] = (),
+    differences: Sequence[Difference] = (),
+    notifications: Sequence[Notification] = (),
     retry_at: datetime | None = None,
 ) -> Record:
     """Return one run as ``show`` does: :func:`run_record` with lists in place of their counts, and more lists."""
-    return {
-        **run_record(run, retry_at),
-        "problems": [encode(problem, PROBLEM_KEYS) for problem in problems],
-        "differences": [encode(difference, DIFFERENCE_KEYS) for difference in differences],
-        "changes": [change_record(change) for change in changes],
-        "environment": plain(run.environment),
-        "notifications": [encode(notification, NOTIFICATION_KEYS) for notification in notifications],
-    }
+    lists = {"problems": problems, "differences": differences, "changes": changes}
+    more = {"environment": run.environment, "notifications": notifications}
+    return run_record(run, retry_at) | {key: plain(value) for key, value in (lists | more).items()}
 
 
 def file_record(file: FoundFile) -> Record:
@@ -125,11 +126,6 @@ def file_record(file: FoundFile) -> Record:
     }
 
 
-def change_record(change: Change) -> Record:
-    """Return one file that was added, removed or modified."""
-    return encode(change, CHANGE_KEYS)
-
-
 def job_record(job: Job, next_at: datetime | None = None, last_run: Run | None = None) -> Record:
     """Return one job with its options, its next fire time, and the end of its last run."""
     spec, schedule = job.spec, job.spec.schedule
@@ -138,7 +134,7 @@ def job_record(job: Job, next_at: datetime | None = None, last_run: Run | None =
         JOB_KEYS,
         **{option.attribute: option.get(spec) for option in OPTIONS},
         number=job.job_id,
-        schedule=schedule and f"{schedule.kind.value} {schedule.expression}",
+        schedule=schedule and f"{schedule.kind} {schedule.expression}",
         timezone=schedule and schedule.timezone,
         next_at=next_at,
         last_run=last_run and last_run.run_id,
@@ -165,3 +161,8 @@ def exact(path: bytes) -> tuple[str, str | None]:
         return path.decode("utf-8"), None
     except UnicodeDecodeError:
         return printable(path), base64.b64encode(path).decode("ascii")
+
+
+def bounds(interval: "Interval | None") -> list[float] | None:
+    """Return an interval as the list of its two bounds."""
+    return None if interval is None else [interval.low, interval.high]

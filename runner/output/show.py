@@ -1,33 +1,27 @@
-"""One run whole: what it was, its executions side by side, what it found changed, what went wrong, and where it ran."""
+"""One run: whole for ``show``, and in a few lines for ``run``."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, tzinfo
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model.notifications import Notification
-from runner.model.runs import Attempts, Change, Difference, Execution, Problem, Run, Status
-from runner.model.units import format_bytes, format_count, format_seconds
-from runner.output.bars import parts_bar
-from runner.output.cells import (
-    NO_ATTEMPTS,
-    NOTHING,
-    STATUS_STYLES,
-    attempt_text,
-    changes_cell,
-    cold_note,
-    count_cell,
-    message_text,
-    ratio_cell,
-    relative,
-    status_cell,
-    wall_cell,
-)
-from runner.output.grid import Cell, Column, Grid
-from runner.output.tables import changes_table, key_values
+from runner.model.runs import Attempts, Change, Difference, Environment, Execution, Problem, Run, Status
+from runner.model.units import format_count, format_seconds
+from runner.output import cells
+from runner.output.cells import Cell, Column
+from runner.output.contents import changes_table
+from runner.output.grid import Grid, key_values, titled
+from runner.output.tables import cold_note, execution_of
 from runner.output.text import printable
+
+# The maximum number of items shown of each list; of problems in a summary.
+_LIMIT, _SHOWN_PROBLEMS = 20, 3
+_BAR = 40  # characters
+_ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
 def run_view(
@@ -38,163 +32,149 @@ def run_view(
     notifications: Sequence[Notification] = (),
     *,
     now: datetime,
-    attempts: Attempts = NO_ATTEMPTS,
-    zone: tzinfo | None = None,
-    limit: int = 20,
+    attempts: Attempts = cells.NO_ATTEMPTS,
 ) -> RenderableType:
-    """Render one run for ``show``.
-
-    Args:
-        run: The run.
-        now: The instant that relative times count from; aware.
-        attempts: What is known of the attempts of its firing.
-        changes: What changed in it.
-        problems: What it could not read.
-        differences: On what its strategies disagree.
-        notifications: Its notifications.
-        zone: Whose clock is shown; None for this machine's.
-        limit: The maximum number of items shown of each list.
-    """
-    parts: list[RenderableType] = [key_values(_summary(run, now, attempts, zone))]
+    """Render one run for ``show``."""
+    parts: list[RenderableType] = [key_values(_summary(run, now, attempts))]
     if run.executions:
-        parts += [_title("executions"), _executions(run.executions)]
+        parts += titled("executions", _executions(run))
         parts += _phases(run.executions)
         said = [(execution.strategy, execution.message) for execution in run.executions if execution.message]
         parts += [key_values(said)] if said else []
         parts += cold_note(run.executions)
-    if changes:
-        parts += [_title("changes"), *changes_table(changes[:limit]), *_others(changes, limit)]
-    if problems:
-        unread = [(f"{problem.text} (errno {problem.errno})", problem.path) for problem in problems[:limit]]
-        parts += [_title("problems: not read"), _path_grid(unread), *_others(problems, limit)]
-    if differences:
-        found = [("found by " + " and ".join(each.found_by), each.path) for each in differences[:limit]]
-        parts += [
-            _title("differences: the strategies disagree"),
-            _path_grid(found),
-            *_others(differences, limit),
-        ]
+    parts += _section("changes", changes, changes_table)
+    parts += _section("problems: not read", problems, lambda shown: [_path_grid(shown, _error)])
+    parts += _section("differences: the strategies disagree", differences, lambda shown: [_path_grid(shown, _finders)])
     if notifications:
-        parts += [_title("notifications"), _notifications(notifications)]
+        parts += titled("notifications", _notifications(notifications))
     if run.environment:
-        parts += [_title("environment"), key_values(_environment(run))]
+        parts += titled("environment", key_values(_environment(run.environment)))
     return Group(*parts)
 
 
-def _summary(run: Run, now: datetime, attempts: Attempts, zone: tzinfo | None) -> Iterator[tuple[str, str | Cell]]:
+def _summary(run: Run, now: datetime, attempts: Attempts) -> Iterator[tuple[str, Any]]:
+    def shown(instant: datetime) -> str:
+        return f"{instant.astimezone().isoformat(sep=' ', timespec='seconds')} ({cells.relative(instant, now)})"
+
     yield "run", str(run.run_id)
     yield "job", printable(run.job)
-    yield "root", printable(run.root)
-    yield "status", status_cell(run)
+    yield "root", run.root
+    yield "status", cells.status(run)
     if run.message:
-        message = message_text(run, NO_ATTEMPTS, zone)
-        yield "message", Cell(message, STATUS_STYLES[run.status] if run.status is not Status.SUCCEEDED else "")
-    yield "cause", run.cause.value
-    if attempt := attempt_text(run, attempts):
+        yield (
+            "message",
+            Cell(run.message, cells.STATUS_STYLES[run.status] if run.status is not Status.SUCCEEDED else ""),
+        )
+    yield "cause", run.cause
+    if attempt := cells.attempt(run, attempts):
         again_at = attempts.again_at.get(run.run_id)
-        again = "" if again_at is None else f"; next attempt at {_shown_instant(again_at, now, zone)}"
-        yield "attempt", attempt + again
+        yield "attempt", attempt + ("" if again_at is None else f"; next attempt at {shown(again_at)}")
     for name, instant in (
         ("scheduled", run.scheduled_at),
         ("started", run.started_at),
         ("finished" if run.started_at else "recorded", run.finished_at),
     ):
         if instant is not None:
-            yield name, _shown_instant(instant, now, zone)
+            yield name, shown(instant)
     if run.started_at is None:  # nothing was measured or found
         return
-    yield "wall", format_seconds(run.wall_s)
-    yield "files", count_cell(run.files)
-    yield "folders", count_cell(run.directories)
-    yield "changes", changes_cell(run)
+    yield "wall", cells.to_cell(run.wall_s, "wall_s")
+    yield "files", run.files
+    yield "folders", run.directories
+    yield "changes", cells.changes(run)
     if run.problems:
         yield "problems", Cell(f"{run.problems:,}", "yellow")
     if run.differences:
         yield "differences", Cell(f"{run.differences:,}", "red")
 
 
-def _shown_instant(instant: datetime, now: datetime, zone: tzinfo | None) -> str:
-    return f"{instant.astimezone(zone).isoformat(sep=' ', timespec='seconds')} ({relative(instant, now)})"
-
-
-def _executions(executions: Sequence[Execution]) -> Grid:
-    baseline = next((execution for execution in executions if execution.strategy == "sequential"), None)
-    rows: dict[str, Callable[[Execution], Cell]] = {
-        "went": lambda execution: Cell(_ordinal(execution.position)),
-        "status": lambda execution: Cell(execution.status.value, STATUS_STYLES[execution.status]),
-        "wall": wall_cell,
-        "of sequential": lambda execution: ratio_cell(execution, baseline),
-        "start-up": lambda execution: Cell(format_seconds(execution.startup_s)),
-        "user": lambda execution: Cell(format_seconds(execution.user_s)),
-        "system": lambda execution: Cell(format_seconds(execution.system_s)),
-        "CPU / wall": _cpu_per_wall,
-        "peak memory": lambda execution: Cell(format_bytes(execution.max_rss_bytes)),
-        "cache": lambda execution: NOTHING if execution.cache is None else Cell(execution.cache.value),
-        "workers": lambda execution: Cell(str(execution.workers)),
-        "started by": lambda execution: NOTHING if execution.start_method is None else Cell(execution.start_method),
-        "files": lambda execution: count_cell(execution.files),
-        "folders": lambda execution: count_cell(execution.directories),
-        "entries": lambda execution: count_cell(execution.entries),
-    }
+def _executions(run: Run) -> Grid:
+    """Return a table with a column for each execution."""
+    baseline = execution_of(run, "sequential")
+    lines = [
+        Column("went", lambda one: _ORDINALS.get(one.position, f"{one.position}th")),
+        Column("status", lambda one: Cell(one.status.value, cells.STATUS_STYLES[one.status])),
+        Column("wall", cells.wall),
+        Column("of sequential", lambda one: cells.ratio(one, baseline)),
+        Column("start-up", "startup_s"),
+        Column("user", "user_s"),
+        Column("system", "system_s"),
+        Column("CPU / wall", _cpu_per_wall),
+        Column("peak memory", "max_rss_bytes"),
+        Column("cache", "cache"),
+        Column("workers", "workers"),
+        Column("started by", "start_method"),
+        Column("files", "files"),
+        Column("folders", "directories"),
+        Column("entries", "entries"),
+    ]
 
     def column(execution: Execution) -> Column:
-        return Column(execution.strategy, lambda row: row[1](execution), right=True)
+        return Column(execution.strategy, lambda line: line.cell(execution), right=True)
 
-    columns = [Column("", lambda row: Cell(row[0], "dim")), *map(column, executions)]
-    return Grid(rows=list(rows.items()), columns=columns, split=True)
+    columns = [Column("", lambda line: Cell(line.header, "dim")), *map(column, run.executions)]
+    return Grid(rows=lines, columns=columns, split=True)
 
 
 def _phases(executions: Sequence[Execution]) -> list[RenderableType]:
     """Draw the start-up and scanning time of each execution on one scale."""
     timed = [(one.strategy, one.startup_s or 0.0, one.wall_s) for one in executions if one.wall_s]
-    if not timed:
-        return []
-    longest = max(wall_s for _, _, wall_s in timed)
-    rows: list[tuple[str, str | Cell]] = []
+    longest = max((wall_s for _, _, wall_s in timed), default=0.0)
+    rows = []
     for strategy, startup_s, wall_s in timed:
-        start = f"start-up {format_seconds(startup_s)}, " if startup_s else ""
-        bar = parts_bar([startup_s, wall_s - startup_s], longest)
-        rows.append((strategy, f"{bar}  {start}scanning {format_seconds(wall_s - startup_s)}"))
-    return [_title("phases"), key_values(rows)]
+        parts = (("▒", "start-up", startup_s), ("█", "scanning", wall_s - startup_s))
+        # A part above zero is always visible.
+        bar = "".join(shade * max(1, round(part_s / longest * _BAR)) for shade, _, part_s in parts if part_s > 0)
+        texts = (f"{name} {format_seconds(part_s)}" for _, name, part_s in parts if part_s or name == "scanning")
+        rows.append((strategy, f"{bar}  {', '.join(texts)}"))
+    return titled("phases", key_values(rows)) if rows else []
 
 
-def _environment(run: Run) -> Iterator[tuple[str, str | Cell]]:
-    environment = run.environment
-    if environment is not None:
-        yield "host", environment.host
-        yield "system", f"{environment.system} {environment.machine}"
-        yield "python", environment.python
-        yield "CPUs usable", str(environment.cpus)
-        yield "pool", f"{format_count(environment.workers, 'worker')} by {environment.start_method}"
-        yield "file system", environment.filesystem or NOTHING
-        yield "runner", environment.runner_version
+def _environment(environment: Environment) -> Iterator[tuple[str, Any]]:
+    yield "host", environment.host
+    yield "system", f"{environment.system} {environment.machine}"
+    yield "python", environment.python
+    yield "CPUs usable", environment.cpus
+    yield "pool", f"{format_count(environment.workers, 'worker')} by {environment.start_method}"
+    yield "file system", environment.filesystem or None
+    yield "runner", environment.runner_version
 
 
 def _cpu_per_wall(execution: Execution) -> Cell:
     if execution.user_s is None or execution.system_s is None or not execution.wall_s:
-        return NOTHING
+        return cells.NOTHING
     return Cell(f"{(execution.user_s + execution.system_s) / execution.wall_s:.2f}")
 
 
-def _ordinal(position: int) -> str:
-    return {1: "first", 2: "second", 3: "third"}.get(position, f"{position}th")
+def _section(title: str, items: Sequence[Any], view: Callable[[Any], Iterable[RenderableType]]) -> list[RenderableType]:
+    """Render the first of the items below a title, and the number of the others."""
+    more = [Text(f"… and {len(items) - _LIMIT:,} more", style="dim")] if len(items) > _LIMIT else []
+    return titled(title, *view(items[:_LIMIT]), *more) if items else []
 
 
-def _path_grid(rows: Sequence[tuple[str, bytes]]) -> Grid:
+def _path_grid(rows: Sequence[Problem | Difference], reason: Callable[[Any], str]) -> Grid:
     columns = [
-        Column("", lambda row: Cell(row[0], "yellow"), least=30, fold=True),
-        Column("", lambda row: Cell(printable(row[1] or b".")), least=24, fold=True),
+        Column("", lambda row: Cell(reason(row), "yellow"), least=30, fold=True),
+        Column("", "path", least=24, fold=True),
     ]
     return Grid(rows=rows, columns=columns, header=False)
 
 
+def _error(problem: Problem) -> str:
+    return f"{problem.text} (errno {problem.errno})"
+
+
+def _finders(difference: Difference) -> str:
+    return f"found by {' and '.join(difference.found_by)}"
+
+
 def _notifications(notifications: Sequence[Notification]) -> Grid:
     columns = [
-        Column("", lambda one: Cell(one.event.value)),
+        Column("", "event"),
         Column("", _sent),
-        Column("", lambda one: Cell(format_seconds(one.wall_s)), right=True),
-        Column("", lambda one: Cell(shlex.join(one.command)), least=24, fold=True),
-        Column("", lambda one: Cell(one.message or ""), least=24, fold=True),
+        Column("", "wall_s", right=True),
+        Column("", lambda one: shlex.join(one.command), least=24, fold=True),
+        Column("", lambda one: one.message or "", least=24, fold=True),
     ]
     return Grid(rows=notifications, columns=columns, header=False)
 
@@ -205,10 +185,49 @@ def _sent(notification: Notification) -> Cell:
     return Cell("not sent" if notification.exit_code is None else f"exit code {notification.exit_code}", "red")
 
 
-def _others(items: Sequence[object], limit: int) -> Iterator[Text]:
-    if len(items) > limit:
-        yield Text(f"… and {len(items) - limit:,} more", style="dim")
+def run_summary(
+    run: Run, *, problems: Sequence[Problem] = (), differences: Sequence[Difference] = ()
+) -> RenderableType:
+    """Format the result of one run in a few lines."""
+    return Group(key_values(_lines(run, problems, differences)), *cold_note(run.executions))
 
 
-def _title(text: str) -> Text:
-    return Text(f"\n{text}", style="bold")
+def _lines(run: Run, problems: Sequence[Problem], differences: Sequence[Difference]) -> Iterator[tuple[str, Any]]:
+    took = "" if run.wall_s is None else f" in {format_seconds(run.wall_s)}"
+    yield f"run {run.run_id}", Cell(f"{printable(run.job)} {run.status.value}{took}", cells.STATUS_STYLES[run.status])
+    if run.message:
+        yield "message", Cell(printable(run.message), cells.STATUS_STYLES[run.status])
+    if run.files is not None and run.directories is not None:
+        yield "files", f"{run.files:,} in {format_count(run.directories, 'folder')}"
+    if run.added is not None and run.removed is not None and run.modified is not None:
+        yield "changes", f"{run.added:,} added, {run.removed:,} removed, {run.modified:,} modified"
+    baseline = execution_of(run, "sequential")
+    for execution in sorted(run.executions, key=lambda one: one is not baseline):
+        yield execution.strategy, _time(execution, baseline)
+    if problems:
+        texts = [f"{printable(one.path or b'.')}: {one.text}" for one in problems[:_SHOWN_PROBLEMS]]
+        more = f"; and {len(problems) - len(texts):,} more" if len(problems) > len(texts) else ""
+        yield "problems", Cell(f"{len(problems):,} not read: {'; '.join(texts)}{more}", "yellow")
+    if run.differences:
+        paths = ", ".join(printable(one.path) for one in differences[:_SHOWN_PROBLEMS])
+        yield "differences", Cell(f"the strategies disagree on {run.differences:,}: {paths}", "red")
+    yield "next", next_command(run)
+
+
+def _time(execution: Execution, baseline: Execution | None) -> Cell:
+    if execution.status is not Status.SUCCEEDED:
+        message = f": {printable(execution.message)}" if execution.message else ""
+        return Cell(f"{execution.status.value}{message}", cells.STATUS_STYLES[execution.status])
+    ratio = cells.NOTHING if execution is baseline else cells.ratio(execution, baseline)
+    return Cell(cells.wall(execution).text + ("" if ratio is cells.NOTHING else f", {ratio.text} sequential"))
+
+
+def next_command(run: Run) -> str:
+    """Return the command that shows what is most likely asked next."""
+    if run.status is Status.SUCCEEDED and not run.differences:
+        job = shlex.quote(run.job)
+        if run.removed or run.modified or (run.added and run.added != run.files):
+            return f"runner changes {job}"
+        if run.added:
+            return f"runner files {job}"
+    return f"runner show {run.run_id}"

@@ -18,14 +18,9 @@ _WRITTEN = re.compile(
 def printable(name: bytes | str) -> str:
     r"""Show a file name so that no two names look alike and none does anything.
 
-    Args:
-        name: A path as the kernel has it, or text; undecodable bytes in text are surrogates, as ``os.fsdecode`` leaves
-            them.
-
-    Returns:
-        The name with ``\`` as ``\\``, an undecodable byte or an ASCII control as ``\xe9``, ``\n``, ``\r`` or ``\t``,
-        and any other character that hides or controls as ``\u202e`` or ``\U000e0041``. Everything else, accents and
-        emoji among it, stays. Different names stay different.
+    In text, undecodable bytes are surrogates, as ``os.fsdecode`` leaves them. ``\`` becomes ``\\``, an undecodable byte
+    or an ASCII control ``\xe9``, ``\n``, ``\r`` or ``\t``, and any other character that hides or controls ``\u202e`` or
+    ``\U000e0041``. Everything else, accents and emoji among it, stays. Different names stay different.
     """
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     return harmless(text.replace("\\", "\\\\"))

@@ -1,49 +1,48 @@
 """Plots of the trends of a job, as text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from rich.text import Text
 
 from runner.model.timings import Counts, Timing
 from runner.model.units import format_bytes, format_seconds
-from runner.output.cells import clock
+from runner.output import cells
 from runner.trends.report import VALUES, Comparison, Event, Metric, by_strategy
 
 # The maximum number of points of a strategy in a plot, each the median of some runs.
 _POINTS = 120
 _HEIGHT = 14
+_LEAST = 1e-12  # instead of zero, which a log axis does not have
+
+_Points = Sequence[tuple[float, float]]
 
 
 def time_plot(timings: Sequence[Timing], events: Sequence[Event], metric: Metric, width: int) -> Text:
     """Plot a metric by strategy over time, on a log axis, steps marked."""
-    import plotext
-
-    _start(width)
-    grouped = by_strategy(timings)
     lines = {
-        strategy: _thin([(timing.started_at.timestamp(), VALUES[metric](timing)) for timing in own])
-        for strategy, own in grouped.items()
+        strategy: _thin([(timing.started_at.timestamp(), max(VALUES[metric](timing), _LEAST)) for timing in own])
+        for strategy, own in by_strategy(timings).items()
     }
-    low, high = _span([value for line in lines.values() for _, value in line])
-    for marker, (strategy, line) in zip("•+×o", lines.items(), strict=False):
-        plotext.scatter([at for at, _ in line], [math.log10(value) for _, value in line], marker=marker, label=strategy)
+    values = [value for line in lines.values() for _, value in line]
+    low, high = min(values), max(values)
+    levels = [low] if high <= low * 1.01 else [low * (high / low) ** (step / 4) for step in range(5)]
     at_run = {timing.run: timing.started_at.timestamp() for timing in timings}
-    for event in events:
-        plotext.vertical_line(at_run[event.run])
-    _axes(
+    return _plot(
+        width,
         timings,
-        [math.log10(value) for value in _ticks(low, high)],
-        [format_value(value, metric) for value in _ticks(low, high)],
+        [
+            (_logarithmic(line), marker, strategy)
+            for marker, (strategy, line) in zip("•+×o", lines.items(), strict=False)
+        ],
+        {math.log10(level): format_value(level, metric) for level in levels},
+        down=[at_run[event.run] for event in events],
     )
-    return Text(_built())
 
 
 def ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], width: int) -> Text | None:
     """Plot the wall time of the pool by that of sequential, run by run, with a line at 1 and the interval as a band."""
-    import plotext
-
     by_run: dict[int, dict[str, Timing]] = {}
     for timing in timings:
         by_run.setdefault(timing.run, {})[timing.strategy] = timing
@@ -54,77 +53,67 @@ def ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], wid
     ]
     if len(pairs) < 2:
         return None
-    _start(width)
     line = _thin(pairs)
-    plotext.scatter([at for at, _ in line], [math.log10(ratio) for _, ratio in line], marker="•")
-    plotext.horizontal_line(0.0)
+    ratios = [ratio for _, ratio in line]
     bands = [one.ratio for one in comparisons if one.other == "pool" and one.ratio is not None]
-    for bound in (bands[-1].low, bands[-1].high) if bands else ():
-        plotext.horizontal_line(math.log10(bound))
-    low, high = _span([ratio for _, ratio in line] + [1.0])
-    ticks = sorted({low, 1.0, high})
-    _axes(timings, [math.log10(tick) for tick in ticks], [f"{tick:.2f}" for tick in ticks])
-    return Text(_built())
+    return _plot(
+        width,
+        timings,
+        [(_logarithmic(line), "•", None)],
+        {math.log10(tick): f"{tick:.2f}" for tick in (min(*ratios, 1.0), 1.0, max(*ratios, 1.0))},
+        across=[0.0, *(math.log10(bound) for band in bands[-1:] for bound in (band.low, band.high))],
+    )
 
 
 def count_plot(counts: Sequence[Counts], width: int) -> Text:
     """Plot the number of files over time, and mark where some came or went."""
-    import plotext
-
-    _start(width)
     line = _thin([(one.started_at.timestamp(), float(one.files)) for one in counts])
-    plotext.scatter([at for at, _ in line], [files for _, files in line], marker="•", label="files")
+    lines: list[tuple[_Points, str, str | None]] = [(line, "•", "files")]
     for marker, key in (("+", "added"), ("-", "removed")):
-        moved = [(one.started_at.timestamp(), one.files) for one in counts[1:] if getattr(one, key)]
-        if moved:
-            plotext.scatter([at for at, _ in moved], [files for _, files in moved], marker=marker, label=key)
-    low, high = (fold(files for _, files in line) for fold in (min, max))
-    ticks = sorted({low, high})
-    _axes(counts, ticks, [f"{tick:,.0f}" for tick in ticks])
-    return Text(_built())
+        if moved := [(one.started_at.timestamp(), one.files) for one in counts[1:] if getattr(one, key)]:
+            lines.append((moved, marker, key))
+    files = [files for _, files in line]
+    return _plot(width, counts, lines, {tick: f"{tick:,.0f}" for tick in (min(files), max(files))})
 
 
-def _start(width: int) -> None:
+def _plot(
+    width: int,
+    runs: Sequence[Timing] | Sequence[Counts],
+    lines: Iterable[tuple[_Points, str, str | None]],
+    ticks: Mapping[float, str],
+    *,
+    down: Iterable[float] = (),
+    across: Iterable[float] = (),
+) -> Text:
+    """Draw lines, each with its marker and label, over the time of the runs."""
     import plotext
 
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(width, _HEIGHT)
-
-
-def _axes(runs: Sequence[Timing] | Sequence[Counts], places: Sequence[float], labels: Sequence[str]) -> None:
-    import plotext
-
-    plotext.yticks(list(places), list(labels))
+    for line, marker, label in lines:
+        plotext.scatter([at for at, _ in line], [value for _, value in line], marker=marker, label=label)
+    for at in down:
+        plotext.vertical_line(at)
+    for level in across:
+        plotext.horizontal_line(level)
+    plotext.yticks(list(ticks), list(ticks.values()))
     ends = sorted({runs[0].started_at, runs[-1].started_at})
-    plotext.xticks([end.timestamp() for end in ends], [clock(end, None, "%Y-%m-%d %H:%M") for end in ends])
+    plotext.xticks([end.timestamp() for end in ends], [cells.clock(end, "%Y-%m-%d %H:%M") for end in ends])
+    return Text("\n".join(line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()))
 
 
-def _built() -> str:
-    import plotext
-
-    built: str = plotext.build()
-    return "\n".join(line.rstrip() for line in plotext.uncolorize(built).splitlines())
+def _logarithmic(line: _Points) -> _Points:
+    return [(at, math.log10(value)) for at, value in line]
 
 
-def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _thin(points: _Points) -> _Points:
     """Group points by their medians until they can be distinguished."""
     group = math.ceil(len(points) / _POINTS)
     return [
         (median(x for x, _ in points[start : start + group]), median(y for _, y in points[start : start + group]))
         for start in range(0, len(points), group)
     ]
-
-
-def _span(values: Sequence[float]) -> tuple[float, float]:
-    return max(min(values), 1e-12), max(*values, 1e-12)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Choose up to five places on a log axis."""
-    if high <= low * 1.01:
-        return [low]
-    return [low * (high / low) ** (step / 4) for step in range(5)]
 
 
 def format_value(value: float, metric: Metric) -> str:

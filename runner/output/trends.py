@@ -2,24 +2,26 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from runner.model.runs import Run
 from runner.model.timings import Counts, Timing
 from runner.model.units import format_count
-from runner.output.cells import MINUS, NOTHING, TIMES
-from runner.output.grid import Cell, Column, Grid
-from runner.output.records import Record, encode, plain
+from runner.output import cells
+from runner.output.cells import Cell, Column
+from runner.output.grid import Grid
+from runner.output.records import Record, bounds, encode, plain
 from runner.output.trend_plots import count_plot, format_value, ratio_plot, time_plot
-from runner.trends.compare import Interval, Verdict
+from runner.trends.compare import Interval, NotEnoughRuns, Verdict, judge, ratio_interval
 from runner.trends.course import Rising
 from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
-
 SERIES_KEYS = ("run", "started_at", "strategy", "position", "value")
-_COUNT_KEYS = ("run", "started_at", "files", "added", "removed", "modified")
+_STEP_KEYS = ("strategy", "run", "before", "after", "ratio", "interval", "cause")
 _DRIFT_KEYS = ("strategy", "per_day", "interval", "message")
 _COMPARISON_KEYS = (
     *("baseline", "strategy", "place", "runs", "ratio", "interval", "verdict", "further_runs", "speed_up"),
@@ -46,56 +48,53 @@ _CAUSES = {
     (Cause.SPEED, True): "each entry takes longer",
     (Cause.SPEED, False): "each entry takes less time",
 }
+_SINCE = {Rising.STEP: "since run", Rising.DRIFT: "the drift began with run"}
 
 
-def trends_record(
-    timings: Sequence[Timing],
-    counts: Sequence[Counts],
-    comparisons: Sequence[Comparison],
-    events: Sequence[Event],
-    rises: Sequence[Regression],
-    creeps: Sequence[Creep],
-    metric: Metric,
-) -> Record:
+class Trends(NamedTuple):
+    """What is known of the timings of a job, in one environment."""
+
+    timings: Sequence[Timing]
+    counts: Sequence[Counts]
+    comparisons: Sequence[Comparison]
+    events: Sequence[Event]
+    rises: Sequence[Regression]
+    creeps: Sequence[Creep]
+    metric: Metric
+
+
+def trends_record(trends: Trends) -> Record:
     """Return the trends as one document; an interval is a list of its two bounds, 95 %."""
+    timings = trends.timings
     return {
-        "metric": metric.value,
+        "metric": trends.metric.value,
         "environment": timings[-1].environment if timings else None,
         "runs": len({timing.run for timing in timings}),
         "since": plain(timings[0].started_at) if timings else None,
         "until": plain(timings[-1].started_at) if timings else None,
         "comparisons": [
-            encode(
-                one,
-                _COMPARISON_KEYS,
-                strategy=one.other,
-                ratio=one.ratio and one.ratio.estimate,
-                interval=_bounds(one.ratio),
-            )
-            for one in comparisons
+            encode(one, _COMPARISON_KEYS, strategy=one.other, **_estimated("ratio", one.ratio))
+            for one in trends.comparisons
         ],
         "steps": [
-            {
-                "strategy": event.strategy,
-                "run": event.run,
-                "before": math.exp(event.step.before),
-                "after": math.exp(event.step.after),
-                "ratio": event.step.ratio.estimate,
-                "interval": _bounds(event.step.ratio),
-                "cause": event.cause and event.cause.value,
-            }
-            for event in events
-        ],
-        "rises": [rise_record(one) for one in rises],
-        "drift": [
             encode(
-                creep, _DRIFT_KEYS, per_day=creep.per_day and creep.per_day.estimate, interval=_bounds(creep.per_day)
+                event,
+                _STEP_KEYS,
+                before=math.exp(event.step.before),
+                after=math.exp(event.step.after),
+                **_estimated("ratio", event.step.ratio),
             )
-            for creep in creeps
+            for event in trends.events
         ],
-        "series": series_records(timings, metric),
-        "files": [encode(one, _COUNT_KEYS) for one in counts],
+        "rises": [rise_record(one) for one in trends.rises],
+        "drift": [encode(creep, _DRIFT_KEYS, **_estimated("per_day", creep.per_day)) for creep in trends.creeps],
+        "series": series_records(timings, trends.metric),
+        "files": [encode(one, Counts._fields) for one in trends.counts],
     }
+
+
+def _estimated(key: str, interval: Interval | None) -> Record:
+    return {key: interval and interval.estimate, "interval": bounds(interval)}
 
 
 def series_records(timings: Sequence[Timing], metric: Metric) -> list[Record]:
@@ -103,28 +102,21 @@ def series_records(timings: Sequence[Timing], metric: Metric) -> list[Record]:
     return [encode(timing, SERIES_KEYS, value=VALUES[metric](timing)) for timing in timings]
 
 
-def _bounds(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
+def rise_record(rise: Regression) -> Record:
+    """Return how far the latest level lies above the lowest; levels are in the metric's unit, 0.2 is 20 % more."""
+    return encode(rise, REGRESSION_KEYS[1:], interval=[rise.ratio.low - 1, rise.ratio.high - 1])
 
 
-def trends_view(
-    timings: Sequence[Timing],
-    counts: Sequence[Counts],
-    comparisons: Sequence[Comparison],
-    events: Sequence[Event],
-    rises: Sequence[Regression],
-    creeps: Sequence[Creep],
-    metric: Metric,
-    width: int,
-) -> RenderableType:
+def trends_view(trends: Trends, width: int) -> RenderableType:
     """Render the trends, a sentence above each part, within a width."""
+    timings, counts, comparisons, events, rises, creeps, metric = trends
     if not timings:
         return Text("no timings yet; run the job first", style="dim")
     parts: list[RenderableType] = []
     if comparisons:
         parts += [Text(_comparison_sentence(one)) for one in comparisons]
         parts += [Text(""), _comparison_table(comparisons), Text("")]
-    parts += [Text(sentence) for sentence in _event_sentences(events, metric)]
+    parts += [Text(_event_sentence(event)) for event in events] or [Text(f"{_NAMES[metric]}: no lasting step")]
     parts += [Text(_rise_sentence(one)) for one in rises]
     parts.append(time_plot(timings, events, metric, width))
     if ratio := ratio_plot(timings, comparisons, width):
@@ -135,75 +127,76 @@ def trends_view(
     return Group(*parts)
 
 
+def verdict_view(runs: Sequence[Run]) -> RenderableType:
+    """Render the comparison of the pool with sequential over runs in one environment."""
+    executions = [one for run in runs for one in run.executions if one.wall_s is not None]
+    sequential, pool = (
+        [one.wall_s or 0.0 for one in executions if one.strategy == name] for name in ("sequential", "pool")
+    )
+    try:
+        ratio = ratio_interval(sequential, pool)
+    except NotEnoughRuns as error:
+        return Text(f"Verdict: none yet. {error}")
+    sentence = _verdict_sentence("sequential", "pool", judge(ratio), ratio, "")
+    return Text(f"Verdict over {format_count(len(sequential), 'run')}: {sentence}.")
+
+
+def _verdict_sentence(baseline: str, other: str, verdict: Verdict, ratio: Interval, cache: str) -> str:
+    said = _VERDICTS[verdict].format(ratio=f"{ratio.estimate:.2f}{cells.TIMES}", baseline=baseline)
+    return f"{other} {said} (95 % interval {ratio.low:.2f}–{ratio.high:.2f}{cache})"
+
+
 def _comparison_sentence(one: Comparison) -> str:
     cache = "cache as found" if one.place is Place.AS_IT_COMES else "warm cache"
     if one.ratio is None or one.verdict is None:
         return f"{one.other} against {one.baseline} ({cache}): {one.message}."
-    interval = f"95 % interval {one.ratio.low:.2f}–{one.ratio.high:.2f}, {cache}"
-    ratio = f"{one.ratio.estimate:.2f}{TIMES}"
     more = ""
     if one.verdict is Verdict.UNDECIDED:
-        more = (
-            f"; about {format_count(one.further_runs, 'more run')} will decide"
-            if one.further_runs
-            else "; it is at the limit"
-        )
-    return f"{one.other} {_VERDICTS[one.verdict].format(ratio=ratio, baseline=one.baseline)} ({interval}){more}."
+        runs = format_count(one.further_runs or 0, "more run")
+        more = f"; about {runs} will decide" if one.further_runs else "; it is at the limit"
+    return f"{_verdict_sentence(one.baseline, one.other, one.verdict, one.ratio, f', {cache}')}{more}."
 
 
 def _comparison_table(comparisons: Sequence[Comparison]) -> Grid:
     columns = [
-        Column("strategy", lambda one: Cell(f"{one.other} / {one.baseline}")),
-        Column("cache", lambda one: Cell(one.place.value)),
-        Column("runs", lambda one: Cell(f"{one.runs:,}"), right=True),
-        Column("speed-up", lambda one: _number(one.speed_up, ".2f"), right=True),
-        Column("efficiency", lambda one: _number(one.efficiency, ".0%"), right=True, priority=1),
-        Column("CPU inflation", lambda one: _number(one.cpu_inflation, ".2f"), right=True, priority=1),
+        Column("strategy", lambda one: f"{one.other} / {one.baseline}"),
+        Column("cache", "place"),
+        Column("runs", "runs", right=True),
+        Column("speed-up", lambda one: cells.number(one.speed_up, ".2f"), right=True),
+        Column("efficiency", lambda one: cells.number(one.efficiency, ".0%"), right=True, priority=1),
+        Column("CPU inflation", lambda one: cells.number(one.cpu_inflation, ".2f"), right=True, priority=1),
     ]
     return Grid(rows=comparisons, columns=columns, split=True)
 
 
-def _number(value: float | None, spec: str) -> Cell:
-    return NOTHING if value is None else Cell(format(value, spec))
+def _event_sentence(event: Event) -> str:
+    change = event.step.ratio.estimate - 1
+    why = f": {_CAUSES[event.cause, change > 0]}" if event.cause else ""
+    interval = _span(event.step.ratio, ".0%", less=1)
+    return f"{event.strategy}, {_NAMES[event.metric]}: {change:+.0%} since run {event.run} ({interval}){why}"
 
 
-def _event_sentences(events: Sequence[Event], metric: Metric) -> list[str]:
-    if not events:
-        return [f"{_NAMES[metric]}: no lasting step"]
-    sentences = []
-    for event in events:
-        change = event.step.ratio.estimate - 1
-        interval = " to ".join(f"{bound - 1:+.0%}" for bound in (event.step.ratio.low, event.step.ratio.high))
-        why = f": {_CAUSES[event.cause, change > 0]}" if event.cause else ""
-        sentences.append(
-            f"{event.strategy}, {_NAMES[metric]}: {change:+.0%} since run {event.run} (95 % interval {interval}){why}"
-        )
-    return sentences
+def _span(interval: Interval, spec: str, less: float) -> str:
+    low, high = (format(bound - less, f"+{spec}") for bound in (interval.low, interval.high))
+    return f"95 % interval {low} to {high}"
 
 
 def _rise_sentence(rise: Regression) -> str:
-    low, high = rise.ratio.low - 1, rise.ratio.high - 1
-    since = (
-        "since run"
-        if rise.shape is Rising.STEP
-        else "the drift began with run"
-        if rise.shape is Rising.DRIFT
-        else "the last with run"
-    )
     return (
         f"{rise.strategy}, {_NAMES[rise.metric]}: {rise.rise:+.0%} above its lowest level "
-        f"(95 % interval {low:+.0%} to {high:+.0%}), by {rise.shape.value}, {since} {rise.since_run}"
+        f"({_span(rise.ratio, '.0%', less=1)}), by {rise.shape}, "
+        f"{_SINCE.get(rise.shape, 'the last with run')} {rise.since_run}"
     )
 
 
 def _creep_sentence(creep: Creep) -> str:
-    if creep.per_day is None:
+    slope = creep.per_day
+    if slope is None:
         return f"{creep.strategy}, drift: {creep.message}"
-    low, high = creep.per_day.low, creep.per_day.high
-    direction = "drifts up" if low > 0 else "drifts down" if high < 0 else "does not drift"
+    direction = "drifts up" if slope.low > 0 else "drifts down" if slope.high < 0 else "does not drift"
     return (
-        f"{creep.strategy} {direction}, {creep.per_day.estimate:+.2%} a day "
-        f"(95 % interval {low:+.2%} to {high:+.2%}, Theil and Sen's slope of daily medians)"
+        f"{creep.strategy} {direction}, {slope.estimate:+.2%} a day "
+        f"({_span(slope, '.2%', less=0)}, Theil and Sen's slope of daily medians)"
     )
 
 
@@ -211,27 +204,20 @@ def _count_sentence(counts: Sequence[Counts]) -> str:
     added, removed = (sum(getattr(one, key) or 0 for one in counts[1:]) for key in ("added", "removed"))
     return (
         f"{format_count(counts[-1].files, 'file')} now, {counts[0].files:,} in run {counts[0].run}; "
-        f"+{added:,} {MINUS}{removed:,} in between"
+        f"+{added:,} {cells.MINUS}{removed:,} in between"
     )
-
-
-def rise_record(rise: Regression) -> Record:
-    """Return how far the latest level lies above the lowest; levels are in the metric's unit, 0.2 is 20 % more."""
-    return encode(rise, REGRESSION_KEYS[1:], interval=[rise.ratio.low - 1, rise.ratio.high - 1])
 
 
 def regressions_table(found: Mapping[str, Sequence[Regression]]) -> RenderableType:
     """Render regressions by job."""
-    rows = [(job, each) for job, regressions in found.items() for each in regressions]
-    if not rows:
-        return Text("no regressions", style="dim")
     columns = [
-        Column("job", lambda row: Cell(row[0]), least=10, fold=True),
-        Column("strategy", lambda row: Cell(row[1].strategy)),
+        Column("job", lambda row: row[0], least=10, fold=True),
+        Column("strategy", lambda row: row[1].strategy),
         Column("rise", lambda row: Cell(f"{row[1].rise:+.0%}", "red"), right=True),
-        Column("best", lambda row: Cell(format_value(row[1].best, row[1].metric)), right=True, priority=1),
-        Column("latest", lambda row: Cell(format_value(row[1].latest, row[1].metric)), right=True, priority=1),
-        Column("shape", lambda row: Cell(row[1].shape.value), priority=1),
-        Column("since run", lambda row: Cell(str(row[1].since_run)), right=True),
+        Column("best", lambda row: format_value(row[1].best, row[1].metric), right=True, priority=1),
+        Column("latest", lambda row: format_value(row[1].latest, row[1].metric), right=True, priority=1),
+        Column("shape", lambda row: row[1].shape, priority=1),
+        Column("since run", lambda row: str(row[1].since_run), right=True),
     ]
-    return Grid(rows=rows, columns=columns)
+    rows = [(job, each) for job, regressions in found.items() for each in regressions]
+    return Grid(rows=rows, columns=columns, empty="no regressions")

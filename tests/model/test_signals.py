@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,39 +28,29 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    while not condition():
+def until(condition: Callable[[], bool], *, is_true: bool) -> None:
+    while condition() is not is_true:
         pass
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.skipif(
-    not Path("/proc/self/stat").exists(), reason="only Linux tells it of processes that are no children"
-)
 def test_whoever_is_stopped_is_known_to_be_so_until_continued(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdout is not None
-    for pid in (process.pid, grandchild := int(process.stdout.readline())):
-        assert not is_known_stopped(pid)
+    line = process.stdout.readline()
+    looks = [(process.pid, signals._is_stopped_child)] if hasattr(os, "waitid") else []
+    if Path("/proc/self/stat").exists():  # only Linux tells it of processes that are no children
+        looks += [(process.pid, is_known_stopped), (int(line), is_known_stopped)]
+    for pid, is_stopped in looks:
+        assert not is_stopped(pid)
         for _ in range(3):
             os.kill(pid, signal.SIGSTOP)
-            until(lambda pid=pid: is_known_stopped(pid))  # type: ignore[misc]
+            until(partial(is_stopped, pid), is_true=True)
             os.kill(pid, signal.SIGCONT)
-            until(lambda pid=pid: not is_known_stopped(pid))  # type: ignore[misc]
-    os.kill(grandchild, signal.SIGSTOP)
-    until(lambda: is_known_stopped(grandchild))
-    assert not is_known_stopped(process.pid)
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="nothing tells it here")
-def test_a_stopped_child_is_known_to_be_so_without_the_kernels_files(process: "subprocess.Popen[bytes]") -> None:
-    assert process.stdout is not None
-    process.stdout.readline()
-    assert not signals._is_stopped_child(process.pid)
-    process.send_signal(signal.SIGSTOP)
-    until(lambda: signals._is_stopped_child(process.pid))
-    process.send_signal(signal.SIGCONT)
-    until(lambda: not signals._is_stopped_child(process.pid))
+            until(partial(is_stopped, pid), is_true=False)
+    if len(looks) == 3:
+        os.kill(int(line), signal.SIGSTOP)
+        until(partial(is_known_stopped, int(line)), is_true=True)
+        assert not is_known_stopped(process.pid)
 
 
 def test_nobody_is_not_stopped() -> None:

@@ -1,8 +1,6 @@
 """Runs and jobs with nothing special about them, to be changed by tests, and names with everything special."""
 
 import io
-import os
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +10,7 @@ from rich.console import Console, RenderableType
 from runner.model.jobs import Event, Job, JobSpec, Schedule, ScheduleKind, Selection
 from runner.model.notifications import Notification
 from runner.model.runs import Cache, Cause, Environment, Execution, Run, Status
+from runner.output.text import unprinted
 
 NOW = datetime(2026, 11, 22, 10, 2, tzinfo=UTC)
 NOTIFICATION = Notification(
@@ -40,32 +39,16 @@ ACTIVE = {chr(code) for code in (*range(10), *range(11, 32), *range(127, 160), 0
 ACTIVE |= {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0x200B, 0xAD)}
 
 SEQUENTIAL = Execution(
-    strategy="sequential",
-    position=2,
-    status=Status.SUCCEEDED,
-    wall_s=0.4712345678,
-    user_s=0.2,
-    system_s=0.25,
-    max_rss_bytes=20_000_000,
-    cache=Cache.WARM,
-    files=2987,
-    directories=101,
-    entries=30_000,
-)
+    strategy="sequential", position=2, status=Status.SUCCEEDED, cache=Cache.WARM, wall_s=0.4712345678, user_s=0.2,
+    system_s=0.25, max_rss_bytes=20_000_000, files=2987, directories=101, entries=30_000,
+)  # fmt: skip
 POOL = replace(
     SEQUENTIAL, strategy="pool", position=1, workers=2, start_method="fork", wall_s=0.27, startup_s=0.01, user_s=0.31
 )
 ENVIRONMENT = Environment(
-    host="box",
-    system="Linux 6.1.0",
-    machine="x86_64",
-    python="CPython 3.11.7",
-    cpus=2,
-    start_method="fork",
-    workers=2,
-    filesystem="ext4",
-    runner_version="0.1.0",
-)
+    host="box", system="Linux 6.1.0", machine="x86_64", python="CPython 3.11.7", cpus=2, start_method="fork", workers=2,
+    filesystem="ext4", runner_version="0.1.0",
+)  # fmt: skip
 RUN = Run(
     run_id=12,
     job_id=1,
@@ -85,18 +68,23 @@ RUN = Run(
     executions=(POOL, SEQUENTIAL),
     environment=ENVIRONMENT,
 )
-MISSED = Run(
+MISSED = replace(
+    RUN,
     run_id=11,
-    job_id=1,
-    job="docs",
-    root=b"/srv/docs",
-    cause=Cause.SCHEDULE,
     status=Status.MISSED,
     scheduled_at=NOW - timedelta(hours=14),
     started_at=None,
     finished_at=NOW - timedelta(hours=2),
     missed=12,
     message="no daemon ran from 2026-11-21T20:02:00Z to 2026-11-22T08:02:00Z",
+    executions=(),
+    environment=None,
+    wall_s=None,
+    files=None,
+    directories=None,
+    added=None,
+    removed=None,
+    modified=None,
 )
 FAILED = replace(
     MISSED,
@@ -127,22 +115,9 @@ def run_of(number: int, **changes: Any) -> Run:
     return replace(RUN, run_id=number, **changes)
 
 
-_ESCAPE = re.compile(
-    r"\\(?:(?P<short>[\\nrt])|x(?P<byte>[0-9a-f]{2})|u(?P<four>[0-9a-f]{4})|U(?P<eight>[0-9a-f]{8}))", re.ASCII
-)
-
-
 def original(shown: str) -> bytes:
-    """Return the argument of ``printable``: that this can be written down is what makes it injective."""
-
-    def undo(match: re.Match[str]) -> str:
-        if match["short"]:
-            return {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}[match["short"]]
-        if match["byte"]:
-            return os.fsdecode(bytes([int(match["byte"], 16)]))
-        return chr(int(match["four"] or match["eight"], 16))
-
-    return _ESCAPE.sub(undo, shown).encode("utf-8", "surrogateescape")
+    """Return the argument of ``printable``; that there is one makes it injective."""
+    return unprinted(shown).encode("utf-8", "surrogateescape")
 
 
 def drawn(*renderables: RenderableType, width: int = 80, colour: bool = False) -> str:

@@ -25,29 +25,19 @@ class FakeTerminal(io.StringIO):
         return True
 
 
-def test_nothing_is_cut_or_coloured_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_a_pipe_tables_are_as_wide_as_asked_and_messages_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_console().print(runs_table([RUN, MISSED, FAILED], now=NOW))
     out = capsys.readouterr().out
-    assert FAILED.message is not None
-    assert FAILED.message in out
-    assert "\x1b" not in out
-    assert "…" not in out
-
-
-def test_a_width_asked_for_is_kept_in_a_pipe(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    assert str(FAILED.message) in out
+    assert not {"\x1b", "…"} & set(out)
     monkeypatch.setenv("COLUMNS", "80")
     make_console().print(runs_table([RUN, MISSED, FAILED], now=NOW))
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
-
-
-def test_messages_are_one_line_each_in_a_pipe(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
     make_console(stderr=True).print("word " * 40)
-    assert 1 == capsys.readouterr().err.count("\n")
+    out, err = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= 80
+    assert 1 == err.count("\n")
 
 
 def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

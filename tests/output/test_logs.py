@@ -59,17 +59,9 @@ def test_a_line_is_about_the_job_and_the_run_in_whose_course_it_was_logged() -> 
     assert ["docs", 12] == [as_json(inside)[key] for key in ("job", "run")]
     assert [None, None] == [as_json(record("stopped"))[key] for key in ("job", "run")]
     note_run(13)  # outside of any job it is nobody's
-
-
-def test_what_is_given_with_a_line_wins() -> None:
-    with log_context("docs", 12):
-        assert ["notes", 3] == [as_json(record("x", job="notes", run=3))[key] for key in ("job", "run")]
-
-
-def test_json_tells_when_and_how_grave() -> None:
-    made = record("x", level=logging.WARNING)
+    made = record("x", level=logging.WARNING, job="notes", run=3)
     said = as_json(made)
-    assert "warning" == said["level"]
+    assert ["warning", "notes", 3] == [said[key] for key in ("level", "job", "run")]
     assert said["at"].endswith("Z")
     assert abs(datetime.fromisoformat(said["at"]).timestamp() - made.created) <= 0.001
 

@@ -6,7 +6,7 @@ import pytest
 from render_examples import drawn
 
 from runner.model.timings import Timing
-from runner.output.trends import trends_view
+from runner.output.trends import Trends, trends_view
 from runner.trends.compare import Interval, Verdict
 from runner.trends.report import Cause, Comparison, Event, Metric, Place
 from runner.trends.steps import Step
@@ -18,7 +18,7 @@ TIMING = Timing(
 
 
 def told(*, comparisons: list[Comparison], events: list[Event]) -> str:
-    view = trends_view([TIMING], [], comparisons, events, [], [], Metric.WALL, 200)
+    view = trends_view(Trends([TIMING], [], comparisons, events, [], [], Metric.WALL), 200)
     return drawn(view, width=200)
 
 
@@ -44,3 +44,9 @@ def test_the_strategies_are_compared_by_how_long_they_take() -> None:
     )
     said = "pool is 7.40× slower than sequential (95 % interval 7.10–7.70, warm cache).\n"
     assert said in told(comparisons=[slower], events=[])
+
+
+def test_a_start_up_of_zero_is_plotted() -> None:
+    timings = [TIMING._replace(strategy="sequential", startup_s=0.0), TIMING]
+    view = trends_view(Trends(timings, [], [], [], [], [], Metric.STARTUP), 80)
+    assert "start-up: no lasting step\n" in drawn(view)
