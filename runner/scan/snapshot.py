@@ -41,6 +41,7 @@ class Part:
     :func:`decode` joins them. A row contains a name instead of a path, which would take far more memory in a deep tree.
 
     Attributes:
+        first_row: Number of rows in the pieces before.
         names: Name of each directory; for a row without a parent its path relative to the root.
         found: The found names of each directory, joined by NUL, in the order of their stats; without stats unsorted.
         stats: The :func:`pack_stats` of the found names; empty if only names are tracked.
@@ -52,9 +53,10 @@ class Part:
         rest: Paths of subdirectories left unread on request.
     """
 
-    __slots__ = ("found", "names", "places", "problems", "rest", "stamps", "stats", "unread")
+    __slots__ = ("first_row", "found", "names", "places", "problems", "rest", "stamps", "stats", "unread")
 
-    def __init__(self) -> None:
+    def __init__(self, first_row: int = 0) -> None:
+        self.first_row = first_row
         self.names: list[bytes] = []
         self.found: list[bytes] = []
         self.stats: list[bytes] = []
@@ -143,18 +145,14 @@ class Snapshot:
     def __init__(
         self,
         parts: Sequence[Sequence[bytes]],
+        counts: tuple[int, int, int],
+        problems: Sequence[Trouble] = (),
         *,
-        directories: int,
-        entries: int,
-        files: int,
-        problems: Sequence[Trouble],
         digest: bytes | None = None,
     ) -> None:
         self.parts = parts
-        self.directories = directories
-        self.entries = entries
-        self.files = files
-        self.problems = problems
+        self.directories, self.entries, self.files = counts
+        self.problems = list(problems)
         self.messages: list[str] = []
         self.defect: str | None = None
         self.mounts: tuple[bytes, ...] = ()
@@ -165,8 +163,7 @@ class Snapshot:
     @classmethod
     def from_part(cls, part: Part) -> Snapshot:
         """Build the snapshot of a tree that one part covers."""
-        directories, entries, files = part.count()
-        return cls([[part.encode()]], directories=directories, entries=entries, files=files, problems=part.problems)
+        return cls([[part.encode()]], part.count(), part.problems)
 
     @property
     def digest(self) -> bytes:

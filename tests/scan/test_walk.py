@@ -4,7 +4,6 @@ import resource
 import stat
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from itertools import chain, cycle, islice
 from itertools import count as naturals
 from pathlib import Path
@@ -104,11 +103,9 @@ def test_the_walk_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     read(tmp_path)
     walker = Walker(os.fsencode(tmp_path), Selection())
-    waiting = Pending(walker.fd)
-    waiting.add_starts([b""])
-    walker.read_pending(waiting, lambda *_: None, until=partial(is_spent, 100))
-    assert waiting.directories
-    waiting.close()
+    walker.pending.add_starts([b""])
+    walker.read_some(Part(), 100)
+    assert walker.pending.directories
     walker.close()
     assert before == os.listdir("/proc/self/fd")
 
@@ -215,10 +212,13 @@ def test_a_replaced_parent_does_not_lead_outside(
     monkeypatch.setattr(pending, "MAX_OPEN", 1)
 
     closed: list[bytes] = []
-    plain_evict = pending.Pending._evict
+    plain_close = pending.Pending._close
 
-    def evict(self: Any, directory: Any) -> None:
-        plain_evict(self, directory)
+    def close(self: Any, directory: Any) -> None:
+        is_evicted = directory.fd >= 0 and directory.pending
+        plain_close(self, directory)
+        if not is_evicted:
+            return
         closed.append(directory.name)
         if len(closed) == 1:
             (root / os.fsdecode(directory.name)).rename(tmp_path / "away")
@@ -227,7 +227,7 @@ def test_a_replaced_parent_does_not_lead_outside(
             else:
                 outside.rename(root / os.fsdecode(directory.name))
 
-    monkeypatch.setattr(pending.Pending, "_evict", evict)
+    monkeypatch.setattr(pending.Pending, "_close", close)
     part = read(root)
 
     # The swapped one was closed when the first of its subdirectories was entered, which is the only one that was read.
@@ -345,41 +345,11 @@ TREES: st.SearchStrategy[dict[str, Any]] = st.recursive(
 )
 
 
-def is_spent(budget: int, spent: int) -> bool:
-    return spent >= budget
-
-
 def write_nested(directory: Path, tree: dict[str, Any]) -> None:
     (directory / "x.md").touch()
     for name, below in tree.items():
         (directory / name).mkdir()
         write_nested(directory / name, below)
-
-
-@settings(max_examples=30, deadline=None)
-@given(tree=TREES, budget=st.integers(1, 400), most_open=st.integers(1, 4))
-def test_reading_in_parts_loses_and_doubles_nothing(tree: dict[str, Any], budget: int, most_open: int) -> None:
-    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pending, "MAX_OPEN", most_open)
-        root = Path(directory)
-        write_nested(root, tree)
-        rest, folders_read, files_found = [b""], list[bytes](), list[bytes]()
-        walker = Walker(os.fsencode(root), Selection())
-        while rest:
-            waiting = Pending(walker.fd)
-            waiting.add_starts(rest)
-            part = walker.read_pending(waiting, lambda *_: None, until=partial(is_spent, budget))
-            rest = waiting.paths()
-            waiting.close()
-            assert part.names
-            folders_read += directories(part)
-            files_found += found(part)
-        walker.close()
-        there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
-        expected = find(root, "!", "-type", "d", "-name", "*.md")
-
-    assert sorted(there) == sorted(folders_read)
-    assert expected == sorted(files_found)
 
 
 @settings(max_examples=60, deadline=None)
@@ -391,44 +361,43 @@ def test_two_readers_that_share_lose_and_double_nothing(
         patch.setattr(pending, "MAX_OPEN", most_open)
         root = Path(directory)
         write_nested(root, tree)
-        walkers = [Walker(os.fsencode(root), Selection()) for _ in range(2)]
-        all_pending, pieces = [Pending(walker.fd) for walker in walkers], [list[bytes](), list[bytes]()]
-        all_pending[0].add_starts([b""])
+        walkers, pieces = [Walker(os.fsencode(root), Selection()) for _ in range(2)], [list[bytes](), list[bytes]()]
+        parts = [Part(), Part()]
+        walkers[0].pending.add_starts([b""])
         turns = cycle(budgets)
-        while any(waiting.directories for waiting in all_pending):
+        while any(walker.pending.directories for walker in walkers):
             for number in (0, 1):
-                waiting, other, budget = all_pending[number], all_pending[1 - number], next(turns)
-                part = walkers[number].read_pending(waiting, lambda *_: None, until=partial(is_spent, budget))
-                pieces[number].append(part.encode())
+                waiting, other = walkers[number].pending, walkers[1 - number].pending
+                walkers[number].read_some(parts[number], next(turns))
+                assert len(waiting._open) <= most_open
+                if data.draw(st.booleans()):
+                    pieces[number].append(parts[number].encode())
+                    parts[number] = Part(parts[number].first_row + len(parts[number].names))
                 if waiting.can_split() and data.draw(st.booleans()):
                     other.add_starts(waiting.take_half())
-        assert [[], []] == [list(waiting._open) for waiting in all_pending]
         for walker in walkers:
             walker.close()
         there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
         expected = find(root, "!", "-type", "d", "-name", "*.md")
 
-    parts = list(map(decode, pieces))
-    assert sorted(there) == sorted(chain.from_iterable(map(directories, parts)))
-    assert expected == sorted(chain.from_iterable(map(found, parts)))
+    whole = [decode([*pieces[number], parts[number].encode()]) for number in (0, 1)]
+    assert sorted(there) == sorted(chain.from_iterable(map(directories, whole)))
+    assert expected == sorted(chain.from_iterable(map(found, whole)))
 
 
 def test_a_directory_is_closed_with_its_last_subdirectory(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"above/{number}/": 0 for number in range(3)})
     walker = Walker(os.fsencode(tmp_path), Selection())
-    waiting = Pending(walker.fd)
-    waiting.add_starts([b"above"])
-    walker.read_pending(waiting, lambda *_: None, until=lambda *_: True)
+    walker.pending.add_starts([b"above"])
+    walker.read_some(Part(), 1)
 
-    held_open, left = [], []
-    for _ in range(2):
-        held_open.append(len(waiting._open))
-        waiting.take_half()
-        left.append(len(waiting.directories))
+    counts = []
+    for _ in range(3):
+        counts.append((len(walker.pending.directories), len(walker.pending._open)))
+        walker.pending.take_half()
     walker.close()
 
-    assert [1, 0] == left
-    assert [1, 1, 0] == [*held_open, len(waiting._open)]
+    assert [(3, 1), (1, 1), (0, 0)] == counts
 
 
 def test_deep_or_large_shares_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
