@@ -5,7 +5,8 @@ import pytest
 
 from runner.model.bundled import bundled
 from runner.model.errors import UsageError
-from runner.samples import Recipe, list_recipes, load_recipe
+from runner.samples.loading import list_recipes, load_recipe
+from runner.samples.recipe import Recipe
 
 SOUND = """
 description = "two folders"

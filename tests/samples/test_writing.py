@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from runner.model.errors import RunnerError, UsageError
-from runner.samples import Recipe, load_recipe, write_sample
+from runner.samples.loading import load_recipe
+from runner.samples.recipe import Recipe
+from runner.samples.writing import write_sample
 
 # Of all names, contents and times of the lesson. It changes when, and only when, the sample does: that breaks
 # comparisons with trees written earlier, so it needs a reason and a line in the changelog.
@@ -164,7 +166,8 @@ def test_a_wide_tree_has_ten_markdown_files_in_each_leaf(tmp_path: Path) -> None
 
 def test_the_deep_chain_is_written_with_a_handful_of_descriptors(deep: Path) -> None:
     program = (
-        "import resource, sys; from pathlib import Path; from runner.samples import load_recipe, write_sample\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from runner.samples.loading import load_recipe; from runner.samples.writing import write_sample\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))\n"
         "write_sample(load_recipe('deep'), Path(sys.argv[1]))"
     )
@@ -277,7 +280,8 @@ def test_a_failure_midway_says_what_was_left_behind(tmp_path: Path) -> None:
     own_recipe(tmp_path, text)
     # A limit on file size fails writes as a full disk does: first a part is taken, then nothing.
     program = (
-        "import resource, sys; from pathlib import Path; from runner.samples import load_recipe, write_sample\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from runner.samples.loading import load_recipe; from runner.samples.writing import write_sample\n"
         "from runner.model.errors import RunnerError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))\n"
         "try: write_sample(load_recipe(sys.argv[1]), Path(sys.argv[2]))\n"
