@@ -114,11 +114,7 @@ def load(path: bytes) -> Cache | str:
 
 
 def store(path: bytes, cache: Cache) -> None:
-    """Store a cache for the next scan.
-
-    Raises:
-        OSError: If it can't be written; the earlier one remains.
-    """
+    """Store a cache for the next scan; after an OSError the earlier one remains."""
     content = marshal.dumps(vars(cache))
     with open_parent(path, create=True) as (directory, name):
         partial = name + b".partial"  # always the same name, so that one left by a killed scan is removed

@@ -31,11 +31,7 @@ def read_mount_table() -> list[tuple[int, bytes, str]]:
 
 
 def _mounts() -> Iterator[tuple[int, bytes, str, list[bytes]]]:
-    """Yield device number, mount point, type and file system options of each mount.
-
-    Source:
-        proc(5), /proc/pid/mountinfo.
-    """
+    """Yield device number, mount point, type and file system options of each mount; see proc(5), mountinfo."""
     with open(_MOUNT_TABLE, "rb") as file:  # noqa: PTH123  pathlib takes as long to import as Python to start
         table = file.read()
     for line in table.removesuffix(b"\n").split(b"\n"):  # a mount point may contain any other line break
@@ -70,11 +66,7 @@ def devices_counting_subdirectories() -> frozenset[int]:
 
 
 def devices_stamping_changes(devices: Mapping[int, bytes]) -> frozenset[int]:
-    """Return the devices on which every change of a directory's list changes its stamps.
-
-    Args:
-        devices: Device numbers, each with the path of a directory on it.
-    """
+    """Return those of *devices*, each with a path on it, whose directories get new stamps with every change."""
     mounts = read_mount_table()
     known = {device for device, _, _ in mounts}
     kinds = {device: _kind(device, path, mounts) for device, path in devices.items()}

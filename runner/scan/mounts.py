@@ -22,15 +22,9 @@ _KIND, _DIRECTORY = 0o170000, 0o040000
 
 
 def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()) -> frozenset[bytes] | None:
-    """Return the mount points at and below a root that a scan reads.
+    """Return the mount points that a scan reads, relative to the root, empty for the root itself; None if unknown.
 
-    Args:
-        root: Absolute path of the directory.
-        selection: What is looked for.
-        known: Paths relative to the root that are entered first, so that an automounter mounts them again.
-
-    Returns:
-        Their paths relative to the root, empty for the root itself; None if unknown.
+    The *known* paths below the root are entered first, so that an automounter mounts them again.
     """
     for path in known:
         os.path.exists(os.path.join(root, path, b"."))  # noqa: PTH110  as light as it gets

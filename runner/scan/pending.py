@@ -126,9 +126,6 @@ class Pending:
         """Remove every other pending directory, the oldest first: they are the highest and contain most.
 
         Deep directories stay, since another process would have to open all those above them and store long paths.
-
-        Returns:
-            Their paths.
         """
         taken: list[bytes] = []
         size = 0

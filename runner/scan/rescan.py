@@ -42,13 +42,10 @@ _UNSEEN: Stamps = (0, 0, UNKNOWN, 1)
 
 def list_paths(part: Part) -> list[bytes]:
     """Return the path of each directory of a part that covers the tree."""
-    paths: list[bytes] = []
     prefixes: list[bytes] = []
     for name, (parent, _) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
-        path = prefixes[parent] + name if parent >= 0 else b""
-        paths.append(path)
-        prefixes.append(path + b"/" if path else b"")
-    return paths
+        prefixes.append(prefixes[parent] + name + b"/" if parent >= 0 else b"")
+    return [prefix[:-1] for prefix in prefixes]
 
 
 def look_reaches(part: Part) -> bool:
@@ -76,7 +73,9 @@ def _look_at(path: bytes) -> Stamps:
 
 
 def rescan(walker: Walker, old: Part, settled: bytes, report: Report, *, stats: bool) -> Part:
-    """Read the directories of a tree that may have changed; the root must be the current directory.
+    """Return the whole tree, reading the directories that may have changed; *old* itself if nothing has.
+
+    The root must be the current directory.
 
     Args:
         walker: Reads them; must settle.
@@ -84,12 +83,6 @@ def rescan(walker: Walker, old: Part, settled: bytes, report: Report, *, stats: 
         settled: For each directory whether any later change must have changed its stamps.
         report: Called with the progress, unless nothing has changed.
         stats: Whether sizes and times of found files are stored.
-
-    Returns:
-        The whole tree; *old* itself if nothing has changed.
-
-    Raises:
-        ScanError: As :meth:`~runner.scan.walk.Walker.read` does.
     """
     paths = list_paths(old)
     looks = look(paths)
@@ -230,11 +223,8 @@ def differing(old: Part, settled: bytes, full: Part) -> list[bytes]:
 
     Args:
         old: The earlier tree.
-        settled: For each directory whether any later change must have changed its stamps.
+        settled: As for :func:`rescan`.
         full: The tree from a full scan.
-
-    Returns:
-        Their paths.
     """
     before, now = _by_path(old), _by_path(full)
     suspects = [

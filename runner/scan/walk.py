@@ -120,15 +120,12 @@ class Walker:
         return part
 
     def read_some(self, part: Part, work: int, *, descend: bool = True) -> tuple[int, int, int]:
-        """Read pending directories into *part*, like :meth:`read`.
+        """Read pending directories into *part*, at least one; return directories read, entries listed, files found.
 
         Args:
             part: Receives the rows.
-            work: Reading stops after this work, about one per listed entry; at least one directory is read.
+            work: Reading stops after this work, about one per listed entry.
             descend: As for :meth:`read`.
-
-        Returns:
-            The directories read, entries listed and files found.
         """
         pending, directories = self.pending, self.pending.directories
         before = len(part.names)
@@ -159,13 +156,7 @@ class Walker:
         return len(part.names) - before, entries, files
 
     def stat_again(self, path: bytes, names: list[bytes], identity: tuple[int, int]) -> bytes | None:
-        """Return the packed stats of earlier found names; None if the directory has to be read.
-
-        Args:
-            path: A directory whose list has not changed since, relative to the root.
-            names: The found names.
-            identity: Device and inode of the directory.
-        """
+        """Return the packed stats of names found earlier in a directory; None if it has to be read again."""
         try:
             fd = os.open(path or b".", OPEN, dir_fd=self.fd)
         except OSError:
@@ -191,11 +182,7 @@ class Walker:
     def _list(
         self, fd: int, parent: Directory, name: bytes, part: Part
     ) -> tuple[tuple[int, int], int, int, list[bytes]]:
-        """Read one open directory into *part*.
-
-        Returns:
-            Its device and inode, entries listed, files found, and the subdirectories to read.
-        """
+        """Read one open directory; return its identity, entries listed, files found, and subdirectories to read."""
         before = os.fstat(fd)
         identity = before.st_dev, before.st_ino
         if self._only_device is not None and before.st_dev != self._only_device:
@@ -278,10 +265,10 @@ def _note(part: Part, path: bytes, error: OSError) -> None:
 
 
 def _stat_files(fd: int, found: list[bytes]) -> tuple[list[bytes], bytes, list[tuple[bytes, OSError]]]:
-    """Look at found names in an open directory without following links.
+    """Look at found names without following links; drop those that vanished or became directories.
 
     Returns:
-        The names without those that vanished or became directories, their packed stats, and the unreadable ones.
+        The remaining names, their packed stats, and the unreadable ones.
     """
     try:
         os.fchdir(fd)
