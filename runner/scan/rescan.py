@@ -98,12 +98,12 @@ def rescan(walker: Walker, old: Part, settled: bytes, report: Report, *, stats: 
     away, added = _compare_subdirectories(old, paths, looks, changed, again.rest)
     whole, failed = _patch(old, new_stats, again, {paths[number]: number for number in changed})
     rows = _remove(whole, away | failed) if away or failed else range(len(paths))
-    parents = [parent for parent, _ in PLACE.iter_unpack(old.places)]
     # Only problems in directories that are still reachable count.
+    above = {number: PLACE.unpack_from(old.places, number * PLACE.size)[0] for number in changed}
     reached = {
         paths[number]
-        for number in changed
-        if rows[number] >= 0 or (number not in away and (parents[number] < 0 or rows[parents[number]] >= 0))
+        for number, parent in above.items()
+        if rows[number] >= 0 or (number not in away and (parent < 0 or rows[parent] >= 0))
     }
     read = {paths[number] for number in changed}
     whole.problems = [
