@@ -4,22 +4,20 @@ import tomllib
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from runner.model.bundled import bundled
 from runner.model.errors import UsageError, reason_of
 from runner.model.toml import Table, read_bounded
 from runner.samples.recipe import (
     MOST_FOLDERS,
+    NUMBERED,
     PLACEHOLDER,
-    PLACEHOLDERS,
-    Content,
     Kind,
     Level,
     Recipe,
-    Stray,
     count_directories,
     draw_counts,
-    is_numbered,
 )
 
 # Leaves room below the 255 bytes of every common file system for numbers longer than their place.
@@ -70,7 +68,7 @@ def _read(path: Path) -> Recipe:
 
 
 class _Table(Table):
-    """A table of a recipe."""
+    """A table of a recipe; each method returns the checked value of a key."""
 
     def whole(self, key: str, least: int, most: int, default: int | None = None) -> int:
         value = self.need(key) if default is None else self.take(key, default)
@@ -85,20 +83,14 @@ class _Table(Table):
             raise self.wrong(key, f"a whole number from 0 to {most} or two such in order, [least, most]", value)
         return pair[0], pair[1]
 
-    def line(self, key: str) -> str:
-        value = self.need(key)
-        if not isinstance(value, str) or not value or not value.isprintable():
-            raise self.wrong(key, "one line of text", value)
-        return value
-
-    def name(self, key: str, *, with_number: bool) -> str:
-        value = self.need(key)
+    def name(self, *, with_number: bool = True) -> str:
+        value = self.need("name")
         if not isinstance(value, str) or value in {"", ".", ".."} or any(sign in value for sign in "/\0"):
-            raise self.wrong(key, "a file name", value)
+            raise self.wrong("name", "a file name", value)
         if len(value.encode()) > _LONGEST_NAME_BYTES:
-            raise self.wrong(key, f"at most {_LONGEST_NAME_BYTES} bytes long", value)
-        if with_number and not is_numbered(value):
-            raise self.wrong(key, "a name with one place for a number, such as 'page-###.md'", value)
+            raise self.wrong("name", f"at most {_LONGEST_NAME_BYTES} bytes long", value)
+        if with_number and len(NUMBERED.findall(value)) != 1:
+            raise self.wrong("name", "a name with one place for a number, such as 'page-###.md'", value)
         return value
 
     def text(self, key: str) -> str:
@@ -106,17 +98,11 @@ class _Table(Table):
         if not isinstance(value, str):
             raise self.wrong(key, "text", value)
         for placeholder in PLACEHOLDER.finditer(value):
-            if placeholder[1] not in PLACEHOLDERS:
+            if placeholder[1] not in {"number", "word"}:
                 raise self.wrong(key, "text in which every $ begins $word or $number", placeholder[0])
         return value
 
-    def instant(self, key: str) -> datetime:
-        value = self.need(key)
-        if not isinstance(value, datetime) or value.tzinfo is None or not _FIRST_INSTANT <= value < _LAST_INSTANT:
-            raise self.wrong(key, "an instant from 1970 to 2037 with its offset, such as 2026-01-01T00:00:00Z", value)
-        return value
-
-    def tables(self, key: str, *, required: bool) -> list["_Table"]:
+    def tables(self, key: str, *, required: bool = True) -> list["_Table"]:
         value = self.need(key) if required else self.take(key, [])
         if not isinstance(value, list) or any(not isinstance(part, dict) for part in value) or (required and not value):
             raise self.wrong(key, f"written as [[{key}]] tables", value)
@@ -124,25 +110,27 @@ class _Table(Table):
 
 
 def _recipe(name: str, table: _Table) -> Recipe:
-    description = table.line("description")
+    description = table.need("description")
+    if not isinstance(description, str) or not description or not description.isprintable():
+        raise table.wrong("description", "one line of text", description)
     seed = table.whole("seed", 0, 2**32 - 1)
-    modified_at = table.instant("modified_at")
-    levels = tuple(_level(part) for part in table.tables("levels", required=True))
-    kinds = tuple(_kind(part) for part in table.tables("kinds", required=True))
-    strays = tuple(_stray(part) for part in table.tables("strays", required=False))
+    time = table.need("modified_at")
+    if not isinstance(time, datetime) or time.tzinfo is None or not _FIRST_INSTANT <= time < _LAST_INSTANT:
+        expected = "an instant from 1970 to 2037 with its offset, such as 2026-01-01T00:00:00Z"
+        raise table.wrong("modified_at", expected, time)
+    levels = tuple(map(_level, table.tables("levels")))
+    kinds = tuple(map(_kind, table.tables("kinds")))
+    strays = tuple(_kind(part, stray=True) for part in table.tables("strays", required=False))
     table.finish()
     counts = count_directories(levels)
     if sum(counts) >= MOST_FOLDERS:
         raise UsageError(f"{table.where}levels make more than {MOST_FOLDERS} folders; lower folders or depth")
-    files = sum(
-        sum(islice(draw_counts(level, seed + n), count))
-        for n, (level, count) in enumerate(zip(levels, counts, strict=True))
-    )
+    files = sum(sum(islice(draw_counts(level, seed + n), counts[n])) for n, level in enumerate(levels))
     return Recipe(
         name=name,
         description=description,
         seed=seed,
-        modified_at=modified_at,
+        modified_at=time,
         levels=levels,
         kinds=kinds,
         strays=strays,
@@ -153,7 +141,7 @@ def _recipe(name: str, table: _Table) -> Recipe:
 
 def _level(table: _Table) -> Level:
     level = Level(
-        name=table.name("name", with_number=True),
+        name=table.name(),
         folders=table.whole("folders", 1, MOST_FOLDERS),
         files=table.bounds("files", _MOST_FILES),
         depth=table.whole("depth", 1, MOST_FOLDERS, default=1),
@@ -162,36 +150,25 @@ def _level(table: _Table) -> Level:
     return level
 
 
-def _kind(table: _Table) -> Kind:
+def _kind(table: _Table, *, stray: bool = False) -> Kind:
     kind = Kind(
-        name=table.name("name", with_number=True),
-        share=table.whole("share", 1, _MOST_SHARE),
-        content=_content(table),
+        name=table.name(with_number=not stray),
+        share=0 if stray else table.whole("share", 1, _MOST_SHARE),
+        **_content(table),
     )
     table.finish()
     return kind
 
 
-def _stray(table: _Table) -> Stray:
-    stray = Stray(name=table.name("name", with_number=False), content=_content(table))
-    table.finish()
-    return stray
-
-
-def _content(table: _Table) -> Content:
+def _content(table: _Table) -> dict[str, Any]:
     """Return the content of a table: hex alone, or any of first, line with lines, and last; empty without keys."""
     if "hex" in table.entries:
         value = table.need("hex")
         try:
-            return Content(fixed=bytes.fromhex(value))
+            return {"fixed": bytes.fromhex(value)}
         except (TypeError, ValueError):
             raise table.wrong("hex", "text of hexadecimal digits, two for each byte", value) from None
     if not table.entries:
-        return Content()
-    return Content(
-        fixed=None,
-        first=table.text("first"),
-        line=table.text("line"),
-        last=table.text("last"),
-        lines=table.bounds("lines", _MOST_LINES) if "lines" in table.entries else (1, 1),
-    )
+        return {}
+    lines = table.bounds("lines", _MOST_LINES) if "lines" in table.entries else (1, 1)
+    return {"fixed": None, "lines": lines, **{key: table.text(key) for key in ("first", "line", "last")}}

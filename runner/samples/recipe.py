@@ -19,44 +19,32 @@ WORDS = (  # noqa: SIM905 - one word per line would take a page
     "paper pebble pine quarry quill raven reed river saddle silver slate thistle timber velvet willow winter"
 ).split()
 PLACEHOLDER = re.compile(r"\$(\w*)")
-PLACEHOLDERS = ("number", "word")
 # This number takes minutes to write; a recipe with more contains a mistake.
 MOST_FOLDERS = 10_000_000
-_NUMBERED = re.compile("#+")
+NUMBERED = re.compile("#+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
-    """Content of a file: fixed bytes, or text made of a first part, some lines and a last part.
+class Kind:
+    """One kind of file: its content is fixed, or text made of a first part, some lines and a last part.
 
     Attributes:
-        fixed: The bytes; None for text.
+        name: Its name; its ``#`` become the file's number in its directory, from 1, padded to as many digits.
+        share: Number of files of this kind in each round, which is as long as the sum of all shares; 0 for a stray.
+        fixed: The bytes of each file; None for text.
         first: Text before the lines; each ``$word`` and ``$number`` (0 to 999) is drawn separately.
         line: Text of each line, its newline included.
         last: Text after the lines.
         lines: Minimum and maximum number of lines.
     """
 
+    name: str
+    share: int
     fixed: bytes | None = b""
     first: str = ""
     line: str = ""
     last: str = ""
     lines: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
-    """One kind of file.
-
-    Attributes:
-        name: Its name; its ``#`` become the file's number in its directory, from 1, padded to as many digits.
-        share: Number of files of this kind in each round; a round is as long as the sum of all shares.
-        content: The content of its files.
-    """
-
-    name: str
-    share: int
-    content: Content
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,19 +62,6 @@ class Level:
     folders: int
     files: tuple[int, int]
     depth: int = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stray:
-    """A single file at the top of the tree.
-
-    Attributes:
-        name: Its name.
-        content: Its content.
-    """
-
-    name: str
-    content: Content
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,19 +86,14 @@ class Recipe:
     modified_at: datetime
     levels: tuple[Level, ...]
     kinds: tuple[Kind, ...]
-    strays: tuple[Stray, ...]
+    strays: tuple[Kind, ...]
     folders: int
     files: int
 
 
 def numbered(name: str, number: int) -> bytes:
     """Format a name with a number, for example 7 into ``page-###.md`` for ``page-007.md``; UTF-8 in every locale."""
-    return _NUMBERED.sub(lambda marks: f"{number:0{len(marks[0])}}", name).encode()
-
-
-def is_numbered(name: str) -> bool:
-    """Return whether a name has exactly one place for a number."""
-    return len(_NUMBERED.findall(name)) == 1
+    return NUMBERED.sub(lambda marks: f"{number:0{len(marks[0])}}", name).encode()
 
 
 def draw(random: Random, bounds: tuple[int, int]) -> int:
@@ -164,8 +134,6 @@ def count_directories(levels: tuple[Level, ...]) -> tuple[int, ...]:
 def arrange(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
     """Return one round of kinds, each as often as its share and as evenly spread as possible.
 
-    Files take their kinds in the order in which they are written, so n rounds contain exactly n times each share.
-
     Source:
         Smooth weighted round robin, as nginx balances upstream servers since 1.3.1.
     """
@@ -180,15 +148,15 @@ def arrange(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
     return tuple(arranged)
 
 
-def fill(content: Content, random: Random) -> bytes:
+def fill(kind: Kind, random: Random) -> bytes:
     """Generate the bytes of one file."""
-    if content.fixed is not None:
-        return content.fixed
+    if kind.fixed is not None:
+        return kind.fixed
 
     def drawn(placeholder: re.Match[str]) -> str:
         if placeholder[1] == "number":
             return str(int(random.random() * 1000))
         return WORDS[int(random.random() * len(WORDS))]
 
-    text = content.first + content.line * draw(random, content.lines) + content.last
+    text = kind.first + kind.line * draw(random, kind.lines) + kind.last
     return PLACEHOLDER.sub(drawn, text).encode()

@@ -5,19 +5,19 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 
 from runner.model.errors import RunnerError, UsageError, reason_of
-from runner.samples.recipe import Recipe, arrange, draw_counts, fill, numbered
+from runner.samples.recipe import Kind, Recipe, arrange, draw_counts, fill, numbered
 
 _PROGRESS_EVERY = 4096  # files
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def write_sample(recipe: Recipe, directory: Path, progress: Callable[[int], None] | None = None) -> None:
+def write_sample(recipe: Recipe, directory: Path, progress: Callable[[int], None] = lambda _files: None) -> None:
     """Write the tree of a recipe.
 
     Args:
@@ -29,11 +29,11 @@ def write_sample(recipe: Recipe, directory: Path, progress: Callable[[int], None
         UsageError: If the directory is not empty or not writable; nothing was written.
         RunnerError: If writing failed midway; the files written so far remain.
     """
-    writer = _Writer(recipe, _open_empty(directory), progress or (lambda _files: None))
+    writer = _Writer(recipe, _open_empty(directory), progress)
     try:
         writer.write()
     except OSError as error:
-        if not writer.entries and error.errno in _NOT_ALLOWED:
+        if error.errno in _NOT_ALLOWED and not any(directory.iterdir()):
             raise UsageError(
                 f"cannot write to {str(directory)!r}: {reason_of(error)}; choose a folder you may write to"
             ) from error
@@ -66,17 +66,15 @@ class _Writer:
     Attributes:
         fd: Descriptor of the current directory.
         files: Number of files written.
-        entries: Number of files and directories created.
     """
 
     def __init__(self, recipe: Recipe, fd: int, progress: Callable[[int], None]) -> None:
         self.fd = fd
         self.files = 0
-        self.entries = 0
         self._recipe = recipe
         self._progress = progress
-        self._round = arrange(recipe.kinds)
-        self._next = 0
+        # Files take their kinds in the order in which they are written, so n rounds have exactly n times each share.
+        self._kinds = cycle(arrange(recipe.kinds))
         self._random = Random(recipe.seed)  # noqa: S311 - reproducible is the point
         # Whole microseconds, because a float of seconds does not hold them all.
         since_epoch = recipe.modified_at - datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,7 +83,7 @@ class _Writer:
 
     def write(self) -> None:
         for stray in self._recipe.strays:
-            self._write_file(stray.name.encode(), fill(stray.content, self._random))
+            self._write_file(stray.name.encode(), stray)
         # For each depth the level there and its sequence of file counts.
         levels = [
             (level, counts)
@@ -98,36 +96,29 @@ class _Writer:
             if len(made) <= len(levels) and made[-1] < levels[len(made) - 1][0].folders:
                 level, counts = levels[len(made) - 1]
                 made[-1] += 1
-                self._enter(numbered(level.name, made[-1]))
-                self._write_files(next(counts))
+                name = numbered(level.name, made[-1])
+                os.mkdir(name, dir_fd=self.fd)
+                self._change_to(name)
+                for number, kind in enumerate(islice(self._kinds, next(counts)), start=1):
+                    self._write_file(numbered(kind.name, number), kind)
                 made.append(0)
             else:
                 made.pop()
                 if made:
                     os.utime(self.fd, ns=self._times)
-                    self._change_to(os.open("..", _DIRECTORY, dir_fd=self.fd))
+                    self._change_to(b"..")
         with suppress(PermissionError):  # the root may be another user's writable directory
             os.utime(self.fd, ns=self._times)
         self._progress(self.files)
 
-    def _enter(self, name: bytes) -> None:
-        os.mkdir(name, dir_fd=self.fd)
-        self.entries += 1
-        self._change_to(os.open(name, _DIRECTORY, dir_fd=self.fd))
-
-    def _change_to(self, fd: int) -> None:
+    def _change_to(self, name: bytes) -> None:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
         os.close(self.fd)
         self.fd = fd
 
-    def _write_files(self, count: int) -> None:
-        for number in range(1, count + 1):
-            kind = self._round[self._next]
-            self._next = (self._next + 1) % len(self._round)
-            self._write_file(numbered(kind.name, number), fill(kind.content, self._random))
-
-    def _write_file(self, name: bytes, content: bytes) -> None:
+    def _write_file(self, name: bytes, kind: Kind) -> None:
+        content = fill(kind, self._random)
         file = os.open(name, _NEW_FILE, 0o666, dir_fd=self.fd)
-        self.entries += 1
         try:
             while content:  # a nearly full disk accepts a part
                 content = content[os.write(file, content) :]

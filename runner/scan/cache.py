@@ -17,7 +17,7 @@ from runner.model.links import create_file, open_own_file, open_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from runner.scan.match import Selecting
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 NOTHING = "there is no earlier incremental scan of this tree"
 _DAMAGED = "what was remembered of it is damaged"
-_VERSION = 1
-# Order of the values in the file.
-_STORED = ("key", "boot", "ahead_ns", "full_at_ns", "settled", "part", "counts", "digest")
+_VERSION = 2
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -40,8 +38,6 @@ class Clock:
         now_ns: Nanoseconds since the epoch, by the clock that stamps files.
         ahead_ns: Lead of that clock over the one that nobody can set; a backward step decreases it.
     """
-
-    __slots__ = ("ahead_ns", "boot", "now_ns")
 
     def __init__(self) -> None:
         try:
@@ -57,7 +53,7 @@ class Clock:
 class Cache:
     """What an earlier scan stored.
 
-    Args:
+    Attributes:
         key: See :func:`key_of`.
         boot: The boot in which it was made.
         ahead_ns: Maximum lead of the clock since the last full scan; see :class:`Clock`.
@@ -66,30 +62,24 @@ class Cache:
         part: The encoded part that covers the tree.
         counts: Directories read, entries listed and files found.
         digest: Of all findings; see :func:`~runner.scan.snapshot.digest_findings`.
+
+    Raises:
+        TypeError: If a value is missing or unknown.
     """
 
-    __slots__ = ("ahead_ns", "boot", "counts", "digest", "full_at_ns", "key", "part", "settled")
+    key: Key
+    boot: str
+    ahead_ns: int
+    full_at_ns: int
+    settled: bytes
+    part: bytes
+    counts: tuple[int, int, int]
+    digest: bytes
 
-    def __init__(
-        self,
-        *,
-        key: Key,
-        boot: str,
-        ahead_ns: int,
-        full_at_ns: int,
-        settled: bytes,
-        part: bytes,
-        counts: tuple[int, int, int],
-        digest: bytes,
-    ) -> None:
-        self.key = key
-        self.boot = boot
-        self.ahead_ns = ahead_ns
-        self.full_at_ns = full_at_ns
-        self.settled = settled
-        self.part = part
-        self.counts = counts
-        self.digest = digest
+    def __init__(self, **values: Any) -> None:
+        if values.keys() != Cache.__annotations__.keys():
+            raise TypeError
+        vars(self).update(values)
 
 
 def key_of(root: bytes, selection: Selecting) -> Key:
@@ -118,27 +108,21 @@ def load(path: bytes) -> Cache | str:
     if crc32(content[4:]).to_bytes(4, "big") != content[:4]:
         return _DAMAGED
     try:
-        values = dict(zip(_STORED, marshal.loads(memoryview(content)[4:]), strict=True))  # noqa: S302  checked above
+        return Cache(**marshal.loads(memoryview(content)[4:]))  # noqa: S302  checked above
     except (EOFError, TypeError, ValueError):  # of another version
         return _DAMAGED
-    return Cache(**values)
 
 
 def store(path: bytes, cache: Cache) -> None:
-    """Store a cache for the next scan.
-
-    Raises:
-        OSError: If it can't be written; the earlier one remains.
-    """
-    content = marshal.dumps(tuple(getattr(cache, name) for name in _STORED))
+    """Store a cache for the next scan; after an OSError the earlier one remains."""
+    content = marshal.dumps(vars(cache))
     with open_parent(path, create=True) as (directory, name):
         partial = name + b".partial"  # always the same name, so that one left by a killed scan is removed
         with suppress(FileNotFoundError):
             os.unlink(partial, dir_fd=directory)
         try:
             with os.fdopen(create_file(directory, partial), "wb") as file:
-                file.write(crc32(content).to_bytes(4, "big"))
-                file.write(content)
+                file.write(crc32(content).to_bytes(4, "big") + content)
             os.replace(partial, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError:
             with suppress(OSError):

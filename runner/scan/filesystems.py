@@ -31,11 +31,7 @@ def read_mount_table() -> list[tuple[int, bytes, str]]:
 
 
 def _mounts() -> Iterator[tuple[int, bytes, str, list[bytes]]]:
-    """Yield device number, mount point, type and file system options of each mount.
-
-    Source:
-        proc(5), /proc/pid/mountinfo.
-    """
+    """Yield device number, mount point, type and file system options of each mount; see proc(5), mountinfo."""
     with open(_MOUNT_TABLE, "rb") as file:  # noqa: PTH123  pathlib takes as long to import as Python to start
         table = file.read()
     for line in table.removesuffix(b"\n").split(b"\n"):  # a mount point may contain any other line break
@@ -43,14 +39,11 @@ def _mounts() -> Iterator[tuple[int, bytes, str, list[bytes]]]:
         _, _, device, _, mount_point, *_ = fields.split(b" ")
         major, _, minor = device.partition(b":")
         # The table writes space, tab, newline and backslash as octal escapes.
-        unescaped = mount_point.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\012", b"\n")
+        for escape, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+            mount_point = mount_point.replace(escape, character)
         kind, _, rest = tail.partition(b" ")
-        yield (
-            os.makedev(int(major), int(minor)),
-            unescaped.replace(b"\\134", b"\\"),
-            kind.decode("ascii", "replace"),
-            rest.rpartition(b" ")[2].split(b","),
-        )
+        options = rest.rpartition(b" ")[2].split(b",")
+        yield os.makedev(int(major), int(minor)), mount_point, kind.decode("ascii", "replace"), options
 
 
 def is_unchangeable(path: bytes) -> bool:
@@ -73,19 +66,13 @@ def devices_counting_subdirectories() -> frozenset[int]:
 
 
 def devices_stamping_changes(devices: Mapping[int, bytes]) -> frozenset[int]:
-    """Return the devices on which every change of a directory's list changes its stamps.
-
-    Args:
-        devices: Device numbers, each with the path of a directory on it.
-    """
+    """Return those of *devices*, each with a path on it, whose directories get new stamps with every change."""
     mounts = read_mount_table()
     known = {device for device, _, _ in mounts}
-    trusted = set()
-    for device, path in devices.items():
-        kind = _kind(device, path, mounts)
-        if kind in _STAMPS_CHANGES and (device in known or kind == "btrfs"):
-            trusted.add(device)
-    return frozenset(trusted)
+    kinds = {device: _kind(device, path, mounts) for device, path in devices.items()}
+    return frozenset(
+        device for device, kind in kinds.items() if kind in _STAMPS_CHANGES and (device in known or kind == "btrfs")
+    )
 
 
 def find_filesystem(path: bytes) -> str:
@@ -103,9 +90,5 @@ def _kind(device: int, path: bytes, mounts: list[tuple[int, bytes, str]]) -> str
         return by_device[-1]
     # btrfs gives each subvolume its own device number, which the mount table does not contain.
     real = os.path.realpath(path)
-    above = [
-        (mount_point, kind)
-        for _, mount_point, kind in mounts
-        if real == mount_point or real.startswith(mount_point.rstrip(b"/") + b"/")
-    ]
-    return max(above, key=lambda mount: len(mount[0]), default=(b"", ""))[1]
+    above = [mount for mount in mounts if real == mount[1] or real.startswith(mount[1].rstrip(b"/") + b"/")]
+    return max(above, key=lambda mount: len(mount[1]), default=(0, b"", ""))[2]

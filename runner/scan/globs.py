@@ -10,6 +10,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+# How a star that crosses slashes is matched before another one, and as the last one; "" stands for the beginning.
+_CROSSING = {"": ("", ""), "**": (".*?", ".*"), "**/": ("(?:.*?/)??", "(?:.*/)?")}
+# Up to this number of stars in a name, trying all places is faster than an atomic group and at worst quadratic.
+_FEW_STARS = 2
+
 
 def translate(pattern: str, *, path: bool = False) -> str:
     r"""Return a regular expression with the meaning that ``find -name`` gives to a shell pattern.
@@ -28,97 +33,59 @@ def translate(pattern: str, *, path: bool = False) -> str:
     Raises:
         UsageError: If the pattern ends in a lone backslash or uses a character class.
     """
-    if not path:
-        return _join_at_stars(_split(pattern, path=False), _IN_NAMES)
-    blocks = [_Block(crossing="")]
-    for part in _split(pattern, path=True):
-        if part in _CROSSING:
-            blocks.append(_Block(crossing=part))
-        else:
-            blocks[-1].parts.append(part)
-    # A block before another one must end as early as possible, or its last star would take what the next one needs.
-    expressions = [_join_at_stars(block.parts, (_IN_PATHS[0],) * 2) for block in blocks[:-1]]
-    expressions.append(_join_at_stars(blocks[-1].parts, _IN_PATHS))
-    crossings = [_CROSSING.get(block.crossing, ("", "")) for block in blocks]
-    found = [
-        f"(?>{lazy}{expression})" if lazy else f"(?>{expression})"
-        for (lazy, _), expression in zip(crossings[:-1], expressions[:-1], strict=True)
-    ]
-    return "".join(found) + crossings[-1][1] + expressions[-1]
+    star = "[^/]*" if path else ".*"
+    *blocks, (crossing, (first, *others)) = _split(pattern, path=path)
+    expression = ""
+    for above, (begin, *rest) in blocks:
+        # It must end as early as possible, or its last star would take what the next block needs.
+        expression += f"(?>{_CROSSING[above][0]}{begin}{''.join(f'(?>{star}?{chunk})' for chunk in rest)})"
+    expression += _CROSSING[crossing][1] + first
+    if not path and len(others) <= _FEW_STARS:
+        return expression + "".join(star + chunk for chunk in others)
+    atomic = "".join(f"(?>{star}?{chunk})" for chunk in others[:-1])
+    return expression + atomic + "".join(star + chunk for chunk in others[-1:])
 
 
-_STAR = "*"
-# Up to this number of stars, trying all places is faster than an atomic group and at worst quadratic.
-_FEW_STARS = 2
-# How a star that stops at slashes, or where there are none, is matched before another star, and as the last one.
-_IN_NAMES = (".*?", ".*")
-_IN_PATHS = ("[^/]*?", "[^/]*")
-# How a star that crosses slashes is matched before another star, and as the last one.
-_CROSSING = {"**": (".*?", ".*"), "**/": ("(?:.*?/)??", "(?:.*/)?")}
+def _split(pattern: str, *, path: bool) -> list[tuple[str, list[str]]]:
+    """Split a pattern at its stars; stars side by side are one.
 
-
-class _Block:
-    """The parts between two stars that cross slashes; *crossing* is the star before it, empty at the beginning."""
-
-    def __init__(self, crossing: str) -> None:
-        self.crossing = crossing
-        self.parts: list[str] = []
-
-
-def _join_at_stars(parts: list[str], stars: tuple[str, str]) -> str:
-    """Return the expression of parts whose stars are all of one kind."""
-    lazy, greedy = stars
-    first, *others = _chunks(parts)
-    if not others:
-        return first
-    if stars is _IN_NAMES and len(others) <= _FEW_STARS:
-        return first + greedy + greedy.join(others)
-    return first + "".join(f"(?>{lazy}{chunk})" for chunk in others[:-1]) + greedy + others[-1]
-
-
-def _chunks(parts: list[str]) -> list[str]:
-    """Return the expressions of a fixed length between the stars."""
+    Returns:
+        Blocks that begin with a star that crosses slashes, the first one without: this star, and the expressions of a
+        fixed length between the other stars.
+    """
     chunks = [""]
-    for part in parts:
-        if part == _STAR:
-            chunks.append("")
-        else:
-            chunks[-1] += part
-    return chunks
-
-
-def _split(pattern: str, *, path: bool) -> list[str]:
-    """Split a pattern into stars and expressions of one character each; stars side by side are one."""
-    one = "[^/]" if path else "."
-    parts: list[str] = []
+    blocks = [("", chunks)]
     i = 0
     while i < len(pattern):
         char = pattern[i]
         if char == "*":
             rest = pattern[i:].lstrip("*")
-            several = path and len(pattern) - len(rest) - i > 1
+            is_crossing = path and len(pattern) - len(rest) - i > 1
             i = len(pattern) - len(rest)
-            if several and pattern.startswith("/", i) and (not parts or parts[-1] in {"/", "**/"}):
-                parts.append("**/")
-                i += 1
-            else:
-                parts.append("**" if several else _STAR)
+            if not is_crossing:
+                chunks.append("")
+                continue
+            begins_component = chunks[-1].endswith("/") or (chunks == [""] and blocks[-1][0] != "**")
+            is_directories = rest.startswith("/") and begins_component
+            i += is_directories
+            chunks = [""]
+            blocks.append(("**/" if is_directories else "**", chunks))
             continue
         if char == "?":
-            parts.append(one)
+            chunks[-1] += "[^/]" if path else "."
         elif char == "[":
             bracket, end = _translate_bracket(pattern, i)
-            parts.append("(?!/)" + bracket if path and end > i else bracket)
+            chunks[-1] += "(?!/)" + bracket if path and end > i else bracket
             i = end
         elif char == "\\":
-            if i + 1 == len(pattern):
-                raise UsageError(f"the pattern {pattern!r} ends in a lone backslash; write \\\\ for a backslash")
             i += 1
-            parts.append(re.escape(pattern[i]))
+            if i == len(pattern):
+                raise UsageError(f"the pattern {pattern!r} ends in a lone backslash; write \\\\ for a backslash")
+            chunks[-1] += re.escape(pattern[i])
         else:
-            parts.append(re.escape(char))
+            chunks[-1] += re.escape(char)
         i += 1
-    return parts
+    return blocks
 
 
 def _translate_bracket(pattern: str, start: int) -> tuple[str, int]:

@@ -9,30 +9,11 @@ from runner.model.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Protocol
+    from typing import TypeAlias
 
-    class Selecting(Protocol):
-        """A selection such as :class:`~runner.model.jobs.Selection`, which documents the values."""
+    from runner.model.jobs import Selection
 
-        @property
-        def patterns(self) -> tuple[str, ...]:
-            """Shell patterns on names."""
-
-        @property
-        def excludes(self) -> tuple[str, ...]:
-            """Shell patterns of excluded names and paths."""
-
-        @property
-        def ignore_case(self) -> bool:
-            """Whether case is ignored."""
-
-        @property
-        def track(self) -> str:
-            """``names`` or ``stat``."""
-
-        @property
-        def one_file_system(self) -> bool:
-            """Whether other file systems are excluded."""
+    Selecting: TypeAlias = "Selection | PlainSelection"
 
 
 class PlainSelection:
@@ -41,11 +22,11 @@ class PlainSelection:
     __slots__ = ("excludes", "ignore_case", "one_file_system", "patterns", "track")
 
     def __init__(self, selection: Selecting) -> None:
-        self.patterns = tuple(selection.patterns)
-        self.excludes = tuple(selection.excludes)
-        self.ignore_case = bool(selection.ignore_case)
-        self.track = "".join(selection.track)  # text, not a member of an enum
-        self.one_file_system = bool(selection.one_file_system)
+        self.patterns: tuple[str, ...] = tuple(selection.patterns)
+        self.excludes: tuple[str, ...] = tuple(selection.excludes)
+        self.ignore_case: bool = bool(selection.ignore_case)
+        self.track: str = "".join(selection.track)  # text, not a member of an enum
+        self.one_file_system: bool = bool(selection.one_file_system)
 
 
 _SPECIAL = frozenset("*?[\\")
@@ -127,21 +108,22 @@ def _compile_excludes(selection: Selecting) -> Callable[[bytes, bytes, bool], bo
     """Compile the excludes: a trailing slash restricts one to directories, another slash makes it a relative path."""
     from runner.scan.globs import compile_any, translate
 
-    names, paths = {False: [], True: []}, {False: [], True: []}  # type: dict[bool, list[str]], dict[bool, list[str]]
+    # Expressions by whether they are for paths and for directories only.
+    sources: dict[tuple[bool, bool], list[str]] = {}
     for exclude in selection.excludes:
-        directories_only = exclude.endswith("/")
         pattern = exclude.removesuffix("/")
         is_path = "/" in pattern
         pattern = pattern.removeprefix("./").removeprefix("/")
         if pattern in {"", "."} or "\0" in pattern:
             raise UsageError(f"the exclude {exclude!r} names nothing; give a name or a path below the root")
-        (paths if is_path else names)[directories_only].append(translate(pattern, path=is_path))
+        sources.setdefault((is_path, exclude.endswith("/")), []).append(translate(pattern, path=is_path))
 
-    def compiled(sources: list[str]) -> Callable[[str], bool]:
-        return compile_any(sources, ignore_case=selection.ignore_case) if sources else lambda _text: False
+    def compiled(*, is_path: bool, is_directory: bool) -> Callable[[str], bool]:
+        every = sources.get((is_path, False), []) + (sources.get((is_path, True), []) if is_directory else [])
+        return compile_any(every, ignore_case=selection.ignore_case) if every else lambda _text: False
 
-    any_name, any_path = compiled(names[False]), compiled(paths[False])
-    directory_name, directory_path = compiled(names[False] + names[True]), compiled(paths[False] + paths[True])
+    any_name, any_path = (compiled(is_path=is_path, is_directory=False) for is_path in (False, True))
+    directory_name, directory_path = (compiled(is_path=is_path, is_directory=True) for is_path in (False, True))
 
     def excludes(name: bytes, prefix: bytes, is_directory: bool) -> bool:  # noqa: FBT001  called for every entry
         text, path = os.fsdecode(name), os.fsdecode(prefix + name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import accumulate
 
 from runner.scan.filesystems import read_mount_table
 from runner.scan.match import Matcher
@@ -11,7 +12,7 @@ from runner.scan.snapshot import lies_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from runner.scan.match import Selecting
     from runner.scan.snapshot import Snapshot
@@ -21,15 +22,9 @@ _KIND, _DIRECTORY = 0o170000, 0o040000
 
 
 def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()) -> frozenset[bytes] | None:
-    """Return the mount points at and below a root that a scan reads.
+    """Return the mount points that a scan reads, relative to the root, empty for the root itself; None if unknown.
 
-    Args:
-        root: Absolute path of the directory.
-        selection: What is looked for.
-        known: Paths relative to the root that are entered first, so that an automounter mounts them again.
-
-    Returns:
-        Their paths relative to the root, empty for the root itself; None if unknown.
+    The *known* paths below the root are entered first, so that an automounter mounts them again.
     """
     for path in known:
         os.path.exists(os.path.join(root, path, b"."))  # noqa: PTH110  as light as it gets
@@ -48,7 +43,7 @@ def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()
         is_below = path.startswith(prefix) and path != prefix and b"//" not in path
         if is_below and (number == device or not selection.one_file_system):
             mounts.add(path.removeprefix(prefix))
-    return frozenset(_select(selection, mounts))
+    return _select(selection, mounts)
 
 
 def check_mounts(
@@ -71,14 +66,15 @@ def check_mounts(
     unknown = {path for path, _, _ in snapshot.problems}
     vanished, kept = [], set()
     for path in sorted(_select(selection, set(known) - mounted)):
-        mode: int | None
+        is_unknown = lies_in(path, unknown)
         try:
-            mode = os.lstat(os.path.join(root, path)).st_mode
+            is_directory = os.lstat(os.path.join(root, path)).st_mode & _KIND == _DIRECTORY
         except OSError as error:
-            mode = 0 if error.errno in {errno.ENOENT, errno.ENOTDIR} else None
-        if lies_in(path, unknown) or mode is None:
+            is_directory = False
+            is_unknown = is_unknown or error.errno not in {errno.ENOENT, errno.ENOTDIR}
+        if is_unknown:
             kept.add(path)
-        elif mode & _KIND == _DIRECTORY:
+        elif is_directory:
             vanished.append(path)
             unknown.add(path)
     snapshot.mounts = tuple(sorted(mounted.union(kept, vanished)))
@@ -86,11 +82,15 @@ def check_mounts(
         snapshot.leave_out(vanished, [(path, errno.ENODEV, _VANISHED) for path in vanished])
 
 
-def _select(selection: Selecting, paths: Collection[bytes]) -> Iterator[bytes]:
-    """Yield the directories that are not excluded, nor below an excluded one."""
+def _select(selection: Selecting, paths: Collection[bytes]) -> frozenset[bytes]:
+    """Return the directories that are not excluded, nor below an excluded one."""
     excludes = Matcher(selection).excludes
-    for path in paths:
-        names = path.split(b"/") if path else []
-        above = [b"".join(name + b"/" for name in names[:number]) for number in range(len(names))]
-        if not excludes or not any(excludes(*entry, True) for entry in zip(names, above, strict=True)):  # noqa: FBT003
-            yield path
+    if excludes is None:
+        return frozenset(paths)
+
+    def is_excluded(path: bytes) -> bool:
+        names = path.split(b"/")
+        above = accumulate((name + b"/" for name in names), initial=b"")
+        return any(excludes(name, prefix, True) for name, prefix in zip(names, above, strict=False))  # noqa: FBT003
+
+    return frozenset(path for path in paths if not path or not is_excluded(path))

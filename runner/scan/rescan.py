@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from itertools import compress
 from operator import attrgetter
 
 from runner.scan.filesystems import devices_stamping_changes
@@ -41,18 +42,15 @@ _UNSEEN: Stamps = (0, 0, UNKNOWN, 1)
 
 def list_paths(part: Part) -> list[bytes]:
     """Return the path of each directory of a part that covers the tree."""
-    paths: list[bytes] = []
     prefixes: list[bytes] = []
     for name, (parent, _) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
-        path = prefixes[parent] + name if parent >= 0 else b""
-        paths.append(path)
-        prefixes.append(path + b"/" if path else b"")
-    return paths
+        prefixes.append(prefixes[parent] + name + b"/" if parent >= 0 else b"")
+    return [prefix[:-1] for prefix in prefixes]
 
 
 def look_reaches(part: Part) -> bool:
     """Return whether each directory of a part that covers the tree can be looked at by its path from the root."""
-    lengths: list[int] = []
+    lengths: list[int] = []  # paths would take far more memory in a deep tree
     for name, (parent, _) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
         lengths.append(lengths[parent] + 1 + len(name) if parent >= 0 else len(name))
     return max(lengths) < _PATH_MAX
@@ -74,195 +72,143 @@ def _look_at(path: bytes) -> Stamps:
     return stamps
 
 
-class Rescan:
-    """An earlier tree, compared with the present one as far as possible without reading directories.
+def rescan(walker: Walker, old: Part, settled: bytes, report: Report, *, stats: bool) -> Part:
+    """Return the whole tree, reading the directories that may have changed; *old* itself if nothing has.
 
     The root must be the current directory.
 
     Args:
-        walker: Reads changed directories; must settle.
+        walker: Reads them; must settle.
         old: The earlier tree.
         settled: For each directory whether any later change must have changed its stamps.
+        report: Called with the progress, unless nothing has changed.
         stats: Whether sizes and times of found files are stored.
     """
+    paths = list_paths(old)
+    looks = look(paths)
+    stamps: list[Stamps] = list(STAMPS.iter_unpack(old.stamps))
+    changed = _find_changed(old, looks, stamps, settled) if 0 in settled or looks != stamps else set()
+    new_stats = _stat_again(walker, old, paths, looks, changed) if stats else old.stats
+    if not changed and new_stats == old.stats:
+        return old
+    if 2 * len(changed) > len(paths):  # reusing the rest costs more than reading it
+        return walker.read([b""], report)
+    # The deepest first: directories opened on the way down then serve the way back up.
+    again = walker.read([paths[number] for number in sorted(changed)], report, descend=False)
+    away, added = _compare_subdirectories(old, paths, looks, changed, again.rest)
+    whole, failed = _patch(old, new_stats, again, {paths[number]: number for number in changed})
+    rows = _remove(whole, away | failed) if away or failed else range(len(paths))
+    # Only problems in directories that are still reachable count.
+    above = {number: PLACE.unpack_from(old.places, number * PLACE.size)[0] for number in changed}
+    reached = {
+        paths[number]
+        for number, parent in above.items()
+        if rows[number] >= 0 or (number not in away and (parent < 0 or rows[parent] >= 0))
+    }
+    read = {paths[number] for number in changed}
+    whole.problems = [
+        problem
+        for problem in again.problems
+        if (problem[0] if problem[0] in read else problem[0].rpartition(b"/")[0]) in reached
+    ]
+    whole.unread = [path for path in again.unread if path in reached]
+    directories, entries, files = (
+        all_of - part_of for all_of, part_of in zip(whole.count(), again.count(), strict=True)
+    )
+    report(directories, entries, files)
+    row_of = {paths[number]: rows[number] for number in changed if rows[number] >= 0}
+    starts = [path + b"/" + name if path else name for path, name in added if path in row_of]
+    if starts:
+        _append(whole, walker.read(starts, report), row_of)
+    return whole
 
-    def __init__(self, walker: Walker, old: Part, settled: bytes, *, stats: bool) -> None:
-        self._walker = walker
-        self._old = old
-        self._paths = list_paths(old)
-        self._looks = look(self._paths)
-        self._stamps: list[Stamps] = list(STAMPS.iter_unpack(old.stamps))
-        self._stats = old.stats
-        self._changed = frozenset[int]()
-        if 0 in settled or self._looks != self._stamps:
-            self._changed = self._find_changed(settled)
-        if stats:
-            self._stat_again()
 
-    def _find_changed(self, settled: bytes) -> frozenset[int]:
-        """Return the rows of the directories that have to be read."""
-        changed = set()
-        for number, (seen, stamps, (parent, _)) in enumerate(
-            zip(self._looks, self._stamps, PLACE.iter_unpack(self._old.places), strict=True)
-        ):
-            if seen != _GONE:
-                if seen != stamps or not settled[number]:
-                    changed.add(number)
-            elif parent >= 0 and self._looks[parent] != _GONE:
-                # Either its parent has changed, or a directory above was away for a moment: then the parent's stamps
-                # prove nothing, and it has to be read.
-                changed.add(parent)
-        return frozenset(changed)
+def _find_changed(old: Part, looks: list[Stamps], stamps: list[Stamps], settled: bytes) -> set[int]:
+    """Return the rows of the directories that have to be read."""
+    changed = set()
+    for number, (seen, known, (parent, _)) in enumerate(zip(looks, stamps, PLACE.iter_unpack(old.places), strict=True)):
+        if seen != _GONE:
+            if seen != known or not settled[number]:
+                changed.add(number)
+        elif parent >= 0 and looks[parent] != _GONE:
+            # Either its parent has changed, or a directory above was away for a moment: then the parent's stamps
+            # prove nothing, and it has to be read.
+            changed.add(parent)
+    return changed
 
-    def _stat_again(self) -> None:
-        """Update the stats of the found files in unchanged directories."""
-        self._stats = list(self._stats)
-        changed = set(self._changed)
-        for number, (found, stamps) in enumerate(zip(self._old.found, self._stamps, strict=True)):
-            if found and number not in changed and self._looks[number] != _GONE:
-                stats = self._walker.stat_again(self._paths[number], found.split(b"\0"), stamps[:2])
-                if stats is None:
-                    changed.add(number)
-                else:
-                    self._stats[number] = stats
-        self._changed = frozenset(changed)
 
-    @property
-    def unchanged(self) -> bool:
-        """Whether nothing has changed."""
-        return not self._changed and self._stats == self._old.stats
-
-    def read(self, report: Report) -> Part:
-        """Read the changed directories; return the whole tree.
-
-        Raises:
-            ScanError: As :meth:`~runner.scan.walk.Walker.read` does.
-        """
-        if 2 * len(self._changed) > len(self._paths):  # reusing the rest costs more than reading it
-            return self._walker.read([b""], report)
-        again = self._walker.read(
-            # The deepest first: directories opened on the way down then serve the way back up.
-            [self._paths[number] for number in sorted(self._changed)],
-            report,
-            descend=False,
-        )
-        below: dict[bytes, set[bytes]] = {}
-        for path in again.rest:
-            directory, _, name = path.rpartition(b"/")
-            below.setdefault(directory, set()).add(name)
-        if self._same_directories(again, below):
-            return self._patch(again, report)
-        whole = Part()
-        rows = self._assemble(whole, again, below, report)
-        added = [path + b"/" + name if path else name for path in rows for name in sorted(below.get(path, ()))]
-        if added:
-            _append(whole, self._walker.read(added, report), rows)
-        return whole
-
-    def _same_directories(self, again: Part, below: dict[bytes, set[bytes]]) -> bool:
-        """Return whether the tree has the same directories as before, all readable."""
-        if len(again.names) < len(self._changed) or again.problems or self._old.problems or self._old.unread:
-            return False
-        if _GONE in self._looks:
-            return False
-        known: dict[int, set[bytes]] = {number: set() for number in self._changed}
-        for name, (parent, _) in zip(self._old.names, PLACE.iter_unpack(self._old.places), strict=True):
-            if parent in known:
-                known[parent].add(name)
-        return all(below.get(self._paths[number], set()) == names for number, names in known.items())
-
-    def _patch(self, again: Part, report: Report) -> Part:
-        """Replace the rows that were read again; the cost is that of the changes."""
-        old, whole = self._old, Part()
-        whole.names, whole.found, whole.stats = old.names, list(old.found), list(self._stats)
-        whole.places, whole.stamps = bytearray(old.places), bytearray(old.stamps)
-        row_of = {path: row for row, path in enumerate(again.names)}
-        for number in self._changed:
-            row = row_of[self._paths[number]]
-            whole.found[number], whole.stats[number] = again.found[row], again.stats[row]
-            parent, _ = PLACE.unpack_from(old.places, number * PLACE.size)
-            _, entries = PLACE.unpack_from(again.places, row * PLACE.size)
-            PLACE.pack_into(whole.places, number * PLACE.size, parent, entries)
-            span = slice(number * STAMPS.size, (number + 1) * STAMPS.size)
-            whole.stamps[span] = again.stamps[row * STAMPS.size : (row + 1) * STAMPS.size]
-        directories, entries, files = (all_of - read for all_of, read in zip(whole.count(), again.count(), strict=True))
-        report(directories, entries, files)
-        return whole
-
-    def _assemble(self, whole: Part, again: Part, below: dict[bytes, set[bytes]], report: Report) -> dict[bytes, int]:
-        """Copy the known directories that are still reachable, from before or as read again.
-
-        Args:
-            whole: Receives the rows.
-            again: The directories that were read again.
-            below: The subdirectories of each of those, by path; known ones are removed here.
-            report: Called with what was reused.
-
-        Returns:
-            The rows, in *whole*, of the directories that were read again, by path.
-        """
-        old, rows, reused = self._old, dict[bytes, int](), [0, 0, 0]
-        read_again = {path: number for number, path in enumerate(again.names)}
-        # Only problems in directories that are still reachable count.
-        tried: set[bytes] = set()
-        place_of = [-1] * len(old.names)
-        for number, (parent, _) in enumerate(PLACE.iter_unpack(old.places)):
-            path, name, place = self._paths[number], old.names[number], place_of[parent] if parent >= 0 else -1
-            if self._looks[number] == _GONE or (parent >= 0 and place < 0):
-                continue
-            if parent >= 0 and self._paths[parent] in rows:
-                siblings = below.get(self._paths[parent], set())
-                if name not in siblings:
-                    continue
-                siblings.remove(name)
-            if number not in self._changed:
-                _copy(whole, old, number, place, self._stats[number])
-                reused = [one + other for one, other in zip(reused, _counts(old, number), strict=True)]
+def _stat_again(walker: Walker, old: Part, paths: list[bytes], looks: list[Stamps], changed: set[int]) -> list[bytes]:
+    """Return the stats of the found files in unchanged directories; add to *changed* where they can't be read."""
+    stats = list(old.stats)
+    for number, found in enumerate(old.found):
+        if found and number not in changed and looks[number] != _GONE:
+            again = walker.stat_again(paths[number], found.split(b"\0"), looks[number][:2])
+            if again is None:
+                changed.add(number)
             else:
-                tried.add(path)
-                if path not in read_again:
-                    continue
-                row = read_again[path]
-                _copy(whole, again, row, place, again.stats[row], name)
-                rows[path] = len(whole.names) - 1
-            place_of[number] = len(whole.names) - 1
-        left = {self._paths[number] for number in self._changed} - tried
-        whole.problems = [
-            one
-            for one in again.problems
-            if one[0] not in left and (one[0] in tried or one[0].rpartition(b"/")[0] in rows)
-        ]
-        whole.unread = [path for path in again.unread if path in tried]
-        report(*reused)
-        return rows
+                stats[number] = again
+    return stats
 
 
-def _counts(part: Part, number: int) -> tuple[int, int, int]:
-    """Count a directory, its entries and its found files."""
-    found = part.found[number]
-    return 1, PLACE.unpack_from(part.places, number * PLACE.size)[1], found.count(b"\0") + 1 if found else 0
+def _compare_subdirectories(
+    old: Part, paths: list[bytes], looks: list[Stamps], changed: set[int], listed: list[bytes]
+) -> tuple[set[int], list[tuple[bytes, bytes]]]:
+    """Return the rows of directories that are away, and path and name of each new subdirectory in a changed one."""
+    below: dict[bytes, set[bytes]] = {paths[number]: set() for number in changed}
+    for path in listed:
+        directory, _, name = path.rpartition(b"/")
+        below[directory].add(name)
+    away = {number for number, seen in enumerate(looks) if seen == _GONE} if _GONE in looks else set()
+    for number, (name, (parent, _)) in enumerate(zip(old.names, PLACE.iter_unpack(old.places), strict=True)):
+        if parent in changed and number not in away:
+            if name in below[paths[parent]]:
+                below[paths[parent]].remove(name)
+            else:
+                away.add(number)
+    return away, [(path, name) for path, names in below.items() for name in sorted(names)]
 
 
-def _copy(whole: Part, part: Part, number: int, place: int, stats: bytes, name: bytes | None = None) -> None:
-    """Append a row of another part."""
-    whole.names.append(part.names[number] if name is None else name)
-    whole.found.append(part.found[number])
-    whole.stats.append(stats)
-    whole.places += PLACE.pack(place, PLACE.unpack_from(part.places, number * PLACE.size)[1])
-    whole.stamps += part.stamps[number * STAMPS.size : (number + 1) * STAMPS.size]
+def _patch(old: Part, stats: list[bytes], again: Part, changed: dict[bytes, int]) -> tuple[Part, set[int]]:
+    """Replace the rows of the directories that were read again; return the tree and the rows of those that were not."""
+    whole = Part()
+    whole.names, whole.found, whole.stats = list(old.names), list(old.found), list(stats)
+    whole.places, whole.stamps = bytearray(old.places), bytearray(old.stamps)
+    for row, path in enumerate(again.names):
+        number = changed[path]
+        whole.found[number], whole.stats[number] = again.found[row], again.stats[row]
+        parent, _ = PLACE.unpack_from(old.places, number * PLACE.size)
+        _, entries = PLACE.unpack_from(again.places, row * PLACE.size)
+        PLACE.pack_into(whole.places, number * PLACE.size, parent, entries)
+        STAMPS.pack_into(whole.stamps, number * STAMPS.size, *STAMPS.unpack_from(again.stamps, row * STAMPS.size))
+    return whole, set(changed.values()) - {changed[path] for path in again.names}
+
+
+def _remove(part: Part, away: set[int]) -> list[int]:
+    """Remove some directories and everything below; return the new row of each, -1 for a removed one."""
+    rows: list[int] = []
+    places, kept = bytearray(), 0
+    for number, (parent, entries) in enumerate(PLACE.iter_unpack(part.places)):
+        is_kept = number not in away and (parent < 0 or rows[parent] >= 0)
+        rows.append(kept if is_kept else -1)
+        if is_kept:
+            places += PLACE.pack(rows[parent] if parent >= 0 else -1, entries)
+            kept += 1
+    are_kept = [row >= 0 for row in rows]
+    part.names, part.found, part.stats = (
+        list(compress(column, are_kept)) for column in (part.names, part.found, part.stats)
+    )
+    part.stamps = bytearray(b"".join(STAMPS.pack(*one) for one in compress(STAMPS.iter_unpack(part.stamps), are_kept)))
+    part.places = places
+    return rows
 
 
 def _append(whole: Part, part: Part, rows: dict[bytes, int]) -> None:
     """Append subtrees below rows of the whole."""
     base = len(whole.names)
     for name, (parent, entries) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
-        if parent < 0:
-            directory, _, last = name.rpartition(b"/")
-            whole.names.append(last)
-            whole.places += PLACE.pack(rows[directory], entries)
-        else:
-            whole.names.append(name)
-            whole.places += PLACE.pack(base + parent, entries)
+        directory, _, last = name.rpartition(b"/")
+        whole.names.append(last if parent < 0 else name)
+        whole.places += PLACE.pack(rows[directory] if parent < 0 else base + parent, entries)
     whole.found += part.found
     whole.stats += part.stats
     whole.stamps += part.stamps
@@ -277,11 +223,8 @@ def differing(old: Part, settled: bytes, full: Part) -> list[bytes]:
 
     Args:
         old: The earlier tree.
-        settled: For each directory whether any later change must have changed its stamps.
+        settled: As for :func:`rescan`.
         full: The tree from a full scan.
-
-    Returns:
-        Their paths.
     """
     before, now = _by_path(old), _by_path(full)
     suspects = [

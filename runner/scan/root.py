@@ -9,11 +9,7 @@ from runner.model.errors import ScanError, reason_of
 
 
 def open_root(root: bytes) -> int:
-    """Open the root of a scan.
-
-    Raises:
-        ScanError: If it is missing, not a directory or unreadable.
-    """
+    """Open the root of a scan; raise ScanError if it is missing, not a directory or unreadable."""
     try:
         return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -22,13 +18,13 @@ def open_root(root: bytes) -> int:
 
 def root_error(root: bytes, error: OSError) -> ScanError:
     """Return in one line why a root can't be scanned."""
-    name = os.fsdecode(root)
     match error.errno:
         case errno.ENOENT:
-            return ScanError(f"the root {name!r} does not exist; create it, mount it, or name another folder")
+            reason = "does not exist; create it, mount it, or name another folder"
         case errno.ENOTDIR:
-            return ScanError(f"the root {name!r} is not a folder; name the folder that holds the files")
+            reason = "is not a folder; name the folder that holds the files"
         case errno.EACCES | errno.EPERM:
-            return ScanError(f"the root {name!r} can't be read: {reason_of(error)}; grant this user read access")
+            reason = f"can't be read: {reason_of(error)}; grant this user read access"
         case _:
-            return ScanError(f"the root {name!r} can't be read: {reason_of(error)}")
+            reason = f"can't be read: {reason_of(error)}"
+    return ScanError(f"the root {os.fsdecode(root)!r} {reason}")

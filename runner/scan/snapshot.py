@@ -41,6 +41,7 @@ class Part:
     :func:`decode` joins them. A row contains a name instead of a path, which would take far more memory in a deep tree.
 
     Attributes:
+        first_row: Number of rows in the pieces before.
         names: Name of each directory; for a row without a parent its path relative to the root.
         found: The found names of each directory, joined by NUL, in the order of their stats; without stats unsorted.
         stats: The :func:`pack_stats` of the found names; empty if only names are tracked.
@@ -52,9 +53,10 @@ class Part:
         rest: Paths of subdirectories left unread on request.
     """
 
-    __slots__ = ("found", "names", "places", "problems", "rest", "stamps", "stats", "unread")
+    __slots__ = ("first_row", "found", "names", "places", "problems", "rest", "stamps", "stats", "unread")
 
-    def __init__(self) -> None:
+    def __init__(self, first_row: int = 0) -> None:
+        self.first_row = first_row
         self.names: list[bytes] = []
         self.found: list[bytes] = []
         self.stats: list[bytes] = []
@@ -110,15 +112,7 @@ def decode(pieces: Iterable[bytes]) -> Part:
 
 
 class Listing:
-    """One directory in which something was found.
-
-    Attributes:
-        path: Path relative to the root; empty for the root.
-        names: The found names, sorted, joined by NUL.
-        stats: As in :class:`Part`.
-    """
-
-    __slots__ = ("names", "path", "stats")
+    """The path of a directory, the names found in it, sorted and joined by NUL, and their stats as in a part."""
 
     def __init__(self, path: bytes, names: bytes, stats: bytes) -> None:
         self.path = path
@@ -143,18 +137,14 @@ class Snapshot:
     def __init__(
         self,
         parts: Sequence[Sequence[bytes]],
+        counts: tuple[int, int, int],
+        problems: Sequence[Trouble] = (),
         *,
-        directories: int,
-        entries: int,
-        files: int,
-        problems: Sequence[Trouble],
         digest: bytes | None = None,
     ) -> None:
         self.parts = parts
-        self.directories = directories
-        self.entries = entries
-        self.files = files
-        self.problems = problems
+        self.directories, self.entries, self.files = counts
+        self.problems = list(problems)
         self.messages: list[str] = []
         self.defect: str | None = None
         self.mounts: tuple[bytes, ...] = ()
@@ -165,8 +155,7 @@ class Snapshot:
     @classmethod
     def from_part(cls, part: Part) -> Snapshot:
         """Build the snapshot of a tree that one part covers."""
-        directories, entries, files = part.count()
-        return cls([[part.encode()]], directories=directories, entries=entries, files=files, problems=part.problems)
+        return cls([[part.encode()]], part.count(), part.problems)
 
     @property
     def digest(self) -> bytes:
@@ -213,27 +202,18 @@ def digest_findings(findings: Iterable[tuple[bytes, bytes, bytes]], problems: It
 
 
 def differing_paths(snapshots: Mapping[str, Snapshot]) -> dict[bytes, tuple[str, ...]]:
-    """Find the paths that not every strategy found.
-
-    Args:
-        snapshots: The snapshot of each strategy, by its name.
-
-    Returns:
-        For each such path, relative to the root, the names of the strategies that found it.
-    """
+    """Return the paths that not every strategy found, each with the names of the strategies that found it."""
     listed = {
         strategy: {path: names for path, names, _ in snapshot.findings()} for strategy, snapshot in snapshots.items()
     }
-    differing: dict[bytes, tuple[str, ...]] = {}
+    found_by: dict[bytes, tuple[str, ...]] = {}
     for directory in set().union(*listed.values()):
-        if len({names.get(directory) for names in listed.values()}) == 1:
-            continue
-        found = {strategy: set(found_names(names.get(directory, b""))) for strategy, names in listed.items()}
-        for name in sorted(set().union(*found.values())):
-            found_by = tuple(strategy for strategy, names in found.items() if name in names)
-            if len(found_by) < len(found):
-                differing[join_path(directory, name)] = found_by
-    return differing
+        if len({names.get(directory) for names in listed.values()}) > 1:
+            for strategy, names in listed.items():
+                for name in found_names(names.get(directory, b"")):
+                    path = join_path(directory, name)
+                    found_by[path] = (*found_by.get(path, ()), strategy)
+    return {path: strategies for path, strategies in found_by.items() if len(strategies) < len(snapshots)}
 
 
 def join_path(directory: bytes, name: bytes) -> bytes:
@@ -268,8 +248,7 @@ def pack_stats(stats: Iterable[tuple[int, int] | None]) -> bytes:
 
 def unpack_stats(stats: bytes) -> Iterator[tuple[int | None, int | None]]:
     """Yield size and modification time of each found name; None for unreadable ones."""
-    numbers = array(TYPE_CODE)
-    numbers.frombytes(stats)
+    numbers = array(TYPE_CODE, stats)
     if tuple(numbers[:2]) == _WIDE:
         triples = iter(numbers[2:])
         for size, seconds, rest_ns in zip(triples, triples, triples, strict=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from array import array
-from functools import partial
 from itertools import chain, compress
 from operator import attrgetter, not_
 
@@ -30,12 +29,11 @@ if TYPE_CHECKING:
 
     # Receives the directories read, entries listed and files found since the last report.
     Report: TypeAlias = Callable[[int, int, int], None]
-    Until: TypeAlias = Callable[[int], bool]
 
 # Cost of reading a directory, and of the stat of a file, in listed entries; measured on a warm ext4.
 _DIRECTORY_COST, _STAT_COST = 50, 8
-# Directories read between two reports of progress.
-_REPORT_EVERY = 64
+# Work between two reports of progress, about 2 ms.
+_REPORT_WORK = 5_000
 
 _size_and_time = attrgetter("st_size", "st_mtime_ns")
 _name = attrgetter("name")
@@ -62,6 +60,7 @@ class Walker:
         fd: The open root.
         identity: Its device and inode.
         branches: Whether it is known to have more than one subdirectory; False where links are not counted.
+        pending: The directories still to be read.
 
     Raises:
         ScanError: If the root is missing, not a directory or unreadable.
@@ -79,9 +78,11 @@ class Walker:
         # Two links are its own; ext4 counts only one where there are too many.
         self.branches = root_stat.st_dev in self._counting and root_stat.st_nlink not in {2, 3}
         self._only_device = root_stat.st_dev if selection.one_file_system else None
+        self.pending = Pending(self.fd)
 
     def close(self) -> None:
-        """Close the root."""
+        """Close the root and all other directories."""
+        self.pending.close()
         os.close(self.fd)
 
     def check_root(self) -> None:
@@ -94,7 +95,11 @@ class Walker:
             now = os.stat(self._path)
         except OSError as error:
             raise root_error(self._path, error) from error
-        if (now.st_dev, now.st_ino) != self.identity:
+        self.check_identity((now.st_dev, now.st_ino))
+
+    def check_identity(self, identity: tuple[int, int]) -> None:
+        """Check that the root has this device and inode, like :meth:`check_root`."""
+        if identity != self.identity:
             raise ScanError(f"the root {os.fsdecode(self._path)!r} was replaced while it was scanned; run it again")
 
     def read(self, starts: Iterable[bytes], report: Report, *, descend: bool = True) -> Part:
@@ -108,45 +113,50 @@ class Walker:
         Raises:
             ScanError: If the process runs out of descriptors or memory.
         """
-        pending = Pending(self.fd)
-        try:
-            pending.add_starts(starts)
-            return self.read_pending(pending, report, descend=descend)
-        finally:
-            pending.close()
+        part = Part()
+        self.pending.add_starts(starts)
+        while self.pending.directories:
+            report(*self.read_some(part, _REPORT_WORK, descend=descend))
+        return part
 
-    def read_pending(
-        self, pending: Pending, report: Report, *, until: Until | None = None, descend: bool = True
-    ) -> Part:
-        """Read pending directories and everything below them, like :meth:`read`.
+    def read_some(self, part: Part, work: int, *, descend: bool = True) -> tuple[int, int, int]:
+        """Read pending directories into *part*, at least one; return directories read, entries listed, files found.
 
         Args:
-            pending: The directories; those that are not read stay there.
-            report: Called with the progress every few directories.
-            until: Called after each directory with the work done so far, about one per listed entry; returns whether to
-                stop, and may take some pending directories. None to read all.
+            part: Receives the rows.
+            work: Reading stops after this work, about one per listed entry.
             descend: As for :meth:`read`.
-
-        Returns:
-            The next piece of a part: its rows continue those read before from *pending*.
-
-        Raises:
-            ScanError: If the process runs out of descriptors or memory.
         """
-        try:
-            return self._read(pending, report, until, descend=descend)
-        except OSError as error:
-            raise ran_short(error) from error
+        pending, directories = self.pending, self.pending.directories
+        before = len(part.names)
+        entries = files = spent = 0
+        while directories and spent < work:
+            # The newest first, which keeps few directories open.
+            parent, name = directories.pop()
+            fd = -1
+            try:
+                fd = pending.open(parent, name)
+                identity, listed, found, subdirectories = self._list(fd, parent, name, part)
+            except OSError as error:
+                self._note_directory(part, parent, name, error)
+            else:
+                if not descend:
+                    prefix = _prefix(parent, name)
+                    part.rest += [prefix + each for each in subdirectories]
+                elif subdirectories:
+                    row = part.first_row + len(part.names) - 1
+                    pending.add_subdirectories(parent, name, fd, row, identity, subdirectories)
+                    fd = -1
+                entries += listed
+                files += found
+                spent += listed + _DIRECTORY_COST + (found * _STAT_COST if self._stats else 0)
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+        return len(part.names) - before, entries, files
 
     def stat_again(self, path: bytes, names: list[bytes], identity: tuple[int, int]) -> bytes | None:
-        """Return the packed stats of earlier found names; None if the directory has to be read.
-
-        Args:
-            path: A directory whose list has not changed since, relative to the root.
-            names: The found names.
-            identity: Device and inode of the directory.
-        """
-        part = Part()
+        """Return the packed stats of names found earlier in a directory; None if it has to be read again."""
         try:
             fd = os.open(path or b".", OPEN, dir_fd=self.fd)
         except OSError:
@@ -155,49 +165,10 @@ class Walker:
             now = os.fstat(fd)
             if (now.st_dev, now.st_ino) != identity:
                 return None
-            kept, stats = _stat_files(fd, names, part, lambda: path + b"/" if path else b"")
+            kept, stats, problems = _stat_files(fd, names)
         finally:
             os.close(fd)
-        return stats if kept == names and not part.problems else None
-
-    def _read(self, pending: Pending, report: Report, until: Until | None, *, descend: bool) -> Part:
-        part = Part()
-        directories, before = pending.directories, pending.rows
-        reported = entries = files = spent = 0
-        while directories:
-            # The newest first, which keeps few directories open.
-            parent, name = directories.pop()
-            try:
-                fd = pending.open(parent, name)
-            except OSError as error:
-                self._note_directory(part, parent, name, error)
-                continue
-            keep = False
-            try:
-                listed, found, subdirectories = self._list(fd, parent, name, part)
-                if not descend:
-                    prefix = _prefix(parent, name)
-                    part.rest += [prefix + each for each in subdirectories]
-                elif subdirectories:
-                    pending.add_subdirectories(parent, name, fd, before + len(part.names) - 1, subdirectories)
-                    keep = True
-            except OSError as error:
-                self._note_directory(part, parent, name, error)
-                continue
-            finally:
-                if not keep:
-                    os.close(fd)
-            entries += listed
-            files += found
-            spent += listed + _DIRECTORY_COST + (found * _STAT_COST if self._stats else 0)
-            if len(part.names) - reported >= _REPORT_EVERY:
-                report(len(part.names) - reported, entries, files)
-                reported, entries, files = len(part.names), 0, 0
-            if until is not None and directories and until(spent):
-                break
-        report(len(part.names) - reported, entries, files)
-        pending.rows += len(part.names)
-        return part
+        return stats if kept == names and not problems else None
 
     def _note_directory(self, part: Part, parent: Directory, name: bytes, error: OSError) -> None:
         """Record a directory that could not be read; one that vanished is no problem."""
@@ -208,12 +179,15 @@ class Walker:
         else:
             _note(part, parent.prefix() + name, error)
 
-    def _list(self, fd: int, parent: Directory, name: bytes, part: Part) -> tuple[int, int, list[bytes]]:
-        """Read one open directory into *part*; returns entries listed, files found and the subdirectories to read."""
+    def _list(
+        self, fd: int, parent: Directory, name: bytes, part: Part
+    ) -> tuple[tuple[int, int], int, int, list[bytes]]:
+        """Read one open directory; return its identity, entries listed, files found, and subdirectories to read."""
         before = os.fstat(fd)
+        identity = before.st_dev, before.st_ino
         if self._only_device is not None and before.st_dev != self._only_device:
             part.unread.append(parent.prefix() + name)
-            return 0, 0, []
+            return identity, 0, 0, []
         subdirectories: list[bytes] = []
         names: list[bytes] = []
         found: list[bytes] = []
@@ -238,7 +212,9 @@ class Walker:
         stats = b""
         if self._stats and found:
             found.sort()
-            found, stats = _stat_files(fd, found, part, partial(_prefix, parent, name))
+            found, stats, problems = _stat_files(fd, found)
+            for each, error in problems:
+                _note(part, _prefix(parent, name) + each, error)
         part.names.append(name if parent.row >= 0 else parent.prefix() + name)
         part.found.append(b"\0".join(found))
         part.stats.append(stats)
@@ -247,8 +223,8 @@ class Walker:
             after = os.fstat(fd)
             moved = (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns)
             mtime_ns = UNKNOWN if moved else clamp(before.st_mtime_ns)
-            part.stamps += STAMPS.pack(before.st_dev, before.st_ino, mtime_ns, clamp(before.st_ctime_ns))
-        return listed, len(found), subdirectories
+            part.stamps += STAMPS.pack(*identity, mtime_ns, clamp(before.st_ctime_ns))
+        return identity, listed, len(found), subdirectories
 
 
 def _list_names(fd: int) -> list[bytes]:
@@ -262,11 +238,12 @@ def _list_names(fd: int) -> list[bytes]:
 
 def _list_kinds(fd: int) -> tuple[list[bytes], list[bytes]]:
     """List an open directory: the names of other entries, and those of subdirectories."""
+    entries: list[os.DirEntry[Any]]
     try:
         os.fchdir(fd)
     except PermissionError:
         with os.scandir(fd) as iterator:
-            entries: list[os.DirEntry[Any]] = list(iterator)
+            entries = list(iterator)
         names = [os.fsencode(entry.name) for entry in entries]
     else:
         with os.scandir(b".") as listed:
@@ -283,47 +260,38 @@ def _prefix(parent: Directory, name: bytes) -> bytes:
 
 def _note(part: Part, path: bytes, error: OSError) -> None:
     if error.errno in _SHORTAGES:
-        raise error
+        raise ran_short(error) from error
     part.problems.append((path, error.errno or 0, reason_of(error)))
 
 
-def _stat_files(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
+def _stat_files(fd: int, found: list[bytes]) -> tuple[list[bytes], bytes, list[tuple[bytes, OSError]]]:
     """Look at found names without following links; drop those that vanished or became directories.
 
-    Args:
-        fd: Their open directory.
-        found: The names.
-        part: Receives a problem for each unreadable one.
-        prefix: Returns the directory's path with a trailing slash.
-
     Returns:
-        The remaining names and their packed stats.
+        The remaining names, their packed stats, and the unreadable ones.
     """
     try:
         os.fchdir(fd)
         entries = list(map(os.lstat, found))
         numbers = array(TYPE_CODE, chain.from_iterable(map(_size_and_time, entries)))
     except (OSError, OverflowError):
-        return _stat_one_by_one(fd, found, part, prefix)
+        return _stat_one_by_one(fd, found)
     if UNKNOWN in numbers or any(entry.st_mode & _KIND == _DIRECTORY for entry in entries):
-        return _stat_one_by_one(fd, found, part, prefix)
-    return found, numbers.tobytes()
+        return _stat_one_by_one(fd, found)
+    return found, numbers.tobytes(), []
 
 
-def _stat_one_by_one(fd: int, found: list[bytes], part: Part, prefix: Callable[[], bytes]) -> tuple[list[bytes], bytes]:
-    stats: list[tuple[int, int] | None] = []
-    kept = []
+def _stat_one_by_one(fd: int, found: list[bytes]) -> tuple[list[bytes], bytes, list[tuple[bytes, OSError]]]:
+    stats: dict[bytes, tuple[int, int] | None] = {}
+    problems = []
     for name in found:
         try:
             entry = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                continue
-            _note(part, prefix() + name, error)
-            stats.append(None)
+            if error.errno != errno.ENOENT:
+                problems.append((name, error))
+                stats[name] = None
         else:
-            if entry.st_mode & _KIND == _DIRECTORY:
-                continue
-            stats.append((entry.st_size, entry.st_mtime_ns))
-        kept.append(name)
-    return kept, pack_stats(stats)
+            if entry.st_mode & _KIND != _DIRECTORY:
+                stats[name] = (entry.st_size, entry.st_mtime_ns)
+    return list(stats), pack_stats(stats.values()), problems

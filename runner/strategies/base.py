@@ -30,9 +30,6 @@ if TYPE_CHECKING:
                 request: The tree.
                 report: Called with the directories read, entries listed and files found since the last call.
 
-            Returns:
-                The finished scan.
-
             Raises:
                 ScanError: If the root can't be scanned or a worker died.
             """
@@ -51,8 +48,6 @@ class ScanRequest:
         mounts: Mount points of the last saved run, relative to the root.
     """
 
-    __slots__ = ("cache", "full_every_s", "mounts", "root", "selection", "start_method", "workers")
-
     def __init__(
         self,
         *,
@@ -65,16 +60,12 @@ class ScanRequest:
         mounts: tuple[bytes, ...] = (),
     ) -> None:
         self.root = root
-        self.selection: Selecting = PlainSelection(selection)
+        self.selection = PlainSelection(selection)
         self.workers = workers
         self.start_method = start_method
         self.cache = cache
         self.full_every_s = full_every_s
         self.mounts = mounts
-
-
-def _nothing_to_end() -> None:
-    """End a scan that started nothing."""
 
 
 class Scan:
@@ -86,11 +77,7 @@ class Scan:
         end: Ends what the scan started; called after the clock has stopped.
     """
 
-    __slots__ = ("end", "snapshot", "startup_s")
-
-    def __init__(
-        self, snapshot: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = _nothing_to_end
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = lambda: None) -> None:
         self.snapshot = snapshot
         self.startup_s = startup_s
         self.end = end

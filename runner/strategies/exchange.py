@@ -25,7 +25,6 @@ class Exchange:
     Args:
         workers: Number of workers; each counts as busy until its first request.
         context: Their start method.
-        from_root: Whether the root is still to be read.
 
     Raises:
         OSError: If they can't share a semaphore.
@@ -35,9 +34,9 @@ class Exchange:
         Performance Evaluation 6 (1986).
     """
 
-    def __init__(self, workers: int, context: BaseContext, *, from_root: bool) -> None:
+    def __init__(self, workers: int, context: BaseContext) -> None:
         self._workers = workers
-        self._root = context.Semaphore(int(from_root))
+        self._root = context.Semaphore(1)
         # Number of unanswered requests.
         self._requests = context.Semaphore(0)
         # Number of further workers that may wait while another one is busy; a share in transit counts as a busy worker.
@@ -52,27 +51,20 @@ class Exchange:
         """Return whether a worker waits; if so, the caller must :meth:`send` it a share."""
         return self._requests.acquire(block=False)
 
-    def send(self, share: bytes) -> None:
+    def send(self, share: list[bytes]) -> None:
         """Send a share to a waiting worker."""
         self._may_wait.release()
         self._shares.put(share)
 
-    def request(self) -> bool:
-        """Request a share; return False, without a request, if all others already wait."""
-        if not self._may_wait.acquire(block=False):
-            return False
-        self._requests.release()
-        return True
-
-    def receive(self) -> bytes:
-        """Wait for the requested share; empty when no worker has anything left."""
-        share: bytes = self._shares.get()
-        return share
-
-    def end(self) -> None:
-        """Send all others the message that no worker has anything left."""
-        for _ in range(self._workers - 1):
-            self._shares.put(b"")
+    def request(self) -> list[bytes]:
+        """Wait for a share; empty when no worker has anything left."""
+        if self._may_wait.acquire(block=False):
+            self._requests.release()
+            share: list[bytes] = self._shares.get()
+            return share
+        for _ in range(self._workers - 1):  # all others wait
+            self._shares.put([])
+        return []
 
 
 class Channel:
@@ -114,13 +106,10 @@ class Channel:
             while chunk := os.read(self.reader.fileno(), _READ_BYTES):
                 self._received += chunk
         messages = []
-        begin = 0
-        with memoryview(self._received) as received:
-            while begin + _LENGTH.size <= len(received):
-                end = begin + _LENGTH.size + _LENGTH.unpack_from(received, begin)[0]
-                if end > len(received):
-                    break
-                messages.append(bytes(received[begin + _LENGTH.size : end]))
-                begin = end
-        del self._received[:begin]
+        while len(self._received) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._received)[0]
+            if end > len(self._received):
+                break
+            messages.append(bytes(self._received[_LENGTH.size : end]))
+            del self._received[:end]
         return messages

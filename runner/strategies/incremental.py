@@ -8,7 +8,7 @@ from functools import partial
 
 from runner.model.errors import ScanError, reason_of
 from runner.scan.cache import NOTHING, Cache, Clock, key_of, load, store
-from runner.scan.rescan import SETTLED_AFTER_NS, Rescan, differing, look_reaches, settle
+from runner.scan.rescan import SETTLED_AFTER_NS, differing, look_reaches, rescan, settle
 from runner.scan.snapshot import Snapshot, decode, digest_findings
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan
@@ -38,8 +38,7 @@ class Incremental:
             raise ScanError("an incremental scan needs a place for what it remembers; run it as a strategy of a job")
         clock = Clock()
         loaded = load(request.cache)
-        cache = None if isinstance(loaded, str) else loaded
-        why_full = loaded if isinstance(loaded, str) else _why_full(loaded, request, clock)
+        cache, why_full = (None, loaded) if isinstance(loaded, str) else (loaded, _why_full(loaded, request, clock))
         walker = Walker(request.root, request.selection, settle=True)
         try:
             if why_full is None and not _enter(walker):
@@ -95,21 +94,11 @@ def _scan_full(
 
 
 def _scan_again(walker: Walker, cache: Cache, request: ScanRequest, clock: Clock, report: Report) -> Scan:
-    rescan = Rescan(walker, decode([cache.part]), cache.settled, stats=request.selection.track == "stat")
-    if rescan.unchanged:
-        directories, entries, files = cache.counts
-        report(directories, entries, files)
-        return Scan(
-            Snapshot(
-                [[cache.part]],
-                directories=directories,
-                entries=entries,
-                files=files,
-                problems=[],
-                digest=cache.digest,
-            )
-        )
-    part = rescan.read(report)
+    old = decode([cache.part])
+    part = rescan(walker, old, cache.settled, report, stats=request.selection.track == "stat")
+    if part is old:
+        report(*cache.counts)
+        return Scan(Snapshot([[cache.part]], cache.counts, digest=cache.digest))
     snapshot = Snapshot.from_part(part)
     return Scan(snapshot, end=partial(_store_cache, request, clock, cache, part, snapshot))
 
@@ -137,15 +126,14 @@ def _store_cache(request: ScanRequest, clock: Clock, earlier: Cache | None, part
             "the stamps of their file system can't be relied on"
         )
     snapshot.digest = digest_findings(part.findings(), part.problems)
-    [[piece]] = snapshot.parts
     cache = Cache(
         key=key_of(request.root, request.selection),
         boot=clock.boot,
         ahead_ns=clock.ahead_ns if earlier is None else max(clock.ahead_ns, earlier.ahead_ns),
         full_at_ns=clock.now_ns if earlier is None else earlier.full_at_ns,
         settled=bytes(settled),
-        part=piece,
-        counts=(snapshot.directories, snapshot.entries, snapshot.files),
+        part=snapshot.parts[0][0],
+        counts=part.count(),
         digest=snapshot.digest,
     )
     try:

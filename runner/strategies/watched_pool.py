@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Limit for workers to end once they have nothing left to do.
 _END_S = 5.0
-# Interval of the checks for stopped workers while no result comes, and their number before the scan fails.
+# Interval of the checks for stopped workers while nothing else happens, and their number before the scan fails.
 _POLL_S = 1.0
 _MOST_STOPPED = 60
 # Limit for the exit code of an ended worker to be known.
@@ -44,17 +44,14 @@ _EXIT_CODE_S = 1.0
 class _Pool(multiprocessing.pool.Pool):
     """A pool that keeps every worker it started; the base class replaces dead ones."""
 
-    def __init__(
-        self, workers: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...], context: BaseContext
-    ) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         self.started: list[BaseProcess] = []
-        super().__init__(workers, initializer, initargs, context=context)
+        super().__init__(*args, **options)
 
-    def Process(self, ctx: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: N802
+    def Process(self, ctx: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # noqa: N802
         """Create a worker; called by the base class."""
-        worker = ctx.Process(*args, **kwargs)
-        self.started.append(worker)
-        return worker
+        self.started.append(ctx.Process(*args, **options))
+        return self.started[-1]
 
 
 # Keeps every pool until the process ends: garbage collection would terminate it, which waits forever for a lock that a
@@ -96,11 +93,12 @@ class WatchedPool:
     ) -> None:
         self._start_method = start_method
         with starting(workers):
-            self._pool = _Pool(workers, initializer, initargs, trial_context(start_method))
+            self._pool = _Pool(workers, initializer, initargs, context=trial_context(start_method))
             self._wakeup_reader, self._wakeup_writer = multiprocessing.Pipe(duplex=False)
         # Includes dead workers but not their replacements, which wait for the locks that the dead held.
         self.workers: Sequence[BaseProcess] = self._pool.started[:workers]
         self._results: deque[Any] = deque()
+        self._times_stopped = 0
         _pools.append(self)
 
     def submit(self, function: Callable[..., object], *args: object) -> None:
@@ -123,26 +121,34 @@ class WatchedPool:
             ScanError: If a worker dies first, or was stopped and not continued.
             BaseException: The exception of the task.
         """
-        stopped = 0
+        readers = [self._wakeup_reader] if reader is None else [self._wakeup_reader, reader]
         while not self._results:
-            readers = [self._wakeup_reader] if reader is None else [self._wakeup_reader, reader]
-            ready = wait([*readers, *(worker.sentinel for worker in self.workers)], _POLL_S)
+            ready = self._wait(readers, self.workers, _POLL_S)
             for worker in self.workers:
                 if worker.sentinel in ready:
                     raise ScanError(_end_of(worker))
             if on_ready is not None and reader in ready:
                 on_ready()
-            if self._wakeup_reader in ready:
-                while self._wakeup_reader.poll():
-                    self._wakeup_reader.recv_bytes()
-            paused = [] if ready else _stopped(self.workers)
-            stopped = stopped + 1 if paused else 0
-            if stopped >= _MOST_STOPPED:
-                raise ScanError(_left_stopped(paused[0]))
+            while self._wakeup_reader.poll():
+                self._wakeup_reader.recv_bytes()
         result = self._results.popleft()
         if isinstance(result, BaseException):
             raise result
         return result
+
+    def _wait(self, readers: list[Connection], workers: Sequence[BaseProcess], timeout_s: float) -> list[Any]:
+        """Wait for a connection or the end of a worker.
+
+        Raises:
+            ScanError: If a worker was stopped again and again, and nothing else happened.
+        """
+        ready = wait([*readers, *(worker.sentinel for worker in workers)], timeout_s)
+        stopped = [] if ready else [worker for worker in workers if worker.pid and is_known_stopped(worker.pid)]
+        self._times_stopped = self._times_stopped + 1 if stopped else 0
+        if self._times_stopped >= _MOST_STOPPED:
+            limit_s = _MOST_STOPPED * _POLL_S
+            raise ScanError(f"pool worker {stopped[0].pid} was stopped, and not continued within {limit_s:g} s")
+        return ready
 
     def end(self) -> None:
         """End the workers and collect them, so that their CPU time counts.
@@ -152,23 +158,18 @@ class WatchedPool:
         """
         self._pool.close()
         deadline = time.monotonic() + _END_S
-        stopped = 0
         running = self.workers
         while running:
             # All at once: a killed worker may hold the lock that the others wait for, and is the one to name.
-            wait([worker.sentinel for worker in running], min(_POLL_S, max(0.0, deadline - time.monotonic())))
-            ended = [worker for worker in running if _exit_code(worker) is not None]
-            for worker in ended:
-                if worker.exitcode != 0:
+            ready = self._wait([], running, min(_POLL_S, max(0.0, deadline - time.monotonic())))
+            for worker in running:
+                if worker.sentinel in ready and _exit_code(worker) != 0:
                     raise ScanError(_end_of(worker))
-            running = [worker for worker in running if worker not in ended]
-            if paused := _stopped(running):
-                stopped += 1
-                if stopped >= _MOST_STOPPED:
-                    raise ScanError(_left_stopped(paused[0]))
+            running = [worker for worker in running if worker.sentinel not in ready]
+            if self._times_stopped:
                 deadline = time.monotonic() + _END_S
             elif running and time.monotonic() >= deadline:
-                raise ScanError(_end_of(running[0]))
+                raise ScanError(f"pool worker {running[0].pid} did not end in {_END_S:g} s")
         if self._start_method == "forkserver":
             # The server collects the workers; their time counts only when the server has been collected. There is no
             # public way to end it.
@@ -180,10 +181,8 @@ def starting(workers: int) -> Iterator[None]:
     """Convert errors that prevent the start of workers, or their semaphores and pipes, into ScanError."""
     try:
         yield
-    except (OSError, EOFError, MemoryError) as error:
-        raise cannot_start(workers, error) from error
-    except RuntimeError as error:
-        if not is_condition(error):
+    except (OSError, EOFError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_condition(error):
             raise
         raise cannot_start(workers, error) from error
 
@@ -200,30 +199,20 @@ def cannot_start(workers: int, error: BaseException) -> ScanError:
     return ScanError(f"{workers} worker{'s' if workers > 1 else ''} can't be started: {reason}; {cure}")
 
 
-def _stopped(workers: Sequence[BaseProcess]) -> list[BaseProcess]:
-    return [worker for worker in workers if worker.pid and is_known_stopped(worker.pid)]
-
-
-def _left_stopped(worker: BaseProcess) -> str:
-    return f"pool worker {worker.pid} was stopped, and not continued within {_MOST_STOPPED * _POLL_S:g} s"
-
-
 def _end_of(worker: BaseProcess) -> str:
     """Return in one line which worker ended and how."""
     code = _exit_code(worker)
-    if code is None:
-        return f"pool worker {worker.pid} did not end in {_END_S:g} s"
-    if code < 0:
+    if code is not None and code < 0:
         return f"pool worker {worker.pid} was killed by {signal_name(-code)}"
     return f"pool worker {worker.pid} ended by itself with exit code {code}"
 
 
 def _exit_code(worker: BaseProcess) -> int | None:
-    """Return the exit code of a worker; None if it still runs.
+    """Return the exit code of an ended worker.
 
     The sentinel is ready a moment before the code is available, and the pool's own thread may collect the worker.
     """
     deadline = time.monotonic() + _EXIT_CODE_S
-    while worker.exitcode is None and wait([worker.sentinel], 0) and time.monotonic() < deadline:
+    while worker.exitcode is None and time.monotonic() < deadline:
         time.sleep(0.0001)
     return worker.exitcode

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,22 @@ def rest() -> None:
     time.sleep(2 * two_ticks_ns() / 1e9)
 
 
-def scan(root: Path, track: Track = Track.STAT, full_every_s: int = 3600, **selection: Any) -> tuple[Snapshot, int]:
-    """Scan incrementally; gives what was found and how many directories were read."""
-    request = ScanRequest(
+def request_for(
+    root: Path, cache: str | None = "remembered", full_every_s: int = 3600, **selection: Any
+) -> ScanRequest:
+    return ScanRequest(
         root=os.fsencode(root),
-        selection=Selection(track=track, **selection),
+        selection=Selection(**selection),
         workers=1,
         start_method="fork",
-        cache=os.fsencode(root.parent / "remembered"),
+        cache=os.fsencode(root.parent / cache) if cache else None,
         full_every_s=full_every_s,
     )
+
+
+def scan(root: Path, **options: Any) -> tuple[Snapshot, int]:
+    """Scan incrementally; gives what was found and how many directories were read."""
+    request = request_for(root, **options)
     with counted_listings() as counts:
         done = Incremental().scan(request, lambda *_: None)
     done.end()
@@ -80,48 +86,47 @@ def names(found: Snapshot) -> list[bytes]:
 
 @pytest.mark.parametrize("track", Track)
 def test_of_an_unchanged_tree_no_directory_is_read(tree: Path, track: Track) -> None:
-    first, read = scan(tree, track)
+    first, read = scan(tree, track=track)
     assert (6, ["every folder was read: there is no earlier incremental scan of this tree"]) == (read, first.messages)
     rest()
-    scan(tree, track)
-    again, read = scan(tree, track)
+    scan(tree, track=track)
+    again, read = scan(tree, track=track)
     assert (0, [], None) == (read, again.messages, again.defect)
     assert (6, 5, first.digest) == (again.directories, again.files, again.digest)
 
 
-def test_only_directories_whose_lists_changed_are_read(tree: Path) -> None:
-    known(tree)
-    (tree / "a" / "b" / "new.md").touch()
-    found, read = scan(tree)
-    assert (1, True) == (read, b"a/b/new.md" in names(found))
-
-
-def test_a_new_directory_is_read_with_all_below_it(tree: Path) -> None:
-    known(tree)
+def make_below(tree: Path) -> None:
     (tree / "d" / "new" / "below").mkdir(parents=True)
     (tree / "d" / "new" / "below" / "y.md").touch()
-    found, read = scan(tree)
-    assert (3, True) == (read, b"d/new/below/y.md" in names(found))  # d, new and below
 
 
-def test_what_lies_in_a_directory_that_is_gone_is_gone(tree: Path) -> None:
-    known(tree)
-    shutil.rmtree(tree / "a")
-    found, read = scan(tree)
-    assert (1, [b"d/x.md", b"e/x.md"], 3) == (read, names(found), found.directories)
-
-
-def test_a_directory_swapped_for_a_link_is_not_followed(tree: Path) -> None:
-    known(tree)
+def put_link(tree: Path) -> None:
     (tree / "a").rename(tree.parent / "away")
     (tree / "a").symlink_to(tree.parent / "away")
-    found, _ = scan(tree)
-    assert ([b"d/x.md", b"e/x.md"], []) == (names(found), found.problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "read", "left"),
+    [
+        (lambda tree: (tree / "a" / "b" / "new.md").touch(), 1, "a/b/c/x a/b/new a/b/x a/x d/x e/x"),
+        (make_below, 3, "a/b/c/x a/b/x a/x d/new/below/y d/x e/x"),
+        (lambda tree: shutil.rmtree(tree / "a"), 1, "d/x e/x"),
+        (put_link, 1, "d/x e/x"),
+        (lambda tree: (tree / "a" / "b").rename(tree / "e" / "b"), 4, "a/x d/x e/b/c/x e/b/x e/x"),
+    ],
+    ids=["file", "directories", "removal", "link", "move"],
+)
+def test_only_what_a_change_touches_is_read(tree: Path, change: Callable[[Path], object], read: int, left: str) -> None:
+    known(tree)
+    change(tree)
+    found, directories_read = scan(tree)
+    assert [f"{path}.md".encode() for path in left.split()] == names(found)
+    assert (read, []) == (directories_read, found.problems)
 
 
 def test_a_directory_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of its subdirectories only the way to them was gone, which their parents' stamps do not tell."""
-    known(tree)
+    known(tree, track=Track.NAMES)
     plain_lstat = os.lstat
 
     def lstat(path: Any) -> os.stat_result:
@@ -133,26 +138,12 @@ def test_a_directory_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: py
             if path == b"a/b/c":
                 (tree.parent / "away").rename(tree / "a")
 
-    request = ScanRequest(
-        root=os.fsencode(tree), selection=Selection(track=Track.NAMES), workers=1, start_method="fork",
-        cache=os.fsencode(tree.parent / "remembered"),
-    )  # fmt: skip
-    scan(tree, Track.NAMES)
-    rest()
-    scan(tree, Track.NAMES)
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", lstat)
-        done = Incremental().scan(request, lambda *_: None)
+        done = Incremental().scan(request_for(tree, track=Track.NAMES), lambda *_: None)
     done.end()
     assert b"a/b/c/x.md" in names(done.snapshot)
-    assert 5 == scan(tree, Track.NAMES)[0].files
-
-
-def test_a_directory_that_moved_is_found_where_it_is(tree: Path) -> None:
-    known(tree)
-    (tree / "a" / "b").rename(tree / "e" / "b")
-    found, _ = scan(tree)
-    assert [b"a/x.md", b"d/x.md", b"e/b/c/x.md", b"e/b/x.md", b"e/x.md"] == names(found)
+    assert 5 == scan(tree, track=Track.NAMES)[0].files
 
 
 def test_a_changed_file_is_seen_where_sizes_and_times_are_kept(tree: Path) -> None:
@@ -161,14 +152,14 @@ def test_a_changed_file_is_seen_where_sizes_and_times_are_kept(tree: Path) -> No
     found, read = scan(tree)
     sizes = {path: [size for size, _ in unpack_stats(stats)] for path, _, stats in found.findings()}
     assert (0, [6]) == (read, sizes[b"a"])
-    assert found.digest != scan(tree, Track.NAMES)[0].digest
+    assert found.digest != scan(tree, track=Track.NAMES)[0].digest
 
 
 def test_a_change_in_the_tick_of_the_scan_is_seen_by_the_next(tree: Path) -> None:
     for number in range(50):
-        scan(tree, Track.NAMES)
+        scan(tree, track=Track.NAMES)
         (tree / "a" / f"{number}.md").touch()
-        assert f"a/{number}.md".encode() in names(scan(tree, Track.NAMES)[0])
+        assert f"a/{number}.md".encode() in names(scan(tree, track=Track.NAMES)[0])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -224,44 +215,41 @@ def test_the_cache_of_another_selection_is_not_used(tree: Path) -> None:
     assert 6 == scan(tree, excludes=("d",))[1] + 1
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, attribute: str, change: Callable[[Any], Any]) -> None:
+    class OtherClock(Clock):
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, attribute, change(getattr(self, attribute)))
+
+    monkeypatch.setattr(incremental, "Clock", OtherClock)
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "said"),
     [
         ("boot", "another", "the machine was started again"),
         ("boot", "", "the machine was started again"),
         ("ahead_ns", -(10**18), "the clock was set back"),
+        ("now_ns", 10**18, "the clock was set back"),
     ],
 )
 def test_after_a_boot_or_a_step_of_the_clock_everything_is_read(
     tree: Path, monkeypatch: pytest.MonkeyPatch, attribute: str, value: Any, said: str
 ) -> None:
     known(tree)
-
-    class OtherClock(Clock):
-        def __init__(self) -> None:
-            super().__init__()
-            setattr(self, attribute, value)
-
-    monkeypatch.setattr(incremental, "Clock", OtherClock)
+    set_clock(monkeypatch, attribute, lambda _: value)
     found, read = scan(tree)
     assert (6, True) == (read, said in found.messages[0])
 
 
 def test_small_steps_of_the_clock_add_up(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known(tree)
-    steps = [0]
-
-    class SteppingClock(Clock):
-        def __init__(self) -> None:
-            super().__init__()
-            self.ahead_ns -= steps[0] * 9 * 10**8
-
-    monkeypatch.setattr(incremental, "Clock", SteppingClock)
     said = []
-    for _ in range(3):
-        steps[0] += 1
-        (tree / "a" / f"{steps[0]}.md").touch()
-        said.append(scan(tree)[0].messages)
+    for step in (1, 2, 3):
+        with monkeypatch.context() as patch:
+            set_clock(patch, "ahead_ns", (-step * 9 * 10**8).__add__)
+            (tree / "a" / f"{step}.md").touch()
+            said.append(scan(tree)[0].messages)
     assert [[], ["every folder was read: the clock was set back since the last scan"], []] == said
 
 
@@ -315,11 +303,7 @@ def test_an_unreadable_cache_counts_as_none(tree: Path, content: bytes | None) -
 
 def test_an_unwritable_cache_is_reported(tree: Path) -> None:
     (tree.parent / "file").touch()
-    request = ScanRequest(
-        root=os.fsencode(tree), selection=Selection(), workers=1, start_method="fork",
-        cache=os.fsencode(tree.parent / "file" / "remembered"),
-    )  # fmt: skip
-    done = Incremental().scan(request, lambda *_: None)
+    done = Incremental().scan(request_for(tree, "file/remembered"), lambda *_: None)
     done.end()
     assert 5 == done.snapshot.files
     assert "can't be written: " in done.snapshot.messages[-1]
@@ -366,9 +350,8 @@ def test_a_full_scan_takes_no_honest_change_for_a_defect(tree: Path) -> None:
 
 
 def test_a_scan_without_a_cache_file_is_refused(tmp_path: Path) -> None:
-    request = ScanRequest(root=os.fsencode(tmp_path), selection=Selection(), workers=1, start_method="fork")
     with pytest.raises(ScanError, match="needs a place"):
-        Incremental().scan(request, lambda *_: None)
+        Incremental().scan(request_for(tmp_path, cache=None), lambda *_: None)
 
 
 def test_a_torn_write_leaves_what_was_there(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

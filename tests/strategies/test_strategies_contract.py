@@ -3,10 +3,10 @@
 import errno
 import os
 import shutil
-import socket
+import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -106,23 +106,17 @@ def zoo() -> Iterator[Path]:
         Path(os.fsdecode(path)).mkdir(parents=True, exist_ok=True)
         for name in PLAIN_NAMES + ODD_NAMES:
             Path(os.fsdecode(os.path.join(path, name))).touch()
-    for number, kind in enumerate(["folder", "fifo", "socket", "dangling", "loop", "link-out"]):
-        path_of = root / kind / "x.md"
-        path_of.parent.mkdir()
-        match number:
-            case 0:
-                path_of.mkdir()
-            case 1:
-                os.mkfifo(path_of)
-            case 2:
-                with socket.socket(socket.AF_UNIX) as listener:
-                    listener.bind(str(path_of))
-            case 3:
-                path_of.symlink_to("nowhere")
-            case 4:
-                path_of.symlink_to("x.md")
-            case _:
-                path_of.symlink_to("/")
+    makers: dict[str, Callable[[Path], object]] = {
+        "folder": Path.mkdir,
+        "fifo": os.mkfifo,
+        "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+        "dangling": lambda path: path.symlink_to("nowhere"),
+        "loop": lambda path: path.symlink_to("x.md"),
+        "link-out": lambda path: path.symlink_to("/"),
+    }
+    for kind, make in makers.items():
+        (root / kind).mkdir()
+        make(root / kind / "x.md")
     (root / "to-sub").symlink_to("sub")
     yield root
     shutil.rmtree(root)
@@ -159,15 +153,12 @@ def test_an_empty_root_is_one_directory(strategy: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", ["one huge subtree", "2,000 folders at the root", "chain", "one huge folder"])
 def test_lopsided_trees_lose_nothing(strategy: str, tmp_path: Path, shape: str) -> None:
-    match shape:
-        case "one huge subtree":
-            names = [f"huge/{a}/{b}/{c}" for a in range(4) for b in range(12) for c in range(25)] + ["small", "none"]
-        case "2,000 folders at the root":
-            names = [str(number) for number in range(2_000)]
-        case "chain":
-            names = ["/".join(["below"] * 300)]
-        case _:
-            names = ["flat"]
+    names = {
+        "one huge subtree": [f"huge/{a}/{b}/{c}" for a in range(4) for b in range(12) for c in range(25)] + ["small"],
+        "2,000 folders at the root": [str(number) for number in range(2_000)],
+        "chain": ["/".join(["below"] * 300)],
+        "one huge folder": ["flat"],
+    }[shape]
     for name in names:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "x.md").touch()
@@ -213,7 +204,7 @@ def test_progress_only_grows_and_ends_at_what_was_found(strategy: str, zoo: Path
     assert expected == reported[-1]
 
 
-@pytest.mark.parametrize("root", ["missing", "file"])
+@pytest.mark.parametrize("root", ["missing", "file", "file/x"])
 def test_a_root_that_is_no_directory_fails_in_one_line(strategy: str, tmp_path: Path, root: str) -> None:
     (tmp_path / "file").touch()
     outcome = scan(strategy, tmp_path / root)
@@ -260,9 +251,8 @@ def test_a_root_that_changes_in_mid_scan_fails_in_one_line(strategy: str, tmp_pa
     assert "\n" not in message
 
 
-def test_a_problem_has_path_number_and_text(strategy: str, tmp_path: Path) -> None:
-    # A chain of links to a directory is no problem, and a directory that nobody can open is rare.
-    # /proc/1/task/1/net of a stranger would be one, so a process that has ended but was not collected serves.
+def test_a_problem_has_path_number_and_text(strategy: str) -> None:
+    # A directory that nobody can open is rare: that of a process that has ended but was not collected.
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -272,6 +262,5 @@ def test_a_problem_has_path_number_and_text(strategy: str, tmp_path: Path) -> No
         problems = set(outcome.value.problems)
     finally:
         os.waitpid(pid, 0)
-    assert tmp_path.exists()
     assert (b"net", errno.EINVAL, "Invalid argument") in problems
     assert b"comm" in found(outcome)
