@@ -8,7 +8,10 @@ from runner.model.errors import is_condition, reason_of
 def main() -> None:
     """Run the command line; a ^C or a shortage while it is still being imported is answered in one line."""
     try:
-        from runner.cli.main import main as run
+        from runner.cli.lazy import lazy_imports
+
+        with lazy_imports():
+            from runner.cli.main import main as run
     except KeyboardInterrupt:
         sys.stderr.write("runner: interrupted\n")
         sys.exit(130)

@@ -6,63 +6,52 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runner.cli import options
+from runner.cli import options, output
+from runner.history import database as databases
+from runner.history import runs, upgrade
+from runner.model.errors import DaemonError
+from runner.model.runs import Run, Status
+from runner.output import verdict
 
 # The longest wait for a run.
 _PATIENCE_S = 30
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(rich_help_panel=options.TRYING)(demo)
-
-
-def demo(
-    firings: Annotated[int, typer.Option("--firings", min=2, max=100, help="Number of runs to wait for.")] = 8,
-) -> None:
+def demo(*, firings: Annotated[int, options.option("Number of runs to wait for.", least=2, most=100)] = 8) -> None:
     """Show a tour in a scratch directory: a sample tree, a schedule, some runs, their history and a verdict.
 
     [bold]Example[/bold]
 
     runner demo
     """
-    from runner.cli.output import write_views
-    from runner.history.database import locate
-    from runner.history.runs import list_runs
-    from runner.history.upgrade import open_database
-    from runner.model.runs import Status
-    from runner.output.verdict import verdict_view
-
     with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch:
         directories = Path(scratch, "directories")
         database_path = Path(scratch, "runner.db")
         environment = {**os.environ, "RUNNER_DB": str(database_path)}
         _call(environment, scratch, "sample", "./directories", "--recipe", "demo")
         _call(environment, scratch, "schedule", "./directories", "--every", "2s")
-        database = open_database(locate(str(database_path)))
+        database = upgrade.open_database(databases.locate(str(database_path)))
         try:
             with _daemon(environment, scratch):
-                done = 0
-                while done < firings:
-                    done = _wait_for(lambda n=done: len(list_runs(database, statuses=[Status.SUCCEEDED])) > n, done)  # type: ignore[misc]
-                    typer.echo(f"  run {done} of {firings}", err=True)
-                    if done == firings // 2:
+                for number in range(1, firings + 1):
+                    _wait_for_run(database, number)
+                    options.echo(f"  run {number} of {firings}")
+                    if number == firings // 2:
                         _change(directories)
-            runs = list_runs(database, statuses=[Status.SUCCEEDED])
+            done = _list_done(database)
         finally:
             database.close()
         _call(environment, scratch, "history")
-        changed = [run for run in runs if run.modified]
-        if changed:
-            _call(environment, scratch, "show", str(changed[0].run_id))
-        write_views([verdict_view(runs)])
+        for run in [run for run in done if run.modified][:1]:
+            _call(environment, scratch, "show", str(run.run_id))
+        output.write_views([verdict.verdict_view(done)])
 
 
 def _call(environment: dict[str, str], directory: str, *arguments: str) -> None:
@@ -87,15 +76,16 @@ def _daemon(environment: dict[str, str], directory: str) -> Iterator[None]:
         daemon.wait()
 
 
-def _wait_for(arrived: Callable[[], bool], done: int) -> int:
-    from runner.model.errors import DaemonError
+def _list_done(database: "databases.Database") -> list[Run]:
+    return runs.list_runs(database, statuses=[Status.SUCCEEDED])
 
+
+def _wait_for_run(database: "databases.Database", number: int) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while not arrived():
+    while len(_list_done(database)) < number:
         if time.monotonic() > deadline:
-            raise DaemonError(f"run {done + 1} did not arrive within {_PATIENCE_S} s; see what the daemon says above")
+            raise DaemonError(f"run {number} did not arrive within {_PATIENCE_S} s; see what the daemon says above")
         time.sleep(0.1)
-    return done + 1
 
 
 def _change(directories: Path) -> None:

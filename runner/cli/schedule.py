@@ -1,19 +1,20 @@
 """``runner schedule``: creates a job."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-import typer
-
-from runner.cli import options
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(rich_help_panel=options.JOBS)(schedule)
+from runner.cli import logs, options
+from runner.history import jobs
+from runner.jobs import options as declared
+from runner.jobs import validation, warnings
+from runner.model.jobs import JobSpec
+from runner.output.text import printable
+from runner.schedules import fire_times, parse
 
 
 @options.job_options()
-def schedule(directory: options.Directory, name: options.Name = None, db: options.Db = None, **given: Any) -> None:
+def schedule(directory: options.Directory, *, name: options.Name = None, db: options.Db = None, **given: Any) -> None:
     """Create a job that scans DIR on a schedule.
 
     Defaults: the name of the directory, this machine's time zone, the strategies sequential and pool, the pattern
@@ -38,33 +39,20 @@ def schedule(directory: options.Directory, name: options.Name = None, db: option
 
     runner schedule /srv/wiki --every 1h --notify 'failure=mail -s "the scan of the wiki fails" root'
     """
-    from dataclasses import replace
-    from datetime import UTC, datetime
-
-    from runner.cli.logs import warn_on_stderr
-    from runner.history.jobs import add_job
-    from runner.jobs.options import SCHEDULE_OPTIONS, apply_options
-    from runner.jobs.validation import check_root, check_spec, default_name
-    from runner.jobs.warnings import find_warnings
-    from runner.model.jobs import JobSpec
-    from runner.output.text import printable
-    from runner.schedules.fire_times import describe, next_fire_time
-    from runner.schedules.parse import parse_schedule
-
     now = datetime.now(UTC)
-    plan = parse_schedule(**{option.key: given[option.key] for option in SCHEDULE_OPTIONS}, now=now)
-    spec = apply_options(JobSpec(name=name or "", root=b"", schedule=plan), given)
-    warn_on_stderr()
-    root = check_root(directory, spec.timeout_s)
-    spec = check_spec(replace(spec, root=root, name=default_name(root) if name is None else name))
-    warnings = find_warnings(spec)
+    plan = parse.parse_schedule(**{option.key: given[option.key] for option in declared.SCHEDULE_OPTIONS}, now=now)
+    spec = declared.apply_options(JobSpec(name=name or "", root=b"", schedule=plan), given)
+    logs.warn_on_stderr()
+    root = validation.check_root(directory, spec.timeout_s)
+    name = validation.default_name(root) if name is None else name
+    spec = validation.check_spec(replace(spec, root=root, name=name))
+    found = warnings.find_warnings(spec)
     with options.opened(db, creating=True) as (database, _):
-        job = add_job(database, spec, now)
+        job = jobs.add_job(database, spec, now)
     options.warn_of_clocks(given["at"], plan.timezone)
-    first = next_fire_time(plan, job.job_id, now)
-    typer.echo(
-        f"job {job.job_id} {spec.name!r} scans {printable(root)} {describe(plan)}"
-        + (f", first at {first.astimezone():%Y-%m-%d %H:%M:%S %Z}" if first else ""),
-        err=True,
+    first = fire_times.next_fire_time(plan, job.job_id, now)
+    options.echo(
+        f"job {job.job_id} {spec.name!r} scans {printable(root)} {fire_times.describe(plan)}"
+        + (f", first at {first.astimezone():%Y-%m-%d %H:%M:%S %Z}" if first else "")
     )
-    options.echo_warnings(warnings)
+    options.echo_warnings(found)

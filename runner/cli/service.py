@@ -1,60 +1,39 @@
 """``runner service``: runs the daemon as a service of systemd or launchd."""
 
 import os
+import pwd
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from runner.cli import options
+from runner.cli import options, settings
+from runner.history import backend, upgrade
+from runner.history import database as databases
+from runner.model.errors import UsageError
+from runner.operations import launchd, service_files, systemd
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from runner.history.backend import Backend
-    from runner.operations.service_files import Kind, Service
-
-_app = typer.Typer(name="service", help="Run the daemon as a service of systemd or launchd.")
+app = typer.Typer(help="Run the daemon as a service of systemd or launchd.", add_completion=False)
 
 # They decide where settings, database and caches are; a service manager lacks the environment of the user's shell.
 _PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
 
 System = Annotated[
-    bool | None,
-    typer.Option(
-        "--system/--user", help="A service of the machine (default for root), or of a user.",
-        show_default=False,
-    ),
-]  # fmt: skip
+    bool | None, options.option("A service of the machine (default for root), or of a user.", "--system/--user")
+]
 KindName = Annotated[
-    Literal["systemd", "launchd"] | None,
-    typer.Option("--kind", help="The service manager, default that of the platform.", show_default=False),
+    Literal["systemd", "launchd"] | None, options.option("The service manager, default that of the platform.", "--kind")
 ]
 Account = Annotated[
     str | None,
-    typer.Option(
-        "--user-account",
-        metavar="NAME",
-        help="The account of a service of the machine, default the caller, also through sudo.",
-        show_default=False,
-    ),
+    options.option("The account of a service of the machine, default the caller, also through sudo.", metavar="NAME"),
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for name, command in (("print", show), ("install", install), ("uninstall", uninstall)):
-        _app.command(name)(command)
-    app.add_typer(_app, rich_help_panel=options.RUNNING)
-
-
-def show(
-    system: System = None,
-    kind: KindName = None,
-    user_account: Account = None,
-    db: options.Db = None,
-) -> None:
+@app.command("print")
+def show(*, system: System = None, kind: KindName = None, user_account: Account = None, db: options.Db = None) -> None:
     """Print the systemd unit or launchd property list.
 
     It contains the database that --db or RUNNER_DB names; otherwise the daemon uses the default of every command.
@@ -63,16 +42,17 @@ def show(
 
     runner service print --system --user-account backup
     """
-    _, _, content = _described(kind, system=system, account=user_account, db=db)
     sys.stdout.flush()
-    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.write(_render(_kind(kind), _describe(system=system, account=user_account, db=db)))
 
 
+@app.command()
 def install(
+    *,
     system: System = None,
     kind: KindName = None,
     user_account: Account = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that differs.")] = False,  # noqa: FBT002
+    force: Annotated[bool, options.option("Replace a file that differs.", "--force")] = False,
     db: options.Db = None,
 ) -> None:
     """Install the service file, and show the commands that enable it.
@@ -81,19 +61,19 @@ def install(
 
     runner service install --user
     """
-    from runner.operations.service_files import is_running, service_path, write_service
-
-    chosen, service, content = _described(kind, system=system, account=user_account, db=db)
-    path = service_path(chosen, system=service.account is not None)
-    replaced = write_service(path, content, force=force)
+    chosen = _kind(kind)
+    service = _describe(system=system, account=user_account, db=db)
+    path = service_files.service_path(chosen, system=service.account is not None)
+    replaced = service_files.write_service(path, _render(chosen, service), force=force)
     sys.stdout.write(f"{path}\n")
-    for line in _advice(chosen, service, path, replaced=replaced):
-        typer.echo(line, err=True)
-    if not is_running(chosen):
-        typer.echo(f"note: {chosen} does not run here; the commands are for when it does", err=True)
+    for line in _advice(chosen, service.account, path, replaced=replaced):
+        options.echo(line)
+    if not service_files.is_running(chosen):
+        options.echo(f"note: {chosen} does not run here; the commands are for when it does")
 
 
-def uninstall(system: System = None, kind: KindName = None) -> None:
+@app.command()
+def uninstall(*, system: System = None, kind: KindName = None) -> None:
     """Remove the service file, and show the commands that stop the daemon.
 
     Jobs and history stay as they are.
@@ -102,84 +82,66 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
 
     runner service uninstall --user
     """
-    from runner.model.errors import UsageError
-    from runner.operations.launchd import is_plist
-    from runner.operations.service_files import Kind, find_drop_ins, remove_service, service_path
-    from runner.operations.systemd import is_unit
-
     chosen = _kind(kind)
-    machine = os.geteuid() == 0 if system is None else system
-    path = service_path(chosen, system=machine)
-    if not os.path.lexists(path) and os.path.lexists(service_path(chosen, system=not machine)):
-        other = "you have one of your own: --user" if machine else "the machine has one: --system"
-        raise UsageError(f"no service is installed at {path}; {other}")
-    for removed in remove_service(path, is_unit if chosen is Kind.SYSTEMD else is_plist):
+    machine = _is_system(system)
+    path = service_files.service_path(chosen, system=machine)
+    other = service_files.service_path(chosen, system=not machine)
+    if not os.path.lexists(path) and os.path.lexists(other):
+        hint = "you have one of your own: --user" if machine else "the machine has one: --system"
+        raise UsageError(f"no service is installed at {path}; {hint}")
+    is_own = systemd.is_unit if chosen == "systemd" else launchd.is_plist
+    for removed in service_files.remove_service(path, is_own):
         sys.stdout.write(f"{removed}\n")
-    if (added := find_drop_ins(path)) is not None:
-        typer.echo(f"{added} is left as it is: what it adds to the service is yours", err=True)
+    if (added := service_files.find_drop_ins(path)) is not None:
+        options.echo(f"{added} is left as it is: what it adds to the service is yours")
     for line in _farewell(chosen, machine=machine):
-        typer.echo(line, err=True)
+        options.echo(line)
 
 
-def _kind(name: str | None) -> "Kind":
-    from runner.operations.service_files import Kind
-
-    return Kind(name or ("launchd" if sys.platform == "darwin" else "systemd"))
+def _kind(name: str | None) -> "service_files.Kind":
+    return service_files.Kind(name or ("launchd" if sys.platform == "darwin" else "systemd"))
 
 
-def _described(
-    name: str | None, *, system: bool | None, account: str | None, db: str | None
-) -> "tuple[Kind, Service, bytes]":
-    from runner.operations.launchd import launchd_plist
-    from runner.operations.service_files import Kind
-    from runner.operations.systemd import systemd_unit
-
-    kind = _kind(name)
-    service = _service(system=os.geteuid() == 0 if system is None else system, account=account, db=db)
-    return kind, service, systemd_unit(service) if kind is Kind.SYSTEMD else launchd_plist(service)
+def _is_system(chosen: bool | None) -> bool:  # noqa: FBT001  the value of a flag
+    return os.geteuid() == 0 if chosen is None else chosen
 
 
-def _service(*, system: bool, account: str | None, db: str | None) -> "Service":
+def _render(kind: "service_files.Kind", service: "service_files.Service") -> bytes:
+    return systemd.systemd_unit(service) if kind == "systemd" else launchd.launchd_plist(service)
+
+
+def _describe(*, system: bool | None, account: str | None, db: str | None) -> "service_files.Service":
     """Describe the daemon of this installation as a service."""
-    from pathlib import Path
-
-    from runner.cli.settings import load_settings
-    from runner.history.database import locate
-    from runner.model.errors import UsageError
-    from runner.operations.service_files import Service
-
-    if account is not None and not system:
+    machine = _is_system(system)
+    if account is not None and not machine:
         raise UsageError("a user's own service runs as that user; leave --user-account out, or choose --system")
     command, environment = [*_program(), "daemon"], {}
-    if settings := os.environ.get("RUNNER_SETTINGS"):
-        environment["RUNNER_SETTINGS"] = os.path.abspath(settings)  # noqa: PTH100  links stay as they were named
+    if named_settings := os.environ.get("RUNNER_SETTINGS"):
+        environment["RUNNER_SETTINGS"] = os.path.abspath(named_settings)  # noqa: PTH100  links stay as they were named
     named = db is not None or bool(os.environ.get("RUNNER_DB"))
+    server = False
     # The caller and the account of a service of the machine may have different settings.
-    chosen = load_settings(db) if named or settings or not system else None
-    location = locate(chosen.db) if chosen is not None else None
-    if location is not None:
-        _check_database(location)
-    if named and location is not None:
-        command += ["--db", location.address()]
-    server = location is not None and location.serves()
-    if not system:
+    if named or named_settings or not machine:
+        location = databases.locate(settings.load_settings(db).db)
+        server = location.serves()
+        if not server:  # which may be down only now
+            _check_database(location)
+        if named:
+            command += ["--db", location.address()]
+    if machine:
+        runs_as, home = _find_account(account)
+    else:
         environment |= {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
-        return Service(command=command, environment=environment, account=None, home=Path.home(), server=server)
-    runs_as, home = _account(account)
-    return Service(command=command, environment=environment, account=runs_as, home=home, server=server)
+        runs_as, home = None, Path.home()
+    return service_files.Service(command=command, environment=environment, account=runs_as, home=home, server=server)
 
 
-def _check_database(location: "Backend") -> None:
-    """Refuse a database file that the daemon would refuse; a server may be down only now."""
-    from runner.history.database import Database
-    from runner.history.upgrade import find_revision
-
-    if location.serves():
-        return
+def _check_database(location: "backend.Backend") -> None:
+    """Refuse a database file that the daemon would refuse."""
     location.check()
-    database = Database(location)
+    database = databases.Database(location)
     try:
-        find_revision(database)
+        upgrade.find_revision(database)
     finally:
         database.close()
 
@@ -193,13 +155,8 @@ def _program() -> list[str]:
     return [sys.executable, "-P", "-m", "runner"]
 
 
-def _account(name: str | None) -> "tuple[str, Path]":
+def _find_account(name: str | None) -> tuple[str, Path]:
     """Return the account of a service of the machine, and its home directory."""
-    import pwd
-    from pathlib import Path
-
-    from runner.model.errors import UsageError
-
     if name == "":
         raise UsageError("the name given by --user-account is empty; name an account of this machine")
     # A caller of sudo has created the jobs without it.
@@ -213,37 +170,37 @@ def _account(name: str | None) -> "tuple[str, Path]":
     return entry.pw_name, Path(entry.pw_dir)
 
 
-def _advice(kind: "Kind", service: "Service", path: "Path", *, replaced: bool) -> list[str]:
+def _advice(kind: "service_files.Kind", account: str | None, path: Path, *, replaced: bool) -> list[str]:
     """Return the commands that start the service, now and with the machine."""
-    from runner.operations.service_files import LABEL
-
-    own = service.account is None
+    lines = [f"It will run as {account}. Start it, now and with the machine:"]
+    if account is None:
+        lines = ["Start it, now and whenever you log in:"]
     if kind == "launchd":
-        domain = "gui/$(id -u)" if own else "system"
-        lines = [f"launchctl bootout {domain}/{LABEL}"] if replaced else []
-        lines.append(f"launchctl bootstrap {domain} {shlex.quote(str(path))}")
-    else:
-        manager = "systemctl --user" if own else "systemctl"
-        enable = "enable runner && {0} restart runner" if replaced else "enable --now runner"
-        lines = [f"{manager} daemon-reload && {manager} {enable.format(manager)}"]
-    if not own:
-        lines = [f"It will run as {service.account}. Start it, now and with the machine:", *lines]
-    else:
-        lines = ["Start it, now and whenever you log in:", *lines]
-        if kind == "systemd":
-            lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
+        domain = _domain(machine=account is not None)
+        lines += [f"launchctl bootout {domain}/{service_files.LABEL}"] if replaced else []
+        return [*lines, f"launchctl bootstrap {domain} {shlex.quote(str(path))}"]
+    manager = _systemctl(machine=account is not None)
+    enable = f"enable runner && {manager} restart runner" if replaced else "enable --now runner"
+    lines.append(f"{manager} daemon-reload && {manager} {enable}")
+    if account is None:
+        lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
     return lines
 
 
-def _farewell(kind: "Kind", *, machine: bool) -> list[str]:
+def _farewell(kind: "service_files.Kind", *, machine: bool) -> list[str]:
     """Return the commands that stop the daemon of a removed service."""
-    from runner.operations.service_files import LABEL
-
+    lines = ["It is not started any more. One that runs goes on until it is stopped:"]
     if kind == "launchd":
-        lines = [f"launchctl bootout {'system' if machine else 'gui/$(id -u)'}/{LABEL}"]
-    else:
-        manager = "systemctl" if machine else "systemctl --user"
-        lines = [f"{manager} stop runner && {manager} daemon-reload"]
-    if kind == "systemd" and not machine:
-        lines = ["`loginctl disable-linger` if nothing else of yours runs while you are not logged in. And:", *lines]
-    return ["It is not started any more. One that runs goes on until it is stopped:", *lines]
+        return [*lines, f"launchctl bootout {_domain(machine=machine)}/{service_files.LABEL}"]
+    if not machine:
+        lines.append("`loginctl disable-linger` if nothing else of yours runs while you are not logged in. And:")
+    manager = _systemctl(machine=machine)
+    return [*lines, f"{manager} stop runner && {manager} daemon-reload"]
+
+
+def _domain(*, machine: bool) -> str:
+    return "system" if machine else "gui/$(id -u)"
+
+
+def _systemctl(*, machine: bool) -> str:
+    return "systemctl" if machine else "systemctl --user"

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from runner.model.errors import HistoryError, UsageError, is_condition, reason_of
 from runner.model.links import open_parent
 from runner.model.secrets import keep_secret
+from runner.model.toml import Table, parse_toml, read_bounded
 from runner.model.units import parse_duration
 
 
@@ -57,18 +60,21 @@ def load_settings(db: str | None = None) -> Settings:
     return Settings(db=chosen or str(_with_folder(default_database())), **given)
 
 
+def choose_database(db: str | None) -> None:
+    """Make an option --db before a command's name the default of the command's own."""
+    if db is not None:
+        load_settings(db)  # refuses an empty name
+        os.environ["RUNNER_DB"] = db
+
+
 def settings_path() -> Path:
     """Return the settings file: RUNNER_SETTINGS, else in the user's configuration directory."""
-    import platformdirs
-
     named = os.environ.get("RUNNER_SETTINGS")
     return Path(named) if named else platformdirs.user_config_path("runner") / "settings.toml"
 
 
 def default_database() -> Path:
     """Return the default database."""
-    import platformdirs
-
     return platformdirs.user_data_path("runner") / "runner.db"
 
 
@@ -84,8 +90,6 @@ def _with_folder(path: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from runner.model.toml import Table, parse_toml, read_bounded
-
     try:
         with path.open("rb") as file:
             data = read_bounded(file, f"the settings file {path}")
