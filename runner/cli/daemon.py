@@ -1,5 +1,6 @@
 """``runner daemon`` and ``runner status``."""
 
+import gc
 import os
 import signal
 import sys
@@ -44,6 +45,7 @@ def daemon(
 
     runner daemon --log-format json --metrics-file /var/lib/prometheus/node-exporter/runner.prom
     """
+    gc.set_threshold(700)  # Python's own, which __main__ has raised for short commands
     chosen = settings.load_settings(db)
     logs.log_to_stderr(log_format or chosen.log_format)
     service = service_notifier.ServiceNotifier.from_environment(os.environ)

@@ -46,7 +46,7 @@ def runner(
     settings.choose_database(db)
 
 
-def commands() -> Any:
+def load_commands() -> Any:
     """Import all commands and return their group, for the documentation."""
     group = typer.main.get_command(app)
     assert isinstance(group, CommandGroup)  # noqa: S101  as declared above

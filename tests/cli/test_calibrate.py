@@ -76,7 +76,7 @@ def test_status_tells_of_a_calibration_that_goes_on(program: Program, tree: Path
 
 
 def test_a_log_is_told_how_far_a_calibration_is(program: Program, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.cli.progress.LOG_INTERVAL_S", 0)
+    monkeypatch.setattr("runner.cli.foreground.LOG_INTERVAL_S", 0)
     answer = program.quick("calibrate", tree, "--rounds", "1", "--workers", "1").stderr.decode().splitlines()
     numbers = [int(line.split(" of ")[0]) for line in answer[1:]]
     assert list(range(1, len(numbers) + 1)) == numbers

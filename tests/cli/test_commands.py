@@ -291,9 +291,9 @@ def test_the_version_is_told(program: Program) -> None:
 def test_a_defect_is_one_line_and_a_log(program: Program, tmp_path: Path) -> None:
     script = (
         "import sys; sys.argv = ['runner', 'jobs']\n"
-        "import runner.cli.options as options\n"
+        "import runner.cli.settings as settings\n"
         "def broken(db): raise ZeroDivisionError\n"
-        "options.load_settings = broken\n"
+        "settings.load_settings = broken\n"
         "from runner.cli.main import main; main()\n"
     )
     environment = program.environment | {"XDG_STATE_HOME": str(tmp_path / "state")}

@@ -4,17 +4,16 @@ import re
 from itertools import pairwise
 
 import pytest
-import typer
 from conftest import Program
 from rich.console import Console
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 
 def all_commands() -> list[str]:
-    group = typer.main.get_command(app)
+    group = load_commands()
     names: list[str] = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+    for name, command in group.commands.items():
         inner = [f"{name} {inner}" for inner in getattr(command, "commands", {})]
         names += inner if inner and not command.invoke_without_command else [name, *inner]
     return names

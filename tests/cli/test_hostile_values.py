@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from conftest import Program
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 HUGE = "99999999999999999999999999"
 LONG = "x" * 5000
@@ -89,7 +88,7 @@ def commands() -> Iterator[tuple[str, Any]]:
             if not hasattr(command, "commands") or command.invoke_without_command:
                 yield " ".join((*words, name)), command
 
-    yield from walk(typer.main.get_group(app), ())
+    yield from walk(load_commands(), ())
 
 
 COMMANDS = dict(commands())

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 PAGE = Path(__file__).parents[2] / "docs/commands.md"
 _INTRODUCTION = """\
@@ -25,12 +25,12 @@ _INTRODUCTION = """\
 
 def render_reference() -> str:
     """Return the text of the page."""
-    root = typer.main.get_command(app)
+    root = load_commands()
     context = typer.Context(root, info_name="runner")
-    names = root.list_commands(context)  # type: ignore[attr-defined]
+    names = root.list_commands(context)
     parts = [_INTRODUCTION, "## Options of runner\n", *_describe_options(root, context)]
     for name in names:
-        command = root.get_command(context, name)  # type: ignore[attr-defined]
+        command = root.get_command(context, name)
         parts += _describe_command(command, typer.Context(command, info_name=name, parent=context), level=2)
     return "\n".join(parts).rstrip() + "\n"
 

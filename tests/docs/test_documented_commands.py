@@ -16,7 +16,7 @@ import typer
 from conftest import Program
 from fenced_blocks import PAGES, ROOT, Block, list_blocks
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 # Commands that other tests run: they take long.
 _TESTED_ELSEWHERE = {"demo": "test_demo_and_lesson.py", "lesson": "test_demo_and_lesson.py"}
@@ -149,7 +149,7 @@ def test_every_block_is_runnable_or_output(page: Path) -> None:
 
 
 def test_the_examples_of_the_reference_are_valid() -> None:
-    root = typer.main.get_command(app)
+    root = load_commands()
     lines = [line for block in list_blocks(_GENERATED) if block.language == "sh" for line in _join_lines(block.text)]
     for line in lines:
         arguments = shlex.split(re.split(r" (?:\||>|&&) ", re.sub(r"\$\([^)]*\)", "", line))[0])[1:]

@@ -18,13 +18,12 @@ from typing import Any
 
 import pytest
 import time_machine
-import typer
 from conftest import Program
 from golden_sample import make_postgresql, make_sqlite
 from golden_world import compare_golden, furnish, hide_measured, normalise
 from postgresql_server import PostgresqlServer
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 ANSWERS = Path(__file__).parent / "answers"
 NOW = datetime(2026, 3, 28, 12, 0, tzinfo=UTC)
@@ -46,7 +45,7 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[st
         yield from walk(one, (*path, name))
 
 
-COMMANDS = dict(walk(typer.main.get_command(app)))
+COMMANDS = dict(walk(load_commands()))
 
 
 @pytest.fixture(scope="session")
