@@ -7,6 +7,7 @@ import pytest
 from conftest import Program
 from rich.console import Console
 
+from runner.cli.commands import CommandGroup
 from runner.cli.main import load_commands
 
 
@@ -25,6 +26,14 @@ def test_the_commands_are_those_of_the_design() -> None:
         "calibrate prune sample lesson demo db.path db.upgrade db.check db.backup jobs.export jobs.apply"
     )
     assert {name.replace(".", " ") for name in expected.split()} <= set(all_commands())
+
+
+def test_a_summary_is_the_first_paragraph_of_the_help() -> None:
+    listed = CommandGroup(name="runner").commands
+    loaded = load_commands().commands
+    assert {name: command.help.split("\n\n")[0] for name, command in loaded.items()} == {
+        name: command.help for name, command in listed.items()
+    }
 
 
 @pytest.mark.parametrize("command", all_commands())
