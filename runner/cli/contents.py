@@ -169,10 +169,7 @@ def _emit_counts(
     found = contents.count_directories(view, job.job_id, position, under)
     counts = rollup.roll_up(found, _depth_below(under, depth))
     output.emit(
-        fmt,
-        lambda: [rendering.counts_table(counts)],
-        map(rendering.count_record, counts),
-        columns=rendering.COUNT_KEYS,
+        fmt, lambda: [rendering.counts_table(counts)], map(rendering.count_record, counts), columns=rendering.COUNT_KEYS
     )
 
 

@@ -116,9 +116,7 @@ def status(*, fmt: options.FormatOption = "table", db: options.Db = None) -> Non
         )
         options.echo_notes([view.location.find_reader_warning()])
     output.emit(
-        fmt,
-        lambda: [rendering.status_view(situation, now=now)],
-        document=lambda: rendering.status_record(situation),
+        fmt, lambda: [rendering.status_view(situation, now=now)], document=lambda: rendering.status_record(situation)
     )
     if not situation.alive:
         raise typer.Exit(1)

@@ -84,8 +84,7 @@ def prune(
     *,
     older_than: Annotated[str | None, options.option("Delete runs older than this: 90d.", metavar="DURATION")] = None,
     keep: Annotated[
-        int | None,
-        options.option("Keep the newest N executed runs of each job.", metavar="N", least=1, most=10**9),
+        int | None, options.option("Keep the newest N executed runs of each job.", metavar="N", least=1, most=10**9)
     ] = None,
     keep_failures: Annotated[
         bool, options.option("Keep failed, partial, timed-out and interrupted runs.", "--keep-failures")

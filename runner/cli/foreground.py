@@ -96,9 +96,6 @@ def shown_rounds(stop: Callable[[], Status | None]) -> Iterator[tuple[RunObserve
         task = bars.add_task("first look", total=1)
         logged_at = time.monotonic()
 
-        def on_total(total: int) -> None:
-            bars.update(task, total=total + 1)
-
         def on_strategy(name: str, _position: int) -> None:
             nonlocal logged_at
             bars.update(task, description=name, advance=name != "first look")
@@ -107,4 +104,5 @@ def shown_rounds(stop: Callable[[], Status | None]) -> Iterator[tuple[RunObserve
                 state = bars.tasks[0]
                 bars.console.print(f"{state.completed:,.0f} of {state.total or 0:,.0f}: {name}")
 
-        yield RunObserver(stop=stop, on_strategy=on_strategy, on_wait=bars.console.print), on_total
+        observer = RunObserver(stop=stop, on_strategy=on_strategy, on_wait=bars.console.print)
+        yield observer, lambda total: bars.update(task, total=total + 1)

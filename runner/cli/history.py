@@ -18,8 +18,7 @@ def history(
     job: options.OptionalJob = None,
     *,
     status: Annotated[
-        list[str] | None,
-        options.option("Only runs with this status, such as failed. Repeatable.", metavar="STATUS"),
+        list[str] | None, options.option("Only runs with this status, such as failed. Repeatable.", metavar="STATUS")
     ] = None,
     since: Annotated[str | None, options.when("Only runs from this instant on, or from 7d ago.")] = None,
     until: Annotated[str | None, options.when("Only runs before this instant.")] = None,

@@ -29,8 +29,7 @@ def run(
     ],
     *,
     verbose: Annotated[
-        bool,
-        options.option("Show all details like `runner show`, not only a summary.", "--verbose", "-v"),
+        bool, options.option("Show all details like `runner show`, not only a summary.", "--verbose", "-v")
     ] = False,
     accept_unmounted: Annotated[
         bool, options.option("Accept former mount points as plain directories.", "--accept-unmounted")

@@ -172,35 +172,31 @@ def _find_account(name: str | None) -> tuple[str, Path]:
 
 def _advice(kind: "service_files.Kind", account: str | None, path: Path, *, replaced: bool) -> list[str]:
     """Return the commands that start the service, now and with the machine."""
-    lines = [f"It will run as {account}. Start it, now and with the machine:"]
-    if account is None:
-        lines = ["Start it, now and whenever you log in:"]
+    lines = ["Start it, now and whenever you log in:"]
+    if account is not None:
+        lines = [f"It will run as {account}. Start it, now and with the machine:"]
+    manager = _manager(kind, machine=account is not None)
     if kind == "launchd":
-        domain = _domain(machine=account is not None)
-        lines += [f"launchctl bootout {domain}/{service_files.LABEL}"] if replaced else []
-        return [*lines, f"launchctl bootstrap {domain} {shlex.quote(str(path))}"]
-    manager = _systemctl(machine=account is not None)
+        lines += [f"launchctl bootout {manager}/{service_files.LABEL}"] if replaced else []
+        return [*lines, f"launchctl bootstrap {manager} {shlex.quote(str(path))}"]
     enable = f"enable runner && {manager} restart runner" if replaced else "enable --now runner"
     lines.append(f"{manager} daemon-reload && {manager} {enable}")
-    if account is None:
-        lines += ["And let it run while you are not logged in:", "loginctl enable-linger"]
-    return lines
+    return [*lines, "And let it run while you are not logged in:", "loginctl enable-linger"] if not account else lines
 
 
 def _farewell(kind: "service_files.Kind", *, machine: bool) -> list[str]:
     """Return the commands that stop the daemon of a removed service."""
     lines = ["It is not started any more. One that runs goes on until it is stopped:"]
+    manager = _manager(kind, machine=machine)
     if kind == "launchd":
-        return [*lines, f"launchctl bootout {_domain(machine=machine)}/{service_files.LABEL}"]
+        return [*lines, f"launchctl bootout {manager}/{service_files.LABEL}"]
     if not machine:
         lines.append("`loginctl disable-linger` if nothing else of yours runs while you are not logged in. And:")
-    manager = _systemctl(machine=machine)
     return [*lines, f"{manager} stop runner && {manager} daemon-reload"]
 
 
-def _domain(*, machine: bool) -> str:
-    return "system" if machine else "gui/$(id -u)"
-
-
-def _systemctl(*, machine: bool) -> str:
+def _manager(kind: "service_files.Kind", *, machine: bool) -> str:
+    """Return the domain of launchd or the command for systemd."""
+    if kind == "launchd":
+        return "system" if machine else "gui/$(id -u)"
     return "systemctl" if machine else "systemctl --user"

@@ -1,5 +1,6 @@
 """``runner trends`` and ``regressions``: the timings of a job over time."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -160,7 +161,7 @@ def _parse_metric(text: str) -> "report.Metric":
 
 
 def _parse_percent(text: str) -> float:
-    number = text.removesuffix("%").strip()
-    if number == text or not number.replace(".", "", 1).isascii() or not number.replace(".", "", 1).isdigit():
+    number = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*%", text.strip(), re.ASCII)
+    if number is None:
         raise UsageError(f"{text!r} is not a percentage; write it like 20%")
-    return float(number) / 100
+    return float(number[1]) / 100
