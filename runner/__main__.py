@@ -13,7 +13,7 @@ def main() -> None:
     """Run the command line; a ^C or a shortage while it is still being imported is answered in one line."""
     gc.set_threshold(_GC_THRESHOLD)
     try:
-        from runner.cli.lazy import lazy_imports
+        from runner.cli.commands import lazy_imports
 
         with lazy_imports():
             from runner.cli.main import main as run

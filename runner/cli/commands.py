@@ -1,17 +1,26 @@
-"""The commands: their names, panels and summaries. A command's module is imported when the command is called."""
+"""The commands: their names, panels and summaries.
 
+A command's module is imported when the command is called, and executes the modules that it imports at their first use,
+so that help and completion need none of them.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from runner.cli.lazy import lazy_imports
-
 # By the heading in the help: for each command its module and function, and the first paragraph of its help.
 _PANELS = {
     "Jobs": {
-        "schedule": ("schedule.schedule", "Create a job that scans DIR on a schedule."),
+        "schedule": ("edit.schedule", "Create a job that scans DIR on a schedule."),
         "edit": (
             "edit.edit",
             "Change a job. Options that are not given stay; patterns, excludes and strategies are replaced as a whole.",
@@ -69,7 +78,7 @@ _PANELS = {
             "Run the two experiments of the lesson, in a loop and with Pool.map, and show their times.",
         ),
         "demo": (
-            "demo.demo",
+            "sample.demo",
             "Show a tour in a scratch directory: a sample tree, a schedule, some runs, their history and a verdict.",
         ),
     },
@@ -81,6 +90,28 @@ _PANELS = {
         "db": ("database.app", "Maintain the database: path, upgrade, check, backup."),
     },
 }
+
+
+class _LazyFinder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname.startswith(("runner.", "rich.")) else None
+        if spec is not None and spec.loader is not None and spec.submodule_search_locations is None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def lazy_imports() -> Iterator[None]:
+    """Import modules of runner and Rich lazily, as long as no name is imported from them."""
+    # Not for good: before Python 3.12, two threads must not use a lazy module for the first time at once.
+    finder = _LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 class CommandGroup(TyperGroup):
