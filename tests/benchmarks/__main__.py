@@ -11,6 +11,7 @@ _BENCHMARKS = {
     "lopsided": "whether lopsided trees keep both workers busy",
     "year": "whether a daemon fires right through whole years, by a simulated clock",
     "idle": "what a daemon with a thousand jobs costs while nothing is due, and its memory over a simulated day",
+    "startup": "the CPU time of short commands beside that of importing their libraries",
     "scale": "whether questions are answered at once in a history of a million runs",
     "consistency": "whether every answer given during changes is that of a single state",
     "steps": "false alarms and detections of steps beside asv's detector and ruptures' PELT",
