@@ -32,7 +32,7 @@ def files(
         bool, options.option("The versions of the file named by --path, oldest first.", "--history")
     ] = False,
     null: Annotated[
-        bool, options.option("Absolute paths as bytes, separated by NUL, for xargs -0.", "--null", "-0")
+        bool, options.option("Absolute paths as bytes, ended by NUL, for xargs -0.", "--null", "-0")
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
@@ -54,10 +54,7 @@ def files(
     if null and (fmt != "table" or by_folder or history):
         raise UsageError("-0 lists paths alone; leave out --format, --by-folder and --history")
     _check_depth(depth, by_folder=by_folder)
-    if history != (path is not None):
-        raise UsageError("--path and --history go together: --path guide/intro.md --history")
-    if history and (by_folder or run is not None or at is not None or under is not None):
-        raise UsageError("--history lists one file at all times; leave out the other options")
+    _check_history(path, [run, at, under, by_folder or None], history=history)
     with options.answering(db) as view:
         known = jobs.get_job(view, job, removed=True)
         if path is not None:
@@ -75,8 +72,7 @@ def files(
             return
         found = contents.list_files(view, known.job_id, state.run_id, folder)
         if null:
-            for file in found:
-                sys.stdout.buffer.write(known.spec.root.rstrip(b"/") + b"/" + file.path + b"\0")
+            sys.stdout.buffer.writelines(known.spec.root.rstrip(b"/") + b"/" + file.path + b"\0" for file in found)
             return
         output.emit(
             fmt,
@@ -177,6 +173,13 @@ def _depth_below(under: bytes, depth: int | None) -> int:
     """Return the depth from the root for a depth below *under*."""
     chosen = 1 if depth is None else depth
     return chosen + len(under.split(b"/")) if under else chosen
+
+
+def _check_history(path: str | None, others: list[object], *, history: bool) -> None:
+    if history != (path is not None):
+        raise UsageError("--path and --history go together: --path guide/intro.md --history")
+    if history and any(other is not None for other in others):
+        raise UsageError("--history lists one file at all times; leave out the other options")
 
 
 def _check_depth(depth: int | None, *, by_folder: bool) -> None:

@@ -6,14 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from runner.cli import foreground, options
+from runner.cli import foreground, options, settings
 from runner.cli import history as answers
 from runner.execution import cancel as cancelling
 from runner.execution import executor, locks
+from runner.history import database as databases
 from runner.history import recording, runs
 from runner.jobs import options as declared
 from runner.jobs import validation
 from runner.measure import environment, leftovers
+from runner.measure import observer as observers
 from runner.model.errors import ScanError
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Status
@@ -52,7 +54,7 @@ def run(
     leftovers.remove_leftovers()  # first, since a leftover process may hold locks
     timeout = given["timeout"]
     timeout_s = declared.parse_timeout(timeout or "none")
-    with options.opened(db, creating=lambda: validation.names_directory(target, timeout_s)) as (database, settings):
+    with options.opened(db, creating=lambda: validation.names_directory(target, timeout_s)) as (database, chosen):
         job = validation.find_or_add(database, target, datetime.now(UTC), _note_new_job, timeout_s)
         if timeout is not None:
             job = replace(job, spec=replace(job.spec, timeout_s=timeout_s))
@@ -60,21 +62,7 @@ def run(
         interrupt = foreground.Interrupt(database)
         directories = last[0].directories if last else None
         with foreground.shown_progress(directories, interrupt) as observer, log_context(job.spec.name):
-            try:
-                run_id = executor.fire(
-                    database,
-                    job,
-                    cause=Cause.MANUAL,
-                    start_method=settings.start_method or environment.DEFAULT_START_METHOD,
-                    at_once=settings.runs_at_once,
-                    accept_unmounted=accept_unmounted,
-                    observer=observer,
-                )
-            except recording.Busy as busy:
-                raise ScanError(str(busy)) from busy
-            except locks.Stopped as stopped:
-                options.echo(f"{stopped}")
-                raise KeyboardInterrupt from None
+            run_id = _fire(database, job, chosen, observer, accept_unmounted=accept_unmounted)
             notifications.Notifier(database, records.show_record, interrupt).notify(job, run_id)
         with database.view() as view:
             finished = runs.get_run(view, run_id)
@@ -86,6 +74,31 @@ def run(
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:
         raise typer.Exit(1)
+
+
+def _fire(
+    database: "databases.Database",
+    job: Job,
+    chosen: "settings.Settings",
+    observer: "observers.RunObserver",
+    *,
+    accept_unmounted: bool,
+) -> int:
+    try:
+        return executor.fire(
+            database,
+            job,
+            cause=Cause.MANUAL,
+            start_method=chosen.start_method or environment.DEFAULT_START_METHOD,
+            at_once=chosen.runs_at_once,
+            accept_unmounted=accept_unmounted,
+            observer=observer,
+        )
+    except recording.Busy as busy:
+        raise ScanError(str(busy)) from busy
+    except locks.Stopped as stopped:
+        options.echo(f"{stopped}")
+        raise KeyboardInterrupt from None
 
 
 def _note_new_job(job: Job) -> None:
