@@ -204,6 +204,13 @@ class Program:
         """Run a command that must succeed, with ``--format json``."""
         return json.loads(self.out(*arguments, "--format", "json"))
 
+    def refused(self, *arguments: str | bytes | Path, code: int = 2) -> str:
+        """Run a command that must be refused in one line, which it returns."""
+        done = self.quick(*arguments)
+        assert (code, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n")), (arguments, done.stderr)
+        assert done.stderr.startswith(b"runner: ")
+        return done.stderr.decode()
+
     def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
         """Start a command."""
         return subprocess.Popen(

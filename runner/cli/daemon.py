@@ -1,38 +1,36 @@
 """``runner daemon`` and ``runner status``."""
 
+import gc
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Annotated, Literal
 
 import typer
 
-from runner.cli import options
-from runner.output.logs import LogFormat
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from runner.cli.settings import Settings
-    from runner.daemon.settings import DaemonSettings
-    from runner.history.prune import Retention
+from runner.cli import logs, options, output, settings, upcoming
+from runner.daemon import daemon as daemons
+from runner.daemon import settings as daemon_settings
+from runner.history import calibrations, jobs, maintenance, prune, runs
+from runner.history import daemons as stored_daemons
+from runner.measure import environment, leftovers
+from runner.model.runs import Status
+from runner.model.units import parse_duration
+from runner.operations import metrics_writer, service_notifier
+from runner.output import records
+from runner.output import status as rendering
 
 # The percentiles of lateness are computed from at most this number of newest runs.
 _MOST_LATENESS = 10_000
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (daemon, status):
-        app.command(rich_help_panel=options.RUNNING)(command)
-
-
 def daemon(
-    log_format: Annotated[
-        LogFormat | None, typer.Option(help="Format of the log, default text.", show_default=False)
-    ] = None,
+    *,
+    log_format: Annotated[Literal["text", "json"] | None, options.option("Format of the log, default text.")] = None,
     metrics_file: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write metrics for Prometheus to this file.", show_default=False)
+        str | None, options.option("Write metrics for Prometheus to this file.", metavar="PATH")
     ] = None,
     db: options.Db = None,
 ) -> None:
@@ -47,29 +45,24 @@ def daemon(
 
     runner daemon --log-format json --metrics-file /var/lib/prometheus/node-exporter/runner.prom
     """
-    from runner.cli.logs import log_to_stderr
-    from runner.cli.settings import load_settings
-    from runner.daemon.daemon import Daemon
-    from runner.measure.leftovers import remove_leftovers
-    from runner.operations.metrics_writer import MetricsWriter
-    from runner.operations.service_notifier import ServiceNotifier
-    from runner.output.records import show_record
-
-    settings = load_settings(db)
-    log_to_stderr(log_format or LogFormat(settings.log_format))
-    service = ServiceNotifier.from_environment(os.environ)
-    path = settings.metrics_file if metrics_file is None else metrics_file
-    remove_leftovers()  # first, since a leftover process may hold locks
+    gc.set_threshold(700)  # Python's own, which __main__ has raised for short commands
+    chosen = settings.load_settings(db)
+    logs.log_to_stderr(log_format or chosen.log_format)
+    service = service_notifier.ServiceNotifier.from_environment(os.environ)
+    path = chosen.metrics_file if metrics_file is None else metrics_file
+    leftovers.remove_leftovers()  # first, since a leftover process may hold locks
     with options.opened(db, creating=True) as (database, _):
-        metrics = MetricsWriter(database, path) if path or metrics_file is not None else None
-        Daemon(database, lambda: _choices(load_settings(db)), show_record, service, metrics).run()
+        writer = None
+        if path or metrics_file is not None:
+            writer = metrics_writer.MetricsWriter(database, path)
+        daemons.Daemon(
+            database, lambda: _daemon_settings(settings.load_settings(db)), records.show_record, service, writer
+        ).run()
         _ignore_signals()
 
 
 def _ignore_signals() -> None:
     """Ignore further signals, which could kill the process while Python removes its handlers at exit."""
-    import signal
-
     sys.unraisablehook = _report_unless_late
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -82,36 +75,20 @@ def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _choices(settings: "Settings") -> "DaemonSettings":
-    from runner.daemon.settings import DaemonSettings
-    from runner.measure.environment import DEFAULT_START_METHOD
-
-    return DaemonSettings(
-        start_method=settings.start_method or DEFAULT_START_METHOD,
-        at_once=settings.runs_at_once,
-        retention=_retention(settings),
+def _daemon_settings(chosen: "settings.Settings") -> "daemon_settings.DaemonSettings":
+    return daemon_settings.DaemonSettings(
+        start_method=chosen.start_method or environment.DEFAULT_START_METHOD,
+        at_once=chosen.runs_at_once,
+        retention=partial(_retention, chosen) if chosen.retain_for or chosen.retain_runs else None,
     )
 
 
-def _retention(settings: "Settings") -> "Callable[[datetime], Retention] | None":
-    """Return the function that computes the retention at an instant; None if all runs are kept."""
-    from datetime import timedelta
-
-    from runner.history.prune import Retention
-    from runner.model.units import parse_duration
-
-    if not settings.retain_for and not settings.retain_runs:
-        return None
-    age_s = parse_duration(settings.retain_for) if settings.retain_for else None
-
-    def at(now: "datetime") -> Retention:
-        since = None if age_s is None else now - timedelta(seconds=age_s)
-        return Retention(since=since, newest=settings.retain_runs or None, failures=settings.retain_failures)
-
-    return at
+def _retention(chosen: "settings.Settings", now: datetime) -> "prune.Retention":
+    since = now - timedelta(seconds=parse_duration(chosen.retain_for)) if chosen.retain_for else None
+    return prune.Retention(since=since, newest=chosen.retain_runs or None, failures=chosen.retain_failures)
 
 
-def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
+def status(*, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     """Show whether a daemon is alive, its running runs and the next fire time. Exits with 1 if none is alive.
 
     A daemon without a heartbeat for a minute is not alive. The lateness of a run is the time from its fire time to its
@@ -121,40 +98,25 @@ def status(fmt: options.FormatOption = "table", db: options.Db = None) -> None:
 
     runner status && echo alive
     """
-    from datetime import UTC, datetime, timedelta
-
-    from runner.cli.output import emit
-    from runner.cli.upcoming import next_firing
-    from runner.history.calibrations import list_calibrated_now
-    from runner.history.daemons import DaemonState, find_daemon, state_of
-    from runner.history.jobs import list_jobs
-    from runner.history.maintenance import find_blocker
-    from runner.history.runs import list_lateness, list_runs
-    from runner.model.runs import Status
-    from runner.output.status import Situation, status_record, status_view
-
     now = datetime.now(UTC)
     with options.answering(db, recovering=True) as view:
-        known = find_daemon(view)
-        calibrated = list(list_calibrated_now(view).values())
-        running = list_runs(view, statuses=[Status.RUNNING])
-        jobs = list_jobs(view)
-        lateness_s = list_lateness(view, now - timedelta(days=1), _MOST_LATENESS)
-        where = str(view.location)
-        state = None if known is None else state_of(known, now)
-        blocker = find_blocker(view, known.owner.pid) if known and state is DaemonState.ALIVE else None
-        options.warn_of_readers(view)
-    coming = [(at, job.spec.name) for job in jobs if (at := next_firing(job, now)) is not None]
-    situation = Situation(
-        daemon=known,
-        state=state,
-        blocker=blocker,
-        database=where,
-        running=running,
-        calibrated=calibrated,
-        coming=min(coming, default=None),
-        lateness_s=lateness_s,
+        known = stored_daemons.find_daemon(view)
+        state = None if known is None else stored_daemons.state_of(known, now)
+        alive = known is not None and state is stored_daemons.DaemonState.ALIVE
+        firings = [(upcoming.next_firing(job, now), job.spec.name) for job in jobs.list_jobs(view)]
+        situation = rendering.Situation(
+            daemon=known,
+            state=state,
+            blocker=maintenance.find_blocker(view, known.owner.pid) if known and alive else None,
+            database=str(view.location),
+            running=runs.list_runs(view, statuses=[Status.RUNNING]),
+            calibrated=list(calibrations.list_calibrated_now(view).values()),
+            coming=min(((at, name) for at, name in firings if at is not None), default=None),
+            lateness_s=runs.list_lateness(view, now - timedelta(days=1), _MOST_LATENESS),
+        )
+        options.echo_notes([view.location.find_reader_warning()])
+    output.emit(
+        fmt, lambda: [rendering.status_view(situation, now=now)], document=lambda: rendering.status_record(situation)
     )
-    emit(fmt, lambda: [status_view(situation, now=now)], document=lambda: status_record(situation))
     if not situation.alive:
         raise typer.Exit(1)

@@ -1,39 +1,30 @@
 """``runner history`` and ``show``: the saved runs."""
 
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime
+from typing import Annotated
 
-import typer
-
-from runner.cli import options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import RenderableType
-
-    from runner.history.database import Reader
-    from runner.model.runs import Run, Status
+from runner.cli import options, output
+from runner.history import contents, database, jobs, notifications, retries, runs, time_range
+from runner.model.errors import UsageError
+from runner.model.runs import Run, Status
+from runner.output import records, tables
+from runner.output import show as details
 
 _TABLE_ROWS = 30
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (history, show):
-        app.command(rich_help_panel=options.ASKING)(command)
-
-
 def history(
     job: options.OptionalJob = None,
+    *,
     status: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Only runs with this status, such as failed. Repeatable.")
+        list[str] | None, options.option("Only runs with this status, such as failed. Repeatable.", metavar="STATUS")
     ] = None,
     since: Annotated[str | None, options.when("Only runs from this instant on, or from 7d ago.")] = None,
     until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
     limit: Annotated[
         int | None,
-        typer.Option(
-            "--limit", "-n", min=1, max=10**9, help=f"List at most N runs; default {_TABLE_ROWS} in a table, else all."
+        options.option(
+            *(f"List at most N runs; default {_TABLE_ROWS} in a table, else all.", "--limit", "-n"), least=1, most=10**9
         ),
     ] = None,
     fmt: options.FormatOption = "table",
@@ -49,86 +40,56 @@ def history(
 
     runner history --status failed --status missed --format csv
     """
-    from datetime import UTC, datetime
-
-    from runner.cli.output import emit
-    from runner.history.jobs import get_job
-    from runner.history.retries import find_attempts
-    from runner.history.runs import list_runs
-    from runner.history.time_range import parse_time_range
-    from runner.output.records import RUN_KEYS, run_record
-
     now = datetime.now(UTC)
     statuses = _parse_statuses(status or [])
-    start, end = parse_time_range(since, until, now)
+    start, end = time_range.parse_time_range(since, until, now)
     shown = limit if limit is not None else _TABLE_ROWS + 1 if fmt == "table" else None
     with options.answering(db, recovering=True) as view:
-        known = get_job(view, job, removed=True) if job is not None else None
-        runs = list_runs(view, job=known, statuses=statuses, since=start, until=end, limit=shown)
-        attempts = find_attempts(view, runs, now)
-    more = fmt == "table" and limit is None and len(runs) > _TABLE_ROWS
-
-    def render() -> "list[RenderableType]":
-        from runner.output.tables import runs_table
-
-        return [runs_table(runs[:_TABLE_ROWS] if more else runs, now=now, attempts=attempts)]
-
-    emit(fmt, render, (run_record(run, attempts.again_at.get(run.run_id)) for run in runs), columns=RUN_KEYS)
+        known = jobs.get_job(view, job, removed=True) if job is not None else None
+        found = runs.list_runs(view, job=known, statuses=statuses, since=start, until=end, limit=shown)
+        attempts = retries.find_attempts(view, found, now)
+    more = fmt == "table" and limit is None and len(found) > _TABLE_ROWS
+    output.emit(
+        fmt,
+        lambda: [tables.runs_table(found[:_TABLE_ROWS] if more else found, now=now, attempts=attempts)],
+        (records.run_record(run, attempts.again_at.get(run.run_id)) for run in found),
+        columns=records.RUN_KEYS,
+    )
     if more:
-        typer.echo(f"older runs are not shown; runner history --limit {10 * _TABLE_ROWS} shows more", err=True)
+        options.echo(f"older runs are not shown; runner history --limit {10 * _TABLE_ROWS} shows more")
 
 
-def show(
-    run: Annotated[int, typer.Argument(metavar="RUN", help="The number of the run.", show_default=False)],
-    fmt: options.FormatOption = "table",
-    db: options.Db = None,
-) -> None:
+def show(run: options.RunArgument, *, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     """Show one run with its executions, changes, problems, environment and notifications.
 
     [bold]Example[/bold]
 
     runner show 12 --format json
     """
-    from runner.history.runs import get_run
-
     with options.answering(db, recovering=True) as view:
-        show_run(view, get_run(view, run), fmt)
+        show_run(view, runs.get_run(view, run), fmt)
 
 
-def show_run(database: "Reader", run: "Run", fmt: options.FormatName, *, summary: bool = False) -> None:
+def show_run(view: "database.View", run: Run, fmt: options.FormatName, *, summary: bool = False) -> None:
     """Write one run with all its details, or with *summary* a table of a few lines."""
-    from datetime import UTC, datetime
-
-    from runner.cli.output import emit
-    from runner.history.contents import list_changes, list_problems
-    from runner.history.notifications import list_notifications
-    from runner.history.retries import find_attempts
-    from runner.history.runs import list_differences
-    from runner.output.records import show_record
-
     now = datetime.now(UTC)
-    attempts = find_attempts(database, [run], now)
-    changes = list_changes(database, run.job_id, run.run_id - 1, run.run_id)
-    problems = list_problems(database, run)
-    differences = list_differences(database, run)
-    notifications = list_notifications(database, run)
-
-    def render() -> "list[RenderableType]":
-        from runner.output.show import run_summary, run_view
-
-        if summary:
-            return [run_summary(run, problems=problems, differences=differences)]
-        lists = changes, problems, differences, notifications
-        return [run_view(run, *lists, now=now, attempts=attempts)]
-
+    attempts = retries.find_attempts(view, [run], now)
+    changes = contents.list_changes(view, run.job_id, run.run_id - 1, run.run_id)
+    problems, differences = contents.list_problems(view, run), runs.list_differences(view, run)
+    lists = changes, problems, differences, notifications.list_notifications(view, run)
     retry_at = attempts.again_at.get(run.run_id)
-    emit(fmt, render, document=lambda: show_record(run, changes, problems, differences, notifications, retry_at))
+    output.emit(
+        fmt,
+        lambda: [
+            details.run_summary(run, problems=problems, differences=differences)
+            if summary
+            else details.run_view(run, *lists, now=now, attempts=attempts)
+        ],
+        document=lambda: records.show_record(run, *lists, retry_at),
+    )
 
 
-def _parse_statuses(texts: "Sequence[str]") -> "list[Status]":
-    from runner.model.errors import UsageError
-    from runner.model.runs import Status
-
+def _parse_statuses(texts: list[str]) -> list[Status]:
     for text in texts:
         if text not in set(Status):
             raise UsageError(f"there is no status {text!r}; choose from {', '.join(Status)}")

@@ -2,95 +2,78 @@
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from runner.cli import options
+from runner.cli import options, output, settings, upcoming
+from runner.history import jobs as stored_jobs
+from runner.history import runs
+from runner.jobs import apply as applying
+from runner.jobs import file as job_file
+from runner.model.errors import UsageError
+from runner.model.toml import read_bounded
+from runner.output import applied, records, tables
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_app = typer.Typer(name="jobs", invoke_without_command=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    _app.callback()(jobs)
-    for command in (export, apply):
-        _app.command()(command)
-    app.add_typer(_app, rich_help_panel=options.JOBS)
+app = typer.Typer(invoke_without_command=True, add_completion=False)
 
 
-def jobs(context: typer.Context, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
+@app.callback()
+def jobs(context: typer.Context, *, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
     """List the jobs with their next fire times and last runs; or export and apply a job file.
 
     [bold]Example[/bold]
 
     runner jobs --format json
     """
-    from runner.cli.settings import load_settings
-    from runner.model.errors import UsageError
-
     if context.invoked_subcommand is None:
         _list_jobs(fmt, db)
     elif fmt != "table":
         raise UsageError(f"--format is for the list; write options of {context.invoked_subcommand} after it")
-    elif db is not None:
-        load_settings(db)  # refuses an empty name
-        os.environ["RUNNER_DB"] = db  # as the option of the program itself does
+    else:
+        settings.choose_database(db)
 
 
 def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
-    from datetime import UTC, datetime
-
-    from runner.cli.output import emit
-    from runner.cli.upcoming import next_firing
-    from runner.history.jobs import list_jobs
-    from runner.history.runs import list_last_runs
-    from runner.output.records import JOB_KEYS, job_record
-
     now = datetime.now(UTC)
     with options.answering(db, recovering=True) as view:
-        last = list_last_runs(view)
-        jobs = list_jobs(view)
-    rows = [(job, next_firing(job, now), last.get(job.job_id)) for job in jobs]
+        last = runs.list_last_runs(view)
+        found = stored_jobs.list_jobs(view)
+    rows = [(job, upcoming.next_firing(job, now), last.get(job.job_id)) for job in found]
+    output.emit(
+        fmt,
+        lambda: [tables.jobs_table(rows, now=now)],
+        (records.job_record(*row) for row in rows),
+        columns=records.JOB_KEYS,
+    )
 
-    def render() -> "list[RenderableType]":
-        from runner.output.tables import jobs_table
 
-        return [jobs_table(rows, now=now)]
-
-    emit(fmt, render, (job_record(*row) for row in rows), columns=JOB_KEYS)
-
-
-def export(db: options.Db = None) -> None:
+@app.command()
+def export(*, db: options.Db = None) -> None:
     """Write all jobs as TOML, for version control, editing, or another database.
 
     [bold]Example[/bold]
 
     runner jobs export > jobs.toml
     """
-    from runner.history.jobs import list_jobs
-    from runner.jobs.file import write_jobs
-
     with options.answering(db) as view:
         options.require(view)  # an empty file would remove all jobs where it is applied with --prune
-        text = write_jobs(job.spec for job in list_jobs(view))
+        text = job_file.write_jobs(job.spec for job in stored_jobs.list_jobs(view))
     # TOML is UTF-8 in every locale.
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
 
+@app.command()
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The job file, or - for stdin.", show_default=False)],
-    prune: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--prune", help="Remove jobs that the file does not name; their history stays.")
+    file: Annotated[str, options.argument("FILE", "The job file, or - for stdin.")],
+    *,
+    prune: Annotated[
+        bool, options.option("Remove jobs that the file does not name; their history stays.", "--prune")
     ] = False,
-    dry_run: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--dry-run", help="Show the changes without making them.")
-    ] = False,
+    dry_run: Annotated[bool, options.option("Show the changes without making them.", "--dry-run")] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:
@@ -108,23 +91,21 @@ def apply(
 
     runner jobs apply jobs.toml --prune
     """
-    from datetime import UTC, datetime
-
-    from runner.cli.output import emit
-    from runner.jobs.apply import apply_jobs
-    from runner.jobs.file import load_jobs, read_jobs
-    from runner.model.toml import read_bounded
-    from runner.output.applied import OUTCOME_KEYS, outcome_lines, outcome_record
-
     now = datetime.now(UTC)
     if file == "-":
-        wanted = read_jobs("stdin", read_bounded(sys.stdin.buffer, "stdin"), os.fsencode(Path.cwd()), now)
+        data = read_bounded(sys.stdin.buffer, "stdin")
+        wanted = job_file.read_jobs("stdin", data, os.fsencode(Path.cwd()), now)
     else:
-        wanted = load_jobs(file, now)
+        wanted = job_file.load_jobs(file, now)
     with options.opened(db, creating=not dry_run) as (database, _):
-        outcomes = apply_jobs(database, wanted, prune=prune, dry_run=dry_run, now=now)
-    emit(fmt, lambda: outcome_lines(outcomes), map(outcome_record, outcomes), columns=OUTCOME_KEYS)
+        outcomes = applying.apply_jobs(database, wanted, prune=prune, dry_run=dry_run, now=now)
+    output.emit(
+        fmt,
+        lambda: applied.outcome_lines(outcomes),
+        map(applied.outcome_record, outcomes),
+        columns=applied.OUTCOME_KEYS,
+    )
     for outcome in outcomes:
         options.echo_warnings(f"{outcome.name}: {warning}" for warning in outcome.warnings)
     if dry_run:
-        typer.echo("nothing was changed: this was a dry run", err=True)
+        options.echo("nothing was changed: this was a dry run")

@@ -1,11 +1,17 @@
-"""Logging to stderr in the chosen format."""
+"""Logging to stderr in the chosen format; the last line of a failure, and the traceback of a defect."""
 
 import logging
 import os
 import sys
+import tempfile
 import threading
+import traceback
+from datetime import UTC, datetime
+
+import platformdirs
 
 from runner.model.errors import is_condition, reason_of
+from runner.model.links import create_file, open_parent
 from runner.model.secrets import scrub
 from runner.output.logs import JsonLine, LogFormat, add_subject, goes_to_journal, make_formatter
 from runner.output.text import harmless
@@ -13,9 +19,9 @@ from runner.output.text import harmless
 _STDERR = 2
 
 
-def log_to_stderr(fmt: LogFormat) -> None:
-    """Log to stderr, including warnings and the errors of threads."""
-    _handle(make_formatter(fmt, to_journal=goes_to_journal(os.environ, _STDERR)), logging.INFO)
+def log_to_stderr(fmt: str) -> None:
+    """Log to stderr as text or json, including warnings and the errors of threads."""
+    _handle(make_formatter(LogFormat(fmt), to_journal=goes_to_journal(os.environ, _STDERR)), logging.INFO)
     # Their own lines are about jobs and contexts that are not runner's.
     for library in ("apscheduler", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -46,14 +52,24 @@ def write_last_line(message: str) -> None:
         sys.stderr.write(f"runner: {line}\n")
 
 
+def log_defect() -> str:
+    """Write the traceback to a file that only this user can read; return its path."""
+    path = platformdirs.user_log_path("runner") / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    try:
+        with open_parent(os.fspath(path), create=True) as (directory, name):
+            descriptor, place = create_file(directory, name), str(path)
+    except OSError:
+        descriptor, place = tempfile.mkstemp(prefix="runner-defect-", suffix=".log")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(scrub(traceback.format_exc()))
+    return place
+
+
 def _log_ended_thread(ended: threading.ExceptHookArgs) -> None:
+    log = logging.getLogger(__name__)
+    name = ended.thread.name if ended.thread is not None else "unknown"
     if is_condition(ended.exc_value):
-        name = ended.thread.name if ended.thread is not None else "unknown"
-        logging.getLogger(__name__).critical("the thread %s ended: %s", name, reason_of(ended.exc_value))
+        log.critical("the thread %s ended: %s", name, reason_of(ended.exc_value))
     elif ended.exc_value is not None and not issubclass(ended.exc_type, SystemExit):
-        name = ended.thread.name if ended.thread is not None else "unknown"
-        logging.getLogger(__name__).critical(
-            "a defect in runner ended the thread %s",
-            name,
-            exc_info=(ended.exc_type, ended.exc_value, ended.exc_traceback),
-        )
+        error = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+        log.critical("a defect in runner ended the thread %s", name, exc_info=error)

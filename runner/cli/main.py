@@ -1,106 +1,56 @@
-"""The application: its commands, its one error handler, its exit codes."""
+"""The application: its options, its one error handler, its exit codes."""
 
 import errno
-import inspect
 import os
 import re
 import sys
-import traceback
-from datetime import UTC, datetime
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from runner.cli import (
-    calibrate,
-    cancel,
-    contents,
-    daemon,
-    database,
-    demo,
-    edit,
-    history,
-    jobs,
-    lesson,
-    prune,
-    run,
-    sample,
-    schedule,
-    service,
-    trends,
-    upcoming,
-)
-from runner.cli.settings import load_settings
+from runner.cli import logs, settings, version
+from runner.cli.commands import CommandGroup
 from runner.model.errors import RunnerError, is_condition, reason_of
 
 _NO_NUMBER = re.compile(r"is not a valid int(?: range)?\b")
 
 app = typer.Typer(
     name="runner",
+    cls=CommandGroup,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: [bold]runner schedule ./directories --every 1h[/bold], then [bold]runner daemon[/bold] and "
     "[bold]runner history[/bold]. `runner demo` shows a tour in a scratch directory.",
 )
-for module in (
-    schedule,
-    jobs,
-    edit,
-    upcoming,
-    run,
-    daemon,
-    cancel,
-    service,
-    history,
-    contents,
-    trends,
-    calibrate,
-    sample,
-    lesson,
-    demo,
-    prune,
-    database,
-):
-    module.register(app)
-
-
-def _join_help_lines(group: typer.Typer) -> None:
-    """Join the lines of each paragraph of help, which Typer would keep and a narrow terminal break again."""
-    for command in group.registered_commands:
-        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
-        command.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
-    for inner in group.registered_groups:
-        if inner.typer_instance is not None:
-            _join_help_lines(inner.typer_instance)
-
-
-_join_help_lines(app)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's callback
     if asked:
-        from importlib.metadata import version
-
-        sys.stdout.write(f"runner {version('runner')}\n")
+        sys.stdout.write(f"runner {version.version()}\n")
         raise typer.Exit
 
 
 @app.callback()
 def runner(
+    *,
     db: Annotated[
         str | None,
         typer.Option(metavar="PATH|URL", help="The database, default RUNNER_DB, the settings file, or a default file."),
     ] = None,
-    _version: Annotated[  # noqa: FBT002  a flag
+    _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Scan directory trees on a schedule, time every scan sequentially and with a pool, and keep the history."""
-    if db is not None:
-        load_settings(db)  # refuses an empty name
-        # Commands have --db as well; both have the same effect.
-        os.environ["RUNNER_DB"] = db
+    settings.choose_database(db)
+
+
+def load_commands() -> Any:
+    """Import all commands and return their group, for the documentation."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, CommandGroup)  # noqa: S101  as declared above
+    return group.load_all()
 
 
 def main() -> None:
@@ -139,15 +89,13 @@ def _command_of(words: list[str]) -> str:
     for word in words:
         inner = getattr(group, "commands", {}).get(word)
         if inner is not None:
-            path, group = f"{path} {word}", inner
+            path, group = f"{path} {word}", group.load(word) if isinstance(group, CommandGroup) else inner
     return path
 
 
 def _fail(message: str, code: int) -> NoReturn:
     try:
-        from runner.cli.logs import write_last_line
-
-        write_last_line(message)
+        logs.write_last_line(message)
     except (ImportError, MemoryError):  # without memory nothing can be imported
         sys.stderr.write(f"runner: {message}\n")
     sys.exit(code)
@@ -158,7 +106,7 @@ def _fail_by_defect(error: Exception) -> NoReturn:
     if is_condition(error):
         _fail(f"it can't go on: {reason_of(error)}; free some, or raise its limits", 1)
     try:
-        where = f"its traceback is in {_log_defect()}"
+        where = f"its traceback is in {logs.log_defect()}"
     except OSError as failed:
         where = f"its traceback can't be written: {reason_of(failed)}"
     _fail(f"a defect in runner: {type(error).__name__}; {where}", 3)
@@ -193,23 +141,3 @@ def _replace_closed_streams() -> None:
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
-
-
-def _log_defect() -> str:
-    """Write the traceback to a file that only this user can read; return its path."""
-    import tempfile
-
-    import platformdirs
-
-    from runner.model.links import create_file, open_parent
-    from runner.model.secrets import scrub
-
-    path = platformdirs.user_log_path("runner") / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
-    try:
-        with open_parent(os.fspath(path), create=True) as (directory, name):
-            descriptor, place = create_file(directory, name), str(path)
-    except OSError:
-        descriptor, place = tempfile.mkstemp(prefix="runner-defect-", suffix=".log")
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(scrub(traceback.format_exc()))
-    return place

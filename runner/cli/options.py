@@ -3,78 +3,62 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from runner.cli.settings import Settings, default_database, load_settings
-from runner.jobs.options import OPTIONS, SCHEDULE_OPTIONS
+from runner.cli import logs, settings
+from runner.execution import recovery
+from runner.history import database as databases
+from runner.history import jobs as stored_jobs
+from runner.history import sqlite, upgrade
+from runner.jobs import options as declared
+from runner.model.errors import DatabaseUnusable, NotWritable, RunnerError, Unknown
+from runner.output.text import harmless
+from runner.schedules import instants
 
-if TYPE_CHECKING:
-    from runner.history.database import Database, View
 
-JOBS, RUNNING, ASKING, CARE, TRYING = "Jobs", "Running", "Asking", "Care", "Trying it out"
+def option(
+    meaning: str, *flags: str, metavar: str | None = None, least: int | None = None, most: int | None = None
+) -> Any:
+    """Return an option of a command with its help text; *least* and *most* bound a number."""
+    return typer.Option(*flags, metavar=metavar, help=meaning, min=least, max=most)
 
-Db = Annotated[
-    str | None, typer.Option("--db", metavar="PATH|URL", help="The database: a file or a URL.", show_default=False)
-]
-FormatName = Literal["table", "json", "jsonl", "csv", "raw-csv"]
-FormatOption = Annotated[
-    FormatName, typer.Option("--format", "-f", help="A table for people, or a stable format for programs.")
-]
+
+def argument(metavar: str, meaning: str, complete: Callable[[str], list[str]] | None = None) -> Any:
+    """Return an argument of a command with its help text."""
+    return typer.Argument(metavar=metavar, help=meaning, show_default=False, autocompletion=complete)
 
 
 def complete_job(incomplete: str) -> list[str]:
     """List the names of jobs with a prefix, for shell completion."""
-    from runner.history.jobs import list_jobs
-    from runner.model.errors import RunnerError
-
     try:
         with answering(None) as view:
-            return [job.spec.name for job in list_jobs(view) if job.spec.name.startswith(incomplete)]
+            names = [job.spec.name for job in stored_jobs.list_jobs(view)]
     except RunnerError:  # a message would appear in the command line that is being typed
         return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
-JobArgument = Annotated[
-    str,
-    typer.Argument(metavar="JOB", help="Name or number of a job.", show_default=False, autocompletion=complete_job),
-]
-OptionalJob = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[JOB]", help="Name or number of a job, default all.", show_default=False, autocompletion=complete_job
-    ),
-]
-Directory = Annotated[str, typer.Argument(metavar="DIR", help="The directory to scan.", show_default=False)]
+def _warn_of_clock(instant: str | None) -> str | None:
+    warn_of_clocks(instant)
+    return instant
 
 
-def warn_of_clocks(text: str | None, zone: str | None = None) -> None:
-    """Write a warning to stderr if an instant is a local time that occurs twice or not at all."""
-    from runner.schedules.instants import find_clock_warning
-
-    warning = find_clock_warning(text, zone) if text is not None else None
-    if warning is not None:
-        typer.echo(f"warning: {warning}", err=True)
-
-
-def echo_warnings(warnings: Iterable[str]) -> None:
-    """Write warnings to stderr, a line for each."""
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
-
-
-def _check_clocks(text: str | None) -> str | None:
-    warn_of_clocks(text)
-    return text
-
-
-def when(help: str) -> Any:  # noqa: A002  as Typer names it
+def when(meaning: str) -> Any:
     """Return an option that names an instant of the past: ISO 8601, or a duration ago."""
-    return typer.Option(metavar="WHEN", help=help, show_default=False, callback=_check_clocks)
+    return typer.Option(metavar="WHEN", help=meaning, callback=_warn_of_clock)
 
 
-Name = Annotated[str | None, typer.Option(metavar="NAME", help="The name of the job.")]
+FormatName = Literal["table", "json", "jsonl", "csv", "raw-csv"]
+
+Db = Annotated[str | None, option("The database: a file or a URL.", "--db", metavar="PATH|URL")]
+FormatOption = Annotated[FormatName, option("A table for people, or a stable format for programs.", "--format", "-f")]
+JobArgument = Annotated[str, argument("JOB", "Name or number of a job.", complete_job)]
+OptionalJob = Annotated[str | None, argument("[JOB]", "Name or number of a job, default all.", complete_job)]
+RunArgument = Annotated[int, argument("RUN", "The number of the run.")]
+Directory = Annotated[str, argument("DIR", "The directory to scan.")]
+Name = Annotated[str | None, option("The name of the job.", metavar="NAME")]
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -82,26 +66,26 @@ def job_options(*keys: str) -> Callable[[Command], Command]:
     """Replace the ``**given`` of a command by the declared job options with these keys; without keys by all."""
 
     def declare(command: Command) -> Command:
-        arguments: list[inspect.Parameter] = []
-        others: list[inspect.Parameter] = []
-        for parameter in inspect.signature(command).parameters.values():
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                required = parameter.default is inspect.Parameter.empty
-                (arguments if required else others).append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        parameters = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
         chosen = [
             inspect.Parameter(
-                option.key,
+                one.key,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
                 annotation=Annotated[
-                    option.kind.given | None,
-                    typer.Option(*option.flags, metavar=option.metavar, help=option.help, rich_help_panel=option.panel),
+                    one.kind.given | None,
+                    typer.Option(*one.flags, metavar=one.metavar, help=one.help, rich_help_panel=one.panel),
                 ],
             )
-            for option in (*SCHEDULE_OPTIONS, *OPTIONS)
-            if option.flags and (not keys or option.key in keys)
+            for one in (*declared.SCHEDULE_OPTIONS, *declared.OPTIONS)
+            if one.flags and (not keys or one.key in keys)
         ]
-        parameters = [*arguments, *chosen, *others]
+        parameters = [*required, *chosen, *(parameter for parameter in parameters if parameter not in required)]
         # Typer reads both.
         command.__dict__["__signature__"] = inspect.Signature(parameters)
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -110,8 +94,34 @@ def job_options(*keys: str) -> Callable[[Command], Command]:
     return declare
 
 
+def echo(line: str) -> None:
+    """Write a line to stderr."""
+    typer.echo(line, err=True)
+
+
+def echo_warnings(warnings: Iterable[str]) -> None:
+    """Write warnings to stderr, a line for each."""
+    for warning in warnings:
+        echo(f"warning: {warning}")
+
+
+def echo_notes(notes: Iterable[str | None]) -> None:
+    """Write notes to stderr, a line for each."""
+    for note in notes:
+        if note is not None:
+            echo(f"note: {note}")
+
+
+def warn_of_clocks(instant: str | None, zone: str | None = None) -> None:
+    """Write a warning to stderr if an instant is a local time that occurs twice or not at all."""
+    warning = instants.find_clock_warning(instant, zone) if instant is not None else None
+    echo_warnings([warning] if warning is not None else [])
+
+
 @contextmanager
-def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> Iterator[tuple["Database", Settings]]:
+def opened(
+    db: str | None, *, creating: bool | Callable[[], bool] = False
+) -> Iterator[tuple["databases.Database", "settings.Settings"]]:
     """Open the database that flags, environment and settings name.
 
     Args:
@@ -122,27 +132,17 @@ def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> It
     Raises:
         Unknown: If a job or run does not exist; the message says so if the database is missing.
     """
-    from runner.cli.logs import warn_on_stderr
-    from runner.history.database import locate
-    from runner.history.sqlite import MissingFile, SqliteFile
-    from runner.history.upgrade import open_database
-    from runner.model.errors import Unknown
-    from runner.output.text import harmless
-
-    warn_on_stderr()
-    settings = load_settings(db)
-    location = locate(settings.db)
-    note = ""
+    logs.warn_on_stderr()
+    chosen = settings.load_settings(db)
+    location = databases.locate(chosen.db)
     begins = creating if callable(creating) else lambda: creating
-    if isinstance(location, SqliteFile) and not location.exists() and not begins():
-        if settings.db != str(default_database()):
-            note = harmless(f"note: there is no database at {location} yet")
-        location = MissingFile(path=location.path)
-    database = open_database(location)
+    if isinstance(location, sqlite.SqliteFile) and not location.exists() and not begins():
+        location = sqlite.MissingFile(path=location.path)
+    database = upgrade.open_database(location)
     try:
-        yield database, settings
+        yield database, chosen
     except Unknown as error:
-        if not isinstance(location, MissingFile):
+        if not isinstance(location, sqlite.MissingFile):
             raise
         what = str(error).rpartition("; ")[0]
         raise Unknown(
@@ -151,43 +151,31 @@ def opened(db: str | None, *, creating: bool | Callable[[], bool] = False) -> It
         ) from None
     finally:
         database.close()
-    if note:
-        typer.echo(note, err=True)
+    if isinstance(location, sqlite.MissingFile) and chosen.db != str(settings.default_database()):
+        echo_notes([harmless(f"there is no database at {location} yet")])
 
 
 @contextmanager
-def answering(db: str | None, *, recovering: bool = False) -> Iterator["View"]:
+def answering(db: str | None, *, recovering: bool = False) -> Iterator["databases.View"]:
     """Open the database to answer one question from one state of it.
 
     Args:
         db: What a flag names.
         recovering: Whether to recover runs whose process died first.
     """
-    from runner.execution.recovery import recover
-    from runner.model.errors import NotWritable
-
     with opened(db) as (database, _):
         if recovering:
             with suppress(NotWritable):  # such runs are shown as running, and everything else can be answered
-                recover(database)
+                recovery.recover(database)
         with database.view() as view:
             yield view
 
 
-def warn_of_readers(database: "Database | View") -> None:
-    """Write a warning to stderr if a long-running reader keeps the database from shrinking."""
-    warning = database.location.find_reader_warning()
-    if warning is not None:
-        typer.echo(f"note: {warning}", err=True)
-
-
-def require(database: "Database | View") -> None:
+def require(database: "databases.Database | databases.View") -> None:
     """Refuse a missing database.
 
     Raises:
         DatabaseUnusable: If it is missing.
     """
-    from runner.model.errors import DatabaseUnusable
-
     if not database.location.exists():
         raise DatabaseUnusable(f"there is no database at {database.location}; name another with --db")

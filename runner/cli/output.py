@@ -2,23 +2,22 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+
+import rich.console
+import rich.text
 
 from runner.cli.options import FormatName
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from runner.output.records import Record
+from runner.output import console, formats
+from runner.output.records import Record
 
 
 def emit(
     fmt: FormatName,
-    view: Callable[[], Iterable["RenderableType"]],
-    records: Iterable["Record"] = (),
+    view: Callable[[], Iterable["rich.console.RenderableType"]],
+    records: Iterable[Record] = (),
     *,
     columns: Sequence[str] = (),
-    document: "Callable[[], Record] | None" = None,
+    document: Callable[[], Record] | None = None,
 ) -> None:
     """Write an answer; only this function depends on the format.
 
@@ -30,25 +29,19 @@ def emit(
         document: Returns the one record of an answer that is not a listing, for JSON; the other formats write
             *records* if they have columns, else this record.
     """
-    from runner.output.formats import listing, to_json
-
     if fmt == "table":
         write_views(view())
     elif fmt == "json" and document is not None:
-        sys.stdout.write(to_json(document()))
+        sys.stdout.write(formats.to_json(document()))
     else:
         if document is not None and not columns:
             records = [document()]
-        for line in listing(records, fmt, columns=columns):
+        for line in formats.listing(records, fmt, columns=columns):
             sys.stdout.write(line + "\n")
 
 
-def write_views(views: Iterable["RenderableType"]) -> None:
+def write_views(views: Iterable["rich.console.RenderableType"]) -> None:
     """Write tables and lines; the terminal wraps lines, and tables fit its width."""
-    from rich.text import Text
-
-    from runner.output.console import make_console
-
-    console = make_console()
+    stdout = console.make_console()
     for view in views:
-        console.print(view, soft_wrap=isinstance(view, Text))
+        stdout.print(view, soft_wrap=isinstance(view, rich.text.Text))

@@ -1,23 +1,40 @@
-"""``runner sample``: writes a sample tree from a recipe."""
+"""``runner sample``, ``lesson`` and ``demo``: a sample tree, the experiments of the lesson, and a tour."""
 
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runner.cli import options
+from runner.cli import foreground, options, output
+from runner.execution import lesson as experiments
+from runner.history import database as databases
+from runner.history import runs, upgrade
+from runner.jobs import validation
+from runner.measure import environment
+from runner.model.errors import DaemonError, UsageError
+from runner.model.runs import Run, Status
+from runner.model.units import format_count
+from runner.output import lesson as rendering
+from runner.output import trends
+from runner.samples import loading, writing
 
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(rich_help_panel=options.TRYING)(sample)
+# The longest wait for a run.
+_PATIENCE_S = 30
 
 
 def sample(
-    directory: Annotated[
-        str, typer.Argument(metavar="DIR", help="The directory to write; new or empty.", show_default=False)
-    ],
+    directory: Annotated[str, options.argument("DIR", "The directory to write; new or empty.")],
+    *,
     recipe: Annotated[
-        str, typer.Option("--recipe", "-r", metavar="NAME|FILE", help="lesson, demo, wide, deep, or a TOML file.")
+        str, options.option("lesson, demo, wide, deep, or a TOML file.", "--recipe", "-r", metavar="NAME|FILE")
     ] = "lesson",
 ) -> None:
     """Write a sample tree. A recipe writes the same bytes each time.
@@ -28,24 +45,127 @@ def sample(
 
     runner sample /tmp/wide --recipe wide
     """
-    from pathlib import Path
-
-    from rich.progress import Progress
-
-    from runner.model.errors import UsageError
-    from runner.model.units import format_count
-    from runner.output.console import make_console
-    from runner.samples.loading import load_recipe
-    from runner.samples.writing import write_sample
-
     if not directory:  # it would mean the working directory
         raise UsageError("the directory's name is empty; name a new directory, or write . for this one")
-    loaded = load_recipe(recipe)
-    console = make_console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    loaded = loading.load_recipe(recipe)
+    with foreground.progress_bars() as bars:
         task = bars.add_task("writing", total=loaded.files)
-        write_sample(loaded, Path(directory), lambda written: bars.update(task, completed=written))
-    typer.echo(
-        f"wrote {format_count(loaded.files, 'file')} in {format_count(loaded.folders, 'folder')} to {directory}",
-        err=True,
+        writing.write_sample(loaded, Path(directory), lambda written: bars.update(task, completed=written))
+    options.echo(
+        f"wrote {format_count(loaded.files, 'file')} in {format_count(loaded.folders, 'folder')} to {directory}"
     )
+
+
+def lesson(
+    directory: Annotated[
+        str | None, options.argument("[DIR]", "The directory of the lesson, default a new sample.")
+    ] = None,
+    *,
+    workers: Annotated[
+        int | None, options.option("Number of pool workers, default one per CPU.", least=1, most=64)
+    ] = None,
+    rounds: Annotated[int, options.option("Number of measurements of each.", least=1, most=1000)] = 5,
+    fmt: options.FormatOption = "table",
+) -> None:
+    """Run the two experiments of the lesson, in a loop and with Pool.map, and show their times.
+
+    The lesson squares 0…99 and searches a directory tree for Markdown, and compares the CPU time of the parent process.
+    This command shows the medians of wall time and of the CPU time of parent and workers.
+
+    [bold]Examples[/bold]
+
+    runner lesson
+
+    runner lesson ./directories --workers 4
+    """
+    with tempfile.TemporaryDirectory(prefix="runner-lesson-") as scratch, foreground.progress_bars() as bars:
+        if directory is None:
+            directory = f"{scratch}/directories"
+            writing.write_sample(loading.load_recipe("lesson"), Path(directory))
+        task = bars.add_task("measuring", total=4 * rounds)
+        measurements = experiments.carry_out_lesson(
+            validation.check_root(directory),
+            workers=workers or environment.usable_cpus(),
+            start_method=environment.DEFAULT_START_METHOD,
+            rounds=rounds,
+            on_trial=lambda: bars.advance(task),
+        )
+    output.emit(
+        fmt,
+        lambda: [rendering.lesson_table(measurements)],
+        map(rendering.lesson_record, measurements),
+        columns=rendering.LESSON_KEYS,
+    )
+
+
+def demo(*, firings: Annotated[int, options.option("Number of runs to wait for.", least=2, most=100)] = 8) -> None:
+    """Show a tour in a scratch directory: a sample tree, a schedule, some runs, their history and a verdict.
+
+    [bold]Example[/bold]
+
+    runner demo
+    """
+    with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch:
+        directories = Path(scratch, "directories")
+        database_path = Path(scratch, "runner.db")
+        environment = {**os.environ, "RUNNER_DB": str(database_path)}
+        _call(environment, scratch, "sample", "./directories", "--recipe", "demo")
+        _call(environment, scratch, "schedule", "./directories", "--every", "2s")
+        database = upgrade.open_database(databases.locate(str(database_path)))
+        try:
+            with _daemon(environment, scratch):
+                for number in range(1, firings + 1):
+                    _wait_for_run(database, number)
+                    options.echo(f"  run {number} of {firings}")
+                    if number == firings // 2:
+                        _change(directories)
+            done = _list_done(database)
+        finally:
+            database.close()
+        _call(environment, scratch, "history")
+        for run in [run for run in done if run.modified][:1]:
+            _call(environment, scratch, "show", str(run.run_id))
+        output.write_views([trends.verdict_view(done)])
+
+
+def _call(environment: dict[str, str], directory: str, *arguments: str) -> None:
+    """Print a command and run it."""
+    typer.echo(f"\n$ runner {' '.join(arguments)}")
+    sys.stdout.flush()
+    finished = subprocess.run([sys.executable, "-m", "runner", *arguments], env=environment, cwd=directory, check=False)
+    if finished.returncode:
+        raise typer.Exit(finished.returncode)
+
+
+@contextmanager
+def _daemon(environment: dict[str, str], directory: str) -> Iterator[None]:
+    """Start the daemon of the scratch database, and stop it at the end."""
+    typer.echo("\n$ runner daemon")
+    sys.stdout.flush()
+    daemon = subprocess.Popen([sys.executable, "-m", "runner", "daemon"], env=environment, cwd=directory)
+    try:
+        yield
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait()
+
+
+def _list_done(database: "databases.Database") -> list[Run]:
+    return runs.list_runs(database, statuses=[Status.SUCCEEDED])
+
+
+def _wait_for_run(database: "databases.Database", number: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while len(_list_done(database)) < number:
+        if time.monotonic() > deadline:
+            raise DaemonError(f"run {number} did not arrive within {_PATIENCE_S} s; see what the daemon says above")
+        time.sleep(0.1)
+
+
+def _change(directories: Path) -> None:
+    """Add a file, remove one and change one, for the next run to see."""
+    found = sorted(directories.rglob("*.md"))
+    found[0].unlink()
+    found[1].write_text("changed by the demo\n", encoding="utf-8")
+    found[2].with_name("added-by-the-demo.md").write_text("added\n", encoding="utf-8")
+    typer.echo("\nA file is added, one removed, one changed.\n")

@@ -3,67 +3,36 @@
 import os
 import pwd
 import sys
-from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from runner.cli import options
-from runner.cli.settings import load_settings
+from runner.cli import options, settings
+from runner.history import backend, upgrade
+from runner.history import database as databases
 from runner.model.errors import UsageError
-from runner.operations.service_files import (
-    DEFAULT_KIND,
-    Kind,
-    Service,
-    is_running,
-    remove_service,
-    service_path,
-    start_commands,
-    stop_commands,
-    write_service,
-)
+from runner.operations import launchd, service_files, systemd
 
-_app = typer.Typer(name="service", help="Run the daemon as a service of systemd or launchd.")
+app = typer.Typer(help="Run the daemon as a service of systemd or launchd.", add_completion=False)
 
 # They decide where settings, database and caches are; a service manager lacks the environment of the user's shell.
 _PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
 
 System = Annotated[
-    bool | None,
-    typer.Option(
-        "--system/--user", help="A service of the machine (default for root), or of a user.",
-        show_default=False,
-    ),
-]  # fmt: skip
+    bool | None, options.option("A service of the machine (default for root), or of a user.", "--system/--user")
+]
 KindName = Annotated[
-    Kind | None,
-    typer.Option("--kind", help="The service manager, default that of the platform.", show_default=False),
+    Literal["systemd", "launchd"] | None, options.option("The service manager, default that of the platform.", "--kind")
 ]
 Account = Annotated[
     str | None,
-    typer.Option(
-        "--user-account",
-        metavar="NAME",
-        help="The account of a service of the machine, default the caller, also through sudo.",
-        show_default=False,
-    ),
+    options.option("The account of a service of the machine, default the caller, also through sudo.", metavar="NAME"),
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for name, command in (("print", show), ("install", install), ("uninstall", uninstall)):
-        _app.command(name)(command)
-    app.add_typer(_app, rich_help_panel=options.RUNNING)
-
-
-def show(
-    system: System = None,
-    kind: KindName = None,
-    user_account: Account = None,
-    db: options.Db = None,
-) -> None:
+@app.command("print")
+def show(*, system: System = None, kind: KindName = None, user_account: Account = None, db: options.Db = None) -> None:
     """Print the systemd unit or launchd property list.
 
     It contains the database that --db or RUNNER_DB names; otherwise the daemon uses the default of every command.
@@ -72,16 +41,17 @@ def show(
 
     runner service print --system --user-account backup
     """
-    content = _render(kind or DEFAULT_KIND, _describe(system=_is_system(system), account=user_account, db=db))
     sys.stdout.flush()
-    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.write(_render(_kind(kind), _describe(system=system, account=user_account, db=db)))
 
 
+@app.command()
 def install(
+    *,
     system: System = None,
     kind: KindName = None,
     user_account: Account = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that differs.")] = False,  # noqa: FBT002
+    force: Annotated[bool, options.option("Replace a file that differs.", "--force")] = False,
     db: options.Db = None,
 ) -> None:
     """Install the service file, and show the commands that enable it.
@@ -90,18 +60,19 @@ def install(
 
     runner service install --user
     """
-    kind = kind or DEFAULT_KIND
-    service = _describe(system=_is_system(system), account=user_account, db=db)
-    path = service_path(kind, system=service.account is not None)
-    replaced = write_service(path, _render(kind, service), force=force)
+    chosen = _kind(kind)
+    service = _describe(system=system, account=user_account, db=db)
+    path = service_files.service_path(chosen, system=service.account is not None)
+    replaced = service_files.write_service(path, _render(chosen, service), force=force)
     sys.stdout.write(f"{path}\n")
-    for line in start_commands(kind, service, path, replaced=replaced):
-        typer.echo(line, err=True)
-    if not is_running(kind):
-        typer.echo(f"note: {kind} does not run here; the commands are for when it does", err=True)
+    for line in service_files.start_commands(chosen, service, path, replaced=replaced):
+        options.echo(line)
+    if not service_files.is_running(chosen):
+        options.echo(f"note: {chosen} does not run here; the commands are for when it does")
 
 
-def uninstall(system: System = None, kind: KindName = None) -> None:
+@app.command()
+def uninstall(*, system: System = None, kind: KindName = None) -> None:
     """Remove the service file, and show the commands that stop the daemon.
 
     Jobs and history stay as they are.
@@ -110,62 +81,69 @@ def uninstall(system: System = None, kind: KindName = None) -> None:
 
     runner service uninstall --user
     """
-    from runner.operations.launchd import is_plist
-    from runner.operations.systemd import is_unit
-
-    kind, machine = kind or DEFAULT_KIND, _is_system(system)
-    path = service_path(kind, system=machine)
-    if not os.path.lexists(path) and os.path.lexists(service_path(kind, system=not machine)):
-        other = "you have one of your own: --user" if machine else "the machine has one: --system"
-        raise UsageError(f"no service is installed at {path}; {other}")
-    for removed in remove_service(path, is_unit if kind is Kind.SYSTEMD else is_plist):
+    chosen = _kind(kind)
+    machine = _is_system(system)
+    path = service_files.service_path(chosen, system=machine)
+    other = service_files.service_path(chosen, system=not machine)
+    if not os.path.lexists(path) and os.path.lexists(other):
+        hint = "you have one of your own: --user" if machine else "the machine has one: --system"
+        raise UsageError(f"no service is installed at {path}; {hint}")
+    is_own = systemd.is_unit if chosen == "systemd" else launchd.is_plist
+    for removed in service_files.remove_service(path, is_own):
         sys.stdout.write(f"{removed}\n")
     added = path.with_name(f"{path.name}.d")
     if added.is_dir():
-        typer.echo(f"{added} is left as it is: what it adds to the service is yours", err=True)
-    for line in stop_commands(kind, system=machine):
-        typer.echo(line, err=True)
+        options.echo(f"{added} is left as it is: what it adds to the service is yours")
+    for line in service_files.stop_commands(chosen, system=machine):
+        options.echo(line)
 
 
-def _is_system(system: bool | None) -> bool:  # noqa: FBT001  as the option has it
-    return os.geteuid() == 0 if system is None else system
+def _kind(name: str | None) -> "service_files.Kind":
+    return service_files.Kind(name or service_files.DEFAULT_KIND)
 
 
-def _render(kind: Kind, service: Service) -> bytes:
-    from runner.operations.launchd import launchd_plist
-    from runner.operations.systemd import systemd_unit
-
-    return systemd_unit(service) if kind is Kind.SYSTEMD else launchd_plist(service)
+def _is_system(chosen: bool | None) -> bool:  # noqa: FBT001  the value of a flag
+    return os.geteuid() == 0 if chosen is None else chosen
 
 
-def _describe(*, system: bool, account: str | None, db: str | None) -> Service:
+def _render(kind: "service_files.Kind", service: "service_files.Service") -> bytes:
+    return systemd.systemd_unit(service) if kind == "systemd" else launchd.launchd_plist(service)
+
+
+def _describe(*, system: bool | None, account: str | None, db: str | None) -> "service_files.Service":
     """Describe the daemon of this installation as a service."""
-    from runner.history.database import Database, locate
-    from runner.history.upgrade import find_revision
-
-    if account is not None and not system:
+    machine = _is_system(system)
+    if account is not None and not machine:
         raise UsageError("a user's own service runs as that user; leave --user-account out, or choose --system")
-    command, environment, server = [*_program(), "daemon"], {}, False
-    if settings := os.environ.get("RUNNER_SETTINGS"):
-        environment["RUNNER_SETTINGS"] = os.path.abspath(settings)  # noqa: PTH100  links stay as they were named
+    command, environment = [*_program(), "daemon"], {}
+    if named_settings := os.environ.get("RUNNER_SETTINGS"):
+        environment["RUNNER_SETTINGS"] = os.path.abspath(named_settings)  # noqa: PTH100  links stay as they were named
     named = db is not None or bool(os.environ.get("RUNNER_DB"))
+    server = False
     # The caller and the account of a service of the machine may have different settings.
-    if named or settings or not system:
-        location = locate(load_settings(db).db)
+    if named or named_settings or not machine:
+        location = databases.locate(settings.load_settings(db).db)
         server = location.serves()
-        if not server:  # a file that the daemon would refuse is refused; a server may be down only now
-            location.check()
-            with closing(Database(location)) as database:
-                find_revision(database)
+        if not server:  # which may be down only now
+            _check_database(location)
         if named:
             command += ["--db", location.address()]
-    if system:
-        entry = _find_account(account)
-        account, home = entry.pw_name, Path(entry.pw_dir)
+    if machine:
+        runs_as, home = _find_account(account)
     else:
         environment |= {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
-        home = Path.home()
-    return Service(command=command, environment=environment, account=account, home=home, server=server)
+        runs_as, home = None, Path.home()
+    return service_files.Service(command=command, environment=environment, account=runs_as, home=home, server=server)
+
+
+def _check_database(location: "backend.Backend") -> None:
+    """Refuse a database file that the daemon would refuse."""
+    location.check()
+    database = databases.Database(location)
+    try:
+        upgrade.find_revision(database)
+    finally:
+        database.close()
 
 
 def _program() -> list[str]:
@@ -177,14 +155,16 @@ def _program() -> list[str]:
     return [sys.executable, "-P", "-m", "runner"]
 
 
-def _find_account(name: str | None) -> pwd.struct_passwd:
-    """Return the account of a service of the machine."""
+def _find_account(name: str | None) -> tuple[str, Path]:
+    """Return the account of a service of the machine, and its home directory."""
     if name == "":
         raise UsageError("the name given by --user-account is empty; name an account of this machine")
     # A caller of sudo has created the jobs without it.
     name = name or (os.environ.get("SUDO_USER") if os.geteuid() == 0 else None)
     try:
-        return pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
+        entry = pwd.getpwnam(name) if name else pwd.getpwuid(os.geteuid())
     except KeyError:
-        account = name or os.geteuid()
-        raise UsageError(f"there is no account {account!r} on this machine; name one by --user-account") from None
+        raise UsageError(
+            f"there is no account {name or os.geteuid()!r} on this machine; name one by --user-account"
+        ) from None
+    return entry.pw_name, Path(entry.pw_dir)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from runner.model.errors import HistoryError, UsageError, is_condition, reason_of
 from runner.model.links import open_parent
 from runner.model.secrets import keep_secret
+from runner.model.toml import Table, parse_toml, read_bounded
 from runner.model.units import parse_duration
 
 
@@ -50,42 +53,43 @@ def load_settings(db: str | None = None) -> Settings:
     if db == "":
         raise UsageError("the database given by --db is empty; give a file's path or a URL")
     given = _read(settings_path())
-    chosen = db or os.environ.get("RUNNER_DB") or given.pop("db", None)
-    given.pop("db", None)
+    chosen = db or os.environ.get("RUNNER_DB") or given.get("db")
     if chosen:
         keep_secret(chosen)  # before an error can contain it
-    return Settings(db=chosen or str(_with_folder(default_database())), **given)
+    return Settings(**{**given, "db": chosen or _create_default()})
+
+
+def choose_database(db: str | None) -> None:
+    """Make an option --db before a command's name the default of the command's own."""
+    if db is not None:
+        load_settings(db)  # refuses an empty name
+        os.environ["RUNNER_DB"] = db
 
 
 def settings_path() -> Path:
     """Return the settings file: RUNNER_SETTINGS, else in the user's configuration directory."""
-    import platformdirs
-
     named = os.environ.get("RUNNER_SETTINGS")
     return Path(named) if named else platformdirs.user_config_path("runner") / "settings.toml"
 
 
 def default_database() -> Path:
     """Return the default database."""
-    import platformdirs
-
     return platformdirs.user_data_path("runner") / "runner.db"
 
 
-def _with_folder(path: Path) -> Path:
-    folder = path.parent
+def _create_default() -> str:
+    """Create the directory of the default database; return the database."""
+    path = default_database()
     try:
         with open_parent(os.fspath(path), create=True):
-            pass
+            return str(path)
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
-        raise kind(f"the folder {folder} can't be made: {reason_of(error)}; choose a database with --db") from error
-    return path
+        reason = reason_of(error)
+        raise kind(f"the folder {path.parent} can't be made: {reason}; choose a database with --db") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from runner.model.toml import Table, parse_toml, read_bounded
-
     try:
         with path.open("rb") as file:
             data = read_bounded(file, f"the settings file {path}")
@@ -124,10 +128,7 @@ def _is_duration(value: object) -> bool:
 # For each key a description of its values and a predicate.
 _KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "db": ("the path of a file or a URL in quotes", _is_text),
-    "start_method": (
-        "one of 'fork', 'forkserver', 'spawn'",
-        lambda value: value in ("fork", "forkserver", "spawn"),
-    ),
+    "start_method": ("one of 'fork', 'forkserver', 'spawn'", lambda value: value in ("fork", "forkserver", "spawn")),
     "runs_at_once": ("a whole number from 1 to 64", _is_whole(1, 64)),
     "retain_for": ("a duration such as '365d'", _is_duration),
     "retain_runs": ("a whole number from 1 on", _is_whole(1)),

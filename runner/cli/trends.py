@@ -1,38 +1,30 @@
 """``runner trends`` and ``regressions``: the timings of a job over time."""
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
-from runner.cli import options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from runner.history.database import Database
-    from runner.trends.report import Metric, Regression
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (trends, regressions):
-        app.command(rich_help_panel=options.ASKING)(command)
-
+from runner.cli import options, output
+from runner.history import database, jobs, time_range, timings
+from runner.model.errors import UsageError
+from runner.model.timings import Timing
+from runner.model.units import format_count
+from runner.output import console
+from runner.output import trends as rendering
+from runner.trends import report
 
 MetricName = Annotated[
-    str,
-    typer.Option(
-        "--metric",
-        metavar="METRIC",
-        help="wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.",
-    ),
+    str, options.option("wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.", "--metric", metavar="METRIC")
 ]
 Since = Annotated[str | None, options.when("Only runs from this instant on, or from 90d ago.")]
 
 
 def trends(
     job: options.JobArgument,
+    *,
     since: Since = None,
     until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
     metric: MetricName = "wall_s",
@@ -50,71 +42,60 @@ def trends(
 
     runner trends docs --metric wall_per_entry_s --format json
     """
-    from datetime import UTC, datetime
-
-    from runner.cli.output import emit
-    from runner.history.jobs import get_job
-    from runner.history.time_range import parse_time_range
-    from runner.history.timings import list_counts, list_timings
-    from runner.model.units import format_count
-    from runner.output.console import make_console
-    from runner.output.trends import SERIES_KEYS, Trends, series_records, trends_record, trends_view
-    from runner.trends.report import (
-        Metric,
-        compare,
-        find_creeps,
-        find_events,
-        find_regressions,
-        newest_series,
-        since_last_step,
-    )
-
-    followed = _metric(metric)
-    start, end = parse_time_range(since, until, datetime.now(UTC))
+    followed = _parse_metric(metric)
+    start, end = time_range.parse_time_range(since, until, datetime.now(UTC))
     with options.answering(db) as view:
-        known = get_job(view, job, removed=True)
-        timings = list_timings(view, known.job_id, since=start, until=end)
-        counts = list_counts(view, known.job_id, since=start, until=end)
-    series = newest_series(timings)
-    if len(series) < len(timings):
-        left = ("run was made in another environment and is", "runs were made in another environment and are")
-        elsewhere = len({timing.run for timing in timings} - {timing.run for timing in series})
-        typer.echo(f"note: {format_count(elsewhere, *left)} left out", err=True)
-    events = find_events(series, followed)
-    lasting = events if followed is Metric.WALL else find_events(series)
-    said = Trends(
+        known = jobs.get_job(view, job, removed=True)
+        found = timings.list_timings(view, known.job_id, since=start, until=end)
+        counts = timings.list_counts(view, known.job_id, since=start, until=end)
+    series = report.newest_series(found)
+    events = report.find_events(series, followed)
+    lasting = events if followed is report.Metric.WALL else report.find_events(series)
+    answer = rendering.Trends(
         series,
         counts,
-        compare(since_last_step(series, lasting)),
+        report.compare(report.since_last_step(series, lasting)),
         events,
-        find_regressions(series, over=0.0, metric=followed),
-        find_creeps(series, events, followed),
+        report.find_regressions(series, over=0.0, metric=followed),
+        report.find_creeps(series, events, followed),
         followed,
     )
-    if timings and fmt == "table" and lasting:
-        typer.echo(
-            f"note: strategies are compared since run {max(event.run for event in lasting)}, the last step", err=True
-        )
-    if not timings and since is not None:
-        typer.echo("note: there may be timings outside this time range", err=True)
-    emit(
+    options.echo_notes(_find_notes(found, series, lasting if fmt == "table" else (), since))
+    output.emit(
         fmt,
-        lambda: [trends_view(said, width=make_console().width)],
-        series_records(series, followed),
-        columns=SERIES_KEYS,
-        document=lambda: trends_record(said),
+        lambda: [rendering.trends_view(answer, width=console.make_console().width)],
+        rendering.series_records(series, followed),
+        columns=rendering.SERIES_KEYS,
+        document=lambda: rendering.trends_record(answer),
     )
+
+
+def _find_notes(
+    found: Sequence[Timing], series: Sequence[Timing], steps: "Sequence[report.Event]", since: str | None
+) -> list[str]:
+    """Return notes about the timings that an answer leaves out."""
+    notes = []
+    elsewhere = len({timing.run for timing in found} - {timing.run for timing in series})
+    if len(series) < len(found):
+        left = ("run was made in another environment and is", "runs were made in another environment and are")
+        notes.append(f"{format_count(elsewhere, *left)} left out")
+    if steps:
+        notes.append(f"strategies are compared since run {max(event.run for event in steps)}, the last step")
+    if not found and since is not None:
+        notes.append("there may be timings outside this time range")
+    return notes
 
 
 def regressions(
     job: options.OptionalJob = None,
+    *,
     fail_over: Annotated[
-        str, typer.Option(metavar="PERCENT", help="How much slower than its best level a strategy may be.")
+        str, options.option("How much slower than its best level a strategy may be.", metavar="PERCENT")
     ] = "20%",
     since: Since = None,
     metric: MetricName = "wall_per_entry_s",
-    acknowledge: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--acknowledge", help="Accept the regressions found as the new baseline.")
+    acknowledge: Annotated[
+        bool, options.option("Accept the regressions found as the new baseline.", "--acknowledge")
     ] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
@@ -131,71 +112,56 @@ def regressions(
 
     runner regressions docs --fail-over 10% --acknowledge
     """
-    from datetime import UTC, datetime
-
-    from runner.cli.output import emit
-    from runner.history.time_range import parse_time_range
-    from runner.output.trends import REGRESSION_KEYS, regressions_table, rise_record
-
-    followed = _metric(metric)
+    followed = _parse_metric(metric)
     over = _parse_percent(fail_over)
     now = datetime.now(UTC)
-    start, _ = parse_time_range(since, None, now)
+    start, _ = time_range.parse_time_range(since, None, now)
     with options.opened(db) as (database, _):
         options.require(database)  # a typing error must not pass as a good answer
         found = _find_regressions(database, job, start, over, followed, now if acknowledge else None)
-    records = ({"job": name, **rise_record(one)} for name, slower in found.items() for one in slower)
-    emit(fmt, lambda: [regressions_table(found)], records, columns=REGRESSION_KEYS)
+    records = ({"job": name, **rendering.rise_record(one)} for name, slower in found.items() for one in slower)
+    output.emit(fmt, lambda: [rendering.regressions_table(found)], records, columns=rendering.REGRESSION_KEYS)
     if found and acknowledge:
-        typer.echo("acknowledged; slower levels will be found again", err=True)
+        options.echo("acknowledged; slower levels will be found again")
     elif found:
         raise typer.Exit(1)
 
 
 def _find_regressions(
-    database: "Database",
+    opened: "database.Database",
     job: str | None,
-    start: "datetime | None",
+    start: datetime | None,
     over: float,
-    metric: "Metric",
-    acknowledged_at: "datetime | None",
-) -> "dict[str, Sequence[Regression]]":
+    metric: "report.Metric",
+    acknowledged_at: datetime | None,
+) -> "dict[str, Sequence[report.Regression]]":
     """Find the regressions by job, and acknowledge them at an instant if there is one."""
-    from runner.history.jobs import get_job, list_jobs
-    from runner.history.timings import acknowledge, list_acknowledged, list_timings
-    from runner.trends.report import find_regressions, newest_series
-
     read = []
-    with database.view() as view:
-        for each in [get_job(view, job, removed=True)] if job is not None else list_jobs(view):
-            if series := newest_series(list_timings(view, each.job_id, since=start)):
-                accepted = list_acknowledged(view, each.job_id, series[-1].environment, metric.value)
+    with opened.view() as view:
+        for each in [jobs.get_job(view, job, removed=True)] if job is not None else jobs.list_jobs(view):
+            if series := report.newest_series(timings.list_timings(view, each.job_id, since=start)):
+                accepted = timings.list_acknowledged(view, each.job_id, series[-1].environment, metric.value)
                 read.append((each, series, accepted))
-    found: dict[str, Sequence[Regression]] = {}
+    found: dict[str, Sequence[report.Regression]] = {}
     for each, series, accepted in read:
-        slower = find_regressions(series, over=over, metric=metric, accepted=accepted)
+        slower = report.find_regressions(series, over=over, metric=metric, accepted=accepted)
         if slower and acknowledged_at is not None:
             names, last = [one.strategy for one in slower], series[-1]
-            acknowledge(database, each.job_id, last.environment, metric.value, names, last.run, acknowledged_at)
+            timings.acknowledge(opened, each.job_id, last.environment, metric.value, names, last.run, acknowledged_at)
         if slower:
             found[each.spec.name] = slower
     return found
 
 
-def _metric(text: str) -> "Metric":
-    from runner.model.errors import UsageError
-    from runner.trends.report import Metric
-
+def _parse_metric(text: str) -> "report.Metric":
     try:
-        return Metric(text)
+        return report.Metric(text)
     except ValueError:
-        raise UsageError(f"there is no metric {text!r}; choose from {', '.join(Metric)}") from None
+        raise UsageError(f"there is no metric {text!r}; choose from {', '.join(report.Metric)}") from None
 
 
 def _parse_percent(text: str) -> float:
-    from runner.model.errors import UsageError
-
-    number = text.removesuffix("%").strip()
-    if number == text or not number.replace(".", "", 1).isascii() or not number.replace(".", "", 1).isdigit():
+    number = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*%", text.strip(), re.ASCII)
+    if number is None:
         raise UsageError(f"{text!r} is not a percentage; write it like 20%")
-    return float(number) / 100
+    return float(number[1]) / 100

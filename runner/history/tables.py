@@ -83,7 +83,8 @@ def _metrics(*, nullable: bool) -> list[Column[Any]]:
 
 
 def _add_partial_index(name: str, column: Column[Any], where: ColumnElement[bool], *, unique: bool = False) -> None:
-    Index(name, column, unique=unique, sqlite_where=where, postgresql_where=where)
+    # Without postgresql_where, which imports that dialect; only migrations create indexes.
+    Index(name, column, unique=unique, sqlite_where=where)
 
 
 state = Table(

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import typer
 from conftest import Program
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 from runner.schedules.instants import find_clock_warning, parse_instant
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -84,7 +83,7 @@ def test_questions_warn_once_on_stderr(scanned: Program, subtests: pytest.Subtes
 
 
 def test_every_option_for_an_instant_is_among_the_questions() -> None:
-    group = typer.main.get_group(app)
+    group = load_commands()
     found = {
         f"{name} {parameter.opts[0]}"
         for name, command in group.commands.items()

@@ -229,13 +229,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(program: Program, tree: Path)
         assert (b"0 0\n", 1) == (done.stderr, len(done.stdout)), arguments
 
 
-def test_a_failed_run_exits_with_one(program: Program, tree: Path) -> None:
+def test_a_failed_run_exits_with_one_and_a_summary_of_the_problem(program: Program, tree: Path) -> None:
     program.out("run", tree)
     tree.rename(tree.with_name("away"))
     done = program.call("run", "docs", "--format", "json")
     assert 1 == done.returncode
     assert ["failed", None] == [json.loads(done.stdout)[key] for key in ("status", "removed")]
     assert 7 == len(program.json("files", "docs"))
+    done = program.quick("run", "docs")
+    assert 1 == done.returncode
+    for text in (b"docs failed", b"does not exist", b"runner show 3"):
+        assert text in done.stdout
 
 
 def test_history_is_filtered(program: Program, tree: Path) -> None:
@@ -247,22 +251,15 @@ def test_history_is_filtered(program: Program, tree: Path) -> None:
     assert [2, 1] == [run["run"] for run in program.json("history", "docs", "--since", "1h", "--status", "succeeded")]
 
 
-def test_one_of_something_is_not_told_as_several(program: Program, tree: Path) -> None:
+def test_one_deleted_run_and_an_unchanged_size_are_reported(program: Program, tree: Path) -> None:
     for _ in range(2):
         program.out("run", tree)
     told = program.quick("prune", "--keep", "1", "--dry-run").stderr
     assert b"Would delete 1 run (use without --dry-run to delete)\n" == told
     assert "runs on 1 day are too few" in " ".join(program.out("trends", "docs").split())
-    assert b"deleted 1 run and 0 states of files; " in program.quick("prune", "--keep", "1").stderr
-
-
-def test_a_database_that_did_not_shrink_is_not_said_to_have(program: Program, tree: Path) -> None:
-    for _ in range(2):
-        program.out("run", tree)
     size = program.database.stat().st_size
-    done = program.quick("prune", "--keep", "1")
     said = f"deleted 1 run and 0 states of files; the database stays at {size / 1024:.1f} KiB\n"
-    assert said == done.stderr.decode()
+    assert said == program.quick("prune", "--keep", "1").stderr.decode()
 
 
 def test_the_database_is_told_checked_and_copied(program: Program, tree: Path) -> None:
@@ -291,9 +288,9 @@ def test_the_version_is_told(program: Program) -> None:
 def test_a_defect_is_one_line_and_a_log(program: Program, tmp_path: Path) -> None:
     script = (
         "import sys; sys.argv = ['runner', 'jobs']\n"
-        "import runner.cli.options as options\n"
+        "import runner.cli.settings as settings\n"
         "def broken(db): raise ZeroDivisionError\n"
-        "options.load_settings = broken\n"
+        "settings.load_settings = broken\n"
         "from runner.cli.main import main; main()\n"
     )
     environment = program.environment | {"XDG_STATE_HOME": str(tmp_path / "state")}
@@ -364,13 +361,3 @@ def test_a_run_ends_with_a_summary_of_a_few_lines(program: Program, tree: Path) 
     assert "environment" in program.out("run", "docs", "--verbose")
     assert "runner show 4" in program.out("run", "docs")
     assert {"executions", "environment"} <= set(program.json("run", "docs"))
-
-
-def test_a_summary_names_problems_and_what_shows_more(program: Program, tree: Path) -> None:
-    program.out("schedule", tree, "--every", "1h", "--strategy", "sequential")
-    shutil.rmtree(tree)
-    done = program.quick("run", "docs")
-    assert 1 == done.returncode
-    assert b"docs failed" in done.stdout
-    assert b"does not exist" in done.stdout
-    assert b"runner show 1" in done.stdout

@@ -4,17 +4,17 @@ import re
 from itertools import pairwise
 
 import pytest
-import typer
 from conftest import Program
 from rich.console import Console
 
-from runner.cli.main import app
+from runner.cli.commands import CommandGroup
+from runner.cli.main import load_commands
 
 
 def all_commands() -> list[str]:
-    group = typer.main.get_command(app)
+    group = load_commands()
     names: list[str] = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+    for name, command in group.commands.items():
         inner = [f"{name} {inner}" for inner in getattr(command, "commands", {})]
         names += inner if inner and not command.invoke_without_command else [name, *inner]
     return names
@@ -26,6 +26,14 @@ def test_the_commands_are_those_of_the_design() -> None:
         "calibrate prune sample lesson demo db.path db.upgrade db.check db.backup jobs.export jobs.apply"
     )
     assert {name.replace(".", " ") for name in expected.split()} <= set(all_commands())
+
+
+def test_a_summary_is_the_first_paragraph_of_the_help() -> None:
+    listed = CommandGroup(name="runner").commands
+    loaded = load_commands().commands
+    assert {name: command.help.split("\n\n")[0] for name, command in loaded.items()} == {
+        name: command.help for name, command in listed.items()
+    }
 
 
 @pytest.mark.parametrize("command", all_commands())

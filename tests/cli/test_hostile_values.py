@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from conftest import Program
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 HUGE = "99999999999999999999999999"
 LONG = "x" * 5000
@@ -38,33 +37,15 @@ NUMBERS = [
     "٣",
 ]
 INSTANTS = [
-    *(
-        "9999-12-31T23:59:59-14:00",
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59",
-        "0001-01-01",
-        "0001-01-01T00:00Z",
-    ),
-    *("9999-12-31T23:59:59Z", "2026-02-30", "2026-11-22T10:00+99:99", "2026-11-22T10:00+23:59:59.999999", "", LONG),
-    *(f"{HUGE}d", "36500d", "999999999999d", f"{LONG_DIGITS}s", "-7d", "\udcff", "٣d", "2026-W01-1", "24:00", "\n"),
+    *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59", "0001-01-01", "2026-02-30"),
+    *("0001-01-01T00:00Z", "9999-12-31T23:59:59Z", "2026-11-22T10:00+99:99", "2026-11-22T10:00+23:59:59.999999", "\n"),
+    *(f"{HUGE}d", "36500d", "999999999999d", f"{LONG_DIGITS}s", "-7d", "\udcff", "٣d", "2026-W01-1", "24:00", "", LONG),
 ]
 DURATIONS = ["0s", "36500d", f"{HUGE}d", "999999999999s", f"{LONG_DIGITS}s", "-1h", "", "٣s", "1e9s", LONG, "\udcff"]
 PATHS = [
-    *(
-        "",
-        "/",
-        ".",
-        "..",
-        "x" * 256,
-        "x" * 250,
-        LONG,
-        "/" + "x/" * 3000,
-        "docs/" + "x" * 256,
-        "missing/x",
-        "file/x",
-        "loop",
-    ),
-    *("dangling/x", "\udcff", "\n", "~", "~nobody-of-that-name/x", "/proc/self/mem", "/dev/full", "/dev/null", HUGE),
+    *("", "/", ".", "..", "x" * 256, "x" * 250, LONG, "/" + "x/" * 3000, "docs/" + "x" * 256, "missing/x", "file/x"),
+    *("loop", "dangling/x", "\udcff", "\n", "~", "~nobody-of-that-name/x", "/proc/self/mem", "/dev/full", "/dev/null"),
+    HUGE,
 ]
 TEXTS = ["", LONG, HUGE, f"-{HUGE}", LONG_DIGITS, "\udcff", "²", "\n", "=", "%", f"{LONG_DIGITS}%", "nan%", "[", "\\"]
 KINDS = {
@@ -89,7 +70,7 @@ def commands() -> Iterator[tuple[str, Any]]:
             if not hasattr(command, "commands") or command.invoke_without_command:
                 yield " ".join((*words, name)), command
 
-    yield from walk(typer.main.get_group(app), ())
+    yield from walk(load_commands(), ())
 
 
 COMMANDS = dict(commands())
@@ -214,14 +195,7 @@ DELETED = [
     *("db path --db x.db", "service print --db x.db", "schedule x --every 1h", "db upgrade --db x.db", "status --db x"),
 ]
 DETACHED = [
-    "files docs",
-    "edit docs --every 2h",
-    "--help",
-    "next",
-    "status",
-    "sample new",
-    "lesson .",
-    "db backup copy.db",
+    *("files docs", "edit docs --every 2h", "--help", "next", "status", "sample new", "lesson .", "db backup copy.db")
 ]
 IN_DELETED = """
 import json, os, sys
@@ -265,16 +239,9 @@ def test_the_width_of_the_terminal_is_bounded(hostile: Program) -> None:
         for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
             hostile.environment[name] = value
         for line in ("trends docs", "history", "show 1", "schedule --help", "jobs"):
-            done = hostile.quick(*line.split())
-            assert 0 == done.returncode, done.stderr[-1000:]
-            assert len(done.stdout) < 1_000_000
-
-
-@pytest.mark.parametrize("value", ["999999999", "²", "1"])
-def test_the_width_of_help_is_bounded(hostile: Program, value: str) -> None:
-    done = hostile.call("--help", env={**hostile.environment, "COLUMNS": value, "TERMINAL_WIDTH": value})
-    assert 0 == done.returncode, done.stderr[-1000:]
-    assert len(done.stdout) < 1_000_000
+            assert len(hostile.out(*line.split())) < 1_000_000
+        if value in {"999999999", "²", "1"}:  # Rich has its width from when it was imported
+            assert 0 < len(hostile.call("--help").stdout) < 1_000_000
 
 
 ENTRIES = [
@@ -295,16 +262,19 @@ ENTRIES = [
 
 
 def test_hostile_job_files_are_refused(hostile: Program) -> None:
-    for number, entries in enumerate(ENTRIES):
-        (hostile.folder / "hostile.toml").write_text(f"[jobs.bad]\nroot = 'docs'\n{entries}\n")
-        check(hostile.quick("jobs", "apply", "hostile.toml", *(["--dry-run"] if number % 2 else [])), [entries])
+    roots = [root.replace("\n", "\\n").replace("\udcff", "\\ud") for root in (*PATHS, "a\\u0000b")]
+    for number, entries in enumerate(
+        [*(f"root = 'docs'\n{one}" for one in ENTRIES), *(f'root = "{one}"' for one in roots)]
+    ):
+        (hostile.folder / "hostile.toml").write_text(f"[jobs.bad]\n{entries}\n", errors="replace")
+        dry_run = ["--dry-run"] if number % 2 or "docs" not in entries else []
+        check(hostile.quick("jobs", "apply", "hostile.toml", *dry_run), [entries])
 
 
-def test_hostile_roots_in_job_files_are_refused(hostile: Program) -> None:
-    for root in (*PATHS, "a\\u0000b"):
-        text = root.replace("\n", "\\n").replace("\udcff", "\\ud")
-        (hostile.folder / "hostile.toml").write_text(f'[jobs.bad]\nroot = "{text}"\n', errors="replace")
-        check(hostile.quick("jobs", "apply", "hostile.toml", "--dry-run"), [root])
+def test_hostile_paths_of_the_settings_are_refused(hostile: Program) -> None:
+    for path in PATHS:
+        hostile.environment["RUNNER_SETTINGS"] = path
+        check(hostile.quick("jobs"), [path])
 
 
 @pytest.mark.parametrize("key", ["db", "metrics_file", "retain_for", "retain_runs", "runs_at_once", "start_method"])
@@ -317,9 +287,3 @@ def test_hostile_settings_are_refused(hostile: Program, key: str) -> None:
         settings.write_text(f"{key} = {value}\n")
         database = ["--db", str(hostile.folder / "runner.db")] if key != "db" else []
         check(hostile.quick("jobs", *database), [key, value])
-
-
-def test_hostile_paths_of_the_settings_are_refused(hostile: Program) -> None:
-    for path in PATHS:
-        hostile.environment["RUNNER_SETTINGS"] = path
-        check(hostile.quick("jobs"), [path])

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Program
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"sqlalchemy", "alembic", "apscheduler", "psutil", "multiprocessing"}
@@ -34,16 +35,31 @@ def test_a_tool_has_nothing_to_say(command: list[str]) -> None:
     assert 0 == done.returncode, (done.stdout + done.stderr).decode()
 
 
-def test_help_imports_nothing_heavy() -> None:
-    script = (
-        "import sys; sys.argv = ['runner', '--help']\n"
-        "from runner.cli.main import main\n"
-        "try: main()\n"
-        "finally: print('\\n'.join(sys.modules), file=sys.stderr)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
-    assert "Usage" in done.stdout
-    assert set() == HEAVY & set(done.stderr.split())
+def imported_by(program: Program, *arguments: str, **variables: str) -> set[str]:
+    """Return the modules that a command has imported when it ends."""
+    script = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+    script += "from runner.__main__ import main; main()"
+    command = [sys.executable, "-c", script, *arguments]
+    environment = program.environment | variables
+    done = subprocess.run(command, env=environment, cwd=program.folder, capture_output=True, check=False, text=True)
+    assert 0 == done.returncode, done.stderr
+    assert done.stdout
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [("--help", ""), ("history --help", ""), ("schedule --help", ""), ("", "runner hi"), ("", "runner history --st")],
+)
+def test_help_and_completion_import_nothing_heavy(program: Program, arguments: str, words: str) -> None:
+    protocol = {"_RUNNER_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert set() == HEAVY & imported_by(program, *arguments.split(), **(protocol if words else {}))
+
+
+def test_a_history_in_sqlite_imports_no_other_dialect(program: Program) -> None:
+    program.out("db", "upgrade")
+    imported = imported_by(program, "history")
+    assert {"sqlalchemy"} == imported & {"sqlalchemy", "sqlalchemy.dialects.postgresql", "alembic", "apscheduler"}
 
 
 def test_the_package_itself_imports_nothing() -> None:

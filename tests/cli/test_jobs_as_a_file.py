@@ -75,10 +75,9 @@ def test_the_difference_for_scripts(program: Program, file: Path) -> None:
     assert [("docs", 1, "changed"), ("notes", 3, "added"), ("mine", 2, "left")] == [
         (one["job"], one["number"], one["fate"]) for one in told
     ]
-    assert [
-        {"key": "every", "old": "1h", "new": "2h"},
-        {"key": "timeout", "old": "30m", "new": "none"},
-    ] == told[0]["changes"]
+    assert [{"key": "every", "old": "1h", "new": "2h"}, {"key": "timeout", "old": "30m", "new": "none"}] == told[0][
+        "changes"
+    ]
     lines = program.out("jobs", "apply", file, "--format", "jsonl").splitlines()
     assert ["unchanged", "unchanged", "left"] == [json.loads(line)["fate"] for line in lines]
     assert "job,number,fate,changes,never_fires\ndocs,1,unchanged,0,false\n" == "".join(
@@ -146,16 +145,15 @@ def test_what_is_exported_makes_the_same_jobs_elsewhere(program: Program, file: 
 def test_what_is_wrong_is_told_by_file_and_line_and_changes_nothing(program: Program, file: Path) -> None:
     before = program.out("jobs", "export"), revision(program)
     file.write_text(file.read_text() + 'timout = "1m"\n')
-    done = program.quick("jobs", "apply", "jobs.toml", "--prune")
-    assert (2, b"") == (done.returncode, done.stdout)
-    assert b"runner: jobs.toml: jobs.notes: unknown key 'timout'; did you mean 'timeout'?\n" == done.stderr
+    said = program.refused("jobs", "apply", "jobs.toml", "--prune")
+    assert "runner: jobs.toml: jobs.notes: unknown key 'timout'; did you mean 'timeout'?\n" == said
     assert before == (program.out("jobs", "export"), revision(program))
 
 
 def test_a_wrong_file_creates_no_database(program: Program) -> None:
     (program.folder / "jobs.toml").write_text("[jobs.docs]")
-    done = program.quick("jobs", "apply", "jobs.toml")
-    assert (2, b"runner: jobs.toml: jobs.docs: the key root is missing; add it\n") == (done.returncode, done.stderr)
+    said = program.refused("jobs", "apply", "jobs.toml")
+    assert "runner: jobs.toml: jobs.docs: the key root is missing; add it\n" == said
     assert not program.database.exists()
 
 

@@ -43,18 +43,8 @@ def test_the_sdist_carries_what_it_takes_to_build_and_to_test(tmp_path: Path) ->
 
 def test_an_installed_wheel_finds_its_migrations_and_recipes(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--target",
-        str(site),
-        str(wheel),
-    ]
+    options = ["--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    install = [sys.executable, "-m", "pip", "install", *options, str(wheel)]
     subprocess.run(install, capture_output=True, check=True)
     script = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"

@@ -15,7 +15,7 @@ import pytest
 from conftest import Program, until
 from sqlalchemy import Connection
 
-from runner.cli.main import _log_defect
+from runner.cli.logs import log_defect
 from runner.history import backup
 from runner.history.database import locate
 from runner.history.sqlite_transactions import driver_of
@@ -255,7 +255,7 @@ def test_a_defects_log_is_not_written_by_their_link(
     (world.theirs / planted).parent.mkdir(exist_ok=True)
     world.plant(planted, "folder")
     before = contents(world.outside)
-    place = Path(_log_defect())
+    place = Path(log_defect())
     assert before == contents(world.outside)
     assert (0o600, False) == (S_IMODE(place.stat().st_mode), place.is_relative_to(world.theirs))
     place.unlink()

@@ -89,7 +89,7 @@ def test_directories_that_are_created_are_private(program: Program, tree: Path) 
 
 
 def test_the_log_of_a_defect_is_private(program: Program) -> None:
-    script = "import os, runner.cli.main as m; os.umask(0); print(m._log_defect())"
+    script = "import os, runner.cli.logs as m; os.umask(0); print(m.log_defect())"
     environment = {**program.environment, "XDG_STATE_HOME": str(program.folder / "state")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True, text=True)
     log = Path(done.stdout.strip())

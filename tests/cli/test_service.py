@@ -15,7 +15,7 @@ from runner.operations import service_files as installing
 from runner.operations.launchd import is_plist
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def home(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a home of its own to the program, and folders of the machine below it; no database is named."""
     folder = tmp_path / "home"
@@ -29,57 +29,61 @@ def home(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return folder
 
 
+OWN = ["--user", "--kind", "systemd"]
+
+
+def installed(program: Program, *arguments: str) -> Path:
+    """Install a service; gives its file."""
+    return Path(program.out("service", "install", *(arguments or OWN)).strip())
+
+
 def refused(program: Program, *arguments: str) -> str:
     """Call what must be refused in one line, with nothing changed; gives the line."""
     before = sorted(program.folder.rglob("*"))
-    done = program.quick("service", *arguments)
-    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
-    assert done.stderr.startswith(b"runner: ")
+    said = program.refused("service", *arguments)
     assert before == sorted(program.folder.rglob("*"))
-    return done.stderr.decode()
+    return said
 
 
-each_place = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     ("arguments", "place"),
     [
-        (["--user", "--kind", "systemd"], "home/.config/systemd/user/runner.service"),
+        (OWN, "home/.config/systemd/user/runner.service"),
         (["--system", "--kind", "systemd"], "etc/systemd/system/runner.service"),
         (["--user", "--kind", "launchd"], "home/Library/LaunchAgents/runner.daemon.plist"),
         (["--system", "--kind", "launchd"], "Library/LaunchDaemons/runner.daemon.plist"),
     ],
-    ids=lambda value: value if isinstance(value, str) else None,
 )
-
-
-@each_place
-@pytest.mark.usefixtures("home")
-def test_what_is_printed_is_installed_where_the_manager_looks(
+def test_what_is_printed_is_installed_where_the_manager_looks_and_removed(
     program: Program, tmp_path: Path, arguments: list[str], place: str
 ) -> None:
-    printed = program.out("service", "print", *arguments)
-    done = program.quick("service", "install", *arguments)
     path = tmp_path / place
-    assert (0, f"{path}\n") == (done.returncode, done.stdout.decode())
+    assert f"no service is installed at {path}" in refused(program, "uninstall", *arguments)
+    program.environment["RUNNER_DB"] = str(tmp_path / "another.db")
+    printed = program.out("service", "print", *arguments)
+    assert path == installed(program, *arguments)
+    del program.environment["RUNNER_DB"]
     assert printed == path.read_text()
     assert 0o644 == stat.S_IMODE(path.stat().st_mode)
     assert [path] == list(path.parent.iterdir())
-    assert b"It will run as " in done.stderr if "--system" in arguments else b"log in" in done.stderr
+    assert f"{path}\n" == program.out("service", "uninstall", *arguments)
+    assert not path.exists()
+    assert f"no service is installed at {path}" in refused(program, "uninstall", *arguments)
 
 
 def test_the_configuration_folder_is_honoured_if_it_is_absolute(program: Program, home: Path, tmp_path: Path) -> None:
     program.environment["XDG_CONFIG_HOME"] = str(tmp_path / "elsewhere")
-    path = program.out("service", "install", "--user", "--kind", "systemd").strip()
+    path = program.out("service", "install", *OWN).strip()
     assert f"{tmp_path}/elsewhere/systemd/user/runner.service" == path
     assert f"Environment=XDG_CONFIG_HOME={tmp_path / 'elsewhere'}\n" in Path(path).read_text()
     program.environment["XDG_CONFIG_HOME"] = "elsewhere"
-    path = program.out("service", "install", "--user", "--kind", "systemd").strip()
+    path = program.out("service", "install", *OWN).strip()
     assert f"{home}/.config/systemd/user/runner.service" == path
 
 
-@pytest.mark.usefixtures("home")
 def test_a_file_that_differs_stays_unless_it_may_be_replaced(program: Program) -> None:
-    install = ["install", "--user", "--kind", "systemd"]
-    path = Path(program.out("service", *install).strip())
+    install = ["install", *OWN]
+    path = installed(program)
     wanted, number = path.read_bytes(), path.stat().st_ino
     assert 0 == program.quick("service", *install).returncode
     assert number == path.stat().st_ino  # the same is left alone
@@ -93,10 +97,9 @@ def test_a_file_that_differs_stays_unless_it_may_be_replaced(program: Program) -
     assert wanted == path.read_bytes()
 
 
-@pytest.mark.usefixtures("home")
 def test_a_unit_that_is_masked_or_linked_to_nothing_is_another_file(program: Program) -> None:
-    install = ["install", "--user", "--kind", "systemd"]
-    path = Path(program.out("service", *install).strip())
+    install = ["install", *OWN]
+    path = installed(program)
     for target in ("/dev/null", "/nowhere"):
         path.unlink()
         path.symlink_to(target)
@@ -108,22 +111,41 @@ def test_what_can_not_be_written_is_refused(program: Program, home: Path) -> Non
     (home / ".config").mkdir()
     (home / ".config/systemd").write_text("not a folder")
     program.out("db", "path")  # which makes the folder of the database
-    assert "can't be written" in refused(program, "install", "--user", "--kind", "systemd")
+    assert "can't be written" in refused(program, "install", *OWN)
     (home / "Library/LaunchAgents/runner.daemon.plist").mkdir(parents=True)
     assert "can't be written" in refused(program, "install", "--user", "--kind", "launchd", "--force")
 
 
-@pytest.mark.usefixtures("home")
-def test_the_commands_that_enable_it_are_told(program: Program) -> None:
-    own = program.quick("service", "install", "--user", "--kind", "systemd").stderr.decode()
-    assert "systemctl --user daemon-reload && systemctl --user enable --now runner\n" in own
-    assert "loginctl enable-linger\n" in own
-    machine = program.quick("service", "install", "--system", "--kind", "systemd").stderr.decode()
-    assert "systemctl daemon-reload && systemctl enable --now runner\n" in machine
-    assert "linger" not in machine
-    assert "launchctl bootstrap gui/$(id -u) /" in (
-        program.quick("service", "install", "--user", "--kind", "launchd").stderr.decode()
-    )
+@pytest.mark.parametrize(
+    ("where", "kind", "starts", "stops"),
+    [
+        (
+            "--user",
+            "systemd",
+            "systemctl --user daemon-reload && systemctl --user enable --now runner",
+            "systemctl --user",
+        ),
+        ("--system", "systemd", "systemctl daemon-reload && systemctl enable --now runner", "systemctl"),
+        (
+            "--user",
+            "launchd",
+            "launchctl bootstrap gui/$(id -u) {path}",
+            "launchctl bootout gui/$(id -u)/runner.daemon",
+        ),
+        ("--system", "launchd", "launchctl bootstrap system {path}", "launchctl bootout system/runner.daemon"),
+    ],
+)
+def test_the_commands_that_start_and_stop_it_are_shown(
+    program: Program, where: str, kind: str, starts: str, stops: str
+) -> None:
+    done = program.quick("service", "install", where, "--kind", kind)
+    told = done.stderr.decode()
+    assert f"{starts.format(path=done.stdout.decode().strip())}\n" in told
+    assert ("log in" in told, "It will run as " in told) == (where == "--user", where == "--system")
+    left = program.quick("service", "uninstall", where, "--kind", kind).stderr.decode()
+    assert left.endswith(f"{stops} stop runner && {stops} daemon-reload\n" if kind == "systemd" else f"{stops}\n")
+    lingers = (where, kind) == ("--user", "systemd")
+    assert [lingers, lingers] == ["loginctl enable-linger\n" in told, "disable-linger" in left]
 
 
 def exec_start(unit: str) -> str:
@@ -132,9 +154,8 @@ def exec_start(unit: str) -> str:
     return line.removeprefix("ExecStart=")
 
 
-@pytest.mark.usefixtures("home")
 def test_a_database_is_part_of_it_when_it_is_named(program: Program, tmp_path: Path) -> None:
-    show = ["service", "print", "--user", "--kind", "systemd"]
+    show = ["service", "print", *OWN]
     assert exec_start(program.out(*show)).endswith(" daemon")
     assert exec_start(program.out(*show, "--db", "a.db")).endswith(f" daemon --db {tmp_path}/a.db")
     assert exec_start(program.out("--db", "b.db", *show)).endswith(f" daemon --db {tmp_path}/b.db")
@@ -144,17 +165,15 @@ def test_a_database_is_part_of_it_when_it_is_named(program: Program, tmp_path: P
     assert "search_path%%3Dscans" in exec_start(program.out(*show))
 
 
-@pytest.mark.usefixtures("home")
 def test_a_settings_file_that_is_named_is_part_of_it_and_tells_of_a_server(program: Program, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("db = 'postgresql://me:hunter2@db.example/history'\n")
     program.environment["RUNNER_SETTINGS"] = "settings.toml"
-    unit = program.out("service", "print", "--user", "--kind", "systemd")
+    unit = program.out("service", "print", *OWN)
     assert f"Environment=RUNNER_SETTINGS={tmp_path}/settings.toml\n" in unit
     assert "hunter2" not in unit
     assert "RestartPreventExitStatus" not in unit
 
 
-@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("where", ["--user", "--system"])
 def test_what_the_daemon_would_refuse_is_refused_before(program: Program, tmp_path: Path, where: str) -> None:
     (tmp_path / "file").write_text("text, not SQLite, and longer than its header of a hundred bytes\n" * 3)
@@ -166,7 +185,6 @@ def test_what_the_daemon_would_refuse_is_refused_before(program: Program, tmp_pa
         del program.environment["RUNNER_SETTINGS"]
 
 
-@pytest.mark.usefixtures("home")
 def test_that_systemd_does_not_run_here_is_told(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +197,6 @@ def test_that_systemd_does_not_run_here_is_told(
     assert note not in program.quick(*install, "systemd").stderr
 
 
-@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("place", ["//me:hunter2@db.example/runs", "//me@db.example/runs?password=hunter2"])
 def test_a_password_is_not_written_where_everybody_can_read_it(program: Program, place: str) -> None:
     for arguments in (["print", "--user"], ["install", "--user"], ["install", "--system"]):
@@ -189,7 +206,6 @@ def test_a_password_is_not_written_where_everybody_can_read_it(program: Program,
         assert "settings file" in said
 
 
-@pytest.mark.usefixtures("home")
 def test_a_service_of_the_machine_runs_as_whoever_asked_for_it(program: Program) -> None:
     show = ["service", "print", "--system", "--kind", "systemd"]
     me = pwd.getpwuid(os.geteuid()).pw_name
@@ -201,7 +217,6 @@ def test_a_service_of_the_machine_runs_as_whoever_asked_for_it(program: Program)
     assert "--system" in refused(program, "print", "--user", "--user-account", "nobody")
 
 
-@pytest.mark.usefixtures("home")
 def test_it_is_the_machines_for_root_and_a_users_own_for_others(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,9 +225,8 @@ def test_it_is_the_machines_for_root_and_a_users_own_for_others(
         assert f"\nWantedBy={target}.target\n" in program.out("service", "print", "--kind", "systemd")
 
 
-@pytest.mark.usefixtures("home")
 def test_the_program_is_named_by_its_absolute_path(program: Program, tmp_path: Path) -> None:
-    show = ["service", "print", "--user", "--kind", "systemd"]
+    show = ["service", "print", *OWN]
     assert f"{sys.executable} -P -m runner daemon" == exec_start(program.out(*show))
     (tmp_path / "runner").write_text("#!/bin/sh\n")  # as which a call from its folder is started
     (tmp_path / "runner").chmod(0o755)
@@ -233,25 +247,8 @@ def test_a_property_list_says_what_launchd_does(program: Program, home: Path) ->
     assert "property list" in refused(program, "print", "--user", "--kind", "launchd", "--db", "a\x01b")
 
 
-@each_place
-@pytest.mark.usefixtures("home")
-def test_what_was_installed_is_removed_from_the_same_place(
-    program: Program, tmp_path: Path, arguments: list[str], place: str
-) -> None:
-    path = tmp_path / place
-    assert f"no service is installed at {path}" in refused(program, "uninstall", *arguments)
-    program.environment["RUNNER_DB"] = str(tmp_path / "another.db")
-    program.out("service", "install", *arguments)
-    del program.environment["RUNNER_DB"]
-    done = program.quick("service", "uninstall", *arguments)
-    assert (0, f"{path}\n") == (done.returncode, done.stdout.decode())
-    assert not path.exists()
-    assert f"no service is installed at {path}" in refused(program, "uninstall", *arguments)
-
-
-@pytest.mark.usefixtures("home")
 def test_a_unit_that_is_enabled_is_no_longer_wanted_once_it_is_removed(program: Program) -> None:
-    path = Path(program.out("service", "install", "--user", "--kind", "systemd").strip())
+    path = installed(program)
     wants, needs = path.parent / "default.target.wants", path.parent / "backup.target.requires"
     other, round_about = wants / "other.service", path.parent / "round-about.service"
     wants.mkdir()
@@ -261,46 +258,29 @@ def test_a_unit_that_is_enabled_is_no_longer_wanted_once_it_is_removed(program: 
         link.symlink_to(path)
     other.symlink_to(path.with_name("other.service"))
     round_about.symlink_to(round_about)
-    done = program.quick("service", "uninstall", "--user", "--kind", "systemd")
+    done = program.quick("service", "uninstall", *OWN)
     assert {path, *links} == set(map(Path, done.stdout.decode().splitlines()))
     assert {wants, other, needs, round_about} == set(path.parent.rglob("*"))
 
 
-@pytest.mark.usefixtures("home")
 def test_what_a_person_has_added_to_a_unit_is_left_and_named(program: Program) -> None:
-    where = ["--user", "--kind", "systemd"]
-    path = Path(program.out("service", "install", *where).strip())
+    path = installed(program)
     added = path.with_name("runner.service.d") / "nice.conf"
     added.parent.mkdir()
     added.write_text("[Service]\nNice=5\n")
-    said = program.quick("service", "uninstall", *where).stderr.decode()
+    said = program.quick("service", "uninstall", *OWN).stderr.decode()
     assert said.startswith(f"{added.parent} is left as it is: what it adds to the service is yours\n")
     assert added.exists()
-    program.out("service", "install", *where)
+    program.out("service", "install", *OWN)
     added.unlink()
     added.parent.rmdir()
-    assert "is left" not in program.quick("service", "uninstall", *where).stderr.decode()
+    assert "is left" not in program.quick("service", "uninstall", *OWN).stderr.decode()
 
 
-@pytest.mark.usefixtures("home")
-def test_the_commands_that_stop_it_are_told(program: Program) -> None:
-    for where, kind, told in (
-        ("--user", "systemd", "systemctl --user stop runner && systemctl --user daemon-reload\n"),
-        ("--system", "systemd", "systemctl stop runner && systemctl daemon-reload\n"),
-        ("--user", "launchd", "launchctl bootout gui/$(id -u)/runner.daemon\n"),
-        ("--system", "launchd", "launchctl bootout system/runner.daemon\n"),
-    ):
-        program.out("service", "install", where, "--kind", kind)
-        said = program.quick("service", "uninstall", where, "--kind", kind).stderr.decode()
-        assert said.endswith(told), said
-        assert ("linger" in said) is ((where, kind) == ("--user", "systemd"))
-
-
-@pytest.mark.usefixtures("home")
 def test_what_somebody_else_has_put_there_is_not_removed(program: Program) -> None:
     for kind in ("systemd", "launchd"):
         where = ["--user", "--kind", kind]
-        path = Path(program.out("service", "install", *where).strip())
+        path = installed(program, *where)
         path.write_text("mine\n")
         assert "remove it yourself" in refused(program, "uninstall", *where)
         path.unlink()
@@ -324,7 +304,6 @@ def test_a_property_list_that_can_not_be_read_is_somebody_elses(content: bytes) 
     assert not is_plist(content)
 
 
-@pytest.mark.usefixtures("home")
 def test_a_service_that_was_changed_since_is_still_runners(program: Program) -> None:
     for kind, changes in (
         ("systemd", [(b"[Unit]", b"# mine\n[Unit]"), (b"Description=runner", b"Description=scans"), (b"\n", b"\r\n")]),
@@ -332,19 +311,17 @@ def test_a_service_that_was_changed_since_is_still_runners(program: Program) -> 
     ):
         where = ["--user", "--kind", kind]
         for old, new in changes:
-            path = Path(program.out("service", "install", *where).strip())
+            path = installed(program, *where)
             content = path.read_bytes()
             assert old in content
             path.write_bytes(content.replace(old, new))
             assert f"{path}\n" == program.out("service", "uninstall", *where)
 
 
-@pytest.mark.usefixtures("home")
 def test_a_link_that_can_not_be_removed_is_named_and_the_service_can_still_be(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = ["--user", "--kind", "systemd"]
-    path = Path(program.out("service", "install", *where).strip())
+    path = installed(program)
     link = path.parent / "default.target.wants/runner.service"
     link.parent.mkdir()
     link.symlink_to(path)
@@ -359,17 +336,16 @@ def test_a_link_that_can_not_be_removed_is_named_and_the_service_can_still_be(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refuse)
         for _ in range(2):
-            said = refused(program, "uninstall", *where)
+            said = refused(program, "uninstall", *OWN)
             assert f"the link {link} to the service file can't be removed: Permission denied" in said
-    program.out("service", "uninstall", *where)
+    program.out("service", "uninstall", *OWN)
     assert not path.exists()
     assert not link.is_symlink()
 
 
-@pytest.mark.usefixtures("home")
 def test_a_service_that_is_installed_elsewhere_is_hinted_at(program: Program) -> None:
     program.out("service", "install", "--system", "--kind", "systemd")
-    assert "; the machine has one: --system" in refused(program, "uninstall", "--user", "--kind", "systemd")
+    assert "; the machine has one: --system" in refused(program, "uninstall", *OWN)
 
 
 def test_what_can_not_be_removed_is_refused(program: Program, home: Path) -> None:

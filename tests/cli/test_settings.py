@@ -39,26 +39,18 @@ def configured(program: Program) -> Program:
 )
 def test_a_bad_settings_file_is_refused(configured: Program, text: str, said: str) -> None:
     (configured.folder / "settings.toml").write_bytes(text.encode(errors="surrogateescape"))
-    done = configured.quick("jobs")
-    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
-    assert done.stderr.startswith(b"runner: the settings file ")
-    assert said in done.stderr.decode()
+    line = configured.refused("jobs")
+    assert line.startswith("runner: the settings file ")
+    assert said in line
     assert not configured.database.exists()
 
 
-def test_a_named_settings_file_that_is_missing_is_refused(configured: Program) -> None:
-    done = configured.quick("jobs")
-    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
-    assert b"does not exist" in done.stderr
-
-
-def test_a_named_settings_file_that_can_not_be_read_is_refused(configured: Program) -> None:
-    (configured.folder / "settings.toml").mkdir()
-    done = configured.quick("jobs")
-    said = (
-        f"runner: the settings file {configured.folder}/settings.toml can't be read: Is a directory; check its path\n"
-    )
-    assert (2, b"", said) == (done.returncode, done.stdout, done.stderr.decode())
+def test_a_named_settings_file_is_missing_or_unreadable(configured: Program) -> None:
+    assert "does not exist" in configured.refused("jobs")
+    path = configured.folder / "settings.toml"
+    path.mkdir()
+    said = f"runner: the settings file {path} can't be read: Is a directory; check its path\n"
+    assert said == configured.refused("jobs")
 
 
 def test_the_settings_file_names_the_database_unless_the_environment_does(configured: Program) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 PAGE = Path(__file__).parents[2] / "docs/commands.md"
 _INTRODUCTION = """\
@@ -25,7 +25,7 @@ _INTRODUCTION = """\
 
 def render_reference() -> str:
     """Return the text of the page."""
-    root = typer.main.get_command(app)
+    root = load_commands()
     context = typer.Context(root, info_name="runner")
     parts = [_INTRODUCTION, "## Options of runner\n", *_describe_options(root, context)]
     return "\n".join([*parts, *_describe_inner(root, context, level=2)]).rstrip() + "\n"

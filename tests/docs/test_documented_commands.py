@@ -16,7 +16,7 @@ import pytest
 import typer
 from conftest import Program, home_environment
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -130,7 +130,7 @@ def test_every_block_is_runnable_or_output(page: Path) -> None:
 
 
 def test_the_examples_of_the_reference_are_valid() -> None:
-    root = typer.main.get_command(app)
+    root = load_commands()
     lines = [line for language, _, text in list_blocks(_GENERATED) if language == "sh" for line in _join_lines(text)]
     for line in lines:
         arguments = shlex.split(re.split(r" (?:\||>|&&) ", re.sub(r"\$\([^)]*\)", "", line))[0])[1:]

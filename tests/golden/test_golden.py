@@ -18,13 +18,12 @@ from typing import Any
 
 import pytest
 import time_machine
-import typer
 from conftest import Program, home_environment
 from golden_sample import make_postgresql, make_sqlite
 from golden_world import compare_golden, furnish, hide_measured, normalise
 from postgresql_server import PostgresqlServer
 
-from runner.cli.main import app
+from runner.cli.main import load_commands
 from runner.history.database import locate
 from runner.history.upgrade import open_database
 
@@ -48,7 +47,7 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[st
         yield from walk(one, (*path, name))
 
 
-COMMANDS = dict(walk(typer.main.get_command(app)))
+COMMANDS = dict(walk(load_commands()))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,158 @@
+"""The commands: their names, panels and summaries.
+
+A command's module is imported when the command is called, and executes the modules that it imports at their first use,
+so that help and completion need none of them.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+# By the heading in the help: for each command its module and function, and the first paragraph of its help.
+_PANELS = {
+    "Jobs": {
+        "schedule": ("edit.schedule", "Create a job that scans DIR on a schedule."),
+        "edit": (
+            "edit.edit",
+            "Change a job. Options that are not given stay; patterns, excludes and strategies are replaced as a whole.",
+        ),
+        "pause": ("edit.pause", "Pause a job: its schedule does not fire until it is resumed."),
+        "resume": ("edit.resume", "Resume a paused job. Fire times that passed during the pause are not caught up."),
+        "remove": ("edit.remove", "Remove a job. Its history stays, and its name can be used again."),
+        "next": (
+            "upcoming.upcoming",
+            "Show the next fire times, with a note at the gaps and repeats of daylight saving.",
+        ),
+        "jobs": ("jobs.app", "List the jobs with their next fire times and last runs; or export and apply a job file."),
+    },
+    "Running": {
+        "run": ("run.run", "Run a job once, now. A directory without a job becomes a job without a schedule."),
+        "daemon": ("daemon.daemon", "Run the jobs at their fire times, in the foreground, until SIGTERM or ^C."),
+        "status": (
+            "daemon.status",
+            "Show whether a daemon is alive, its running runs and the next fire time. Exits with 1 if none is alive.",
+        ),
+        "cancel": (
+            "run.cancel",
+            "Cancel a running run of any process. The result of a strategy that has finished is kept.",
+        ),
+        "service": ("service.app", "Run the daemon as a service of systemd or launchd."),
+    },
+    "Asking": {
+        "history": ("history.history", "List runs, newest first, with the wall time of each strategy."),
+        "show": ("history.show", "Show one run with its executions, changes, problems, environment and notifications."),
+        "files": (
+            "contents.files",
+            "List the files that a job found, now or at an earlier run. Paths are relative to its root.",
+        ),
+        "changes": (
+            "contents.changes",
+            "List the files added, removed or modified between two runs or instants, by default in the last run.",
+        ),
+        "trends": (
+            "trends.trends",
+            "Show whether the pool is faster, when a job became slower and by how much, and its drift.",
+        ),
+        "regressions": (
+            "trends.regressions",
+            "List strategies that became slower and have not recovered. Exits with 1 if there is one, for CI.",
+        ),
+        "calibrate": (
+            "calibrate.calibrate",
+            "Measure which number of workers and start method scan DIR fastest, and from which size a pool is faster.",
+        ),
+    },
+    "Trying it out": {
+        "sample": ("sample.sample", "Write a sample tree. A recipe writes the same bytes each time."),
+        "lesson": (
+            "sample.lesson",
+            "Run the two experiments of the lesson, in a loop and with Pool.map, and show their times.",
+        ),
+        "demo": (
+            "sample.demo",
+            "Show a tour in a scratch directory: a sample tree, a schedule, some runs, their history and a verdict.",
+        ),
+    },
+    "Care": {
+        "prune": (
+            "database.prune",
+            "Delete old runs of a job, or of all jobs. Answers about the other runs stay the same.",
+        ),
+        "db": ("database.app", "Maintain the database: path, upgrade, check, backup."),
+    },
+}
+
+
+class _LazyFinder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname.startswith(("runner.", "rich.")) else None
+        if spec is not None and spec.loader is not None and spec.submodule_search_locations is None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def lazy_imports() -> Iterator[None]:
+    """Import modules of runner and Rich lazily, as long as no name is imported from them."""
+    # Not for good: before Python 3.12, two threads must not use a lazy module for the first time at once.
+    finder = _LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class CommandGroup(TyperGroup):
+    """The commands, until one is called only with their summaries."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._functions: dict[str, str] = {}
+        for panel, commands in _PANELS.items():
+            for name, (function, summary) in commands.items():
+                self._functions[name] = function
+                self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Import the command that the first of *args* names."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, self.load(name) if name is not None and command is not None else None, rest
+
+    def load(self, name: str) -> Any:
+        """Import a command."""
+        module, _, function = self._functions[name].partition(".")
+        with lazy_imports():
+            declared = getattr(import_module(f"runner.cli.{module}"), function)
+        if not isinstance(declared, typer.Typer):
+            single = typer.Typer(add_completion=False)
+            single.command(name)(declared)
+            declared = single
+        command = typer.main.get_command(declared)
+        command.name = name
+        _join_lines(command)
+        return command
+
+    def load_all(self) -> "CommandGroup":
+        """Import all commands, for the documentation."""
+        self.commands = {name: self.load(name) for name in self.commands}
+        return self
+
+
+def _join_lines(command: Any) -> None:
+    """Join the lines of each paragraph of help, which Typer would keep and a narrow terminal break again."""
+    paragraphs = (command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _join_lines(inner)
