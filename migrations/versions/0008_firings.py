@@ -102,7 +102,7 @@ def _waiting_catch_up_runs(job: Any) -> list[dict[str, Any]]:
         expression=job.schedule_expression,
         timezone=job.schedule_timezone,
         jitter_s=job.schedule_jitter_s,
-        anchor_at=_utc(job.schedule_anchor_at),
+        interval_origin=_utc(job.schedule_anchor_at),
     )
     times = [
         at

@@ -12,7 +12,7 @@ from runner.output import contents as rendering
 from runner.output import records
 from runner.output.text import unprinted
 
-Under = Annotated[str | None, options.option("Only below this directory of the tree.", metavar="FOLDER")]
+Under = Annotated[str | None, options.option("Only below this directory of the tree.", metavar="DIR")]
 ByFolder = Annotated[bool, options.option("Counts and sizes by directory instead of single files.", "--by-folder")]
 Depth = Annotated[
     int | None, options.option("With --by-folder: the depth of the directories, default 1.", least=0, most=1000)
@@ -61,16 +61,16 @@ def files(
             _emit_versions(view, known, path, fmt)
             return
         state = time_range.find_state(view, known, run, at, datetime.now(UTC))
-        folder = time_range.find_directory(view, known, under) if under is not None else b""
+        directory = time_range.find_directory(view, known, under) if under is not None else b""
         if run is None and at is None:
             options.echo_notes(time_range.describe_later_failure(view, known, state))
         if fmt == "table":
             done = "counted" if by_folder else "listed" if null else "marked ?, and listed"
             options.echo_notes(time_range.describe_unreadable(state, done))
         if by_folder:
-            _emit_counts(view, known, state.run_id, folder, depth, fmt)
+            _emit_counts(view, known, state.run_id, directory, depth, fmt)
             return
-        found = contents.list_files(view, known.job_id, state.run_id, folder)
+        found = contents.list_files(view, known.job_id, state.run_id, directory)
         if null:
             sys.stdout.buffer.writelines(known.spec.root.rstrip(b"/") + b"/" + file.path + b"\0" for file in found)
             return
@@ -118,13 +118,13 @@ def changes(
         span = time_range.find_time_range(
             view, known, since=since, until=until, from_run=from_run, to_run=to_run, now=datetime.now(UTC)
         )
-        folder = time_range.find_directory(view, known, under) if under is not None else b""
+        directory = time_range.find_directory(view, known, under) if under is not None else b""
         options.echo_notes(span.notes)
-        changed = contents.list_changes(view, known.job_id, *span.positions, folder)
+        changed = contents.list_changes(view, known.job_id, *span.positions, directory)
         positions = span.positions if by_folder else ()
-        states = [contents.count_directories(view, known.job_id, position, folder) for position in positions]
+        states = [contents.count_directories(view, known.job_id, position, directory) for position in positions]
     if by_folder:
-        moves = rollup.compare_directories(states[0], states[1], changed, _depth_below(folder, depth))
+        moves = rollup.compare_directories(states[0], states[1], changed, _depth_below(directory, depth))
         output.emit(
             fmt,
             lambda: [rendering.moves_table(moves), rendering.change_counts(changed)],

@@ -64,7 +64,7 @@ def shown_progress(directories: int | None, stop: Callable[[], Status | None]) -
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}"),
         *([progress.BarColumn(), progress.TextColumn("{task.percentage:>3.0f}%")] if known else []),
-        progress.TextColumn("{task.completed:,.0f} folders, {task.fields[files]:,} files"),
+        progress.TextColumn("{task.completed:,.0f} directories, {task.fields[files]:,} files"),
         progress.TimeElapsedColumn(),
         *([progress.TextColumn("left"), progress.TimeRemainingColumn()] if known else []),
     ) as bars:

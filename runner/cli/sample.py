@@ -52,7 +52,8 @@ def sample(
         task = bars.add_task("writing", total=loaded.files)
         writing.write_sample(loaded, Path(directory), lambda written: bars.update(task, completed=written))
     options.echo(
-        f"wrote {format_count(loaded.files, 'file')} in {format_count(loaded.folders, 'folder')} to {directory}"
+        f"wrote {format_count(loaded.files, 'file')} "
+        f"in {format_count(loaded.folders, 'directory', 'directories')} to {directory}"
     )
 
 

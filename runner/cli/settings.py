@@ -86,7 +86,7 @@ def _create_default() -> str:
     except OSError as error:
         kind = HistoryError if is_condition(error) else UsageError
         reason = reason_of(error)
-        raise kind(f"the folder {path.parent} can't be made: {reason}; choose a database with --db") from error
+        raise kind(f"the directory {path.parent} can't be made: {reason}; choose a database with --db") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def fires_after(job: Job, recorded_at: datetime | None, now: datetime) -> dateti
 
 
 def _recorded_until(job: Job, recorded_at: datetime | None) -> datetime:
-    return max(job.armed_at, recorded_at or job.armed_at)
+    return max(job.schedule_start, recorded_at or job.schedule_start)
 
 
 def _clock_offset_s() -> float:

@@ -120,7 +120,7 @@ class Dispatcher:
         """Return whether a catch-up run or a retry agrees with its job, which may have changed."""
         if firing.retry_of is not None:
             return retry_at(job, get_run(self._database, firing.retry_of), _now()) is not None
-        return firing.cause is Cause.SCHEDULE or firing.due_at >= job.armed_at
+        return firing.cause is Cause.SCHEDULE or firing.due_at >= job.schedule_start
 
     def _run(self, job: Job, firing: Firing) -> None:
         """Run a firing; called on a worker thread."""

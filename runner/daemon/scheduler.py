@@ -88,7 +88,11 @@ class JobScheduler:
             del self._jobs[job_id]
         for job_id, job in firing.items():
             known = self._jobs.get(job_id)
-            if restart or known is None or (job.spec.schedule, job.armed_at) != (known.spec.schedule, known.armed_at):
+            if (
+                restart
+                or known is None
+                or (job.spec.schedule, job.schedule_start) != (known.spec.schedule, known.schedule_start)
+            ):
                 self._remove(job_id)
                 try:
                     self._add(job, after(job))

@@ -45,7 +45,7 @@ def take_over(
             try:
                 if (at := waited.get(job.job_id)) is not None:
                     dispatcher.record_missed(job, at - TICK, at, "it waited for other runs, and the daemon ended")
-                since = max(job.armed_at, recorded.get(job.job_id, job.armed_at))
+                since = max(job.schedule_start, recorded.get(job.job_id, job.schedule_start))
                 dispatcher.record_missed(job, since, now, "no daemon ran")
             except UsageError as error:  # its time zone is not known on this machine
                 _log.error("can't be fired: %s", error)

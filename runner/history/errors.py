@@ -62,7 +62,7 @@ def explain_sqlite(path: Path, error: BaseException | None) -> HistoryError:
         return shortage
     closed = os.access(path, os.R_OK) and not os.access(path.resolve().parent, os.W_OK | os.X_OK)
     if code == sqlite3.SQLITE_CANTOPEN and closed:
-        return NotWritable(f"{where} is read-only: its folder can't be written; choose another with --db")
+        return NotWritable(f"{where} is read-only: its directory can't be written; choose another with --db")
     return _error(_SQLITE.get(code, _OTHER), where, reason_of(error))
 
 

@@ -159,9 +159,9 @@ def set_back(database: Database, job_ids: Collection[int], now: datetime) -> Non
         for job in _list(connection):
             schedule = job.spec.schedule
             # An origin after the start of the schedule was chosen by the user.
-            if schedule is not None and job.job_id in job_ids and schedule.anchor_at <= job.armed_at:
-                anchor_at = move_origin_back(schedule, now).anchor_at
-                connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(interval_origin=anchor_at))
+            if schedule is not None and job.job_id in job_ids and schedule.interval_origin <= job.schedule_start:
+                interval_origin = move_origin_back(schedule, now).interval_origin
+                connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(interval_origin=interval_origin))
         for column in (jobs.c.schedule_start, jobs.c.recorded_until):
             later = update(jobs).where(jobs.c.id.in_(job_ids), column > now)
             connection.execute(later.values({column: now}))
@@ -189,14 +189,14 @@ def _list(connection: Connection, *conditions: ColumnElement[bool]) -> list[Job]
 def _add(connection: Connection, spec: JobSpec, now: datetime) -> Job:
     _check_name(connection, spec.name)
     job_id = insert_row(connection, jobs, {**_columns(connection, spec), "created_at": now, "schedule_start": now})
-    return Job(job_id=job_id, spec=spec, created_at=now, armed_at=now)
+    return Job(job_id=job_id, spec=spec, created_at=now, schedule_start=now)
 
 
 def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> Job:
     restarted = spec.schedule != job.spec.schedule or (job.spec.paused and not spec.paused)
-    armed_at = now if restarted else job.armed_at
+    schedule_start = now if restarted else job.schedule_start
     _check_name(connection, spec.name, job.job_id)
-    values = {**_columns(connection, spec), "schedule_start": armed_at}
+    values = {**_columns(connection, spec), "schedule_start": schedule_start}
     if spec.schedule != job.spec.schedule:
         values["recorded_until"] = None  # it is in the future if the clock was set back
     if spec.root != job.spec.root:
@@ -208,7 +208,7 @@ def _change(connection: Connection, job: Job, spec: JobSpec, now: datetime) -> J
     )
     if not changed.rowcount:
         raise UsageError(f"the job {job.spec.name!r} has been removed; see `runner jobs`")
-    return replace(job, spec=spec, armed_at=armed_at)
+    return replace(job, spec=spec, schedule_start=schedule_start)
 
 
 def _move_retries(connection: Connection, job: Job, by: timedelta) -> None:
@@ -239,7 +239,7 @@ def _columns(connection: Connection, spec: JobSpec) -> dict[str, Any]:
         "schedule_expression": schedule.expression if schedule else None,
         "schedule_timezone": schedule.timezone if schedule else None,
         "schedule_jitter_s": schedule.jitter_s if schedule else None,
-        "interval_origin": schedule.anchor_at if schedule else None,
+        "interval_origin": schedule.interval_origin if schedule else None,
         "catchup": spec.catchup.value,
         "paused": spec.paused,
     }
@@ -253,7 +253,7 @@ def _job(row: Row[Any]) -> Job:
             expression=row.schedule_expression,
             timezone=row.schedule_timezone,
             jitter_s=row.schedule_jitter_s,
-            anchor_at=row.interval_origin,
+            interval_origin=row.interval_origin,
         )
     spec = JobSpec(
         name=row.name,
@@ -271,7 +271,11 @@ def _job(row: Row[Any]) -> Job:
         paused=row.paused,
     )
     return Job(
-        job_id=row.id, spec=spec, created_at=row.created_at, armed_at=row.schedule_start, removed_at=row.removed_at
+        job_id=row.id,
+        spec=spec,
+        created_at=row.created_at,
+        schedule_start=row.schedule_start,
+        removed_at=row.removed_at,
     )
 
 

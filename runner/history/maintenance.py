@@ -71,4 +71,4 @@ def _impossible_rows() -> Iterator[tuple[Select[int], str, str, str]]:
     query = select(func.count()).select_from(files).join(other, later).where(overlapping)
     yield query, "file interval overlaps", "file intervals overlap", " another of the same file"
     query = select(func.count()).select_from(files).join(directories).where(files.c.job_id != directories.c.job_id)
-    yield query, "file is", "files are", " filed under another job than their folder"
+    yield query, "file is", "files are", " filed under another job than their directory"

@@ -41,7 +41,7 @@ def find_obstacle(path: Path) -> str:
         if not _may(file, os.W_OK):
             return f"{file.name} can't be written by this user"
     if len(others) < 2 and not _may(real.parent, os.W_OK | os.X_OK):
-        return f"its folder {real.parent} can't be written by this user"
+        return f"its directory {real.parent} can't be written by this user"
     return ""
 
 

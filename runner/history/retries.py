@@ -37,10 +37,10 @@ def retry_at(job: Job, run: Run, now: datetime) -> datetime | None:
     if not wanted or schedule is None or job.spec.paused or run.finished_at is None:
         return None
     due_at = run.finished_at + timedelta(seconds=job.spec.retry_delay_s)
-    if due_at < job.armed_at:
+    if due_at < job.schedule_start:
         return None
     try:
-        fires_at = next_fire_time(schedule, job.job_id, max(run.finished_at, job.armed_at))
+        fires_at = next_fire_time(schedule, job.job_id, max(run.finished_at, job.schedule_start))
     except UsageError:  # its time zone is not known on this machine: it does not fire
         return None
     return None if fires_at is not None and fires_at <= max(due_at, now) else due_at

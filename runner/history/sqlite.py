@@ -77,7 +77,7 @@ class SqliteFile(Location):
         Raises:
             DatabaseUnusable: If it is not a regular file, or its directory is missing or not writable.
         """
-        path, folder = self.path, self.path.parent
+        path, directory = self.path, self.path.parent
         try:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -86,19 +86,21 @@ class SqliteFile(Location):
             raise _refuse(str(path), error) from None
         if path.is_dir():
             raise DatabaseUnusable(
-                f"the database path {path} is a folder; give the path of a file, like {path / 'runner.db'}"
+                f"the database path {path} is a directory; give the path of a file, like {path / 'runner.db'}"
             )
-        if not folder.is_dir():
+        if not directory.is_dir():
             raise DatabaseUnusable(
-                f"the database's folder {folder} does not exist; create it or choose another with --db"
+                f"the database's directory {directory} does not exist; create it or choose another with --db"
             )
         if path.exists() and not path.is_file():
             raise DatabaseUnusable(f"the database path {path} is not a regular file; choose another with --db")
         self._refuse_planted_links()
-        if not path.exists() and not os.access(folder, os.W_OK | os.X_OK):
-            if os.statvfs(folder).f_flag & os.ST_RDONLY:
-                raise NotWritable(f"the database's folder {folder} is read-only; choose another with --db")
-            raise DatabaseUnusable(f"the database's folder {folder} can't be written to; choose another with --db")
+        if not path.exists() and not os.access(directory, os.W_OK | os.X_OK):
+            if os.statvfs(directory).f_flag & os.ST_RDONLY:
+                raise NotWritable(f"the database's directory {directory} is read-only; choose another with --db")
+            raise DatabaseUnusable(
+                f"the database's directory {directory} can't be written to; choose another with --db"
+            )
         return replace(self, read_only=find_obstacle(path))
 
     def _refuse_planted_links(self) -> None:

@@ -131,7 +131,7 @@ def find_directory(database: Reader, job: Job, path: str) -> bytes:
     """Find a directory, relative to the root or absolute, in which a file was ever found."""
     relative = relative_path(job, path)
     if relative and not has_directory(database, job.job_id, relative):
-        what = f"nothing was ever found in a folder {path!r} of {job.spec.name!r}"
+        what = f"nothing was ever found in a directory {path!r} of {job.spec.name!r}"
         raise UsageError(f"{what}; see `runner files {job.job_id} --by-folder`")
     return relative
 

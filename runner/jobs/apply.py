@@ -131,7 +131,7 @@ def _merge(wanted: Wanted, old: Job | None) -> JobSpec:
         return wanted.spec
     if (schedule.kind, schedule.expression) != (before.kind, before.expression):
         return wanted.spec
-    return replace(wanted.spec, schedule=replace(schedule, anchor_at=before.anchor_at))
+    return replace(wanted.spec, schedule=replace(schedule, interval_origin=before.interval_origin))
 
 
 def _outcome(wanted: Wanted, spec: JobSpec, old: Job | None, now: datetime) -> Outcome:

@@ -243,7 +243,7 @@ def job_entries(spec: JobSpec) -> dict[str, Any]:
         entries[kind.value] = schedule.expression if schedule and schedule.kind is kind else None
     if entries["at"]:
         entries["at"] = datetime.fromisoformat(entries["at"])
-    entries["anchor"] = schedule.anchor_at if schedule and entries["every"] else None
+    entries["anchor"] = schedule.interval_origin if schedule and entries["every"] else None
     entries["timezone"] = schedule.timezone if schedule else None
     entries["jitter"] = format_duration(schedule.jitter_s) if schedule and schedule.jitter_s else None
     return entries | {option.key: option.kind.write(option.get(spec)) for option in OPTIONS}

@@ -64,7 +64,7 @@ def _warn_of_schedule(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
 
 def _longest_gap_s(schedule: Schedule) -> float:
     try:
-        _, longest = find_gaps(schedule, schedule.anchor_at)
+        _, longest = find_gaps(schedule, schedule.interval_origin)
     except UsageError:  # its time zone is unknown here, which is no reason to refuse a pause
         return math.inf
     # Jitter may move two fire times apart by that much.

@@ -32,7 +32,7 @@ class LockHeld(HistoryError):
 
 
 class DatabaseUnusable(HistoryError):
-    """The database named by the user is not one runner can open: a folder, not SQLite, from a newer runner."""
+    """The database named by the user is not one runner can open: a directory, not SQLite, from a newer runner."""
 
     exit_code = 2
 

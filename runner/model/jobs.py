@@ -63,7 +63,7 @@ class Schedule:
     kind: ScheduleKind
     expression: str  # normalised: ``1h30m`` for every, five cron fields or ``@hourly`` for cron, an instant for at
     timezone: str  # IANA name or POSIX notation; cron fields are read and fire times are shown in it
-    anchor_at: datetime  # the instant from which ``every`` counts its intervals; aware UTC
+    interval_origin: datetime  # the instant from which ``every`` counts its intervals; aware UTC
     jitter_s: int = 0  # each fire time is delayed by a fixed, pseudo-random part of this
 
 
@@ -93,5 +93,5 @@ class Job:
     job_id: int  # never used again
     spec: JobSpec
     created_at: datetime
-    armed_at: datetime  # since when its schedule counts: creation, the last change of the schedule, or resumption
+    schedule_start: datetime  # since when its schedule counts: creation, the last change of the schedule, or resumption
     removed_at: datetime | None = None  # its history stays

@@ -162,7 +162,7 @@ class MetricsCollector:
         known = self._next.get(job.job_id, now)
         if known is not None and known <= now:
             try:
-                known = next_fire_time(job.spec.schedule, job.job_id, max(now, job.armed_at))
+                known = next_fire_time(job.spec.schedule, job.job_id, max(now, job.schedule_start))
             except UsageError:  # its zone is not known on this machine, which the daemon logs
                 known = None
             self._next[job.job_id] = known

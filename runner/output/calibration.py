@@ -168,7 +168,8 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     parts: list[RenderableType] = [
         Text(
             f"{printable(calibration.root)}: {format_count(record['files'], 'file')} in "
-            f"{format_count(record['directories'], 'folder')}, {format_count(record['entries'], 'entry', 'entries')}; "
+            f"{format_count(record['directories'], 'directory', 'directories')}, "
+            f"{format_count(record['entries'], 'entry', 'entries')}; "
             f"{rounds}, medians"
         ),
         Text(
@@ -230,7 +231,9 @@ def _sizes_table(rows: Sequence[Record]) -> Grid:
         Column("pool", "pool_s", right=True),
         _SPEED_UP,
         # The text of a path that is not UTF-8 is printable already.
-        Column("folder", lambda row: (row["path"] if row["path_base64"] else printable(row["path"])) or ".", least=12),
+        Column(
+            "directory", lambda row: (row["path"] if row["path_base64"] else printable(row["path"])) or ".", least=12
+        ),
     ]
     return Grid(rows=rows, columns=columns)
 

@@ -22,7 +22,7 @@ MOVE_KEYS = keys_of(FolderChange)
 count_record = move_record = encode
 # Listings are rendered in parts of this many rows, so that a million files need little memory.
 _PART = 5_000
-_FOLDER = Column("folder", "path", least=24, fold=True)
+_DIRECTORY = Column("directory", "path", least=24, fold=True)
 
 
 def files_table(files: Iterable[FoundFile], *, doubtful: bool = False) -> Iterator[RenderableType]:
@@ -95,7 +95,7 @@ def counts_table(counts: Sequence[FolderCount]) -> RenderableType:
         "size_bytes": sum(sizes) if sizes else None,
         "path": Cell("all", "dim"),
     }
-    columns = [Column("files", "files", right=True), Column("size", "size_bytes", right=True), _FOLDER]
+    columns = [Column("files", "files", right=True), Column("size", "size_bytes", right=True), _DIRECTORY]
     return Grid(rows=[*counts, total] if counts else [], columns=columns, empty="no files")
 
 
@@ -115,6 +115,6 @@ def moves_table(moves: Sequence[FolderChange]) -> RenderableType:
         Column("after", "new_files", right=True, priority=2),
         Column("size before", "old_size_bytes", right=True, priority=1),
         Column("after", "new_size_bytes", right=True, priority=1),
-        _FOLDER,
+        _DIRECTORY,
     ]
     return Grid(rows=moves, columns=columns) if moves else Group()

@@ -80,7 +80,7 @@ def _summary(run: Run, now: datetime, attempts: Attempts) -> Iterator[tuple[str,
         return
     yield "wall", cells.to_cell(run.wall_s, "wall_s")
     yield "files", run.files
-    yield "folders", run.directories
+    yield "directories", run.directories
     yield "changes", cells.changes(run)
     if run.problems:
         yield "problems", Cell(f"{run.problems:,}", "yellow")
@@ -105,7 +105,7 @@ def _executions(run: Run) -> Grid:
         Column("workers", "workers"),
         Column("started by", "start_method"),
         Column("files", "files"),
-        Column("folders", "directories"),
+        Column("dirs", "directories"),
         Column("entries", "entries"),
     ]
 
@@ -198,7 +198,7 @@ def _lines(run: Run, problems: Sequence[Problem], differences: Sequence[Differen
     if run.message:
         yield "message", Cell(printable(run.message), cells.STATUS_STYLES[run.status])
     if run.files is not None and run.directories is not None:
-        yield "files", f"{run.files:,} in {format_count(run.directories, 'folder')}"
+        yield "files", f"{run.files:,} in {format_count(run.directories, 'directory', 'directories')}"
     if run.added is not None and run.removed is not None and run.modified is not None:
         yield "changes", f"{run.added:,} added, {run.removed:,} removed, {run.modified:,} modified"
     baseline = execution_of(run, "sequential")

@@ -77,7 +77,7 @@ def _run_columns(
         columns.append(Column("ratio", _ratio, right=True, priority=8))
     columns += [
         Column("files", "files", right=True, priority=7),
-        Column("folders", "directories", right=True, priority=2),
+        Column("dirs", "directories", right=True, priority=2),
         Column("changes", cells.changes, priority=11),
         Column("problems", lambda run: Cell(str(run.problems), "yellow" if run.problems else "dim"), priority=3),
     ]

@@ -124,7 +124,7 @@ def _recipe(name: str, table: _Table) -> Recipe:
     table.finish()
     counts = count_directories(levels)
     if sum(counts) >= MOST_FOLDERS:
-        raise UsageError(f"{table.where}levels make more than {MOST_FOLDERS} folders; lower folders or depth")
+        raise UsageError(f"{table.where}levels make more than {MOST_FOLDERS} directories; lower folders or depth")
     files = sum(sum(islice(draw_counts(level, seed + n), counts[n])) for n, level in enumerate(levels))
     return Recipe(
         name=name,

@@ -35,12 +35,12 @@ def write_sample(recipe: Recipe, directory: Path, progress: Callable[[int], None
     except OSError as error:
         if error.errno in _NOT_ALLOWED and not any(directory.iterdir()):
             raise UsageError(
-                f"cannot write to {str(directory)!r}: {reason_of(error)}; choose a folder you may write to"
+                f"cannot write to {str(directory)!r}: {reason_of(error)}; choose a directory you may write to"
             ) from error
         entry = f" ({os.fsdecode(error.filename)!r})" if error.filename else ""
         raise RunnerError(
             f"cannot write the sample: {reason_of(error)}{entry}; {writer.files} of {recipe.files} files are left in "
-            f"{str(directory)!r}, remove that folder before the next try"
+            f"{str(directory)!r}, remove that directory before the next try"
         ) from error
     finally:
         os.close(writer.fd)
@@ -50,13 +50,13 @@ def _open_empty(directory: Path) -> int:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
-            raise UsageError(f"{str(directory)!r} is not empty; choose a new or an empty folder")
+            raise UsageError(f"{str(directory)!r} is not empty; choose a new or an empty directory")
         return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{str(directory)!r} is not a folder or lies under a file; choose another path") from None
+        raise UsageError(f"{str(directory)!r} is not a directory or lies under a file; choose another path") from None
     except OSError as error:
         raise UsageError(
-            f"cannot make the folder {str(directory)!r}: {reason_of(error)}; choose another path"
+            f"cannot make the directory {str(directory)!r}: {reason_of(error)}; choose another path"
         ) from error
 
 

@@ -64,7 +64,7 @@ def _check_pattern(pattern: str) -> None:
         raise UsageError("a pattern holds a NUL, which no file name can")
     if "/" in pattern:
         raise UsageError(
-            f"the pattern {pattern!r} holds a slash, but patterns match names; schedule that folder, or use --exclude"
+            f"the pattern {pattern!r} holds a slash, but patterns match names; scan that directory, or use --exclude"
         )
 
 

@@ -20,9 +20,9 @@ def root_error(root: bytes, error: OSError) -> ScanError:
     """Return in one line why a root can't be scanned."""
     match error.errno:
         case errno.ENOENT:
-            reason = "does not exist; create it, mount it, or name another folder"
+            reason = "does not exist; create it, mount it, or name another directory"
         case errno.ENOTDIR:
-            reason = "is not a folder; name the folder that holds the files"
+            reason = "is not a directory; name the directory that holds the files"
         case errno.EACCES | errno.EPERM:
             reason = f"can't be read: {reason_of(error)}; grant this user read access"
         case _:

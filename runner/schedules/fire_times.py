@@ -174,7 +174,7 @@ def _ticks(schedule: Schedule) -> range:
         at = _tick(datetime.fromisoformat(schedule.expression))
         return range(at, at + 1, timedelta.max // TICK)
     interval = _interval(schedule)
-    return range(_tick(schedule.anchor_at + interval), _tick(_END), interval // TICK)
+    return range(_tick(schedule.interval_origin + interval), _tick(_END), interval // TICK)
 
 
 def _passed(ticks: range, instant: datetime) -> int:
@@ -191,10 +191,12 @@ def _interval(schedule: Schedule) -> timedelta:
 
 def move_origin_back(schedule: Schedule, instant: datetime) -> Schedule:
     """Return the schedule with an interval origin of the same phase that is not after an instant."""
-    if schedule.kind is not ScheduleKind.EVERY or schedule.anchor_at <= instant:
+    if schedule.kind is not ScheduleKind.EVERY or schedule.interval_origin <= instant:
         return schedule
     interval = _interval(schedule)
-    return replace(schedule, anchor_at=schedule.anchor_at + (instant - schedule.anchor_at) // interval * interval)
+    return replace(
+        schedule, interval_origin=schedule.interval_origin + (instant - schedule.interval_origin) // interval * interval
+    )
 
 
 def _describe_clock_changes(schedule: Schedule, nominal: datetime, *, previous: datetime) -> str:
@@ -205,7 +207,7 @@ def _describe_clock_changes(schedule: Schedule, nominal: datetime, *, previous: 
     cron = load_cron(schedule.expression) if schedule.kind is ScheduleKind.CRON else None
     notes = [""]
     if schedule.kind is ScheduleKind.EVERY:
-        previous = max(previous, schedule.anchor_at)
+        previous = max(previous, schedule.interval_origin)
     for period in clock_changes(schedule.timezone, previous, nominal):
         change = _describe_change(period, nominal)
         if schedule.kind is ScheduleKind.EVERY:

@@ -43,9 +43,11 @@ def parse_kept_schedule(*, now: datetime, **texts: str | None) -> Schedule:
     else:
         expression = format_instant(_parse_at(text, zone, now))
     jitter_s = 0 if jitter in {None, "none"} else parse_duration(jitter)
-    anchor_at = now.astimezone(UTC)
-    schedule = Schedule(kind=kind, expression=expression, timezone=zone, anchor_at=anchor_at, jitter_s=jitter_s)
-    if jitter_s and timedelta(seconds=jitter_s) >= (gap := find_gaps(schedule, anchor_at)[0]):
+    interval_origin = now.astimezone(UTC)
+    schedule = Schedule(
+        kind=kind, expression=expression, timezone=zone, interval_origin=interval_origin, jitter_s=jitter_s
+    )
+    if jitter_s and timedelta(seconds=jitter_s) >= (gap := find_gaps(schedule, interval_origin)[0]):
         raise UsageError(
             f"a jitter of {format_duration(jitter_s)} could swap fire times that are only "
             f"{format_duration(int(gap.total_seconds()))} apart; choose a shorter jitter"
@@ -89,4 +91,4 @@ def update_schedule(old: Schedule | None, *, now: datetime, **texts: str | None)
     else:  # whose instant may be past
         new = parse_kept_schedule(now=now, **kept | given | {old.kind.value: old.expression})
     same = (old.kind, old.expression) == (new.kind, new.expression)
-    return replace(new, anchor_at=old.anchor_at) if same else new
+    return replace(new, interval_origin=old.interval_origin) if same else new

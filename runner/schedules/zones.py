@@ -144,7 +144,7 @@ def _find_name(path: str) -> str:
         return ""
     # Names without a region, such as Japan, are old.
     known = sorted(zoneinfo.available_timezones(), key=lambda name: ("/" not in name, name))
-    files = ((name, Path(folder, name)) for name in ([name] if inside else known) for folder in zoneinfo.TZPATH)
+    files = ((name, Path(directory, name)) for name in ([name] if inside else known) for directory in zoneinfo.TZPATH)
     return next((name for name, file in files if file.is_file() and file.read_bytes() == data), "")
 
 

@@ -80,7 +80,7 @@ def _scan_full(
 ) -> Scan:
     part = walker.read([b""], report)
     snapshot = Snapshot.from_part(part)
-    snapshot.messages.append(f"every folder was read: {why}")
+    snapshot.messages.append(f"every directory was read: {why}")
     if cache is not None and why == _DUE:
         wrong = differing(decode([cache.part]), cache.settled, part) if _enter(walker) else []
         if wrong:
@@ -122,7 +122,7 @@ def _store_cache(request: ScanRequest, clock: Clock, earlier: Cache | None, part
     settled, untrusted = settle(part, request.root, clock.now_ns - SETTLED_AFTER_NS)
     if untrusted:
         snapshot.messages.append(
-            f"{untrusted} {'folder is' if untrusted == 1 else 'folders are'} read every time: "
+            f"{untrusted} {'directory is' if untrusted == 1 else 'directories are'} read every time: "
             "the stamps of their file system can't be relied on"
         )
     snapshot.digest = digest_findings(part.findings(), part.problems)

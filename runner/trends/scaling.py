@@ -25,7 +25,7 @@ class Rung:
     """One size at which both ways were measured, a figure for each round.
 
     Attributes:
-        entries: Files and folders in the tree.
+        entries: Files and directories in the tree.
         sequential_s: Wall times in seconds; shape (n,), n >= 1, in the order of rounds.
         pool_s: The same for the pool, of the same rounds.
     """

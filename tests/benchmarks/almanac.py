@@ -86,9 +86,9 @@ def every_times(schedule: Schedule, first: datetime, last: datetime) -> list[dat
     """Return the instants from *first* to *last* that are whole intervals after the anchor."""
     parts = re.findall(r"(\d+)([smhd])", schedule.expression)
     interval = timedelta(seconds=sum(int(digits) * _UNITS_S[unit] for digits, unit in parts))
-    before = max(0, (first - schedule.anchor_at) // interval)
-    until = (last - schedule.anchor_at) // interval
-    return [at for n in range(max(1, before), until + 1) if (at := schedule.anchor_at + n * interval) >= first]
+    before = max(0, (first - schedule.interval_origin) // interval)
+    until = (last - schedule.interval_origin) // interval
+    return [at for n in range(max(1, before), until + 1) if (at := schedule.interval_origin + n * interval) >= first]
 
 
 def jittered(schedule: Schedule, key: int, nominal: datetime) -> datetime:

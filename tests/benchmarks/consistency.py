@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 # So seldom that what comes next is the same throughout.
 _YEARLY = Schedule(
-    kind=ScheduleKind.CRON, expression="0 0 1 1 *", timezone="UTC", anchor_at=datetime(2020, 1, 1, tzinfo=UTC)
+    kind=ScheduleKind.CRON, expression="0 0 1 1 *", timezone="UTC", interval_origin=datetime(2020, 1, 1, tzinfo=UTC)
 )
 _BEGINNING = "2020-01-01T00:00:00Z"
 QUESTIONS = (

@@ -66,7 +66,7 @@ def write_history(database: Database, *, n_runs: int, n_jobs: int, n_files: int,
     random = Random(seed)  # noqa: S311  chance, not secrets
     rounds = n_runs // n_jobs
     start = datetime.now(UTC).replace(microsecond=0) - rounds * _EVERY
-    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=start)
+    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", interval_origin=start)
     specs = [JobSpec(name=f"job-{n:04}", root=b"/srv/%04d" % n, schedule=schedule) for n in range(n_jobs)]
     job_ids = [add_job(database, spec, start).job_id for spec in specs]
     here = describe_environment(None, workers=2, start_method="fork")

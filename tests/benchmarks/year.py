@@ -104,9 +104,9 @@ class Household:
 
     def _become(self, job: Job, spec: JobSpec) -> None:
         self.jobs[job.job_id] = changed = change_job(self._world.database, job, spec, self._world.now)
-        if spec.paused or changed.armed_at != job.armed_at:
+        if spec.paused or changed.schedule_start != job.schedule_start:
             self._disarm(job.job_id)
-        if not spec.paused and changed.armed_at != job.armed_at:
+        if not spec.paused and changed.schedule_start != job.schedule_start:
             self._arm(changed)
 
     def _arm(self, job: Job) -> None:

@@ -172,7 +172,7 @@ def test_a_file_has_a_life_by_the_name_that_is_shown(program: Program) -> None:
         ("changes tree --from 99", "there is no run 99"),
         ("changes tree --from 5", "is one of the job 'other'"),
         ("changes tree --from 1 --since 1d", "exclude each other"),
-        ("changes tree --under nowhere", "nothing was ever found in a folder 'nowhere'"),
+        ("changes tree --under nowhere", "nothing was ever found in a directory 'nowhere'"),
         ("changes tree --under ../etc", "lies outside"),
         ("changes other", None),
         ("files tree --run 5", "is one of the job 'other'"),

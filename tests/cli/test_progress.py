@@ -13,7 +13,7 @@ from conftest import Program, changed, enlarge, family, freeze_trial, gone, thaw
 
 def test_a_terminal_sees_a_spinner_first_and_then_a_bar(program: Program, tree: Path) -> None:
     program.out("schedule", enlarge(tree), "--every", "1h")
-    for shown, hidden in ((b"folders", b"%"), (b"%", b"nothing is hidden")):
+    for shown, hidden in ((b"directories", b"%"), (b"%", b"nothing is hidden")):
         ours, theirs = pty.openpty()
         process = program.start("run", "docs", "--format", "json", stdout=subprocess.PIPE, stderr=theirs)
         os.close(theirs)

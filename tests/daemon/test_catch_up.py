@@ -23,7 +23,7 @@ def make_job(catchup: Catchup = Catchup.ALL, **when: str) -> Job:
     times = {"every": None, "cron": None, "at": None, **when}
     schedule = parse_schedule(**times, timezone="UTC", jitter=None, now=NOW)
     spec = JobSpec(name="docs", root=b"/", schedule=schedule, catchup=catchup, retries=2)
-    return Job(job_id=1, spec=spec, created_at=NOW, armed_at=NOW)
+    return Job(job_id=1, spec=spec, created_at=NOW, schedule_start=NOW)
 
 
 @pytest.mark.parametrize("gap", [1, 99, 100, 101, 102, 150, 30 * 24 * 3600])

@@ -88,7 +88,7 @@ def test_a_missing_root_fails(changed: Changed, hung: Path, tree: Path) -> None:
     hung.unlink()
     with changed.daemon():
         failed = until(lambda: changed.history("failed", job="docs"), "a run that fails")[0]
-    expected = f"the root {str(tree)!r} does not exist; create it, mount it, or name another folder"
+    expected = f"the root {str(tree)!r} does not exist; create it, mount it, or name another directory"
     assert (expected, []) == (failed["message"], failed["executions"])
 
 

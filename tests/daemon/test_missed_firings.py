@@ -41,9 +41,9 @@ def test_a_downtime_is_one_missed_row_and_caught_up(
     with program.daemon():
         until(lambda: len(program.history("missed", "succeeded")) == 1 + len(caught_up), "all catch-up runs")
     (missed,) = program.history("missed")
-    assert (3, job.armed_at + 10 * MINUTE) == (missed["missed"], instant(missed["scheduled_at"]))
+    assert (3, job.schedule_start + 10 * MINUTE) == (missed["missed"], instant(missed["scheduled_at"]))
     runs = program.history("succeeded")
-    assert [job.armed_at + number * 10 * MINUTE for number in caught_up] == [
+    assert [job.schedule_start + number * 10 * MINUTE for number in caught_up] == [
         instant(run["scheduled_at"]) for run in runs
     ]
     assert {"catchup"} >= {run["cause"] for run in runs}
@@ -112,7 +112,7 @@ def test_a_waiting_firing_of_a_killed_daemon_is_missed(program: Program, tree: P
     try:
         job = registered(program, tree, every="1s", ago=timedelta())
         with program.daemon() as daemon:
-            passed = job.armed_at + timedelta(seconds=4)
+            passed = job.schedule_start + timedelta(seconds=4)
             until(lambda: datetime.now(UTC) > passed, "some fire times")
             daemon.process.kill()
             daemon.process.wait()
@@ -127,6 +127,6 @@ def test_a_waiting_firing_of_a_killed_daemon_is_missed(program: Program, tree: P
     with program.daemon():
         until(lambda: len(of_docs()) > len(before), "the next daemon's account")
     recorded = sum(max(1, run["missed"]) for run in of_docs() if run["cause"] == "schedule")
-    assert job.armed_at + timedelta(seconds=1) == min(instant(run["scheduled_at"]) for run in of_docs())
+    assert job.schedule_start + timedelta(seconds=1) == min(instant(run["scheduled_at"]) for run in of_docs())
     last = max(instant(run["scheduled_at"]) for run in of_docs())
-    assert recorded == round((last - job.armed_at) / timedelta(seconds=1))
+    assert recorded == round((last - job.schedule_start) / timedelta(seconds=1))

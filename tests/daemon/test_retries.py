@@ -284,7 +284,7 @@ def test_queued_catch_up_survives_the_daemons_death(program: Program, tree: Path
 
 def test_a_job_with_an_unknown_zone_does_not_block_others(program: Program, tree: Path) -> None:
     now = datetime.now(UTC)
-    lost = Schedule(kind=ScheduleKind.CRON, expression="* * * * *", timezone="Atlantis/Center", anchor_at=now)
+    lost = Schedule(kind=ScheduleKind.CRON, expression="* * * * *", timezone="Atlantis/Center", interval_origin=now)
     with program.opened() as database:
         add_job(database, JobSpec(name="lost", root=os.fsencode(tree), schedule=lost), now)
     program.out("schedule", tree, "--every", "1s", "--name", "found")

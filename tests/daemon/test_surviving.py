@@ -919,7 +919,7 @@ def mounted(large: Path) -> Iterator[Path]:
 # What a run says whose root has gone; of a closed one what was open already can still be read.
 GONE = {
     "nothing": "does not exist; create it",
-    "a file": "replaced while it was scanned|is not a folder",
+    "a file": "replaced while it was scanned|is not a directory",
     "a directory": "replaced while it was scanned",
     "unmounted": "replaced while it was scanned",
     "closed": "can't be read: Permission denied",

@@ -224,7 +224,7 @@ def test_a_missing_root_fails_the_run_and_removes_nothing(database: Database, jo
     root.rename(root.with_name("elsewhere"))
     failed = run(database, job)
     assert Status.FAILED == failed.status
-    assert f"the root {str(root)!r} does not exist; create it, mount it, or name another folder" == failed.message
+    assert f"the root {str(root)!r} does not exist; create it, mount it, or name another directory" == failed.message
     assert (None, None, ()) == (failed.files, failed.removed, failed.executions)
     assert expected == files_of(database, failed)
     root.with_name("elsewhere").rename(root)

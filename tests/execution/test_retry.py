@@ -35,7 +35,7 @@ def job(database: Database, tmp_path: Path) -> Job:
         root=bytes(tmp_path / "missing"),
         retries=2,
         retry_delay_s=600,
-        schedule=Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=now),
+        schedule=Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", interval_origin=now),
     )
     return add_job(database, spec, now)
 

@@ -245,7 +245,7 @@ def test_a_link_to_a_database_stays_a_link(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("missing/history.db", "does not exist; create it"),
-        (".", "is a folder; give the path of a file"),
+        (".", "is a directory; give the path of a file"),
         ("pipe", "is not a regular file"),
         ("file/history.db", "does not exist"),
         ("x" * 256, "File name too long"),

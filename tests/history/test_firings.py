@@ -31,7 +31,7 @@ def database(place: str) -> Iterator[Database]:
 
 
 def make_job(database: Database, name: str = "docs", catchup: Catchup = Catchup.ALL) -> Job:
-    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=NOW)
+    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", interval_origin=NOW)
     job = some_job(database, name)
     spec = replace(job.spec, schedule=schedule, catchup=catchup, retries=2, retry_delay_s=600)
     return change_job(database, job, spec, NOW)

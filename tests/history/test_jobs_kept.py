@@ -20,7 +20,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, Job, JobSpec, Schedule, ScheduleKind, Selection, Track
 
 LATER = NOW + timedelta(hours=1)
-HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="Europe/Zurich", anchor_at=NOW)
+HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="Europe/Zurich", interval_origin=NOW)
 EVERYTHING = JobSpec(
     name="Ünïcode 'quoted\" 🦊",
     root=b"/srv/\xff\n docs",
@@ -46,7 +46,7 @@ MANY = Selection(excludes=tuple(f"{number:x}-\udcff'\n" for number in range(9_99
 @pytest.mark.parametrize("spec", [EVERYTHING, JobSpec(name="n" * 2_000, root=b"/" * 9_999, selection=MANY)])
 def test_a_job_is_returned_as_added(database: Database, spec: JobSpec) -> None:
     job = add_job(database, spec, NOW)
-    assert Job(job_id=1, spec=spec, created_at=NOW, armed_at=NOW) == job
+    assert Job(job_id=1, spec=spec, created_at=NOW, schedule_start=NOW) == job
     assert [job] == list_jobs(database)
     assert job == get_job(database, spec.name) == get_job(database, "1")
 
@@ -54,7 +54,7 @@ def test_a_job_is_returned_as_added(database: Database, spec: JobSpec) -> None:
 def test_every_option_can_be_changed(database: Database) -> None:
     job = some_job(database)
     changed = change_job(database, job, EVERYTHING, LATER)
-    assert replace(job, spec=EVERYTHING, armed_at=LATER) == changed
+    assert replace(job, spec=EVERYTHING, schedule_start=LATER) == changed
     assert [changed] == list_jobs(database)
 
 
@@ -160,7 +160,7 @@ def test_a_schedule_starts_at_its_change_or_resumption(
 ) -> None:
     job = add_job(database, replace(JobSpec(name="x", root=b"/"), **before), NOW)  # type: ignore[arg-type]
     changed = change_job(database, job, replace(job.spec, **after), LATER)  # type: ignore[arg-type]
-    assert (LATER if rearmed else NOW) == changed.armed_at == list_jobs(database)[0].armed_at
+    assert (LATER if rearmed else NOW) == changed.schedule_start == list_jobs(database)[0].schedule_start
     assert NOW == changed.created_at
 
 

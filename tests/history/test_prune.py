@@ -150,7 +150,7 @@ def with_three_runs(database: Database) -> Database:
         ("UPDATE problems SET gone_run_id = 0 WHERE first_run_id = 3", "1 problem interval ends before it begins"),
         ("UPDATE files SET gone_run_id = NULL", "1 file interval overlaps another of the same file"),
         ("UPDATE files SET gone_run_id = 9 WHERE gone_run_id = 2", "1 file interval overlaps another of the same file"),
-        ("UPDATE files SET job_id = 2", "3 files are filed under another job than their folder"),
+        ("UPDATE files SET job_id = 2", "3 files are filed under another job than their directory"),
     ],
 )
 def test_impossible_rows_are_found(database: Database, statement: str, fault: str) -> None:

@@ -26,7 +26,7 @@ from runner.model.units import format_duration, format_instant
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 PLAIN = JobSpec(name="docs", root=b"/")
-HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=NOW)
+HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", interval_origin=NOW)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
         kind=kind,
         expression=draw(texts.get(kind, instants.map(format_instant))),
         timezone=draw(st.sampled_from(["UTC", "Europe/Zurich", "America/Sao_Paulo"])),
-        anchor_at=draw(instants) if kind is ScheduleKind.EVERY else NOW,
+        interval_origin=draw(instants) if kind is ScheduleKind.EVERY else NOW,
         jitter_s=draw(st.integers(0, seconds - 1 if kind is ScheduleKind.EVERY else 250)),
     )
 
@@ -154,7 +154,7 @@ def test_jobs_are_added_changed_and_left_alone(database: Database, folder: bytes
     assert [
         replace(docs, spec=replace(docs.spec, timeout_s=None)),
         mine,
-        Job(job_id=3, spec=new, created_at=LATER, armed_at=LATER),
+        Job(job_id=3, spec=new, created_at=LATER, schedule_start=LATER),
     ] == list_jobs(database)
     assert {"docs": "unchanged", "new": "unchanged", "mine": "left"} == actions(apply(database, BOTH, folder))
     assert revision + 1 == jobs_revision(database)
@@ -220,9 +220,9 @@ def test_an_interval_keeps_its_phase_unless_another_is_asked_for(
     (outcome,) = apply(database, "\n".join(["[jobs.docs]", 'root = "."', *lines.values()]), folder)
     job = get_job(database, "docs")
     assert job.spec.schedule is not None
-    assert expected == job.spec.schedule.anchor_at
+    assert expected == job.spec.schedule.interval_origin
     # A schedule that stays what it is goes on counting.
-    assert (NOW if job.spec.schedule == HOURLY else LATER) == job.armed_at
+    assert (NOW if job.spec.schedule == HOURLY else LATER) == job.schedule_start
     told = {part.key for part in outcome.changes}
     assert ("anchor = " in line) == ("anchor" in told)
 

@@ -13,7 +13,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, Event, JobSpec, Notify, Schedule, ScheduleKind, Selection, Track
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
-HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="Europe/Zurich", anchor_at=NOW, jitter_s=300)
+HOURLY = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="Europe/Zurich", interval_origin=NOW, jitter_s=300)
 EVERYTHING = JobSpec(
     name="ünï 'quoted\" 🦊",
     root=b"/srv/\xff\n docs",
@@ -76,8 +76,8 @@ def reading(text: str) -> JobsFile:
 
 
 def some() -> list[JobSpec]:
-    cron = Schedule(kind=ScheduleKind.CRON, expression="30 2 * * mon-fri", timezone="UTC", anchor_at=NOW)
-    at = Schedule(kind=ScheduleKind.AT, expression="2099-01-01T00:00:00Z", timezone="UTC", anchor_at=NOW)
+    cron = Schedule(kind=ScheduleKind.CRON, expression="30 2 * * mon-fri", timezone="UTC", interval_origin=NOW)
+    at = Schedule(kind=ScheduleKind.AT, expression="2099-01-01T00:00:00Z", timezone="UTC", interval_origin=NOW)
     plain = JobSpec(name="by-hand", root=b"/srv/docs")
     return [EVERYTHING, plain, replace(plain, name="again", schedule=cron), replace(plain, name="once", schedule=at)]
 

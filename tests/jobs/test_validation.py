@@ -102,7 +102,7 @@ def test_a_root_is_made_absolute_and_stays_as_it_was_named(tmp_path: Path, monke
 
 def test_a_root_that_cannot_be_scanned_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for name, reason in (("missing", "does not exist"), ("file", "is not a folder"), ("x" * 256, "too long")):
+    for name, reason in (("missing", "does not exist"), ("file", "is not a directory"), ("x" * 256, "too long")):
         with pytest.raises(UsageError, match=reason):
             check_root(tmp_path / name)
 

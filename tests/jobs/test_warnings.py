@@ -13,11 +13,13 @@ BY_HAND = JobSpec(name="docs", root=b"/srv/docs")
 
 
 def every(expression: str, jitter_s: int = 0) -> Schedule:
-    return Schedule(kind=ScheduleKind.EVERY, expression=expression, timezone="UTC", anchor_at=NOW, jitter_s=jitter_s)
+    return Schedule(
+        kind=ScheduleKind.EVERY, expression=expression, timezone="UTC", interval_origin=NOW, jitter_s=jitter_s
+    )
 
 
 def cron(expression: str) -> Schedule:
-    return Schedule(kind=ScheduleKind.CRON, expression=expression, timezone="Europe/Berlin", anchor_at=NOW)
+    return Schedule(kind=ScheduleKind.CRON, expression=expression, timezone="Europe/Berlin", interval_origin=NOW)
 
 
 def looking_for(*, patterns: tuple[str, ...] = ("*.md",), excludes: tuple[str, ...] = ()) -> JobSpec:
@@ -129,7 +131,11 @@ def test_what_comes_to_nothing_is_told_in_a_line(spec: JobSpec, said: str) -> No
         (cron("* * 1-30 * *"), 60, False),
         (replace(cron("* * * * *"), timezone="Atlantis/Center"), 60, False),  # nothing is known of it here
         (cron("*/5 9-17 * * mon-fri"), 600, False),  # after the last one of the day there is time enough
-        (Schedule(kind=ScheduleKind.AT, expression="2099-01-01T00:00:00Z", timezone="UTC", anchor_at=NOW), 9999, False),
+        (
+            Schedule(kind=ScheduleKind.AT, expression="2099-01-01T00:00:00Z", timezone="UTC", interval_origin=NOW),
+            9999,
+            False,
+        ),
     ],
 )
 def test_retries_that_the_next_firing_always_forestalls_are_told(

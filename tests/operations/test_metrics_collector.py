@@ -26,7 +26,7 @@ from runner.operations.metrics_text import metrics_text
 from runner.operations.metrics_writer import MetricsWriter
 
 NOW = datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC)
-HOURLY = Schedule(kind=ScheduleKind.CRON, expression="0 * * * *", timezone="UTC", anchor_at=NOW)
+HOURLY = Schedule(kind=ScheduleKind.CRON, expression="0 * * * *", timezone="UTC", interval_origin=NOW)
 
 
 def register(database: Database, root: Path, name: str = "docs", schedule: Schedule | None = HOURLY) -> Job:

@@ -94,7 +94,7 @@ def world(database: Database, tmp_path: Path) -> World:
         directory.mkdir()
     (root / "part" / "a.md").write_text("a")
     notify = tuple(Notify(event, (sys.executable, "-c", LISTENER, str(sent))) for event in Event)
-    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", anchor_at=NOW)
+    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", interval_origin=NOW)
     spec = JobSpec(name="docs", root=os.fsencode(root), strategies=("sequential",), notify=notify, schedule=schedule)
     return World(database=database, root=root, sent=sent, job=add_job(database, spec, NOW))
 

@@ -102,11 +102,11 @@ JOB = Job(
         root=b"/srv/docs",
         selection=Selection(patterns=("*.md", "*.rst"), excludes=(".git",)),
         schedule=Schedule(
-            kind=ScheduleKind.EVERY, expression="1h", timezone="Europe/Berlin", anchor_at=NOW, jitter_s=30
+            kind=ScheduleKind.EVERY, expression="1h", timezone="Europe/Berlin", interval_origin=NOW, jitter_s=30
         ),
     ),
     created_at=NOW - timedelta(days=3),
-    armed_at=NOW - timedelta(days=3),
+    schedule_start=NOW - timedelta(days=3),
 )
 
 

@@ -208,7 +208,7 @@ def test_a_root_that_is_no_empty_directory_is_refused(tmp_path: Path) -> None:
     assert "is not empty; choose a new or an empty folder" in refusal(recipe, tmp_path / "full\n")
     assert [path.name for path in (tmp_path / "full\n").iterdir()] == [".hidden"]
     for place in ["own.toml", "own.toml/below", "own.toml/far/below", "dangling"]:
-        assert "is not a folder" in refusal(recipe, tmp_path / place)
+        assert "is not a directory" in refusal(recipe, tmp_path / place)
     assert "File name too long" in refusal(recipe, tmp_path / ("x" * 256))
 
 

@@ -66,7 +66,7 @@ def at(expression: str, *, jitter_s: int = 0) -> Schedule:
 
 
 def schedule_of(kind: ScheduleKind, expression: str, timezone: str, jitter_s: int) -> Schedule:
-    return Schedule(kind=kind, expression=expression, timezone=timezone, anchor_at=NOW, jitter_s=jitter_s)
+    return Schedule(kind=kind, expression=expression, timezone=timezone, interval_origin=NOW, jitter_s=jitter_s)
 
 
 def enumerate_times(schedule: Schedule, after: datetime, until: datetime, key: int = 1) -> list[datetime]:
@@ -316,7 +316,7 @@ def test_jitter_uses_the_whole_of_its_width_evenly() -> None:
 
 def test_an_interval_counts_elapsed_time_from_its_origin() -> None:
     origin = datetime(2026, 10, 24, 10, 0, 0, 123, tzinfo=UTC)
-    schedule = replace(every(86_400, timezone=BERLIN), anchor_at=origin)
+    schedule = replace(every(86_400, timezone=BERLIN), interval_origin=origin)
 
     assert list(islice(fire_times(schedule, 1, origin - 2000 * DAY), 2)) == [origin + DAY, origin + 2 * DAY]
     assert next_fire_time(schedule, 1, origin + DAY) == origin + 2 * DAY

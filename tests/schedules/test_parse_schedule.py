@@ -42,9 +42,9 @@ def test_a_schedule_has_a_normal_form_and_its_origin_in_utc(kind: str, written: 
 
     schedule = parse_schedule(**{kind: written}, timezone=BERLIN, now=east)
 
-    expected = Schedule(kind=ScheduleKind(kind), expression=expression, timezone=BERLIN, anchor_at=NOW)
+    expected = Schedule(kind=ScheduleKind(kind), expression=expression, timezone=BERLIN, interval_origin=NOW)
     assert schedule == expected
-    assert schedule.anchor_at.tzinfo is UTC
+    assert schedule.interval_origin.tzinfo is UTC
 
 
 def test_an_instant_in_the_past_is_refused_in_utc() -> None:
@@ -213,4 +213,4 @@ def test_an_interval_that_stays_the_same_keeps_its_phase() -> None:
     assert replace(old, jitter_s=300) == update_schedule(old, every="1h", jitter="5m", now=later)
     other = update_schedule(old, every="2h", now=later)
     assert other is not None
-    assert later == other.anchor_at
+    assert later == other.interval_origin

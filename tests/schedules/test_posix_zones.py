@@ -39,7 +39,7 @@ ZONES = [
 
 
 def cron(expression: str, zone: str) -> Schedule:
-    return Schedule(kind=ScheduleKind.CRON, expression=expression, timezone=zone, anchor_at=NOW)
+    return Schedule(kind=ScheduleKind.CRON, expression=expression, timezone=zone, interval_origin=NOW)
 
 
 def ask_date(zone: str, instants: list[datetime], shown: str) -> list[str]:

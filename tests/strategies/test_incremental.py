@@ -87,7 +87,8 @@ def names(found: Snapshot) -> list[bytes]:
 @pytest.mark.parametrize("track", Track)
 def test_of_an_unchanged_tree_no_directory_is_read(tree: Path, track: Track) -> None:
     first, read = scan(tree, track=track)
-    assert (6, ["every folder was read: there is no earlier incremental scan of this tree"]) == (read, first.messages)
+    message = "every directory was read: there is no earlier incremental scan of this tree"
+    assert (6, [message]) == (read, first.messages)
     rest()
     scan(tree, track=track)
     again, read = scan(tree, track=track)
@@ -205,7 +206,7 @@ def test_unreliable_stamps_are_reported_and_all_is_read(tree: Path, monkeypatch:
     monkeypatch.setattr("runner.scan.rescan.devices_stamping_changes", lambda _: frozenset())
     known(tree)
     found, read = scan(tree)
-    said = ["6 folders are read every time: the stamps of their file system can't be relied on"]
+    said = ["6 directories are read every time: the stamps of their file system can't be relied on"]
     assert (6, said) == (read, found.messages)
 
 
@@ -250,7 +251,7 @@ def test_small_steps_of_the_clock_add_up(tree: Path, monkeypatch: pytest.MonkeyP
             set_clock(patch, "ahead_ns", (-step * 9 * 10**8).__add__)
             (tree / "a" / f"{step}.md").touch()
             said.append(scan(tree)[0].messages)
-    assert [[], ["every folder was read: the clock was set back since the last scan"], []] == said
+    assert [[], ["every directory was read: the clock was set back since the last scan"], []] == said
 
 
 def test_a_tree_deeper_than_a_path_may_be_is_read_as_a_whole(tree: Path) -> None:
@@ -281,7 +282,7 @@ def test_a_root_that_may_not_be_entered_is_read_as_a_whole(tree: Path, monkeypat
 
     monkeypatch.setattr(os, "fchdir", fchdir)
     found, read = scan(tree)
-    assert (6, ["every folder was read: the root may be read but not entered"]) == (read, found.messages)
+    assert (6, ["every directory was read: the root may be read but not entered"]) == (read, found.messages)
 
 
 def test_the_clock_has_a_boot_and_a_lead() -> None:
@@ -298,7 +299,7 @@ def test_an_unreadable_cache_counts_as_none(tree: Path, content: bytes | None) -
     whole = remembered.read_bytes()
     remembered.write_bytes(whole[: len(whole) // 2] if content is None else content)
     found, read = scan(tree)
-    assert (6, True) == (read, "every folder was read: what was remembered of it is damaged" in found.messages[0])
+    assert (6, True) == (read, "every directory was read: what was remembered of it is damaged" in found.messages[0])
 
 
 def test_an_unwritable_cache_is_reported(tree: Path) -> None:
@@ -313,7 +314,7 @@ def test_an_unwritable_cache_is_reported(tree: Path) -> None:
 def test_a_full_scan_is_due_now_and_then_and_says_so(tree: Path) -> None:
     known(tree)
     found, read = scan(tree, full_every_s=0)
-    assert (6, ["every folder was read: a full scan was due, which verifies the others"]) == (read, found.messages)
+    assert (6, ["every directory was read: a full scan was due, which verifies the others"]) == (read, found.messages)
     assert found.defect is None
 
 
