@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import delete, update
+
 from runner.history.database import Database
 from runner.history.recording import record_not_run
 from runner.history.rows import insert_row
-from runner.history.tables import firings
+from runner.history.tables import firings, jobs
 from runner.model.jobs import Job
 from runner.model.runs import Cause, Firing, Status
 
@@ -24,8 +26,12 @@ def add_due(
     if due_at is None or cause is Cause.MANUAL:
         return None
     values: dict[str, Any] = {"job_id": job.job_id, "due_at": due_at, "attempt": attempt, "retry_of": retry_of}
+    key = {name: value for name, value in values.items() if name != "retry_of"} | {"cause": cause.value}
     with database.write() as connection:
+        connection.execute(delete(firings).where(*(firings.c[name] == value for name, value in key.items())))
         firing_id = insert_row(connection, firings, {**values, "cause": cause.value, "not_before": due_at})
+        if cause is Cause.SCHEDULE and attempt == 1:
+            connection.execute(update(jobs).where(jobs.c.id == job.job_id).values(recorded_until=due_at))
     return Firing(firing_id=firing_id, cause=cause, not_before=due_at, **values)
 
 

@@ -80,11 +80,13 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
         raise UsageError(f"{file.name}: it names no job, and --prune would remove them all; write [jobs] to do that")
     jobs, added = list_jobs(database), list[Job]()
     _check_roots(file, jobs)  # before the transaction, since a file system may be slow to answer
+    outcomes = [_outcome(*pair, now) for pair in _merge_all(file, jobs)]
     if not dry_run:
 
         def decide(present: list[Job]) -> JobChanges:
-            nonlocal jobs
+            nonlocal jobs, outcomes
             jobs = present  # which may have changed before the transaction began
+            outcomes = [_outcome(*pair, now) for pair in _merge_all(file, jobs)]
             pairs = [(spec, old) for _, spec, old in _merge_all(file, present)]
             return JobChanges(
                 added=[spec for spec, old in pairs if old is None],
@@ -93,7 +95,6 @@ def apply_jobs(database: Database, file: JobsFile, *, prune: bool, dry_run: bool
             )
 
         added = update_jobs(database, decide, now)
-    outcomes = [_outcome(*pair, now) for pair in _merge_all(file, jobs)]
     for job in _others(file, jobs):
         outcomes.append(Outcome(name=job.spec.name, action=Action.REMOVED if prune else Action.LEFT))
         if prune and not dry_run:

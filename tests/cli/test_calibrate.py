@@ -33,7 +33,7 @@ def tree(program: Program) -> Path:
 def test_a_calibration_is_shown_kept_and_shown_again(program: Program, tree: Path) -> None:
     shown = program.out("calibrate", tree, "--rounds", "4", "--workers", "1")
     flat = " ".join(shown.split())
-    assert "720 files in 13 folders, 732 entries; 4 rounds, medians" in flat
+    assert "720 files in 13 directories, 732 entries; 4 rounds, medians" in flat
     assert re.search(r"noise: repeated sequential runs differ by up to [0-9.]+%; smaller differences", flat)
     for part in ("workers", "pool of 2", "start methods, pool of 1", "forkserver", "sizes"):
         assert part in flat

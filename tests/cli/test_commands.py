@@ -343,7 +343,7 @@ def test_a_run_ends_with_a_summary_of_a_few_lines(program: Program, tree: Path) 
     assert len(first.splitlines()) <= 8
     for text in (
         "docs succeeded in ",
-        "7 in 5 folders",
+        "7 in 5 directories",
         "7 added, 0 removed, 0 modified",
         "sequential",
         "runner files docs",

@@ -36,7 +36,7 @@ from runner.measure.observer import RunObserver
 from runner.measure.trial import TrialResult
 from runner.model.errors import HistoryError
 from runner.model.jobs import Job, JobSpec, Selection, Track
-from runner.model.runs import Cause, ChangeKind, Difference, Owner, Run, Status
+from runner.model.runs import ChangeKind, Difference, Owner, Run, Status
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -148,8 +148,9 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unconfirmed_start_runs_once(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    due = add_due(database, job, NOW)
     losing(monkeypatch)
-    run_id = fire(database, job, add_due(database, job, NOW, cause=Cause.SCHEDULE), observer=RunObserver(patient=True))
+    run_id = fire(database, job, due, observer=RunObserver(patient=True))
     assert [(run_id, Status.SUCCEEDED)] == [(run.run_id, run.status) for run in list_runs(database)]
 
 

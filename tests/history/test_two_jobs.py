@@ -173,10 +173,10 @@ def test_a_change_of_one_job_leaves_the_other(database: Database, jobs: list[Job
 def test_mounts_and_recorded_instants_are_kept_by_job(database: Database, jobs: list[Job]) -> None:
     first, second = jobs
     write_runs(database, first, "pool")
-    assert {first.job_id: NOW + 6 * HOUR} == list_recorded_until(database)
+    assert {first.job_id: NOW + 3 * HOUR} == list_recorded_until(database)
     write_runs(database, second, "pool")
     set_back(database, [second.job_id], NOW)
-    assert {first.job_id: NOW + 6 * HOUR, second.job_id: NOW} == list_recorded_until(database)
+    assert {first.job_id: NOW + 3 * HOUR, second.job_id: NOW} == list_recorded_until(database)
     assert [(), ()] == [list_saved_mounts(database, job) for job in jobs]
 
 

@@ -161,9 +161,7 @@ def test_a_narrow_history_of_several_jobs_names_them_before_it_shows_what_change
 
 def test_a_wide_history_shows_everything() -> None:
     shown = drawn(runs_table(MIXED, now=NOW), width=300)
-    titles = (
-        "run job root cause status started sequential pool incremental ratio files dirs changes problems message"
-    )
+    titles = "run job root cause status started sequential pool incremental ratio files dirs changes problems message"
     assert shown.splitlines()[0].split() == titles.split()
     for text in ("/srv/docs", "2026-11-22 10:00:00", "1 min ago", "missed ×12", "'runner edit docs'", "1,000,000"):
         assert text in shown

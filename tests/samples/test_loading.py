@@ -131,7 +131,7 @@ def test_what_is_not_toml_is_refused_in_one_line(tmp_path: Path, text: str | byt
         ("2026-01-01T00:00:00Z", "2038-01-01T00:00:00Z", ": modified_at must be an instant"),
         ("folders = 2", "folders = 0", "[[levels]] number 1: folders must be a whole number from 1"),
         ("folders = 2", "folders = 2\ndepth = 0", "[[levels]] number 1: depth must be"),
-        ("folders = 2", "folders = 2\ndepth = 10000000", ": levels make more than 10000000 folders"),
+        ("folders = 2", "folders = 2\ndepth = 10000000", ": levels make more than 10000000 directories"),
         ("files = 3", "files = [3]", "[[levels]] number 1: files must be"),
         ("files = 3", "files = [3, 2]", "not [3, 2]"),
         ("files = 3", "files = [-1, 2]", "not [-1, 2]"),

@@ -205,7 +205,7 @@ def test_a_root_that_is_no_empty_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "full\n").mkdir()
     (tmp_path / "full\n" / ".hidden").touch()
-    assert "is not empty; choose a new or an empty folder" in refusal(recipe, tmp_path / "full\n")
+    assert "is not empty; choose a new or an empty directory" in refusal(recipe, tmp_path / "full\n")
     assert [path.name for path in (tmp_path / "full\n").iterdir()] == [".hidden"]
     for place in ["own.toml", "own.toml/below", "own.toml/far/below", "dangling"]:
         assert "is not a directory" in refusal(recipe, tmp_path / place)
@@ -266,7 +266,9 @@ def test_a_failure_midway_says_what_was_left_behind(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     command = [sys.executable, "-c", program, str(tmp_path / "own.toml"), str(root)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    expected = f"cannot write the sample: File too large; 0 of 2400 files are left in {str(root)!r}, remove that folder"
+    expected = (
+        f"cannot write the sample: File too large; 0 of 2400 files are left in {str(root)!r}, remove that directory"
+    )
     assert said.startswith(f"1 {expected}")
     assert said.count("\n") == 1
     assert find(root, "-type", "f", "-size", "4c") == 1
