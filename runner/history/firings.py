@@ -85,7 +85,7 @@ def add_firing(
         _advance_recorded_until(connection, job, due_at, now)
         _drop_retries(connection, job)
         if busy is None:
-            _insert(connection, job, [due_at], Cause.SCHEDULE, due_at)
+            _insert(connection, job, [due_at], Cause.SCHEDULE, min(due_at, now))  # the clock may have been set back
         else:
             record_not_run(connection, job, Status.SKIPPED, due_at, now=now, message=busy)
         return busy

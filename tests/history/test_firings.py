@@ -77,6 +77,11 @@ def test_a_fire_time_waits_until_its_run_begins(database: Database, job: Job) ->
         begin(database, job, firing)
 
 
+def test_a_fire_time_from_before_a_set_back_runs_at_once(database: Database, job: Job) -> None:
+    add_firing(database, job, NOW + 5 * HOUR, lambda: NOW + HOUR)
+    assert find_next_firing(database, NOW + HOUR, [])
+
+
 def test_a_fire_time_beside_a_waiting_firing_is_skipped(database: Database, job: Job) -> None:
     add(database, job, NOW + HOUR)
     assert "the previous firing was still waiting for other runs" == add(database, job, NOW + 2 * HOUR)
