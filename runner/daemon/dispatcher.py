@@ -54,7 +54,7 @@ class Dispatcher:
         self._runner = runner
         self._workers = workers
         self._shutdown = shutdown
-        # Firings that met a manual run of their job, and their jobs, until the next poll.
+        # Firings that met a manual run of their job, and the jobs that can't run now, until the next poll.
         self._met: set[int] = set()
         self._postponed: set[int] = set()
 
@@ -94,8 +94,11 @@ class Dispatcher:
             job = self._scheduler.find_job(firing.job_id)
             if job is not None and self._is_wanted(job, firing):
                 self._workers.submit(job, partial(self._run, job, firing), runs=True)
+                continue
+            stored = get_job_numbered(self._database, firing.job_id)
+            if job is None and _fires(stored):  # resumed since the last poll, or its time zone is not known here
+                self._postponed.add(firing.job_id)
             else:
-                stored = get_job_numbered(self._database, firing.job_id)
                 self._skip(stored, firing, "the job was paused or removed while it waited for other runs")
 
     def submit_notifications(self, job: Job) -> None:
@@ -159,6 +162,10 @@ class Dispatcher:
     def _notify_later(self, job: Job) -> None:
         jobs_revision(self._database)  # not while the database can't be read
         self.submit_notifications(job)
+
+
+def _fires(job: Job) -> bool:
+    return job.removed_at is None and job.spec.schedule is not None and not job.spec.paused
 
 
 def _log_skipped(due_at: datetime, reason: str) -> None:

@@ -15,7 +15,6 @@ from runner.history.runs import get_run
 from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.model.subject import log_context
-from runner.model.units import TICK
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +34,9 @@ def take_over(
             _log.warning("interrupted: its process is gone")
     heartbeat.start(now)  # replaces the earlier daemon's record, which recovery needs
     shorten_waits(database, now)
-    waited = {firing.job_id: firing.due_at for firing in withdraw_waiting(database, now)}
+    for job, gap in withdraw_waiting(database, now, "it waited for other runs, and the daemon ended"):
+        with log_context(job.spec.name):
+            _log.warning("%s", gap.message)
     jobs, recorded = list_recorded_jobs(database, now)
     for job in jobs:
         dispatcher.submit_notifications(job)
@@ -43,8 +44,6 @@ def take_over(
             continue
         with log_context(job.spec.name):
             try:
-                if (at := waited.get(job.job_id)) is not None:
-                    dispatcher.record_missed(job, at - TICK, at, "it waited for other runs, and the daemon ended")
                 since = max(job.schedule_start, recorded.get(job.job_id, job.schedule_start))
                 dispatcher.record_missed(job, since, now, "no daemon ran")
             except UsageError as error:  # its time zone is not known on this machine

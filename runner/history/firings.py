@@ -8,13 +8,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from runner.history.database import Database, Reader
+from runner.history.database import Database, Reader, View
+from runner.history.jobs import get_job_numbered
 from runner.history.recording import record_not_run, refuse_beside_another
 from runner.history.tables import firings, jobs, runs
+from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Cause, Firing, Status
 from runner.model.units import TICK, format_count
-from runner.schedules.fire_times import fires_only_once
+from runner.schedules.fire_times import fires_only_once, next_fire_time
 
 # The most catch-up runs of --catchup all, for the newest fire times.
 MAX_CATCHUP = 100
@@ -85,7 +87,7 @@ def add_firing(
         _advance_recorded_until(connection, job, due_at, now)
         _drop_retries(connection, job)
         if busy is None:
-            _insert(connection, job, [due_at], Cause.SCHEDULE, due_at)
+            _insert(connection, job, [due_at], Cause.SCHEDULE, min(due_at, now))  # the clock may have been set back
         else:
             record_not_run(connection, job, Status.SKIPPED, due_at, now=now, message=busy)
         return busy
@@ -96,11 +98,7 @@ def record_gap(database: Database, job: Job, gap: Gap, clock: Callable[[], datet
     with database.write() as connection:
         if again and _is_recorded(connection, job, gap.first, missed=gap.count):
             return
-        _advance_recorded_until(connection, job, gap.until, clock())
-        _drop_retries(connection, job)
-        message = gap.message
-        record_not_run(connection, job, Status.MISSED, gap.first, now=gap.until, message=message, missed=gap.count)
-        _add_catch_up(connection, job, gap.catch_up, clock())
+        _record_gap(connection, job, gap, clock())
 
 
 def skip_firing(database: Database, job: Job, firing: Firing, now: datetime, reason: str) -> bool:
@@ -112,22 +110,40 @@ def skip_firing(database: Database, job: Job, firing: Firing, now: datetime, rea
         return True
 
 
-def withdraw_waiting(database: Database, now: datetime) -> list[Firing]:
-    """Delete the firings by schedule that a dead daemon left; return those whose fire times have to be recorded.
+def withdraw_waiting(database: Database, now: datetime, reason: str) -> list[tuple[Job, Gap]]:
+    """Delete the firings by schedule that a dead daemon left; return those that were recorded as missed for a reason.
 
-    Other fire times count as not recorded again, because no later one is recorded, or because they come again after the
-    clock was set back.
+    Other fire times count as not recorded again, and are found again by the job's schedule.
     """
     passed = []
     with database.write() as connection:
         for firing in _list(connection, firings.c.cause == Cause.SCHEDULE.value, firings.c.attempt == 1):
             _delete(connection, firing)
-            moved = update(jobs).where(jobs.c.id == firing.job_id)
-            if firing.due_at <= now:
-                moved = moved.where(jobs.c.recorded_until <= firing.due_at)
-            if not connection.execute(moved.values(recorded_until=min(now, firing.due_at - TICK))).rowcount:
-                passed.append(firing)
+            job, at = get_job_numbered(View(database.location, connection), firing.job_id), firing.due_at
+            recorded_until = connection.execute(select(jobs.c.recorded_until).where(jobs.c.id == job.job_id)).scalar()
+            if _comes_again(job, at, recorded_until, now):
+                again = min(now, at - TICK)
+                later = update(jobs).where(jobs.c.id == job.job_id, jobs.c.recorded_until > again)
+                connection.execute(later.values(recorded_until=again))
+            else:
+                catch_up = [] if job.spec.catchup is Catchup.NONE else [at]
+                gap = Gap(first=at, until=at, count=1, reason=reason, catch_up=catch_up)
+                _record_gap(connection, job, gap, now)
+                passed.append((job, gap))
     return passed
+
+
+def _comes_again(job: Job, at: datetime, recorded_until: datetime | None, now: datetime) -> bool:
+    """Return whether a new daemon finds a fire time by the job's schedule: no later one is recorded, or it is ahead."""
+    schedule = job.spec.schedule
+    if job.removed_at is not None or job.spec.paused or schedule is None or at <= job.schedule_start:
+        return False
+    if at <= now and recorded_until is not None and recorded_until > at:
+        return False
+    try:
+        return next_fire_time(schedule, job.job_id, at - TICK) == at
+    except UsageError:  # its time zone is not known on this machine
+        return False
 
 
 def find_next_firing(database: Reader, now: datetime, without_jobs: Collection[int]) -> Firing | None:
@@ -136,6 +152,14 @@ def find_next_firing(database: Reader, now: datetime, without_jobs: Collection[i
     with database.read() as connection:
         row = connection.execute(select(firings).where(*due).order_by(firings.c.id).limit(1)).first()
         return _firing(row) if row is not None else None
+
+
+def _record_gap(connection: Connection, job: Job, gap: Gap, now: datetime) -> None:
+    _advance_recorded_until(connection, job, gap.until, now)
+    _drop_retries(connection, job)
+    message = gap.message
+    record_not_run(connection, job, Status.MISSED, gap.first, now=gap.until, message=message, missed=gap.count)
+    _add_catch_up(connection, job, gap.catch_up, now)
 
 
 def _is_running(connection: Connection, job: Job) -> bool:

@@ -74,15 +74,15 @@ def add_retry(database: Database, connection: Connection, run_id: int) -> None:
 
 
 def shorten_waits(database: Database, now: datetime) -> None:
-    """Make retries due after their delay at the latest: the clock may have been set back since they were added."""
+    """Make firings due now and retries after their delay: the clock may have been set back since they were added."""
     waiting = (
-        select(firings.c.id, firings.c.not_before, jobs.c.retry_delay_s)
+        select(firings.c.id, firings.c.not_before, firings.c.attempt, jobs.c.retry_delay_s)
         .join(jobs, firings.c.job_id == jobs.c.id)
         .where(firings.c.not_before > now)
     )
     with database.write() as connection:
         for row in connection.execute(waiting).all():
-            latest = now + timedelta(seconds=row.retry_delay_s)
+            latest = now + timedelta(seconds=row.retry_delay_s if row.attempt > 1 else 0)
             if row.not_before > latest:
                 connection.execute(update(firings).where(firings.c.id == row.id).values(not_before=latest))
 

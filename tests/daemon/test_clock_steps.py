@@ -266,6 +266,20 @@ def test_a_firing_due_before_a_set_back_hides_no_fire_time(world: World, ahead: 
     ]
 
 
+def test_a_firing_that_waits_does_not_wait_for_the_clock(world: World) -> None:
+    world.at_once = 1
+    world.takes = lambda job: 10 * MINUTE if job.job_id == 1 else SECOND
+    household = Household(world, seed=0)
+    household.register("long", at="2026-06-01T05:00:00Z", catchup=Catchup.NONE)
+    household.register("docs", every="20m", catchup=Catchup.NONE)
+    job = household.jobs[2]
+    change_job(world.database, job, replace(job.spec, retry_delay_s=86_400), world.now)
+    world.at(START + 5 * HOUR + MINUTE, step(world, -4 * HOUR))
+    world.live(5 * HOUR + 45 * MINUTE)  # it is 01:45
+    hours = [TWO + 3 * HOUR, TWO - 40 * MINUTE, TWO - 20 * MINUTE]
+    assert [(Status.SUCCEEDED, at) for at in hours] == [(run.status, run.scheduled_at) for run in rows(world, 2)[-3:]]
+
+
 @pytest.mark.parametrize("when", [{"cron": "0 2 * * *"}, {"at": "2026-06-01T02:00:00Z"}], ids=["cron", "at"])
 @pytest.mark.parametrize(
     "lasting", [4 * MINUTE, 20 * MINUTE, 75 * MINUTE], ids=["killed before", "killed after", "going on"]

@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from runner.daemon import dispatcher, firing_runner
+from runner.daemon import dispatcher, firing_runner, scheduler
 from runner.history.database import Database
-from runner.history.jobs import change_job
+from runner.history.jobs import change_job, list_jobs
 from runner.history.recording import Busy
 from runner.history.retries import retry_at
 from runner.history.runs import list_runs
-from runner.model.errors import HistoryError
+from runner.model.errors import HistoryError, UsageError
 from runner.model.jobs import Catchup, Job
 from runner.model.runs import Firing, Run, Status
 from tests.benchmarks.simulation import World
@@ -102,6 +103,30 @@ def test_a_waiting_retry_yields_to_its_jobs_next_firing(world: World) -> None:
         (ONE + 20 * MINUTE, 1, Status.SUCCEEDED),
         (ONE + 40 * MINUTE, 1, Status.SUCCEEDED),
     ] == [(run.scheduled_at, run.attempt, run.status) for run in rows(world)]
+
+
+def test_a_retry_survives_until_the_daemon_follows_a_resumed_job(world: World) -> None:
+    world.takes = lambda job: 1.7 * SECOND if job.spec.name == "other" else 1.5 * SECOND
+    register(world, every="1h", delay_s=120)
+    household = Household(world, seed=0)
+    household.register("other", at="2026-06-01T01:02:00Z", catchup=Catchup.NONE)
+    household.jobs[1] = list_jobs(world.database)[0]
+    world.at(ONE + MINUTE, lambda: household.pause(1))
+    # The daemon looks at the jobs at 01:02:02; before, the retry becomes due and the worker idle.
+    world.at(ONE + 2 * MINUTE + 1.2 * SECOND, lambda: household.pause(1, paused=False))
+    world.live(HOUR + 10 * MINUTE)
+    assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
+
+
+def test_a_retry_survives_a_time_zone_that_is_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(world, every="1h", delay_s=120)
+    world.live(HOUR + MINUTE)
+    with monkeypatch.context() as without_zones:
+        without_zones.setattr(scheduler, "ScheduleTrigger", Mock(side_effect=UsageError("unknown time zone")))
+        world.live(5 * MINUTE)
+    assert 1 == len(rows(world))
+    world.live(5 * MINUTE)
+    assert [(Status.FAILED, 1), (Status.SUCCEEDED, 2)] == [(run.status, run.attempt) for run in rows(world)]
 
 
 def test_a_retry_postponed_while_its_job_changes_runs_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from runner.history import firings as rows
 from runner.history.database import Database
 from runner.history.firings import Gap, add_firing, find_next_firing, record_gap, skip_firing, withdraw_waiting
-from runner.history.jobs import change_job, list_recorded_until
+from runner.history.jobs import change_job, list_recorded_until, remove_job, set_back
 from runner.history.recording import Busy, RunOutcome, Withdrawn, begin_run, finish_run
 from runner.history.retries import shorten_waits
 from runner.history.runs import list_runs
@@ -75,6 +75,11 @@ def test_a_fire_time_waits_until_its_run_begins(database: Database, job: Job) ->
     finish_run(database, run_id, RunOutcome(status=Status.SUCCEEDED, finished_at=NOW))
     with pytest.raises(Withdrawn):
         begin(database, job, firing)
+
+
+def test_a_fire_time_from_before_a_set_back_runs_at_once(database: Database, job: Job) -> None:
+    add_firing(database, job, NOW + 5 * HOUR, lambda: NOW + HOUR)
+    assert find_next_firing(database, NOW + HOUR, [])
 
 
 def test_a_fire_time_beside_a_waiting_firing_is_skipped(database: Database, job: Job) -> None:
@@ -177,10 +182,42 @@ def test_a_dead_daemons_waiting_firing_is_withdrawn(
         add(database, job, NOW + recorded * HOUR)
     retry = add_due(database, job, NOW, attempt=2)
     assert retry is not None
-    passed = [firing.due_at for firing in withdraw_waiting(database, NOW + now * HOUR)]
+    passed = [gap.first for _, gap in withdraw_waiting(database, NOW + now * HOUR, "it waited")]
     assert ([] if again else [NOW + HOUR]) == passed
     assert (list_recorded_until(database)[job.job_id] < NOW + HOUR) == again
-    assert [(NOW, Cause.SCHEDULE, 2)] == waiting(database), "others stay"
+    # Recorded in the same transaction, as this daemon may be killed as well.
+    assert passed == [run.scheduled_at for run in list_runs(database) if run.status is Status.MISSED]
+    expected = [(NOW, Cause.SCHEDULE, 2)] if again else [(NOW + HOUR, Cause.CATCHUP, 1)]
+    assert expected == waiting(database), "others stay, except that a missed fire time replaces a retry"
+
+
+@pytest.mark.parametrize("how", ["removed", "paused", "resumed", "another schedule", "no schedule"])
+def test_a_withdrawn_firing_that_does_not_come_again_is_missed(database: Database, job: Job, how: str) -> None:
+    add(database, job, NOW + HOUR)
+    schedule, later = job.spec.schedule, NOW + timedelta(minutes=90)
+    assert schedule is not None
+    if how == "removed":
+        remove_job(database, job, later)
+    elif how.endswith("schedule"):
+        other = replace(schedule, expression="25m") if how == "another schedule" else None
+        change_job(database, job, replace(job.spec, schedule=other), later)
+    else:
+        paused = change_job(database, job, replace(job.spec, paused=True), later)
+        if how == "resumed":
+            change_job(database, paused, job.spec, later)
+    withdraw_waiting(database, NOW + 2 * HOUR, "it waited")
+    assert [(Status.MISSED, NOW + HOUR, 1)] == [
+        (run.status, run.scheduled_at, run.missed) for run in list_runs(database)
+    ]
+    assert not [one for one in waiting(database) if one[1] is Cause.SCHEDULE]
+
+
+@pytest.mark.parametrize("now", [3, 6], ids=["before it", "after it"])
+def test_a_withdrawn_firing_from_before_a_set_back_hides_no_fire_time(database: Database, job: Job, now: int) -> None:
+    add(database, job, NOW + 5 * HOUR)
+    set_back(database, [job.job_id], NOW + HOUR)
+    assert [] == withdraw_waiting(database, NOW + now * HOUR, "it waited")
+    assert {job.job_id: NOW + HOUR} == list_recorded_until(database)
 
 
 def test_the_oldest_firing_of_a_free_job_is_next(database: Database, job: Job) -> None:
