@@ -752,9 +752,8 @@ def forgetful(*arguments, **choices):
         pytest.param(SQLITE_WITHOUT_MEMORY.format(statement="UPDATE runs SET"), id="SQLite's, ending a run"),
         pytest.param(WITHOUT_MEMORY.format(module="runner.execution.executor", name="begin_run"), id="beginning a run"),
         pytest.param(WITHOUT_MEMORY.format(module="runner.execution.executor", name="finish_run"), id="ending a run"),
-        pytest.param(
-            WITHOUT_MEMORY.format(module="runner.daemon.pending_writes", name="record_not_run"), id="skipping one"
-        ),
+        pytest.param(SQLITE_WITHOUT_MEMORY.format(statement="INSERT INTO firings"), id="SQLite's, adding a firing"),
+        pytest.param(WITHOUT_MEMORY.format(module="runner.daemon.dispatcher", name="add_firing"), id="adding a firing"),
     ],
 )
 def test_a_moment_without_memory_loses_no_fire_time(program: Program, large: Path, change: str) -> None:
