@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Program, Record, enlarge, freeze_trial, gone, until
-from firings import add_due, add_not_run
+from firings import add_due
 
 from runner.history.database import Database
+from runner.history.firings import add_firing
 from runner.history.jobs import add_job, get_job
 from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.measure.environment import describe_environment, describe_process
@@ -125,7 +126,7 @@ def test_the_next_daemon_drops_a_retry_replaced_by_a_firing(program: Program, tr
         job = get_job(database, "docs")
         record_failed(database, job, started_at, started_at + timedelta(minutes=30))
         at = started_at + timedelta(hours=1)
-        add_not_run(database, job, Status.SKIPPED, at, now=at)
+        add_firing(database, job, at, lambda: at, busy="a run was running")
     program.out("schedule", tree, "--every", "1s", "--name", "clock")
     with program.daemon():
         until(lambda: len(program.history("succeeded", job="clock")) > 1, "what came later than a retry")
