@@ -1,11 +1,13 @@
 """Runs that are due as rows, and the instants of a job under their present names."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
+from runner.model.errors import UsageError
 from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import TICK
 from runner.schedules.fire_times import newest_fire_times
@@ -104,11 +106,12 @@ def _waiting_catch_up_runs(job: Any) -> list[dict[str, Any]]:
         jitter_s=job.schedule_jitter_s,
         interval_origin=_utc(job.schedule_anchor_at),
     )
-    times = [
-        at
-        for row in (missed[::-1] if job.catchup == "all" else missed[:1])
-        for at in newest_fire_times(schedule, job.id, _utc(row.scheduled_at) - TICK, _utc(row.finished_at), row.owed)
-    ]
+    # After the clock was set back, two rows may have the same fire times.
+    times: dict[datetime, None] = {}
+    for row in missed[::-1] if job.catchup == "all" else missed[:1]:
+        first, last = _utc(row.scheduled_at), _utc(row.finished_at)
+        with suppress(UsageError):  # the schedule's time zone is not known on this machine
+            times |= dict.fromkeys(newest_fire_times(schedule, job.id, first - TICK, last, row.owed))
     stored = {_utc(at) for at in made}
     same = {"job_id": job.id, "cause": "catchup", "attempt": 1, "not_before": datetime.now(UTC), "retry_of": None}
     return [{**same, "due_at": at} for at in times if at not in stored]

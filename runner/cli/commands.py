@@ -92,13 +92,37 @@ _PANELS = {
 }
 
 
+class _LazyModule(ModuleType):
+    """A module that is executed when one of its names is used for the first time."""
+
+    def __getattribute__(self, name: str) -> Any:
+        # CPython looks up __spec__ in each import and discards errors of that, even a ^C within the module's code.
+        if name == "__spec__":
+            return super().__getattribute__(name)
+        spec = self.__spec__
+        assert spec is not None and spec.loader is not None  # noqa: S101, PT018  the finder has set them
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        try:
+            spec.loader.exec_module(self)
+        except BaseException:
+            self.__class__ = _LazyModule
+            raise
+        return getattr(self, name)
+
+
+class _LazyModuleLoader(LazyLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        module.__class__ = _LazyModule
+
+
 class _LazyFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         spec = PathFinder.find_spec(fullname, path, target) if fullname.startswith(("runner.", "rich.")) else None
         if spec is not None and spec.loader is not None and spec.submodule_search_locations is None:
-            spec.loader = LazyLoader(spec.loader)
+            spec.loader = _LazyModuleLoader(spec.loader)
         return spec
 
 

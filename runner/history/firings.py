@@ -74,9 +74,9 @@ def add_firing(
         Busy: If a run of the job is running and *busy* is None.
     """
     with database.write() as connection:
-        if again and _is_recorded(connection, job, due_at):
-            return None
         now = clock()
+        if again and _is_recorded(connection, job, due_at, until=due_at, now=now):
+            return None
         waiting = _list(connection, firings.c.job_id == job.job_id)
         if busy is None:
             refuse_beside_another(connection, job_id=job.job_id, at_once=inf)
@@ -96,9 +96,10 @@ def add_firing(
 def record_gap(database: Database, job: Job, gap: Gap, clock: Callable[[], datetime], *, again: bool = False) -> None:
     """Record missed fire times and add their catch-up runs; a waiting retry of the job is dropped."""
     with database.write() as connection:
-        if again and _is_recorded(connection, job, gap.first, missed=gap.count):
+        now = clock()
+        if again and _is_recorded(connection, job, gap.first, until=gap.until, now=now, missed=gap.count):
             return
-        _record_gap(connection, job, gap, clock())
+        _record_gap(connection, job, gap, now)
 
 
 def skip_firing(database: Database, job: Job, firing: Firing, now: datetime, reason: str) -> bool:
@@ -167,8 +168,13 @@ def _is_running(connection: Connection, job: Job) -> bool:
     return connection.execute(select(runs.c.id).where(*running)).first() is not None
 
 
-def _is_recorded(connection: Connection, job: Job, at: datetime, missed: int = 0) -> bool:
+def _is_recorded(
+    connection: Connection, job: Job, at: datetime, *, until: datetime, now: datetime, missed: int = 0
+) -> bool:
     """Return whether a fire time has a row already: a lost server may have committed it without confirming."""
+    recorded_until = connection.execute(select(jobs.c.recorded_until).where(jobs.c.id == job.job_id)).scalar()
+    if recorded_until is not None and recorded_until < until <= now:
+        return False  # its row is from before the clock was set back
     recent = select(runs.c.id).where(runs.c.job_id == job.job_id).order_by(runs.c.id.desc()).limit(_RECENT_ROWS)
     same = runs.c.scheduled_at == at, runs.c.cause == Cause.SCHEDULE.value, runs.c.missed == missed
     row = connection.execute(select(runs.c.id).where(runs.c.id.in_(recent), *same)).first()

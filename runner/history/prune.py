@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from runner.history.database import Database, Reader
-from runner.history.tables import directories, files, jobs, problems, runs
+from runner.history.tables import directories, files, firings, jobs, problems, runs
 from runner.model.runs import Status
 
 FAILURES = (Status.FAILED, Status.TIMED_OUT, Status.INTERRUPTED, Status.PARTIAL)
@@ -46,9 +46,9 @@ def prune(
 ) -> Pruned:
     """Delete the runs that are not to be kept, and the states of files that only they saw.
 
-    The last saved run, the newest row and the running run of a job are always kept. After each transaction the answers
-    for the remaining runs are the same as before. Without *job_id* all jobs are pruned, including removed ones. *stop*
-    is called between transactions; true ends the pruning early.
+    The last saved run, the newest row, the running run and one whose retry waits are always kept. After each
+    transaction the answers for the remaining runs are the same as before. Without *job_id* all jobs are pruned,
+    including removed ones. *stop* is called between transactions; true ends the pruning early.
     """
     with database.read() as connection:
         job_ids = _job_ids(connection, job_id)
@@ -78,6 +78,8 @@ def _prunable(connection: Connection, job_id: int, retention: Retention) -> list
     newest_row = select(func.max(runs.c.id)).where(own)
     needed = (newest_row, newest_row.where(runs.c.files.is_not(None)))
     kept = {connection.execute(query).scalar() for query in needed} - {None}
+    retried = select(firings.c.retry_of).where(firings.c.job_id == job_id, firings.c.retry_of.is_not(None))
+    kept |= set(connection.execute(retried).scalars())
     conditions = [own, runs.c.status != Status.RUNNING.value, runs.c.id.not_in(kept)]
     if retention.since is not None:
         conditions.append(func.coalesce(runs.c.started_at, runs.c.scheduled_at) < retention.since)

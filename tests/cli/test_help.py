@@ -1,13 +1,16 @@
 """Every command has help with an example."""
 
+import importlib
 import re
+import sys
+from importlib.machinery import SourceFileLoader
 from itertools import pairwise
 
 import pytest
 from conftest import Program
 from rich.console import Console
 
-from runner.cli.commands import CommandGroup
+from runner.cli.commands import CommandGroup, lazy_imports
 from runner.cli.main import load_commands
 
 
@@ -68,3 +71,18 @@ def test_help_is_broken_into_lines_by_the_terminal_alone(
     ]  # where two paragraphs meet there is an empty line
     assert [] == early
     assert [] == [line for line in options.splitlines() if re.search(r"--\S*…", line)]
+
+
+def test_an_interrupt_within_a_lazy_module_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "runner.output.lesson"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with lazy_imports():
+        importlib.import_module(name)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(SourceFileLoader, "exec_module", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            exec(f"from {name} import lesson_table", {})  # noqa: S102  as modules import each other
+    assert callable(importlib.import_module(name).lesson_table)

@@ -213,6 +213,18 @@ def test_a_pending_firing_fires_once_despite_a_set_back(world: World, monkeypatc
     assert {TWO: 1} == fired(world, 1)
 
 
+def test_a_fire_time_that_comes_again_is_recorded_by_a_second_attempt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = make_lockable(monkeypatch)
+    Household(world, seed=0).register("interval", every="20m", catchup=Catchup.NONE)
+    world.at(START + 61 * MINUTE, step(world, -50 * MINUTE))
+    world.after(69.5 * MINUTE, lambda: lock(locked=True))
+    world.after(70.5 * MINUTE, lambda: lock(locked=False))  # when it shows 00:20:30
+    world.live(75 * MINUTE)
+    assert {20 * MINUTE: 2, 40 * MINUTE: 1, HOUR: 1} == {at - START: count for at, count in fired(world, 1).items()}
+
+
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
 @pytest.mark.parametrize("by", [HOUR, 365 * DAY])
 def test_a_new_instant_after_a_set_back_still_fires(world: World, by: timedelta, *, restarted: bool) -> None:

@@ -211,7 +211,7 @@ def test_pending_retries_and_catch_up_runs_become_firings(place: str) -> None:
         old.reflect(connection)
         selection = {"id": 1, "patterns": "[]", "excludes": "[]", "ignore_case": False, "track": "stat"}
         connection.execute(old.tables["selections"].insert(), {**selection, "one_file_system": False})
-        for job, catchup, retries in ((1, "all", 2), (2, "once", 0), (3, "all", 2)):
+        for job, catchup, retries in ((1, "all", 2), (2, "once", 0), (3, "all", 2), (4, "all", 0)):
             values = {
                 "id": job,
                 "name": str(job),
@@ -219,9 +219,9 @@ def test_pending_retries_and_catch_up_runs_become_firings(place: str) -> None:
                 "selection_id": 1,
                 "strategies": "[]",
                 "catchup": catchup,
-                "schedule_kind": "every",
-                "schedule_expression": "1h",
-                "schedule_timezone": "UTC",
+                "schedule_kind": "every" if job < 4 else "cron",
+                "schedule_expression": "1h" if job < 4 else "0 * * * *",
+                "schedule_timezone": "UTC" if job < 4 else "Nowhere/Unknown",
                 "schedule_jitter_s": 0,
                 "paused": job == 3,
                 "retries": retries,
@@ -232,6 +232,7 @@ def test_pending_retries_and_catch_up_runs_become_firings(place: str) -> None:
             for status, cause, due_at, ended_at, owed in (
                 ("failed", "schedule", at(1), at(1, 5), 0),
                 ("missed", "schedule", at(2), at(4, 30), count),
+                ("missed", "schedule", at(2), at(4, 30), count),  # again, after the clock was set back
                 ("succeeded", "catchup", at(count), at(9), 0),
                 ("succeeded", "manual", None, at(9, 10), 0),
             ):

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from firings import add_not_run
+from firings import add_due, add_not_run
 from history_examples import NOW, begin, count_rows, listing, play, snapshot, some_job
 
 from runner.history.contents import list_changes, list_files, list_problems
@@ -173,3 +173,12 @@ def test_damage_of_a_file_is_found(history: Database) -> None:
     faults = find_faults(history)
     assert "row 1 of folders refers to a row of jobs that is not there" in faults
     assert any(fault.startswith("damage: ") for fault in faults)
+
+
+def test_a_run_whose_retry_waits_is_kept(database: Database) -> None:
+    job = some_job(database)
+    run = play(database, job, None)
+    add_due(database, job, NOW, attempt=2, retry_of=run.run_id)
+    play(database, job, snapshot(listing(b"", [])))  # a manual run meanwhile
+    assert Pruned() == prune(database, Retention(newest=1))
+    assert [1] == count_rows(database, "firings")
