@@ -12,16 +12,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import accumulate, repeat
-from operator import add, mul, sub
+from itertools import accumulate, pairwise
+from operator import mul
 
 # Timings that agree to a millionth are equal for every purpose; it also keeps the logarithm of a perfect fit finite.
 RESOLUTION = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Noise:
-    """One noise model.
+    """One noise model, equal to none but itself.
 
     Attributes:
         phi: Autoregressive coefficient, the share of the background that remains in the next run; 0 <= phi < 1.
@@ -113,24 +113,23 @@ def whiten(values: Sequence[float], noise: Noise) -> list[float]:
     phi, theta = noise.phi, noise.theta
     if phi == 0:
         return list(values)
-    innovations = [*values[:1], *map(sub, values[1:], map(mul, repeat(phi), values))]
-    if theta:
-        innovations = list(accumulate(innovations, lambda previous, value: value + theta * previous))
-    innovations[0] /= noise.deviation
-    return innovations
+    last = values[0]
+    later = [last := value - phi * before + theta * last for before, value in pairwise(values)]
+    return [values[0] / noise.deviation, *later]
 
 
 def step_products(innovations: Sequence[float], noise: Noise) -> list[float]:
     """Compute the inner products with the whitened steps that begin 1, 2, … n runs before the end."""
-    sums = list(accumulate(reversed(innovations)))
     if noise.phi == 0:
-        return sums
+        return list(accumulate(reversed(innovations)))
     theta = noise.theta
     lasting = (1 - noise.phi) / (1 - theta)
-    fading: Iterable[float] = reversed(innovations)
-    if theta:
-        fading = accumulate(fading, lambda total, value: value + theta * total)
-    return list(map(add, map(mul, repeat(lasting), sums), map(mul, repeat(1 - lasting), fading)))
+    rest = 1 - lasting
+    total = fading = 0.0
+    return [
+        lasting * (total := total + value) + rest * (fading := value + theta * fading)
+        for value in reversed(innovations)
+    ]
 
 
 def dot(left: Iterable[float], right: Iterable[float]) -> float:
@@ -141,4 +140,4 @@ def dot(left: Iterable[float], right: Iterable[float]) -> float:
 
 def subtract(values: Iterable[float], factor: float, other: Iterable[float]) -> list[float]:
     """Return *values* minus *factor* times *other*."""
-    return list(map(sub, values, map(mul, repeat(factor), other)))
+    return [value - factor * less for value, less in zip(values, other, strict=True)]

@@ -13,8 +13,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, islice, repeat
-from operator import add, attrgetter, mul, sub
+from itertools import accumulate
+from operator import attrgetter
 
 from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle, sample
 from runner.trends.noise import (
@@ -131,9 +131,11 @@ class Design:
         if self._before is None:
             whole = response(self.noise, self.n)
             return whole.step_squares, whole.slope_squares
-        step, slope = self._before.unexplained
-        steps, slopes = self.steps[-1], self.slopes[-1]
-        return list(map(sub, step, map(mul, steps, steps))), list(map(sub, slope, map(mul, slopes, slopes)))
+        step, slope = (
+            [left - product * product for left, product in zip(before, products, strict=True)]
+            for before, products in zip(self._before.unexplained, (self.steps[-1], self.slopes[-1]), strict=True)
+        )
+        return step, slope
 
 
 def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
@@ -157,11 +159,12 @@ def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
     factor = (1 - noise.phi * delay) / (1 - noise.theta * delay)
     cosine, sine = (sample(one, n) for one in cycle(component.frequency))
     own, other, sign = (sine, cosine, 1) if component.sine else (cosine, sine, -1)
-    steady = map(add, map(mul, repeat(factor.real), own), map(mul, repeat(sign * factor.imag), other))
-    first = own[0] - factor.real * own[0] - sign * factor.imag * other[0]
-    if noise.theta:
-        steady = map(add, steady, map(mul, repeat(first), response(noise, n).decay))
-    return [own[0] / noise.deviation, *islice(steady, 1, None)]
+    real, imag = factor.real, sign * factor.imag
+    first = own[0] - real * own[0] - imag * other[0]
+    columns = zip(own, other, response(noise, n).decay, strict=True)
+    whitened = [real * here + imag * there + first * decay for here, there, decay in columns]
+    whitened[0] = own[0] / noise.deviation
+    return whitened
 
 
 @lru_cache(maxsize=128)
