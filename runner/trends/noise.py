@@ -75,6 +75,7 @@ class Response:
     """A step and a slope change after whitening, each of shape (n,).
 
     Attributes:
+        lasting: The value that the step approaches.
         step: The step, from its first run on.
         decay: Powers of theta.
         slope: The slope change, whose first run lies one unit above the line.
@@ -82,11 +83,17 @@ class Response:
         slope_squares: Sums of squares of the first 1, 2, … n values of ``slope``.
     """
 
+    lasting: float
     step: list[float]
     decay: list[float]
     slope: list[float]
     step_squares: list[float]
     slope_squares: list[float]
+
+    def product(self, apart: int, runs: int) -> float:
+        """Return the inner product of two steps, one of which lasts *runs* runs, and the other *apart* runs longer."""
+        steady = self.lasting * self.slope[runs - 1]
+        return steady + self.decay[apart] * (self.step_squares[runs - 1] - steady)
 
 
 @lru_cache(maxsize=128)
@@ -97,7 +104,7 @@ def response(noise: Noise, n: int) -> Response:
     step = [lasting + (1 - lasting) * power for power in decay]
     slope = list(accumulate(step))
     squares = (list(accumulate(map(mul, each, each))) for each in (step, slope))
-    return Response(step, decay, slope, *squares)
+    return Response(lasting, step, decay, slope, *squares)
 
 
 def log_likelihood(squares: float, n: int, noise: Noise) -> float:

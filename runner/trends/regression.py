@@ -40,15 +40,28 @@ class Column:
     Attributes:
         values: The whitened values; shape (n,).
         noise: The noise model.
+        component: The component whose values they are; None for a series.
     """
 
-    def __init__(self, values: list[float], noise: Noise) -> None:
+    def __init__(self, values: list[float], noise: Noise, component: Component | None = None) -> None:
         self.values = values
         self.noise = noise
+        self.component = component
         self._products: dict[Column, float] = {}
 
     def product(self, other: "Column") -> float:
-        """Return the inner product with another column, computed once."""
+        """Return the inner product with another column."""
+        own, component = self.component, other.component
+        if isinstance(component, SlopeChange):
+            return self.slopes[-1 - component.index]
+        if isinstance(component, LevelShift):
+            if isinstance(own, LevelShift):
+                late = max(own.index, component.index)
+                if late:
+                    apart = abs(own.index - component.index)
+                    return response(self.noise, len(self.values)).product(apart, len(self.values) - late)
+            elif component.index:
+                return self.steps[-1 - component.index]
         product = self._products.get(other)
         if product is None:
             product = self._products[other] = dot(self.values, other.values)
@@ -67,7 +80,7 @@ class Column:
     @cached_property
     def squares(self) -> float:
         """Sum of squares."""
-        return dot(self.values, self.values)
+        return self.product(self)
 
 
 class Design:
@@ -169,7 +182,7 @@ def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
 
 @lru_cache(maxsize=128)
 def _level_design(noise: Noise, n: int) -> Design:
-    return Design(noise, n).extend(LEVEL, Column(whiten_component(LEVEL, n, noise), noise))
+    return Design(noise, n).extend(LEVEL, Column(whiten_component(LEVEL, n, noise), noise, LEVEL))
 
 
 @lru_cache(maxsize=256)
@@ -177,7 +190,7 @@ def cycle_design(frequency: float, n: int) -> Design:
     """Return the design of a level and a cycle in n runs of white noise, computed once for all series."""
     design = _level_design(WHITE, n)
     for one in cycle(frequency):
-        design = design.extend(one, Column(whiten_component(one, n, WHITE), WHITE))
+        design = design.extend(one, Column(whiten_component(one, n, WHITE), WHITE, one))
     return design
 
 
@@ -204,7 +217,7 @@ class Designs:
     def _column(self, noise: Noise, component: Component) -> Column:
         column = self._columns.get((noise, component))
         if column is None:
-            column = Column(whiten_component(component, self._n, noise), noise)
+            column = Column(whiten_component(component, self._n, noise), noise, component)
             self._columns[noise, component] = column
         return column
 
