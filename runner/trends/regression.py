@@ -227,7 +227,7 @@ class Series:
 
     def __init__(self, values: Sequence[float], designs: Designs) -> None:
         self.values = values
-        self._designs = designs
+        self.designs = designs
         self._columns: dict[Noise, Column] = {}
 
     def fit(self, components: tuple[Component, ...], noise: Noise) -> "Fit":
@@ -235,7 +235,7 @@ class Series:
         column = self._columns.get(noise)
         if column is None:
             column = self._columns[noise] = Column(whiten(self.values, noise), noise)
-        design = self._designs.get(noise, components)
+        design = self.designs.get(noise, components)
         return Fit(design=design, column=column, parts=design.solve(column))
 
     def best_fit(self, components: tuple[Component, ...]) -> "Fit":

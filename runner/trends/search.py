@@ -9,7 +9,7 @@ from operator import truediv
 from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle
 from runner.trends.cycles import LONGEST_PERIOD, SHORTEST_PERIOD, best_cycle, climb
 from runner.trends.noise import WHITE, Noise
-from runner.trends.regression import Designs, Fit, Series, cycle_design
+from runner.trends.regression import Fit, Series, cycle_design
 from runner.trends.survey import (
     NEEDED_CYCLE,
     SHORTEST_LEVEL,
@@ -96,20 +96,20 @@ class Explanation:
 NOTHING = Explanation(components=(LEVEL,), gains={}, noise=WHITE, surplus=0.0)
 
 
-def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanation, list[Explanation]]:
+def explain(series: Series, scales: Sequence[float]) -> tuple[Explanation, list[Explanation]]:
     """Find the components that together gain most over what they need.
 
     Several searches compete, because a component may only show once what hides it is known: a step beside a cycle, the
     steps of a staircase.
 
     Args:
-        values: Natural logarithms of wall times in run order, free of spikes; shape (n,).
+        series: Natural logarithms of wall times in run order, free of spikes; shape (n,).
         scales: How much the runs around each scatter, in any unit; shape (n,).
 
     Returns:
         The best explanation, and others that are almost as good.
     """
-    search = _Search(values, scales)
+    search = _Search(series, scales)
     plain = search.steps_in_white_noise(NEEDED_AMONG_MANY)
     survey = search.survey(plain)
     even = min(scales) == max(scales)
@@ -146,11 +146,10 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
 class _Search:
     """Ways to find the components of a series."""
 
-    def __init__(self, values: Sequence[float], scales: Sequence[float]) -> None:
-        self._values = values
+    def __init__(self, series: Series, scales: Sequence[float]) -> None:
+        self._series = series
+        self._values = series.values
         self._scales = scales
-        self._designs = Designs(len(values))
-        self._series = Series(values, self._designs)
         self._surveys: dict[tuple[Component, ...], Survey] = {}
         self._best_fits: dict[tuple[Component, ...], Fit] = {}
 
@@ -248,7 +247,7 @@ class _Search:
     ) -> "Survey":
         residuals = self._series.fit(components, noise).residuals(self._values)
         even = list(map(truediv, residuals, self._scales))
-        return Survey(Series(normal_scores(even) if ranked else even, self._designs), components, noise, models)
+        return Survey(Series(normal_scores(even) if ranked else even, self._series.designs), components, noise, models)
 
     def may_be_cycles(self, plain: Explanation) -> bool:
         """Return whether a cycle beside the first few of many steps might explain as much as all of them."""

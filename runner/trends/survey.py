@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter, itemgetter, sub
 from statistics import NormalDist
 
 from runner.trends.components import Component, Harmonic, LevelShift, SlopeChange
@@ -147,13 +147,12 @@ class Survey:
         gain, first, second = 0.0, 0, 0
         for apart in range(math.ceil(SHORTEST_LEVEL / stride), len(sums)):
             runs = apart * stride
-            size, start = max(
-                (abs(after - before), start)
-                for start, (before, after) in enumerate(zip(sums, sums[apart:], strict=False))
-            )
+            sizes = list(map(abs, map(sub, sums[apart:], sums)))
+            size = max(sizes)
             here = size**2 / (runs * (1 - runs / n))
             if here > gain:
-                gain, first, second = here, start, start + apart
+                second = len(sums) - 1 - sizes[::-1].index(size)
+                gain, first = here, second - apart
         indices = (SHORTEST_LEVEL + place * stride for place in (first, second))
         reached = log_likelihood(self._fit.squares - gain, n, WHITE)
         return self._candidate(reached, 2 * needed_for_step(WHITE, n), tuple(map(LevelShift, indices)), self._fit)
@@ -189,14 +188,10 @@ def normal_scores(values: Sequence[float]) -> list[float]:
     n = len(values)
     expected = _expected_scores(n)
     rounded = [round(value / RESOLUTION) for value in values]
-    order = sorted(range(n), key=rounded.__getitem__)
-    scores = [0.0] * n
-    for place, score in zip(order, expected, strict=True):
-        scores[place] = score
-    if len(set(rounded)) < n:
-        for _, group in groupby(order, rounded.__getitem__):
-            tied = list(group)
-            mean = sum(scores[place] for place in tied) / len(tied)
-            for place in tied:
-                scores[place] = mean
-    return scores
+    ordered = sorted(rounded)
+    scores = dict(zip(ordered, expected, strict=True))
+    if len(scores) < n:
+        for value, group in groupby(zip(ordered, expected, strict=True), itemgetter(0)):
+            tied = [score for _, score in group]
+            scores[value] = sum(tied) / len(tied)
+    return [scores[value] for value in rounded]
