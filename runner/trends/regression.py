@@ -11,7 +11,6 @@ Source:
 import cmath
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from operator import attrgetter
@@ -114,10 +113,10 @@ class Design:
         design.rows += (row,)
         return design
 
-    def solve(self, column: Column) -> list[float]:
-        """Return how much of each orthonormalised component is in a column; shape (k,)."""
-        parts: list[float] = []
-        for own, row in zip(self.columns, self.rows, strict=True):
+    def solve(self, column: Column, known: Sequence[float] = ()) -> list[float]:
+        """Return how much of each orthonormalised component is in a column, beginning with the known ones; shape (k,)."""
+        parts = list(known)
+        for own, row in zip(self.columns[len(known) :], self.rows[len(known) :], strict=True):
             parts.append((column.product(own) - dot(row, parts)) / row[-1])
         return parts
 
@@ -200,18 +199,14 @@ class Designs:
     def __init__(self, n: int) -> None:
         self._n = n
         self._columns: dict[tuple[Noise, Component], Column] = {}
-        self._designs: dict[tuple[Noise, tuple[Component, ...]], Design] = {}
+        self._designs: dict[tuple[Design, Component], Design] = {}
 
-    def get(self, noise: Noise, components: tuple[Component, ...]) -> Design:
-        """Return the design of these components, the first of which is the level."""
-        if components == (LEVEL,):
-            return _level_design(noise, self._n)
-        design = self._designs.get((noise, components))
+    def extend(self, before: Design, component: Component) -> Design:
+        """Return the design with one more component."""
+        design = self._designs.get((before, component))
         if design is None:
-            before = self.get(noise, components[:-1])
-            design = self._designs[noise, components] = before.extend(
-                components[-1], self._column(noise, components[-1])
-            )
+            column = self._column(before.noise, component)
+            design = self._designs[before, component] = before.extend(component, column)
         return design
 
     def _column(self, noise: Noise, component: Component) -> Column:
@@ -228,15 +223,21 @@ class Series:
     def __init__(self, values: Sequence[float], designs: Designs) -> None:
         self.values = values
         self.designs = designs
-        self._columns: dict[Noise, Column] = {}
+        self._fits: dict[Noise, Fit] = {}
 
     def fit(self, components: tuple[Component, ...], noise: Noise) -> "Fit":
         """Fit the components under one noise model, whose size is estimated."""
-        column = self._columns.get(noise)
-        if column is None:
-            column = self._columns[noise] = Column(whiten(self.values, noise), noise)
-        design = self.designs.get(noise, components)
-        return Fit(design=design, column=column, parts=design.solve(column))
+        fit = self._fits.get(noise)
+        if fit is None:
+            design = _level_design(noise, len(self.values))
+            fit = self._fits[noise] = Fit(design, Column(whiten(self.values, noise), noise))
+        for component in components[1:]:
+            longer = fit.longer.get(component)
+            if longer is None:
+                design = self.designs.extend(fit.design, component)
+                longer = fit.longer[component] = Fit(design, fit.column, fit.parts)
+            fit = longer
+        return fit
 
     def best_fit(self, components: tuple[Component, ...]) -> "Fit":
         """Return the fit under the noise model that makes the series likeliest."""
@@ -249,7 +250,6 @@ class Series:
             best, models = better, neighbours(better.design.noise)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Fit:
     """A series of n runs explained by k components.
 
@@ -257,11 +257,14 @@ class Fit:
         design: The components and the noise model.
         column: The whitened series.
         parts: How much of each orthonormalised component is in the series; shape (k,).
+        longer: Known fits with one more component.
     """
 
-    design: Design
-    column: Column
-    parts: list[float]
+    def __init__(self, design: Design, column: Column, known: Sequence[float] = ()) -> None:
+        self.design = design
+        self.column = column
+        self.parts = design.solve(column, known)
+        self.longer: dict[Component, Fit] = {}
 
     @cached_property
     def squares(self) -> float:

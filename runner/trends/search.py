@@ -210,8 +210,7 @@ class _Search:
         reached, best, step = -math.inf, 0.0, LEVEL
         for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))):
             frequency = math.tau * (1 / LONGEST_PERIOD + place / 2) / n
-            design = cycle_design(frequency, n)
-            fit = Fit(design=design, column=known, parts=design.solve(known))
+            fit = Fit(cycle_design(frequency, n), known)
             gain, index = highest(fit.step_gains(), blocked(n, (), SHORTEST_LEVEL))
             if gain - fit.squares > reached:
                 reached, best, step = gain - fit.squares, frequency, LevelShift(index)
