@@ -145,6 +145,13 @@ def dot(left: Iterable[float], right: Iterable[float]) -> float:
     return total
 
 
-def subtract(values: Iterable[float], factor: float, other: Iterable[float]) -> list[float]:
-    """Return *values* minus *factor* times *other*."""
-    return [value - factor * less for value, less in zip(values, other, strict=True)]
+def subtract(values: Sequence[float], factors: Sequence[float], columns: Sequence[Sequence[float]]) -> Sequence[float]:
+    """Return *values* minus the columns, each times its factor."""
+    if len(factors) % 2:
+        factor = factors[-1]
+        values = [value - factor * less for value, less in zip(values, columns[-1], strict=True)]
+    # Two columns at a time take two thirds of the time.
+    for place in range(1, len(factors), 2):
+        (first, one), (second, two) = zip(factors[place - 1 : place + 1], columns[place - 1 : place + 1], strict=True)
+        values = [value - first * a - second * b for value, a, b in zip(values, one, two, strict=True)]
+    return values

@@ -114,7 +114,7 @@ class Design:
         return design
 
     def solve(self, column: Column, known: Sequence[float] = ()) -> list[float]:
-        """Return how much of each orthonormalised component is in a column, beginning with the known ones; shape (k,)."""
+        """Return how much of each orthonormalised component is in a column, of which some are known; shape (k,)."""
         parts = list(known)
         for own, row in zip(self.columns[len(known) :], self.rows[len(known) :], strict=True):
             parts.append((column.product(own) - dot(row, parts)) / row[-1])
@@ -126,10 +126,8 @@ class Design:
         if self._before is None:
             return []
         earlier = self._before.steps
-        last = self.columns[-1].steps
-        for factor, steps in zip(self.rows[-1], earlier, strict=False):
-            last = subtract(last, factor, steps)
-        length = self.rows[-1][-1]
+        *factors, length = self.rows[-1]
+        last = subtract(self.columns[-1].steps, factors, earlier)
         return [*earlier, [product / length for product in last]]
 
     @cached_property
@@ -293,18 +291,14 @@ class Fit:
             solved.append((wanted - dot(row, solved)) / row[-1])
         return math.sqrt(max(0.0, self.squares) / (self.design.n - len(solved)) * dot(solved, solved))
 
-    def innovations(self) -> list[float]:
+    def innovations(self) -> Sequence[float]:
         """Return the whitened residuals."""
-        left = self.column.values
-        for factor, column in zip(self.coefficients, self.design.columns, strict=True):
-            left = subtract(left, factor, column.values)
-        return left
+        return subtract(self.column.values, self.coefficients, [column.values for column in self.design.columns])
 
     def residuals(self, values: Sequence[float]) -> Sequence[float]:
         """Return the values less what the components explain, not whitened."""
-        for factor, component in zip(self.coefficients, self.design.components, strict=True):
-            values = subtract(values, factor, sample(component, len(values)))
-        return values
+        columns = [sample(component, len(values)) for component in self.design.components]
+        return subtract(values, self.coefficients, columns)
 
     def gains(self) -> tuple[list[float], list[float]]:
         """Compute by how much one more component would reduce the sum of squares, for each place it could begin.
@@ -323,11 +317,8 @@ class Fit:
         whole = response(self.design.noise, self.design.n)
         return _ratios(self._step_products(), self.design.unexplained[0], whole.step_squares)
 
-    def _step_products(self) -> list[float]:
-        products = self.column.steps
-        for part, steps in zip(self.parts, self.design.steps, strict=True):
-            products = subtract(products, part, steps)
-        return products
+    def _step_products(self) -> Sequence[float]:
+        return subtract(self.column.steps, self.parts, self.design.steps)
 
 
 def _ratios(products: Iterable[float], unexplained: Sequence[float], whole: Sequence[float]) -> list[float]:
