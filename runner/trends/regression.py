@@ -131,21 +131,22 @@ class Design:
         return [*earlier, [product / length for product in last]]
 
     @cached_property
-    def slopes(self) -> list[list[float]]:
-        """Inner products of each orthonormalised component with all slope changes; shape (k, n)."""
-        return [*self._before.slopes, list(accumulate(self.steps[-1]))] if self._before else []
+    def unexplained_steps(self) -> Sequence[float]:
+        """Squared lengths of what the components leave of each level shift."""
+        if self._before is None:
+            return response(self.noise, self.n).step_squares
+        return _without(self._before.unexplained_steps, self.steps[-1])
 
     @cached_property
-    def unexplained(self) -> tuple[list[float], list[float]]:
-        """Squared lengths of what the components leave of each level shift and of each slope change."""
+    def unexplained_slopes(self) -> Sequence[float]:
+        """Squared lengths of what the components leave of each slope change."""
         if self._before is None:
-            whole = response(self.noise, self.n)
-            return whole.step_squares, whole.slope_squares
-        step, slope = (
-            [left - product * product for left, product in zip(before, products, strict=True)]
-            for before, products in zip(self._before.unexplained, (self.steps[-1], self.slopes[-1]), strict=True)
-        )
-        return step, slope
+            return response(self.noise, self.n).slope_squares
+        return _without(self._before.unexplained_slopes, accumulate(self.steps[-1]))
+
+
+def _without(squares: Sequence[float], products: Iterable[float]) -> list[float]:
+    return [left - product * product for left, product in zip(squares, products, strict=True)]
 
 
 def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
@@ -300,23 +301,19 @@ class Fit:
         columns = [sample(component, len(values)) for component in self.design.components]
         return subtract(values, self.coefficients, columns)
 
-    def gains(self) -> tuple[list[float], list[float]]:
+    def gains(self, kind: type[Component]) -> list[float]:
         """Compute by how much one more component would reduce the sum of squares, for each place it could begin.
 
         Returns:
-            The gains of level shifts, and of slope changes, that begin 1, 2, … n runs before the end; zero where the
+            The gains of level shifts or slope changes that begin 1, 2, … n runs before the end; zero where the
             components already explain it.
         """
-        products = self._step_products()
         whole = response(self.design.noise, self.design.n)
-        step, slope = self.design.unexplained
-        return _ratios(products, step, whole.step_squares), _ratios(accumulate(products), slope, whole.slope_squares)
+        if kind is LevelShift:
+            return _ratios(self._step_products, self.design.unexplained_steps, whole.step_squares)
+        return _ratios(accumulate(self._step_products), self.design.unexplained_slopes, whole.slope_squares)
 
-    def step_gains(self) -> list[float]:
-        """Compute the same of level shifts alone."""
-        whole = response(self.design.noise, self.design.n)
-        return _ratios(self._step_products(), self.design.unexplained[0], whole.step_squares)
-
+    @cached_property
     def _step_products(self) -> Sequence[float]:
         return subtract(self.column.steps, self.parts, self.design.steps)
 
