@@ -46,7 +46,7 @@ class Column:
         self.values = values
         self.noise = noise
         self.component = component
-        self._products: dict[Column, float] = {}
+        self._products: dict[Component | None, float] = {}
 
     def product(self, other: "Column") -> float:
         """Return the inner product with another column."""
@@ -61,9 +61,9 @@ class Column:
                     return response(self.noise, len(self.values)).product(apart, len(self.values) - late)
             elif component.index:
                 return self.steps[-1 - component.index]
-        product = self._products.get(other)
+        product = self._products.get(component)
         if product is None:
-            product = self._products[other] = dot(self.values, other.values)
+            product = self._products[component] = dot(self.values, other.values)
         return product
 
     @cached_property
@@ -158,14 +158,12 @@ def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
         return [0.0] * component.index + whole.step[: n - component.index]
     if isinstance(component, SlopeChange):
         return [0.0] * component.index + whole.slope[: n - component.index]
-    if isinstance(component, Harmonic) and noise != WHITE:
-        return _whiten_harmonic(component, n, noise)
     return whiten(sample(component, n), noise)
 
 
 @lru_cache(maxsize=512)
-def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
-    """Return the same as :func:`whiten`, in half the time: the filtered harmonic and a transient that decays."""
+def _harmonic_column(component: Harmonic, n: int, noise: Noise) -> Column:
+    """Return the column of a harmonic, the same for all series: the filtered harmonic and a transient that decays."""
     delay = cmath.exp(-1j * component.frequency)
     factor = (1 - noise.phi * delay) / (1 - noise.theta * delay)
     cosine, sine = (sample(one, n) for one in cycle(component.frequency))
@@ -175,7 +173,7 @@ def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
     columns = zip(own, other, response(noise, n).decay, strict=True)
     whitened = [real * here + imag * there + first * decay for here, there, decay in columns]
     whitened[0] = own[0] / noise.deviation
-    return whitened
+    return Column(whitened, noise, component)
 
 
 @lru_cache(maxsize=128)
@@ -188,7 +186,7 @@ def cycle_design(frequency: float, n: int) -> Design:
     """Return the design of a level and a cycle in n runs of white noise, computed once for all series."""
     design = _level_design(WHITE, n)
     for one in cycle(frequency):
-        design = design.extend(one, Column(whiten_component(one, n, WHITE), WHITE, one))
+        design = design.extend(one, _harmonic_column(one, n, WHITE))
     return design
 
 
@@ -209,6 +207,8 @@ class Designs:
         return design
 
     def _column(self, noise: Noise, component: Component) -> Column:
+        if isinstance(component, Harmonic):
+            return _harmonic_column(component, self._n, noise)
         column = self._columns.get((noise, component))
         if column is None:
             column = Column(whiten_component(component, self._n, noise), noise, component)
