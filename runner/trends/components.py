@@ -43,6 +43,7 @@ class FrequencyError:
 
 
 Component = LevelShift | SlopeChange | Harmonic | FrequencyError
+Change = LevelShift | SlopeChange
 LEVEL = LevelShift(0)
 
 

@@ -1,9 +1,10 @@
 """Search for regular cycles in a series of timings, such as the daily one, so that they are not taken for steps."""
 
 import math
-from operator import add, attrgetter, itemgetter
+from functools import lru_cache
+from operator import add, attrgetter, itemgetter, sub
 
-from runner.trends.components import cycle, sample
+from runner.trends.components import cycle
 from runner.trends.noise import WHITE, dot, log_likelihood, neighbours
 from runner.trends.regression import Fit, Series
 
@@ -44,21 +45,41 @@ def best_cycle(series: Series, known: Fit, worth_it: float) -> tuple[float, Fit 
 def _highest_peak(series: Series, guess: Fit) -> tuple[float, float]:
     """Return twice the log-likelihood at the highest peak, and its frequency."""
     n = guess.design.n
+    innovations = guess.innovations()
+    # Sums of two runs halve the work; sums and differences of what is equally far from the middle halve it again.
+    pairs = list(map(add, innovations[::2], [*innovations[1::2], 0.0]))
+    half = len(pairs) // 2
+    after, before = pairs[half:], pairs[-1 - half :: -1]
+    even, odd = list(map(add, after, before)), list(map(sub, after, before))
+    frequencies, waves = _grid(n)
+    reached = [(_reached(series, guess, frequency), frequency) for frequency in frequencies]
+    for frequency, cosine, sine in waves:
+        squares = guess.squares - dot(even, cosine) ** 2 - dot(odd, sine) ** 2
+        reached.append((log_likelihood(squares, n, guess.design.noise), frequency))
+    return max(reached)
+
+
+@lru_cache(maxsize=16)
+def _grid(n: int) -> tuple[list[float], list[tuple[float, list[float], list[float]]]]:
+    """Return the frequencies that need a full fit, and the others with their waves in pairs of runs, from the middle.
+
+    The waves are as long as makes up for the sums of two runs, which weaken a cycle.
+    """
     lowest, highest = math.tau / (LONGEST_PERIOD * n), math.tau / SHORTEST_PERIOD
     count = max(2, math.ceil((highest - lowest) * n / math.pi))
     width = (highest - lowest) / (count - 1)
-    innovations = guess.innovations()
-    # Sums of two runs halve the work; they weaken a cycle by a known factor.
-    pairs = list(map(add, innovations[::2], [*innovations[1::2], 0.0][: len(innovations[::2])]))
-
-    def reached(frequency: float) -> float:
-        if frequency * n < _FEW_CYCLES * math.tau:
-            return _reached(series, guess, frequency)
-        cosine, sine = (dot(pairs, sample(one, len(pairs))) for one in cycle(2 * frequency))
-        squares = guess.squares - 2 / n * (cosine * cosine + sine * sine) / math.cos(frequency / 2) ** 2
-        return log_likelihood(squares, n, guess.design.noise)
-
-    return max((reached(frequency), frequency) for frequency in (lowest + width * place for place in range(count)))
+    frequencies = [lowest + width * place for place in range(count)]
+    few = sum(frequency * n < _FEW_CYCLES * math.tau for frequency in frequencies)
+    pairs = (n + 1) // 2
+    waves = []
+    for frequency in frequencies[few:]:
+        length = math.sqrt(2 / n) / math.cos(frequency / 2)
+        angles = [frequency * (2 * place + 1 - pairs) for place in range(pairs // 2, pairs)]
+        cosine, sine = ([length * wave(angle) for angle in angles] for wave in (math.cos, math.sin))
+        # The pair in the middle is added to itself.
+        cosine[0] /= 1 + pairs % 2
+        waves.append((frequency, cosine, sine))
+    return frequencies[:few], waves
 
 
 def _reached(series: Series, guess: Fit, frequency: float) -> float:

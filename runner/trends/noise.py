@@ -12,16 +12,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import accumulate, repeat
-from operator import add, mul, sub
+from itertools import accumulate, pairwise
+from operator import mul
 
 # Timings that agree to a millionth are equal for every purpose; it also keeps the logarithm of a perfect fit finite.
 RESOLUTION = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Noise:
-    """One noise model.
+    """One noise model, equal to none but itself.
 
     Attributes:
         phi: Autoregressive coefficient, the share of the background that remains in the next run; 0 <= phi < 1.
@@ -75,6 +75,7 @@ class Response:
     """A step and a slope change after whitening, each of shape (n,).
 
     Attributes:
+        lasting: The value that the step approaches.
         step: The step, from its first run on.
         decay: Powers of theta.
         slope: The slope change, whose first run lies one unit above the line.
@@ -82,11 +83,17 @@ class Response:
         slope_squares: Sums of squares of the first 1, 2, … n values of ``slope``.
     """
 
+    lasting: float
     step: list[float]
     decay: list[float]
     slope: list[float]
     step_squares: list[float]
     slope_squares: list[float]
+
+    def product(self, apart: int, runs: int) -> float:
+        """Return the inner product of two steps, one of which lasts *runs* runs, and the other *apart* runs longer."""
+        steady = self.lasting * self.slope[runs - 1]
+        return steady + self.decay[apart] * (self.step_squares[runs - 1] - steady)
 
 
 @lru_cache(maxsize=128)
@@ -97,7 +104,7 @@ def response(noise: Noise, n: int) -> Response:
     step = [lasting + (1 - lasting) * power for power in decay]
     slope = list(accumulate(step))
     squares = (list(accumulate(map(mul, each, each))) for each in (step, slope))
-    return Response(step, decay, slope, *squares)
+    return Response(lasting, step, decay, slope, *squares)
 
 
 def log_likelihood(squares: float, n: int, noise: Noise) -> float:
@@ -113,24 +120,23 @@ def whiten(values: Sequence[float], noise: Noise) -> list[float]:
     phi, theta = noise.phi, noise.theta
     if phi == 0:
         return list(values)
-    innovations = [*values[:1], *map(sub, values[1:], map(mul, repeat(phi), values))]
-    if theta:
-        innovations = list(accumulate(innovations, lambda previous, value: value + theta * previous))
-    innovations[0] /= noise.deviation
-    return innovations
+    last = values[0]
+    later = [last := value - phi * before + theta * last for before, value in pairwise(values)]
+    return [values[0] / noise.deviation, *later]
 
 
 def step_products(innovations: Sequence[float], noise: Noise) -> list[float]:
     """Compute the inner products with the whitened steps that begin 1, 2, … n runs before the end."""
-    sums = list(accumulate(reversed(innovations)))
     if noise.phi == 0:
-        return sums
+        return list(accumulate(reversed(innovations)))
     theta = noise.theta
     lasting = (1 - noise.phi) / (1 - theta)
-    fading: Iterable[float] = reversed(innovations)
-    if theta:
-        fading = accumulate(fading, lambda total, value: value + theta * total)
-    return list(map(add, map(mul, repeat(lasting), sums), map(mul, repeat(1 - lasting), fading)))
+    rest = 1 - lasting
+    total = fading = 0.0
+    return [
+        lasting * (total := total + value) + rest * (fading := value + theta * fading)
+        for value in reversed(innovations)
+    ]
 
 
 def dot(left: Iterable[float], right: Iterable[float]) -> float:
@@ -139,6 +145,13 @@ def dot(left: Iterable[float], right: Iterable[float]) -> float:
     return total
 
 
-def subtract(values: Iterable[float], factor: float, other: Iterable[float]) -> list[float]:
-    """Return *values* minus *factor* times *other*."""
-    return list(map(sub, values, map(mul, repeat(factor), other)))
+def subtract(values: Sequence[float], factors: Sequence[float], columns: Sequence[Sequence[float]]) -> Sequence[float]:
+    """Return *values* minus the columns, each times its factor."""
+    if len(factors) % 2:
+        factor = factors[-1]
+        values = [value - factor * less for value, less in zip(values, columns[-1], strict=True)]
+    # Two columns at a time take two thirds of the time.
+    for place in range(1, len(factors), 2):
+        (first, one), (second, two) = zip(factors[place - 1 : place + 1], columns[place - 1 : place + 1], strict=True)
+        values = [value - first * a - second * b for value, a, b in zip(values, one, two, strict=True)]
+    return values

@@ -11,10 +11,9 @@ Source:
 import cmath
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, islice, repeat
-from operator import add, attrgetter, mul, sub
+from itertools import accumulate
+from operator import attrgetter
 
 from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle, sample
 from runner.trends.noise import (
@@ -40,18 +39,31 @@ class Column:
     Attributes:
         values: The whitened values; shape (n,).
         noise: The noise model.
+        component: The component whose values they are; None for a series.
     """
 
-    def __init__(self, values: list[float], noise: Noise) -> None:
+    def __init__(self, values: list[float], noise: Noise, component: Component | None = None) -> None:
         self.values = values
         self.noise = noise
-        self._products: dict[Column, float] = {}
+        self.component = component
+        self._products: dict[Component | None, float] = {}
 
     def product(self, other: "Column") -> float:
-        """Return the inner product with another column, computed once."""
-        product = self._products.get(other)
+        """Return the inner product with another column."""
+        own, component = self.component, other.component
+        if isinstance(component, SlopeChange):
+            return self.slopes[-1 - component.index]
+        if isinstance(component, LevelShift):
+            if isinstance(own, LevelShift):
+                late = max(own.index, component.index)
+                if late:
+                    apart = abs(own.index - component.index)
+                    return response(self.noise, len(self.values)).product(apart, len(self.values) - late)
+            elif component.index:
+                return self.steps[-1 - component.index]
+        product = self._products.get(component)
         if product is None:
-            product = self._products[other] = dot(self.values, other.values)
+            product = self._products[component] = dot(self.values, other.values)
         return product
 
     @cached_property
@@ -67,7 +79,7 @@ class Column:
     @cached_property
     def squares(self) -> float:
         """Sum of squares."""
-        return dot(self.values, self.values)
+        return self.product(self)
 
 
 class Design:
@@ -101,10 +113,10 @@ class Design:
         design.rows += (row,)
         return design
 
-    def solve(self, column: Column) -> list[float]:
-        """Return how much of each orthonormalised component is in a column; shape (k,)."""
-        parts: list[float] = []
-        for own, row in zip(self.columns, self.rows, strict=True):
+    def solve(self, column: Column, known: Sequence[float] = ()) -> list[float]:
+        """Return how much of each orthonormalised component is in a column, of which some are known; shape (k,)."""
+        parts = list(known)
+        for own, row in zip(self.columns[len(known) :], self.rows[len(known) :], strict=True):
             parts.append((column.product(own) - dot(row, parts)) / row[-1])
         return parts
 
@@ -114,26 +126,27 @@ class Design:
         if self._before is None:
             return []
         earlier = self._before.steps
-        last = self.columns[-1].steps
-        for factor, steps in zip(self.rows[-1], earlier, strict=False):
-            last = subtract(last, factor, steps)
-        length = self.rows[-1][-1]
+        *factors, length = self.rows[-1]
+        last = subtract(self.columns[-1].steps, factors, earlier)
         return [*earlier, [product / length for product in last]]
 
     @cached_property
-    def slopes(self) -> list[list[float]]:
-        """Inner products of each orthonormalised component with all slope changes; shape (k, n)."""
-        return [*self._before.slopes, list(accumulate(self.steps[-1]))] if self._before else []
+    def unexplained_steps(self) -> Sequence[float]:
+        """Squared lengths of what the components leave of each level shift."""
+        if self._before is None:
+            return response(self.noise, self.n).step_squares
+        return _without(self._before.unexplained_steps, self.steps[-1])
 
     @cached_property
-    def unexplained(self) -> tuple[list[float], list[float]]:
-        """Squared lengths of what the components leave of each level shift and of each slope change."""
+    def unexplained_slopes(self) -> Sequence[float]:
+        """Squared lengths of what the components leave of each slope change."""
         if self._before is None:
-            whole = response(self.noise, self.n)
-            return whole.step_squares, whole.slope_squares
-        step, slope = self._before.unexplained
-        steps, slopes = self.steps[-1], self.slopes[-1]
-        return list(map(sub, step, map(mul, steps, steps))), list(map(sub, slope, map(mul, slopes, slopes)))
+            return response(self.noise, self.n).slope_squares
+        return _without(self._before.unexplained_slopes, accumulate(self.steps[-1]))
+
+
+def _without(squares: Sequence[float], products: Iterable[float]) -> list[float]:
+    return [left - product * product for left, product in zip(squares, products, strict=True)]
 
 
 def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
@@ -145,28 +158,27 @@ def whiten_component(component: Component, n: int, noise: Noise) -> list[float]:
         return [0.0] * component.index + whole.step[: n - component.index]
     if isinstance(component, SlopeChange):
         return [0.0] * component.index + whole.slope[: n - component.index]
-    if isinstance(component, Harmonic) and noise != WHITE:
-        return _whiten_harmonic(component, n, noise)
     return whiten(sample(component, n), noise)
 
 
 @lru_cache(maxsize=512)
-def _whiten_harmonic(component: Harmonic, n: int, noise: Noise) -> list[float]:
-    """Return the same as :func:`whiten`, in half the time: the filtered harmonic and a transient that decays."""
+def _harmonic_column(component: Harmonic, n: int, noise: Noise) -> Column:
+    """Return the column of a harmonic, the same for all series: the filtered harmonic and a transient that decays."""
     delay = cmath.exp(-1j * component.frequency)
     factor = (1 - noise.phi * delay) / (1 - noise.theta * delay)
     cosine, sine = (sample(one, n) for one in cycle(component.frequency))
     own, other, sign = (sine, cosine, 1) if component.sine else (cosine, sine, -1)
-    steady = map(add, map(mul, repeat(factor.real), own), map(mul, repeat(sign * factor.imag), other))
-    first = own[0] - factor.real * own[0] - sign * factor.imag * other[0]
-    if noise.theta:
-        steady = map(add, steady, map(mul, repeat(first), response(noise, n).decay))
-    return [own[0] / noise.deviation, *islice(steady, 1, None)]
+    real, imag = factor.real, sign * factor.imag
+    first = own[0] - real * own[0] - imag * other[0]
+    columns = zip(own, other, response(noise, n).decay, strict=True)
+    whitened = [real * here + imag * there + first * decay for here, there, decay in columns]
+    whitened[0] = own[0] / noise.deviation
+    return Column(whitened, noise, component)
 
 
 @lru_cache(maxsize=128)
 def _level_design(noise: Noise, n: int) -> Design:
-    return Design(noise, n).extend(LEVEL, Column(whiten_component(LEVEL, n, noise), noise))
+    return Design(noise, n).extend(LEVEL, Column(whiten_component(LEVEL, n, noise), noise, LEVEL))
 
 
 @lru_cache(maxsize=256)
@@ -174,7 +186,7 @@ def cycle_design(frequency: float, n: int) -> Design:
     """Return the design of a level and a cycle in n runs of white noise, computed once for all series."""
     design = _level_design(WHITE, n)
     for one in cycle(frequency):
-        design = design.extend(one, Column(whiten_component(one, n, WHITE), WHITE))
+        design = design.extend(one, _harmonic_column(one, n, WHITE))
     return design
 
 
@@ -184,24 +196,22 @@ class Designs:
     def __init__(self, n: int) -> None:
         self._n = n
         self._columns: dict[tuple[Noise, Component], Column] = {}
-        self._designs: dict[tuple[Noise, tuple[Component, ...]], Design] = {}
+        self._designs: dict[tuple[Design, Component], Design] = {}
 
-    def get(self, noise: Noise, components: tuple[Component, ...]) -> Design:
-        """Return the design of these components, the first of which is the level."""
-        if components == (LEVEL,):
-            return _level_design(noise, self._n)
-        design = self._designs.get((noise, components))
+    def extend(self, before: Design, component: Component) -> Design:
+        """Return the design with one more component."""
+        design = self._designs.get((before, component))
         if design is None:
-            before = self.get(noise, components[:-1])
-            design = self._designs[noise, components] = before.extend(
-                components[-1], self._column(noise, components[-1])
-            )
+            column = self._column(before.noise, component)
+            design = self._designs[before, component] = before.extend(component, column)
         return design
 
     def _column(self, noise: Noise, component: Component) -> Column:
+        if isinstance(component, Harmonic):
+            return _harmonic_column(component, self._n, noise)
         column = self._columns.get((noise, component))
         if column is None:
-            column = Column(whiten_component(component, self._n, noise), noise)
+            column = Column(whiten_component(component, self._n, noise), noise, component)
             self._columns[noise, component] = column
         return column
 
@@ -211,16 +221,22 @@ class Series:
 
     def __init__(self, values: Sequence[float], designs: Designs) -> None:
         self.values = values
-        self._designs = designs
-        self._columns: dict[Noise, Column] = {}
+        self.designs = designs
+        self._fits: dict[Noise, Fit] = {}
 
     def fit(self, components: tuple[Component, ...], noise: Noise) -> "Fit":
         """Fit the components under one noise model, whose size is estimated."""
-        column = self._columns.get(noise)
-        if column is None:
-            column = self._columns[noise] = Column(whiten(self.values, noise), noise)
-        design = self._designs.get(noise, components)
-        return Fit(design=design, column=column, parts=design.solve(column))
+        fit = self._fits.get(noise)
+        if fit is None:
+            design = _level_design(noise, len(self.values))
+            fit = self._fits[noise] = Fit(design, Column(whiten(self.values, noise), noise))
+        for component in components[1:]:
+            longer = fit.longer.get(component)
+            if longer is None:
+                design = self.designs.extend(fit.design, component)
+                longer = fit.longer[component] = Fit(design, fit.column, fit.parts)
+            fit = longer
+        return fit
 
     def best_fit(self, components: tuple[Component, ...]) -> "Fit":
         """Return the fit under the noise model that makes the series likeliest."""
@@ -233,7 +249,6 @@ class Series:
             best, models = better, neighbours(better.design.noise)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Fit:
     """A series of n runs explained by k components.
 
@@ -241,11 +256,14 @@ class Fit:
         design: The components and the noise model.
         column: The whitened series.
         parts: How much of each orthonormalised component is in the series; shape (k,).
+        longer: Known fits with one more component.
     """
 
-    design: Design
-    column: Column
-    parts: list[float]
+    def __init__(self, design: Design, column: Column, known: Sequence[float] = ()) -> None:
+        self.design = design
+        self.column = column
+        self.parts = design.solve(column, known)
+        self.longer: dict[Component, Fit] = {}
 
     @cached_property
     def squares(self) -> float:
@@ -274,41 +292,30 @@ class Fit:
             solved.append((wanted - dot(row, solved)) / row[-1])
         return math.sqrt(max(0.0, self.squares) / (self.design.n - len(solved)) * dot(solved, solved))
 
-    def innovations(self) -> list[float]:
+    def innovations(self) -> Sequence[float]:
         """Return the whitened residuals."""
-        left = self.column.values
-        for factor, column in zip(self.coefficients, self.design.columns, strict=True):
-            left = subtract(left, factor, column.values)
-        return left
+        return subtract(self.column.values, self.coefficients, [column.values for column in self.design.columns])
 
     def residuals(self, values: Sequence[float]) -> Sequence[float]:
         """Return the values less what the components explain, not whitened."""
-        for factor, component in zip(self.coefficients, self.design.components, strict=True):
-            values = subtract(values, factor, sample(component, len(values)))
-        return values
+        columns = [sample(component, len(values)) for component in self.design.components]
+        return subtract(values, self.coefficients, columns)
 
-    def gains(self) -> tuple[list[float], list[float]]:
+    def gains(self, kind: type[Component]) -> list[float]:
         """Compute by how much one more component would reduce the sum of squares, for each place it could begin.
 
         Returns:
-            The gains of level shifts, and of slope changes, that begin 1, 2, … n runs before the end; zero where the
+            The gains of level shifts or slope changes that begin 1, 2, … n runs before the end; zero where the
             components already explain it.
         """
-        products = self._step_products()
         whole = response(self.design.noise, self.design.n)
-        step, slope = self.design.unexplained
-        return _ratios(products, step, whole.step_squares), _ratios(accumulate(products), slope, whole.slope_squares)
+        if kind is LevelShift:
+            return _ratios(self._step_products, self.design.unexplained_steps, whole.step_squares)
+        return _ratios(accumulate(self._step_products), self.design.unexplained_slopes, whole.slope_squares)
 
-    def step_gains(self) -> list[float]:
-        """Compute the same of level shifts alone."""
-        whole = response(self.design.noise, self.design.n)
-        return _ratios(self._step_products(), self.design.unexplained[0], whole.step_squares)
-
-    def _step_products(self) -> list[float]:
-        products = self.column.steps
-        for part, steps in zip(self.parts, self.design.steps, strict=True):
-            products = subtract(products, part, steps)
-        return products
+    @cached_property
+    def _step_products(self) -> Sequence[float]:
+        return subtract(self.column.steps, self.parts, self.design.steps)
 
 
 def _ratios(products: Iterable[float], unexplained: Sequence[float], whole: Sequence[float]) -> list[float]:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import truediv
 
-from runner.trends.components import LEVEL, Component, Harmonic, LevelShift, SlopeChange, cycle
+from runner.trends.components import LEVEL, Change, Component, Harmonic, LevelShift, SlopeChange, cycle
 from runner.trends.cycles import LONGEST_PERIOD, SHORTEST_PERIOD, best_cycle, climb
 from runner.trends.noise import WHITE, Noise
-from runner.trends.regression import Designs, Fit, Series, cycle_design
+from runner.trends.regression import Fit, Series, cycle_design
 from runner.trends.survey import (
+    NEEDED,
     NEEDED_CYCLE,
     SHORTEST_LEVEL,
     WORTH_A_LOOK,
@@ -18,9 +19,8 @@ from runner.trends.survey import (
     Survey,
     blocked,
     highest,
+    needed_for_change,
     needed_for_cycle,
-    needed_for_slope,
-    needed_for_step,
     normal_scores,
 )
 
@@ -96,20 +96,20 @@ class Explanation:
 NOTHING = Explanation(components=(LEVEL,), gains={}, noise=WHITE, surplus=0.0)
 
 
-def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanation, list[Explanation]]:
+def explain(series: Series, scales: Sequence[float]) -> tuple[Explanation, list[Explanation]]:
     """Find the components that together gain most over what they need.
 
     Several searches compete, because a component may only show once what hides it is known: a step beside a cycle, the
     steps of a staircase.
 
     Args:
-        values: Natural logarithms of wall times in run order, free of spikes; shape (n,).
+        series: Natural logarithms of wall times in run order, free of spikes; shape (n,).
         scales: How much the runs around each scatter, in any unit; shape (n,).
 
     Returns:
         The best explanation, and others that are almost as good.
     """
-    search = _Search(values, scales)
+    search = _Search(series, scales)
     plain = search.steps_in_white_noise(NEEDED_AMONG_MANY)
     survey = search.survey(plain)
     even = min(scales) == max(scales)
@@ -121,7 +121,7 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
     ):
         return plain, search.alternatives(plain, [])
     worth_it = max(0.0, _HOPEFUL * search.judge(plain))
-    with_step, with_slope, with_cycle = map(NOTHING.extend, search.survey(NOTHING).all())
+    with_step, with_slope, with_cycle = (NOTHING.extend(search.survey(NOTHING).find(kind)) for kind in _KINDS)
     with_both = search.step_beside_cycle(worth_it)
     one_by_one = search.one_by_one(_KINDS, plain)
     found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
@@ -146,11 +146,10 @@ def explain(values: Sequence[float], scales: Sequence[float]) -> tuple[Explanati
 class _Search:
     """Ways to find the components of a series."""
 
-    def __init__(self, values: Sequence[float], scales: Sequence[float]) -> None:
-        self._values = values
+    def __init__(self, series: Series, scales: Sequence[float]) -> None:
+        self._series = series
+        self._values = series.values
         self._scales = scales
-        self._designs = Designs(len(values))
-        self._series = Series(values, self._designs)
         self._surveys: dict[tuple[Component, ...], Survey] = {}
         self._best_fits: dict[tuple[Component, ...], Fit] = {}
 
@@ -158,8 +157,8 @@ class _Search:
         """Find steps as if the noise had no memory; keep them if they explain more than noise that has."""
         found = NOTHING
         while len(found.components) < min(_MOST, len(self._values) / RUNS_PER_COMPONENT):
-            survey = self._look(found.components, WHITE, (WHITE,), ranked=ranked)
-            more = survey.step()
+            survey = self._look(found.components, WHITE, (WHITE,), (LevelShift,), ranked=ranked)
+            more = survey.find(LevelShift)
             if more.gain < needed:
                 more = survey.interlude()
             if more.gain < needed * len(more.components):
@@ -187,7 +186,7 @@ class _Search:
         best = self._best_fit(found.components)
         kinds = Counter(map(type, found.components[1:]))
         changes = kinds[LevelShift] + kinds[SlopeChange]
-        one = (needed_for_step if kinds[LevelShift] else needed_for_slope)(best.design.noise, n)
+        one = needed_for_change(LevelShift if kinds[LevelShift] else SlopeChange, best.design.noise, n)
         needed = changes * max(one, NEEDED_AMONG_MANY)
         if len(found.components) == 2:
             needed = one + NEEDED_ALONE * kinds[LevelShift]
@@ -198,7 +197,7 @@ class _Search:
         """Return the same, with a cycle that needs less than a step does unless the noise has a long memory."""
         noise = self._best_fit(found.components).design.noise
         short = noise.memory < _SHORT_MEMORY
-        return self.judge(found, 0.7 * needed_for_step(noise, len(self._values)) if short else None)
+        return self.judge(found, 0.7 * needed_for_change(LevelShift, noise, len(self._values)) if short else None)
 
     def memory(self, found: Explanation) -> float:
         """Return the memory of the noise that suits an explanation best."""
@@ -208,19 +207,20 @@ class _Search:
         """Find the slow cycle that explains most together with a step, and the step, if they surpass *worth_it*."""
         n = len(self._values)
         known = self._series.fit((LEVEL,), WHITE).column
+        no_steps = blocked(n, (), SHORTEST_LEVEL)
         reached, best, step = -math.inf, 0.0, LEVEL
         for place in range(int(2 * min(_FEW_CYCLES, n / SHORTEST_PERIOD))):
             frequency = math.tau * (1 / LONGEST_PERIOD + place / 2) / n
-            design = cycle_design(frequency, n)
-            fit = Fit(design=design, column=known, parts=design.solve(known))
-            gain, index = highest(fit.step_gains(), blocked(n, (), SHORTEST_LEVEL))
+            fit = Fit(cycle_design(frequency, n), known)
+            gain, index = highest(fit.gains(LevelShift), no_steps)
             if gain - fit.squares > reached:
                 reached, best, step = gain - fit.squares, frequency, LevelShift(index)
         frequency = climb(self._series, self._series.fit((LEVEL, step), WHITE), best)
         with_cycle = replace(NOTHING, components=(LEVEL, *cycle(frequency)))
         if self.compare(replace(with_cycle, components=(*with_cycle.components, step))) <= worth_it:
             return NOTHING
-        both = with_cycle.extend(self._look(with_cycle.components, WHITE, (WHITE,)).step())
+        survey = self._look(with_cycle.components, WHITE, (WHITE,), (LevelShift,))
+        both = with_cycle.extend(survey.find(LevelShift))
         return replace(both, noise=self._best_fit(both.components).design.noise)
 
     def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:
@@ -244,11 +244,19 @@ class _Search:
         return self._surveys[so_far.components]
 
     def _look(
-        self, components: tuple[Component, ...], noise: Noise, models: tuple[Noise, ...] = (), *, ranked: bool = True
+        self,
+        components: tuple[Component, ...],
+        noise: Noise,
+        models: tuple[Noise, ...] = (),
+        kinds: Collection[type[Change]] = NEEDED,
+        *,
+        ranked: bool = True,
     ) -> "Survey":
         residuals = self._series.fit(components, noise).residuals(self._values)
         even = list(map(truediv, residuals, self._scales))
-        return Survey(Series(normal_scores(even) if ranked else even, self._designs), components, noise, models)
+        return Survey(
+            Series(normal_scores(even) if ranked else even, self._series.designs), components, noise, models, kinds
+        )
 
     def may_be_cycles(self, plain: Explanation) -> bool:
         """Return whether a cycle beside the first few of many steps might explain as much as all of them."""
@@ -284,11 +292,11 @@ class _Search:
     ) -> Explanation:
         """Move each level shift and slope change again beside all others, and drop those that gain too little."""
         for component in found.components[1:]:
-            if isinstance(component, Harmonic):
+            if not isinstance(component, Change):
                 continue
             others = tuple(other for other in found.components if other != component)
-            survey = self._look(others, found.noise, models, ranked=ranked)
-            again = survey.step() if isinstance(component, LevelShift) else survey.slope()
+            kind = type(component)
+            again = self._look(others, found.noise, models, (kind,), ranked=ranked).find(kind)
             gains = {index: gain for index, gain in found.gains.items() if LevelShift(index) in others}
             rest = replace(found, components=others, gains=gains)
             found = (

@@ -1,7 +1,7 @@
 """Steps and rises of a series of timings, apart from its noise and its cycles."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -114,16 +114,17 @@ class Course:
         if len(values) < FEWEST:
             return
         cleaned, scales = _limit_outliers(values)
-        found, others = explain(cleaned, scales)
+        series = Series(cleaned, Designs(len(values)))
+        found, others = explain(series, scales)
         self._gains = found.gains
         if found.components[1:]:
             slowest = math.tau / len(values)
-            self._fits = _likely_fits(cleaned, found.components, MODELS, slowest)
+            self._fits = _likely_fits(series, found.components, MODELS, slowest)
             # The frequency of a cycle longer than the series cannot be separated from a rise, but affects the steps.
             self._other_fits = [
                 one
                 for other in ([found, *others] if found.gains else [])
-                for one in _likely_fits(cleaned, other.components, neighbours(other.noise))
+                for one in _likely_fits(series, other.components, neighbours(other.noise))
             ]
 
     def steps(self) -> list[Step]:
@@ -198,13 +199,12 @@ def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
 
 
 def _likely_fits(
-    values: Sequence[float], components: tuple[Component, ...], models: Iterable[Noise], slowest: float = 0.0
+    series: Series, components: tuple[Component, ...], models: Iterable[Noise], slowest: float = 0.0
 ) -> list[Fit]:
     """Return the fits under all noise models that are likely enough, likeliest first.
 
     Frequencies above *slowest* are uncertain too.
     """
-    series = Series(values, Designs(len(values)))
     fits = sorted((series.fit(components, noise) for noise in models), key=attrgetter("likelihood"), reverse=True)
     coefficients = dict(zip(components, fits[0].coefficients, strict=True))
     errors = tuple(
@@ -235,12 +235,12 @@ def _limit_outliers(values: Sequence[float]) -> tuple[list[float], list[float]]:
     Returns:
         The values, and the standard deviation around each, relative to that of all; each of shape (n,).
     """
-    typical = [median(around) for around in _windows(values, _MEDIAN_RUNS)]
+    typical = _running_medians(values, _MEDIAN_RUNS)
     off = [value - level for value, level in zip(values, typical, strict=True)]
     sizes = list(map(abs, off))
     # Coarse clocks repeat values, and more than half of the deviations may be zero.
     overall = median(sizes) or fmean(sizes)
-    spreads = [median(around) / overall if overall else 1.0 for around in _windows(sizes, _SCALE_RUNS)]
+    spreads = [middle / overall if overall else 1.0 for middle in _running_medians(sizes, _SCALE_RUNS)]
     # The larger one of before and after, so that noise that begins to grow is not taken for steps.
     half = _SCALE_RUNS // 2
     padded = [spreads[0]] * half + spreads + [spreads[-1]] * half
@@ -257,9 +257,9 @@ def _limit_outliers(values: Sequence[float]) -> tuple[list[float], list[float]]:
     return cleaned, scales
 
 
-def _windows(values: Sequence[float], width: int) -> Iterator[Sequence[float]]:
-    """Yield the values around each place, shifted inwards at the ends."""
-    last = max(0, len(values) - width)
-    return (
-        values[start : start + width] for start in (min(max(0, at - width // 2), last) for at in range(len(values)))
-    )
+def _running_medians(values: Sequence[float], width: int) -> list[float]:
+    """Return the median of the values around each place, shifted inwards at the ends."""
+    medians = [median(values[start : start + width]) for start in range(max(1, len(values) - width + 1))]
+    before = min(width, len(values)) // 2
+    after = len(values) - before - len(medians)
+    return [medians[0]] * before + medians + [medians[-1]] * after

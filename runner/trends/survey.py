@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter, itemgetter, sub
 from statistics import NormalDist
 
-from runner.trends.components import Component, Harmonic, LevelShift, SlopeChange
+from runner.trends.components import Change, Component, Harmonic, LevelShift, SlopeChange
 from runner.trends.cycles import best_cycle
 from runner.trends.noise import COARSE_MODELS, RESOLUTION, WHITE, Noise, log_likelihood, neighbours
 from runner.trends.regression import Fit, Series
@@ -18,8 +18,7 @@ SHORTEST_LEVEL = 3
 SHORTEST_SLOPE = 12
 # What a component has to gain, in twice the log-likelihood. Simulated, so that at most 2 % of the series without a step
 # have one; see tests/benchmarks/steps.py.
-NEEDED_STEP = 10.0
-NEEDED_SLOPE = 11.0
+NEEDED: dict[type[Change], float] = {LevelShift: 10.0, SlopeChange: 11.0}
 NEEDED_CYCLE = 18.0
 NEEDED_PER_LOG_MEMORY = 4.0
 NEEDED_WHEN_SHORT = 50.0
@@ -51,14 +50,9 @@ class Candidate:
         return self.gain - self.needed
 
 
-def needed_for_step(noise: Noise, n: int) -> float:
-    """Return twice the log-likelihood that a step has to gain."""
-    return NEEDED_STEP + NEEDED_PER_LOG_MEMORY * math.log(noise.memory) + NEEDED_WHEN_SHORT / n
-
-
-def needed_for_slope(noise: Noise, n: int) -> float:
-    """Return twice the log-likelihood that a slope change has to gain."""
-    return NEEDED_SLOPE + NEEDED_PER_LOG_MEMORY * math.log(noise.memory) + NEEDED_WHEN_SHORT / n
+def needed_for_change(kind: type[Change], noise: Noise, n: int) -> float:
+    """Return twice the log-likelihood that a step or a slope change has to gain."""
+    return NEEDED[kind] + NEEDED_PER_LOG_MEMORY * math.log(noise.memory) + NEEDED_WHEN_SHORT / n
 
 
 def needed_for_cycle(n: int) -> float:
@@ -74,24 +68,33 @@ class Survey:
         components: The components so far.
         noise: The noise model so far.
         models: The only noise models to try; all by default.
+        kinds: The kinds of changes to look for.
     """
 
     def __init__(
-        self, series: Series, components: tuple[Component, ...], noise: Noise, models: tuple[Noise, ...] = ()
+        self,
+        series: Series,
+        components: tuple[Component, ...],
+        noise: Noise,
+        models: tuple[Noise, ...] = (),
+        kinds: Collection[type[Change]] = NEEDED,
     ) -> None:
         self._series = series
         self._n = n = len(series.values)
         self._components = components
-        self._no_steps = blocked(n, (one.index for one in components if isinstance(one, LevelShift)), SHORTEST_LEVEL)
-        self._no_slopes = blocked(n, (one.index for one in components if isinstance(one, SlopeChange)), SHORTEST_SLOPE)
+        shortest: dict[type[Change], int] = {LevelShift: SHORTEST_LEVEL, SlopeChange: SHORTEST_SLOPE}
+        self._blocked = {
+            kind: blocked(n, (one.index for one in components if isinstance(one, kind)), shortest[kind])
+            for kind in kinds
+        }
         self._cycle: Candidate | None = None
-        # Without one more component, with a step, with a slope: the likelihood, the first run, and the fit.
-        self._best: list[tuple[float, int, Fit]] = []
+        # Without one more component, and with one of each kind: the likelihood, the first run, and the fit.
+        self._best: dict[type[Component] | None, tuple[float, int, Fit]] = {}
         self._tried: set[Noise] = set()
         self._try(models or (COARSE_MODELS if len(components) == 1 else (WHITE, *neighbours(noise))))
         if not models:
-            self._try([one for _, _, found in self._best for one in neighbours(found.design.noise)])
-        self._without, _, self._fit = self._best[0]
+            self._try([one for _, _, found in self._best.values() for one in neighbours(found.design.noise)])
+        self._without, _, self._fit = self._best[None]
         self.noise = self._fit.design.noise
 
     def _try(self, models: Iterable[Noise]) -> None:
@@ -100,34 +103,25 @@ class Survey:
                 continue
             self._tried.add(noise)
             found = self._series.fit(self._components, noise)
-            step_gains, slope_gains = found.gains()
-            tries = ((0.0, 0), highest(step_gains, self._no_steps), highest(slope_gains, self._no_slopes))
-            here = [(log_likelihood(found.squares - gain, self._n, noise), index, found) for gain, index in tries]
-            self._best = [max(pair, key=itemgetter(0)) for pair in zip(self._best or here, here, strict=True)]
+            gains = {kind: highest(found.gains(kind), places) for kind, places in self._blocked.items()}
+            for kind, (gain, index) in [(None, (0.0, 0)), *gains.items()]:
+                here = (log_likelihood(found.squares - gain, self._n, noise), index, found)
+                self._best[kind] = max(self._best.get(kind, here), here, key=itemgetter(0))
 
     def best(self, kinds: Collection[type[Component]]) -> Candidate:
         """Return the best candidate of these kinds."""
-        finders = {LevelShift: self.step, SlopeChange: self.slope, Harmonic: self.cycle}
-        return max((finders[kind]() for kind in kinds), key=attrgetter("surplus"))
+        return max(map(self.find, kinds), key=attrgetter("surplus"))
 
-    def all(self) -> tuple[Candidate, Candidate, Candidate]:
-        """Return the best level shift, slope change and cycle."""
-        return self.step(), self.slope(), self.cycle()
+    def find(self, kind: type[Component]) -> Candidate:
+        """Return the best level shift, slope change or cycle."""
+        if kind is Harmonic:
+            return self._find_cycle()
+        reached, index, found = self._best[kind]
+        change = LevelShift(index) if kind is LevelShift else SlopeChange(index)
+        needed = needed_for_change(type(change), found.design.noise, self._n)
+        return self._candidate(reached, needed, (change,), found)
 
-    def step(self) -> Candidate:
-        """Return the best level shift."""
-        reached, index, found = self._best[1]
-        needed = needed_for_step(found.design.noise, self._n)
-        return self._candidate(reached, needed, (LevelShift(index),), found)
-
-    def slope(self) -> Candidate:
-        """Return the best slope change."""
-        reached, index, found = self._best[2]
-        needed = needed_for_slope(found.design.noise, self._n)
-        return self._candidate(reached, needed, (SlopeChange(index),), found)
-
-    def cycle(self) -> Candidate:
-        """Return the best cycle."""
+    def _find_cycle(self) -> Candidate:
         if self._cycle is None and sum(isinstance(one, Harmonic) for one in self._components) >= 2 * _MOST_CYCLES:
             self._cycle = self._candidate(-math.inf, needed_for_cycle(self._n), (), self._fit)
         if self._cycle is None:
@@ -147,16 +141,17 @@ class Survey:
         gain, first, second = 0.0, 0, 0
         for apart in range(math.ceil(SHORTEST_LEVEL / stride), len(sums)):
             runs = apart * stride
-            size, start = max(
-                (abs(after - before), start)
-                for start, (before, after) in enumerate(zip(sums, sums[apart:], strict=False))
-            )
+            sizes = list(map(abs, map(sub, sums[apart:], sums)))
+            size = max(sizes)
             here = size**2 / (runs * (1 - runs / n))
             if here > gain:
-                gain, first, second = here, start, start + apart
+                second = len(sums) - 1 - sizes[::-1].index(size)
+                gain, first = here, second - apart
         indices = (SHORTEST_LEVEL + place * stride for place in (first, second))
         reached = log_likelihood(self._fit.squares - gain, n, WHITE)
-        return self._candidate(reached, 2 * needed_for_step(WHITE, n), tuple(map(LevelShift, indices)), self._fit)
+        return self._candidate(
+            reached, 2 * needed_for_change(LevelShift, WHITE, n), tuple(map(LevelShift, indices)), self._fit
+        )
 
 
 def blocked(n: int, indices: Iterable[int], shortest: int) -> list[int]:
@@ -189,14 +184,10 @@ def normal_scores(values: Sequence[float]) -> list[float]:
     n = len(values)
     expected = _expected_scores(n)
     rounded = [round(value / RESOLUTION) for value in values]
-    order = sorted(range(n), key=rounded.__getitem__)
-    scores = [0.0] * n
-    for place, score in zip(order, expected, strict=True):
-        scores[place] = score
-    if len(set(rounded)) < n:
-        for _, group in groupby(order, rounded.__getitem__):
-            tied = list(group)
-            mean = sum(scores[place] for place in tied) / len(tied)
-            for place in tied:
-                scores[place] = mean
-    return scores
+    ordered = sorted(rounded)
+    scores = dict(zip(ordered, expected, strict=True))
+    if len(scores) < n:
+        for value, group in groupby(zip(ordered, expected, strict=True), itemgetter(0)):
+            tied = [score for _, score in group]
+            scores[value] = sum(tied) / len(tied)
+    return [scores[value] for value in rounded]
