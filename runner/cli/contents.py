@@ -31,9 +31,7 @@ def files(
     history: Annotated[
         bool, options.option("The versions of the file named by --path, oldest first.", "--history")
     ] = False,
-    null: Annotated[
-        bool, options.option("Absolute paths as bytes, ended by NUL, for xargs -0.", "--null", "-0")
-    ] = False,
+    null: Annotated[bool, options.option("Absolute paths, each ended by NUL, for xargs -0.", "--null", "-0")] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
 ) -> None:

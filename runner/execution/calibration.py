@@ -2,9 +2,10 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from random import Random
 
@@ -26,6 +27,7 @@ from runner.strategies.base import ScanRequest
 # Subtrees are chosen by size: each about a quarter of the one before, down to this many entries.
 _SIZE_RATIO = 4
 _MIN_ENTRIES = 50
+_WHOLE = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
 
 
 def choose_conditions(found: Snapshot, *, cpus: int, start_method: str) -> list[Condition]:
@@ -93,19 +95,10 @@ def calibrate(
     on_total: Callable[[int], None] = lambda _total: None,
     random: Random | None = None,
 ) -> Calibration:
-    """Measure a tree, and record every round as soon as it is complete.
+    """Measure a tree, and record every round as soon as it is complete; *rounds* follow one that does not count.
 
-    Args:
-        database: The history.
-        root: Absolute path of the tree.
-        selection: What is looked for.
-        cpus: Usable processors.
-        start_method: How pool workers are started, except where start methods are compared.
-        rounds: How often everything is measured, after one round that does not count.
-        observer: Receives each execution, and may stop it.
-        timeout_s: Time limit of an execution; None for none.
-        on_total: Called with the number of executions, once it is known.
-        random: The source of chance; None for the system's.
+    *start_method* is that of pool workers, except where start methods are compared. *on_total* is called with the
+    number of executions, once it is known.
 
     Raises:
         ScanError: If the tree can't be scanned, or an execution fails.
@@ -128,22 +121,14 @@ def calibrate(
     observer = replace(observer, stop=stop_when_lock_lost(lock, observer.stop))
     finished_at, kept = None, " before a round was complete; nothing is kept"
     try:
-        whole = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
+        measure = partial(_measure, root, selection, observer=observer, timeout_s=timeout_s)
         observer.on_strategy("first look", 1)
-        found, _ = _measure(root, selection, whole, observer, timeout_s)
+        found, _ = measure(_WHOLE)
         conditions = choose_conditions(found, cpus=cpus, start_method=start_method)
         on_total(len(conditions) * (rounds + 1))
-        orders = order_rounds(len(conditions), rounds, random)
-        # Round 0 warms the caches and is not recorded.
-        for number, order in enumerate(chain([range(len(conditions))], orders)):
-            measured = []
-            for position, condition in enumerate((conditions[index] for index in order), start=1):
-                observer.on_strategy(describe(condition), position)
-                _, measurement = _measure(root, selection, condition, observer, timeout_s)
-                measured.append(replace(measurement, round=number, position=position))
-            if number:
-                record_round(database, calibration_id, measured)
-                kept = "; its complete rounds are kept, and shown by --last"
+        for measured in _measure_rounds(measure, observer, conditions, order_rounds(len(conditions), rounds, random)):
+            record_round(database, calibration_id, measured)
+            kept = "; its complete rounds are kept, and shown by --last"
         finished_at = datetime.now(UTC)
     except Stopped as stopped:
         raise Stopped(f"{stopped}{kept}") from None
@@ -153,6 +138,24 @@ def calibrate(
         finally:
             lock.release()
     return get_calibration(database, calibration_id)
+
+
+def _measure_rounds(
+    measure: Callable[[Condition], tuple[Snapshot, Measurement]],
+    observer: RunObserver,
+    conditions: Sequence[Condition],
+    orders: Iterable[Sequence[int]],
+) -> Iterator[list[Measurement]]:
+    """Yield the measurements of each round."""
+    # Round 0 warms the caches and is not recorded.
+    for number, order in enumerate(chain([range(len(conditions))], orders)):
+        measured = []
+        for position, condition in enumerate((conditions[index] for index in order), start=1):
+            observer.on_strategy(describe(condition), position)
+            _, measurement = measure(condition)
+            measured.append(replace(measurement, round=number, position=position))
+        if number:
+            yield measured
 
 
 def _measure(

@@ -70,7 +70,7 @@ def fire(
     observer: RunObserver | None = None,
     random: Random | None = None,
 ) -> int:
-    """Execute one run of a job and save it.
+    """Execute one run of a job and save it; return its number.
 
     Args:
         database: The history.
@@ -82,9 +82,6 @@ def fire(
         observer: Receives progress and may stop the run.
         random: The source of chance; None for the system's.
 
-    Returns:
-        The run's number; its outcome is in the history.
-
     Raises:
         Busy: If a run of the same job is running.
         Withdrawn: If the firing is no longer due.
@@ -94,23 +91,7 @@ def fire(
     observer = observer or RunObserver()
     workers = job.spec.workers or usable_cpus()
 
-    def start() -> _StartedRun:
-        # The root is not touched here: its file system may hang, and only trial processes can be given up.
-        environment = describe_environment(None, workers=workers, start_method=start_method)
-        # Read before the run starts, as a started run would fail if the database is locked.
-        mounts = () if accept_unmounted else list_saved_mounts(database, job)
-        first_strategies = list_first_strategies(database, job, limit=_ORDER_RUNS)
-        run_id = begin_run(
-            database,
-            job,
-            firing,
-            clock=partial(datetime.now, UTC),
-            environment=environment,
-            owner=describe_process(),
-            at_once=at_once,
-        )
-        return _StartedRun(run_id=run_id, environment=environment, first_strategies=first_strategies, mounts=mounts)
-
+    start = partial(_start, database, job, firing, workers, start_method, at_once)
     lock = database.location.run_lock()
     what = f"the run of {job.spec.name!r}"
     run = wait_for_slot(database, holding(lock, start), observer, what=what, job_id=job.job_id)
@@ -124,7 +105,7 @@ def fire(
         start_method=start_method,
         cache=os.fsencode(cache_file(database, job)),
         full_every_s=job.spec.full_every_s,
-        mounts=run.mounts,
+        mounts=() if accept_unmounted else run.mounts,
     )
     try:
         order = choose_order(job.spec.strategies, run.first_strategies, random or Random())  # noqa: S311  no secret
@@ -136,6 +117,26 @@ def fire(
     finally:
         lock.release()
     return run.run_id
+
+
+def _start(
+    database: Database, job: Job, firing: Firing | None, workers: int, start_method: str, at_once: int
+) -> _StartedRun:
+    # The root is not touched here: its file system may hang, and only trial processes can be given up.
+    environment = describe_environment(None, workers=workers, start_method=start_method)
+    # Read before the run starts, as a started run would fail if the database is locked.
+    mounts = list_saved_mounts(database, job)
+    first_strategies = list_first_strategies(database, job, limit=_ORDER_RUNS)
+    run_id = begin_run(
+        database,
+        job,
+        firing,
+        clock=partial(datetime.now, UTC),
+        environment=environment,
+        owner=describe_process(),
+        at_once=at_once,
+    )
+    return _StartedRun(run_id=run_id, environment=environment, first_strategies=first_strategies, mounts=mounts)
 
 
 def _stop_when_cancelled(

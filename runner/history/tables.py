@@ -49,16 +49,12 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return the value that the database stores."""
-        if value is None:
-            return None
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+        utc = value and value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if utc and dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return the aware instant of a stored value."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+        return value and (value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC))
 
 
 # SQLite generates numbers only for a column whose type is exactly INTEGER.
@@ -205,8 +201,7 @@ runs = Table(
     Column("message", Text),
     *_owner(),
     Column("attempt", Integer, nullable=False, server_default=text("1")),
-    # From the fire time to the start; NULL for manual runs and retries.
-    Column("lateness_s", Float),
+    Column("lateness_s", Float),  # from the fire time to the start; NULL for manual runs and retries
     Column("cancel_requested_at", Instant),
     sqlite_autoincrement=True,
 )
@@ -214,8 +209,7 @@ Index("ix_runs_job", runs.c.job_id, runs.c.id)
 # The database guarantees that a job has at most one running run.
 _add_partial_index("uq_runs_running", runs.c.job_id, runs.c.status == text("'running'"), unique=True)
 
-# Runs that are due: for a fire time, to catch up a missed one, or as a retry. A row moves to runs in the transaction in
-# which its run begins or is recorded as skipped or missed; so both tables together are the whole state of a daemon.
+# Runs that are due. A row moves to runs in one transaction, when its run begins, or when it is skipped or missed.
 firings = Table(
     "firings",
     metadata,
@@ -225,7 +219,6 @@ firings = Table(
     Column("cause", String(8), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("not_before", Instant, nullable=False),
-    # The failed run of the previous attempt.
     Column("retry_of", ForeignKey(runs.c.id, ondelete="CASCADE")),
     UniqueConstraint("job_id", "due_at", "cause", "attempt"),
     sqlite_autoincrement=True,
@@ -297,8 +290,7 @@ acknowledgements = Table(
     Column("environment_id", ForeignKey(environments.c.id), primary_key=True),
     Column("strategy", Text, primary_key=True),
     Column("metric", String(24), primary_key=True),
-    # The last run at that time; remains when that run is pruned.
-    Column("run_id", Number, nullable=False),
+    Column("run_id", Number, nullable=False),  # the last run at that time; remains when that run is pruned
     Column("acknowledged_at", Instant, nullable=False),
     sqlite_with_rowid=False,
 )
