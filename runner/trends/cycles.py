@@ -63,7 +63,7 @@ def _highest_peak(series: Series, guess: Fit) -> tuple[float, float]:
 def _grid(n: int) -> tuple[list[float], list[tuple[float, list[float], list[float]]]]:
     """Return the frequencies that need a full fit, and the others with their waves in pairs of runs, from the middle.
 
-    The waves are as long as makes up for the sums of two runs, which weaken a cycle.
+    The length of the waves compensates for the sums of two runs, which weaken a cycle.
     """
     lowest, highest = math.tau / (LONGEST_PERIOD * n), math.tau / SHORTEST_PERIOD
     count = max(2, math.ceil((highest - lowest) * n / math.pi))
