@@ -23,7 +23,7 @@ _PANELS = {
         "schedule": ("edit.schedule", "Create a job that scans DIR on a schedule."),
         "edit": (
             "edit.edit",
-            "Change a job. Options that are not given stay; patterns, excludes and strategies are replaced as a whole.",
+            "Change a job. Other options stay; patterns, excludes, strategies and notifications are replaced whole.",
         ),
         "pause": ("edit.pause", "Pause a job: its schedule does not fire until it is resumed."),
         "resume": ("edit.resume", "Resume a paused job. Fire times that passed during the pause are not caught up."),

@@ -61,7 +61,7 @@ def schedule(directory: options.Directory, *, name: options.Name = None, db: opt
 
 @options.job_options()
 def edit(job: options.JobArgument, *, name: options.Name = None, db: options.Db = None, **given: Any) -> None:
-    """Change a job. Options that are not given stay; patterns, excludes and strategies are replaced as a whole.
+    """Change a job. Other options stay; patterns, excludes, strategies and notifications are replaced whole.
 
     [bold]Examples[/bold]
 
