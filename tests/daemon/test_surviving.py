@@ -511,7 +511,7 @@ def test_a_disk_that_stays_full_costs_only_the_snapshot(program: Program, large:
         trial = freeze(program, daemon, large)
         for number in range(3_000):
             (large / "part-0" / f"new-{number}-{'long' * 30}.md").touch()
-        with full(disk, 100_000):
+        with full(disk, 200_000):
             thaw(trial)
             run = ended(program, "failed")
             assert run["message"].startswith("what it found could not be saved: the database ")
