@@ -193,12 +193,10 @@ def _advance_recorded_until(connection: Connection, job: Job, until: datetime, n
 
 
 def _add_catch_up(connection: Connection, job: Job, times: Sequence[datetime], now: datetime) -> None:
-    """Add catch-up runs; they replace the waiting ones of the job except for --catchup all."""
+    """Add catch-up runs; only the newest of the job may wait."""
     waiting = _list(connection, firings.c.job_id == job.job_id, firings.c.cause == Cause.CATCHUP.value)
-    kept = MAX_CATCHUP - len(times) if job.spec.catchup is Catchup.ALL else 0
-    if times:
-        for firing in waiting[: max(0, len(waiting) - kept)]:
-            _delete(connection, firing)
+    for firing in waiting[: max(0, len(waiting) + len(times) - MAX_CATCHUP)]:
+        _delete(connection, firing)
     _insert(connection, job, times, Cause.CATCHUP, now)
 
 

@@ -122,10 +122,12 @@ def test_a_failed_run_adds_its_retry(database: Database, job: Job) -> None:
     assert find_next_firing(database, NOW + timedelta(minutes=1), [])
 
 
-@pytest.mark.parametrize(("catchup", "expected"), [(Catchup.ALL, [1, 2, 3]), (Catchup.ONCE, [3]), (Catchup.NONE, [3])])
+@pytest.mark.parametrize(
+    ("catchup", "expected"), [(Catchup.ALL, [0, 1, 2, 3]), (Catchup.ONCE, [0, 3]), (Catchup.NONE, [0])]
+)
 def test_a_gap_is_one_row_with_its_catch_up_runs(database: Database, catchup: Catchup, expected: list[int]) -> None:
     job = make_job(database, catchup=catchup)
-    add_due(database, job, NOW + 3 * HOUR, cause=Cause.CATCHUP)
+    add_due(database, job, NOW, cause=Cause.CATCHUP)  # of an earlier gap
     add_due(database, job, NOW, attempt=2)
     wanted = {Catchup.ALL: 3, Catchup.ONCE: 1, Catchup.NONE: 0}[catchup]
     later = replace(gap(3, catch_up=wanted), first=NOW + HOUR)
