@@ -25,8 +25,8 @@ def local_zone_name() -> str:
         name = path
     try:
         return find_zone(name)
-    except UsageError:
-        raise UsageError(f"{named_by}, which is no known time zone; set TZ to one like Europe/Berlin") from None
+    except UsageError as error:
+        raise UsageError(f"{named_by}: {error}") from None
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:
