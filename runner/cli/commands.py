@@ -66,6 +66,7 @@ _PANELS = {
             "trends.regressions",
             "List strategies that became slower and have not recovered. Exits with 1 if there is one, for CI.",
         ),
+        "web": ("web.web", "Show jobs, runs, files, changes and trends as web pages, until ^C."),
         "calibrate": (
             "calibrate.calibrate",
             "Measure which number of workers and start method scan DIR fastest, and from which size a pool is faster.",

@@ -101,10 +101,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def view(self) -> Iterator[View]:
-        """Yield one state of the database."""
+    def view(self, *, within_s: float | None = None) -> Iterator[View]:
+        """Yield one state of the database; *within_s* limits the time of its queries."""
         with self.read() as connection:
-            yield View(self.location, connection)
+            if within_s is None:
+                yield View(self.location, connection)
+                return
+            with self.location.limit_time(connection, within_s):
+                yield View(self.location, connection)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -14,9 +14,11 @@ _LOCKED: _Condition = (HistoryError, "is locked by another program; try again wh
 _FULL: _Condition = (HistoryError, "can't grow: the disk is full; free some space and try again")
 _CLOSED: _Condition = (DatabaseUnusable, "can't be opened; check its path and permissions, or choose another with --db")
 _OTHER: _Condition = (HistoryError, "can't be used: {reason}")
+_SLOW: _Condition = (HistoryError, "takes too long to answer; ask for less, or ask on the command line")
 _SQLITE: dict[int, _Condition] = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_INTERRUPT: _SLOW,
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: (NotWritable, "is read-only; make it writable, or choose another with --db"),
     sqlite3.SQLITE_NOTADB: (DatabaseUnusable, "is not a SQLite database; choose another file with --db"),
@@ -34,6 +36,7 @@ _SHUT_DOWN: _Condition = (HistoryError, "can't be reached any more: {reason}; tr
 _FORBIDDEN = "is closed or read-only to this user: {reason}; ask for the right to, or choose another"
 _POSTGRESQL: dict[str, _Condition] = {
     "55P03": _LOCKED,
+    "57014": _SLOW,
     "53100": _FULL,
     "25006": (NotWritable, "is read-only: {reason}; make it writable, or choose another"),
     "42501": (NotWritable, _FORBIDDEN),

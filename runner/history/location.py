@@ -44,6 +44,10 @@ class Location:
         """Return whether there is a database; a missing file is created when it is opened."""
         return True
 
+    def signature(self) -> object:
+        """Return a value that changes when the database has to be opened again."""
+        return None
+
     def check(self) -> Self:
         """Check, before anything is created, that this can be a database; return it as this process may use it."""
         return self

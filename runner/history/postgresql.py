@@ -1,7 +1,7 @@
 """A history in a PostgreSQL database."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,12 @@ class PostgresqlDatabase(Location):
     def explain(self, error: BaseException | None) -> HistoryError:
         """Return an error of one line for an error of the driver."""
         return explain_postgresql(f"the database {self}", error)
+
+    @contextmanager
+    def limit_time(self, connection: Connection, within_s: float) -> Iterator[None]:
+        """Limit the time of each query of a transaction."""
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(within_s * 1000)}")
+        yield
 
     def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:
         """Add rows with these columns, by COPY, which takes a tenth of the time of INSERT."""

@@ -45,6 +45,7 @@ def list_runs(
     statuses: Sequence[Status] = (),
     since: datetime | None = None,
     until: datetime | None = None,
+    before: int | None = None,
     limit: int | None = None,
 ) -> list[Run]:
     """List runs, newest first.
@@ -55,12 +56,15 @@ def list_runs(
         statuses: Only these; empty for all.
         since: Only runs that started, or were due without starting, at or after this instant.
         until: The same before this instant.
+        before: Only runs with a lower number.
         limit: The maximum number.
     """
     query = EVERY_RUN.order_by(_NEWEST_FIRST).limit(limit)
     started_at, scheduled_at = runs.c.started_at, runs.c.scheduled_at
     if job is not None:
         query = query.where(runs.c.job_id == job.job_id)
+    if before is not None:
+        query = query.where(runs.c.id < before)
     if statuses:
         query = query.where(_has_status(statuses))
     if since is not None:

@@ -27,6 +27,8 @@ from runner.model.units import format_bytes
 
 _CHUNK = 10_000
 _MOST_FAULTS = 20
+# The steps of SQLite's virtual machine between two looks at the clock, about a millisecond.
+_STEPS = 20_000
 # Only beside a long-running reader does the -wal file grow beyond this, the writes of one large run.
 _LARGE_WAL_BYTES = 16 * 1024 * 1024
 _UPGRADE_LOCK_TIMEOUT_S = 60.0
@@ -70,6 +72,15 @@ class SqliteFile(Location):
     def exists(self) -> bool:
         """Return whether the file exists."""
         return self.path.exists()
+
+    def signature(self) -> object:
+        """Return what tells a file from another in its place, and the states of one that may be read as a copy."""
+        try:
+            here = self.path.stat()
+        except OSError:
+            return None
+        state = (here.st_size, here.st_mtime_ns, wal_bytes(self.path.resolve())) if self.read_only else ()
+        return here.st_dev, here.st_ino, *state
 
     def check(self) -> Self:
         """Check, before anything is created, that a SQLite database can be here; return it, perhaps as read-only.
@@ -133,6 +144,18 @@ class SqliteFile(Location):
     def explain(self, error: BaseException | None) -> HistoryError:
         """Return an error of one line for an error of SQLite."""
         return explain_sqlite(self.path, error)
+
+    @contextmanager
+    def limit_time(self, connection: Connection, within_s: float) -> Iterator[None]:
+        """Limit the time of the queries of a transaction, which then only reads."""
+        driver, deadline_s = driver_of(connection), time.monotonic() + within_s
+        driver.execute("PRAGMA query_only = ON")
+        driver.set_progress_handler(lambda: time.monotonic() > deadline_s, _STEPS)
+        try:
+            yield
+        finally:
+            driver.set_progress_handler(None, 0)
+            driver.execute("PRAGMA query_only = OFF")
 
     def upgrade_lock(self) -> AbstractContextManager[None]:
         """Return the lock for schema upgrades."""
@@ -264,7 +287,9 @@ class MissingFile(SqliteFile):
 
     def make_engine(self, _busy_timeout_s: float) -> Engine:
         """Create an engine with one connection to a database in memory."""
-        return prepare_engine(create_engine("sqlite://", poolclass=StaticPool))
+        return prepare_engine(
+            create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        )
 
 
 def _refuse(path: str, error: Exception) -> HistoryError:

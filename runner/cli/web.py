@@ -1,0 +1,64 @@
+"""``runner web`` and ``report``: the pages in a browser, and in one file."""
+
+import webbrowser
+from importlib.util import find_spec
+from typing import Annotated
+
+from runner.cli import logs, options, settings
+from runner.history import database as databases
+from runner.model.errors import UsageError
+from runner.web import server, site
+
+
+def web(
+    *,
+    host: Annotated[str, options.option("The address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, options.option("The port; 0 for any free one.", least=0, most=65_535)] = 8321,
+    open_browser: Annotated[bool, options.option("Open the pages in a browser.", "--open")] = False,
+    allow_actions: Annotated[
+        bool, options.option("Allow pages to run, cancel, pause and resume jobs.", "--allow-actions")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None, options.option("Another name of this server, for a proxy. Repeatable.", metavar="NAME")
+    ] = None,
+    root_path: Annotated[str, options.option("The path under which a proxy shows the pages.", metavar="/PATH")] = "",
+    db: options.Db = None,
+) -> None:
+    """Show jobs, runs, files, changes and trends as web pages, until ^C.
+
+    The pages are read-only unless --allow-actions is given. On an address that other machines reach, a browser has to
+    present the token in the printed address once.
+
+    [bold]Examples[/bold]
+
+    runner web --open
+
+    runner web --port 8080 --allow-actions
+    """
+    _require_extra("jinja2", "starlette", "uvicorn")
+    logs.log_to_stderr("text")
+    chosen = settings.load_settings(db)
+    if root_path and not root_path.startswith("/"):
+        raise UsageError(f"the root path {root_path!r} does not begin with a slash; write it like /runner")
+    with server.listen(host, port) as listener:
+        token = "" if server.is_loopback(listener) else server.new_token()
+        served = listener.getsockname()[1]
+        chosen_options = site.Options(
+            allow_actions=allow_actions,
+            hosts=(host, *(allow_host or ())),
+            token=token,
+            port=served,
+            root_path=root_path.rstrip("/"),
+        )
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{served}/" + (f"?token={token}" if token else "")
+        options.echo(f"serving {address} (^C ends it)")
+        if open_browser:
+            webbrowser.open(address)
+        server.serve(databases.locate(chosen.db), chosen_options, listener)
+
+
+def _require_extra(*libraries: str) -> None:
+    for library in libraries:
+        if find_spec(library) is None:
+            raise UsageError(f"the web pages need {library}, which is missing; run `pip install 'runner[web]'`")

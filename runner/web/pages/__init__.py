@@ -1,0 +1,13 @@
+"""The pages by their addresses; a page is a function from what is asked to what is answered."""
+
+from collections.abc import Callable, Mapping
+
+from runner.web.page import Asked, Page
+from runner.web.pages import overview, runs
+
+PAGES: Mapping[str, Callable[[Asked], Page]] = {
+    "/": overview.overview,
+    "/runs": runs.runs,
+    "/runs/{run}": runs.run,
+    "/missed": runs.missed,
+}
