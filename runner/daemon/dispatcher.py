@@ -1,4 +1,7 @@
-"""From fire times to runs: each fire time becomes a row of ``firings``, and each idle worker gets the oldest row."""
+"""From fire times to runs: each fire time becomes a row of ``firings``, and each idle worker gets the oldest row.
+
+Catch-up runs begin while no other row waits.
+"""
 
 import logging
 from collections.abc import Callable

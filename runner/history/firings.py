@@ -81,9 +81,9 @@ def add_firing(
         if busy is None:
             refuse_beside_another(connection, job_id=job.job_id, at_once=inf)
         if waiting and not _is_running(connection, job):
-            # A worker that waits with the retry finds it withdrawn.
-            is_retry = all(firing.attempt > 1 for firing in waiting)
-            busy = None if is_retry else "the previous firing was still waiting for other runs"
+            # A worker that waits with the retry finds it withdrawn; catch-up runs begin later.
+            is_first = any(firing.attempt == 1 and firing.cause is Cause.SCHEDULE for firing in waiting)
+            busy = "the previous firing was still waiting for other runs" if is_first else None
         _advance_recorded_until(connection, job, due_at, now)
         _drop_retries(connection, job)
         if busy is None:
@@ -148,10 +148,11 @@ def _comes_again(job: Job, at: datetime, recorded_until: datetime | None, now: d
 
 
 def find_next_firing(database: Reader, now: datetime, without_jobs: Collection[int]) -> Firing | None:
-    """Find the oldest firing that may begin, leaving out those of some jobs."""
+    """Find the oldest firing that may begin, leaving out those of some jobs; catch-up runs come last."""
     due = firings.c.not_before <= now, firings.c.job_id.not_in(without_jobs)
+    order = firings.c.cause == Cause.CATCHUP.value, firings.c.id
     with database.read() as connection:
-        row = connection.execute(select(firings).where(*due).order_by(firings.c.id).limit(1)).first()
+        row = connection.execute(select(firings).where(*due).order_by(*order).limit(1)).first()
         return _firing(row) if row is not None else None
 
 

@@ -96,6 +96,17 @@ def test_a_fire_time_beside_a_waiting_firing_is_skipped(database: Database, job:
     assert [(Status.SKIPPED, NOW + 2 * HOUR)] == [(run.status, run.scheduled_at) for run in list_runs(database)]
 
 
+def test_a_fire_time_goes_before_waiting_catch_up_runs(database: Database, job: Job) -> None:
+    add_due(database, make_job(database, "third"), NOW, cause=Cause.CATCHUP)
+    add_due(database, job, NOW, cause=Cause.CATCHUP)
+    assert None is add(database, job, NOW + HOUR, busy="its worker waits with the catch-up run")
+    found = find_next_firing(database, NOW + HOUR, [])
+    assert found is not None
+    assert (job.job_id, Cause.SCHEDULE) == (found.job_id, found.cause)
+    begin(database, job, found)
+    assert "busy" == add(database, job, NOW + 2 * HOUR, busy="busy"), "its run is running"
+
+
 def test_a_fire_time_beside_a_run_of_the_job_is_skipped(database: Database, job: Job) -> None:
     assert "busy" == add(database, job, NOW + HOUR, busy="busy")
     begin(database, job, None)
