@@ -18,7 +18,7 @@ from typing import Any
 from runner.daemon.clock import ClockWatch, fires_after, list_recorded_jobs
 from runner.daemon.dispatcher import Dispatcher
 from runner.daemon.firing_runner import FiringRunner
-from runner.daemon.guard import guarded
+from runner.daemon.guard import guarded, repeats_limited
 from runner.daemon.heartbeat import Heartbeat
 from runner.daemon.lock import daemon_lock
 from runner.daemon.pending_writes import PendingWrites
@@ -112,7 +112,7 @@ class Daemon:
             DaemonError: If the database has a daemon already, or gets another one while its server is restarted
                 or its lock's file removed.
         """
-        with daemon_lock(self._database) as hold_lock:
+        with daemon_lock(self._database) as hold_lock, repeats_limited():
             listen((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._on_signal)
             retention = threading.Thread(
                 target=prune_daily,
