@@ -13,9 +13,14 @@ Write = Callable[[bool], object]
 
 
 class PendingWrites:
-    """A queue of writes; used by all threads."""
+    """A queue of writes; used by all threads.
 
-    def __init__(self) -> None:
+    Args:
+        before_each: Called before each write, which may wait for the database.
+    """
+
+    def __init__(self, before_each: Callable[[], object]) -> None:
+        self._before_each = before_each
         self._writes: deque[tuple[Job, str, Write]] = deque()
         self._lock = threading.Lock()
         self._tried = False  # whether the oldest write was
@@ -31,6 +36,7 @@ class PendingWrites:
         """
         with self._lock:
             while self._writes:
+                self._before_each()
                 job, what, write = self._writes[0]
                 self._tried = not guarded(partial(write, self._tried), job, defect=f"not recorded: {what}")
                 if self._tried:

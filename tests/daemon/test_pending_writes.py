@@ -49,7 +49,7 @@ def failing(*errors: Exception) -> Callable[..., None]:
     "error", [HistoryError("it is locked"), PermissionError(13, "no"), MemoryError(), ImportError("MemoryError")]
 )
 def test_a_write_refused_by_the_machine_is_tried_again(job: Job, error: Exception) -> None:
-    writes, done = PendingWrites(), list[bool]()
+    writes, done = PendingWrites(bool), list[bool]()
     refuse = failing(error)
 
     def write(*again: bool) -> None:
@@ -65,7 +65,7 @@ def test_a_write_refused_by_the_machine_is_tried_again(job: Job, error: Exceptio
 
 
 def test_a_write_that_meets_a_defect_is_logged_and_dropped(job: Job, caplog: pytest.LogCaptureFixture) -> None:
-    writes, done = PendingWrites(), list[bool]()
+    writes, done = PendingWrites(bool), list[bool]()
     writes.add(job, "the firing at noon", failing(LookupError("nobody saw it coming")))
     writes.add(job, "two", done.append)
     for _ in range(2):
