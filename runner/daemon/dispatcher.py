@@ -61,10 +61,14 @@ class Dispatcher:
         self._met: dict[int, int] = {}
         self._postponed: set[int] = set()
 
-    def record_due(self, now: datetime, job_id: int, first: datetime, last: datetime) -> None:
+    def record_due(self, now: datetime, scheduled: Job, first: datetime, last: datetime) -> None:
         """Record the fire times of a job that were due at *now*: one, or several that passed unnoticed."""
-        job = self._scheduler.find_job(job_id)
+        job = self._scheduler.find_job(scheduled.job_id)
         if job is None:  # removed or paused since
+            return
+        if job.schedule_start > scheduled.schedule_start:  # its new schedule has fired since then
+            job, last = scheduled, min(last, job.schedule_start)
+        if first > last:
             return
         if first == last and now - last <= LATE:
             self._writes.add(job, f"the firing at {format_instant(last)}", partial(self._add_firing, job, last))
