@@ -65,7 +65,7 @@ def main() -> None:
         for number, (package, path, place) in enumerate(drawn, 1):
             dead = _is_killed(tree, package, path, place, given.limit)
             results[package, dead] += 1
-            sys.stderr.write(f"{number}/{len(drawn)} {"killed" if dead else "SURVIVED"}\n")
+            sys.stderr.write(f"{number}/{len(drawn)} {'killed' if dead else 'SURVIVED'}\n")
     write_head("package", "mutants", "killed", "survived", "share killed")
     for package in packages:
         killed, survived = results[package, True], results[package, False]
