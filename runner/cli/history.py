@@ -59,15 +59,41 @@ def history(
         options.echo(f"older runs are not shown; runner history --limit {10 * _TABLE_ROWS} shows more")
 
 
-def show(run: options.RunArgument, *, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
+def show(
+    run: Annotated[
+        str | None,
+        options.argument(
+            "[RUN|JOB|last]",
+            "The number of a run, or a job for its last run; default the last run.",
+            options.complete_job,
+        ),
+    ] = None,
+    *,
+    fmt: options.FormatOption = "table",
+    db: options.Db = None,
+) -> None:
     """Show one run with its executions, changes, problems, environment and notifications.
 
-    [bold]Example[/bold]
+    Without an argument it is the last run of all jobs that has started; the name of a job means that of the job.
+
+    [bold]Examples[/bold]
+
+    runner show
+
+    runner show docs
 
     runner show 12 --format json
     """
     with options.answering(db, recovering=True) as view:
-        show_run(view, runs.get_run(view, run), fmt)
+        show_run(view, _find_run(view, run), fmt)
+
+
+def _find_run(view: "database.View", text: str | None) -> Run:
+    if text is None or text == "last":
+        return runs.get_last_started(view)
+    if text.isascii() and text.isdigit():
+        return runs.get_run(view, int(text))
+    return runs.get_last_started(view, jobs.get_job(view, text, removed=True))
 
 
 def show_run(view: "database.View", run: Run, fmt: options.FormatName, *, summary: bool = False) -> None:
