@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 # By the heading in the help: for each command its module and function, and the first paragraph of its help.
 _PANELS = {
@@ -165,7 +165,7 @@ class CommandGroup(TyperGroup):
             declared = single
         command = typer.main.get_command(declared)
         command.name = name
-        _join_lines(command)
+        _complete(command)
         return command
 
     def load_all(self) -> "CommandGroup":
@@ -174,9 +174,16 @@ class CommandGroup(TyperGroup):
         return self
 
 
-def _join_lines(command: Any) -> None:
-    """Join the lines of each paragraph of help, which Typer would keep and a narrow terminal break again."""
+def _complete(command: Any) -> None:
+    """Add --json beside --format, and join the lines of each paragraph of help, which a terminal breaks again."""
     paragraphs = (command.help or "").split("\n\n")
     command.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+    for place, parameter in enumerate(command.params, 1):
+        if parameter.name == "fmt":
+            short = TyperOption(
+                param_decls=["--json"], is_flag=True, is_eager=True, expose_value=False, help="Short for --format json."
+            )
+            command.params.insert(place, short)
+            break
     for inner in getattr(command, "commands", {}).values():
-        _join_lines(inner)
+        _complete(inner)

@@ -13,7 +13,7 @@ from runner.history import database as databases
 from runner.history import jobs as stored_jobs
 from runner.history import sqlite, upgrade
 from runner.jobs import options as declared
-from runner.model.errors import DatabaseUnusable, NotWritable, RunnerError, Unknown
+from runner.model.errors import DatabaseUnusable, NotWritable, RunnerError, Unknown, UsageError
 from runner.output.text import harmless
 from runner.schedules import instants
 
@@ -50,10 +50,23 @@ def when(meaning: str) -> Any:
     return typer.Option(metavar="WHEN", help=meaning, callback=_warn_of_clock)
 
 
+def _choose_format(context: typer.Context, fmt: str) -> str:
+    sources = [context.get_parameter_source(name) for name in ("json", "fmt")]
+    asked, named = (source is not None and source.name == "COMMANDLINE" for source in sources)
+    if asked and named and fmt != "json":
+        raise UsageError(f"--json and --format {fmt} exclude each other; give one of them")
+    return "json" if asked else fmt
+
+
 FormatName = Literal["table", "json", "jsonl", "csv", "raw-csv"]
 
 Db = Annotated[str | None, option("The database: a file or a URL.", "--db", metavar="PATH|URL")]
-FormatOption = Annotated[FormatName, option("A table for people, or a stable format for programs.", "--format", "-f")]
+FormatOption = Annotated[
+    FormatName,
+    typer.Option(
+        "--format", "-f", help="A table for people, or a stable format for programs.", callback=_choose_format
+    ),
+]
 JobArgument = Annotated[str, argument("JOB", "Name or number of a job.", complete_job)]
 OptionalJob = Annotated[str | None, argument("[JOB]", "Name or number of a job, default all.", complete_job)]
 RunArgument = Annotated[int, argument("RUN", "The number of the run.")]
