@@ -32,7 +32,10 @@ _PANELS = {
             "upcoming.upcoming",
             "Show the next fire times, with a note at the gaps and repeats of daylight saving.",
         ),
-        "jobs": ("jobs.app", "List the jobs with their next fire times and last runs; or export and apply a job file."),
+        "jobs": (
+            "jobs.app",
+            "List the jobs with their next fire times and last runs; or export and apply a job file. Aliases: ls list.",
+        ),
     },
     "Running": {
         "run": ("run.run", "Run a job once, now. A directory without a job becomes a job without a schedule."),
@@ -90,6 +93,7 @@ _PANELS = {
         "db": ("database.app", "Maintain the database: path, upgrade, check, backup."),
     },
 }
+_ALIASES = {"ls": "jobs", "list": "jobs"}
 
 
 class _LazyModule(ModuleType):
@@ -149,10 +153,14 @@ class CommandGroup(TyperGroup):
                 self._functions[name] = function
                 self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name or an alias."""
+        return super().get_command(ctx, _ALIASES.get(cmd_name, cmd_name))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command that the first of *args* names."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, self.load(name) if name is not None and command is not None else None, rest
+        return name, command and self.load(command.name), rest
 
     def load(self, name: str) -> Any:
         """Import a command."""
