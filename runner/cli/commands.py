@@ -160,7 +160,7 @@ class CommandGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command that the first of *args* names."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and self.load(command.name), rest
+        return name, command and self.load(str(command.name)), rest
 
     def load(self, name: str) -> Any:
         """Import a command."""

@@ -67,8 +67,8 @@ FormatOption = Annotated[
         "--format", "-f", help="A table for people, or a stable format for programs.", callback=_choose_format
     ),
 ]
-JobArgument = Annotated[str, argument("JOB", "Name or number of a job.", complete_job)]
-OptionalJob = Annotated[str | None, argument("[JOB]", "Name or number of a job, default all.", complete_job)]
+JobArgument = Annotated[str, argument("JOB", "Name, number or directory of a job.", complete_job)]
+OptionalJob = Annotated[str | None, argument("[JOB]", "Name, number or directory of a job, default all.", complete_job)]
 RunArgument = Annotated[int, argument("RUN", "The number of the run.")]
 Directory = Annotated[str, argument("DIR", "The directory to scan.")]
 Name = Annotated[str | None, option("The name of the job.", metavar="NAME")]

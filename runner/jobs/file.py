@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from runner.history.jobs import absolute_root
 from runner.jobs.options import OPTIONS, SCHEDULE_OPTIONS, job_entries
-from runner.jobs.validation import absolute_root, check_spec
+from runner.jobs.validation import check_spec
 from runner.model.errors import UsageError, reason_of
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
 from runner.model.toml import Table, is_utf8, parse_toml, read_bounded, read_text, write_comment, write_key, write_value
