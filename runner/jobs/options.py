@@ -182,7 +182,7 @@ def parse_timeout(text: str) -> int | None:
 # The parts of the schedule, which are parsed together by runner.schedules.
 SCHEDULE_OPTIONS = (
     JobOption("every", replace(_TEXT, expected=_DURATION.expected), "", ("--every",), "DURATION", _WHEN,
-              "Fire at this interval: 90s, 15m, 1h30m, 2d."),
+              "Fire at this interval: 90s, 1h30m, '2 hours', daily."),
     JobOption("cron", replace(_TEXT, expected="five cron fields in quotes"), "", ("--cron",), "EXPR", _WHEN,
               "Fire by five cron fields, such as '*/5 * * * *', or @hourly."),
     JobOption("at", replace(_TEXT, expected="an instant", read=_read_at), "", ("--at",), "WHEN", _WHEN,

@@ -198,6 +198,6 @@ def _check_field(name: str, allowed: str, field: str) -> None:
         CronSim(" ".join(field if name == other else "*" for other in _FIELDS), _ANY_TIME)
     except (CronSimError, ValueError):  # ValueError: not ASCII, or more digits than Python converts
         raise UsageError(
-            f"{field!r} is not a {name} of a cron expression; use {allowed}, "
+            f"{field!r} is not {'an' if name == 'hour' else 'a'} {name} of a cron expression; use {allowed}, "
             "with * for all, lists 1,2, rising ranges 1-5, or steps */5"
         ) from None

@@ -11,15 +11,19 @@ from runner.schedules.fire_times import find_gaps
 from runner.schedules.instants import local_zone_name, parse_iso
 from runner.schedules.zones import find_zone
 
+# Words for intervals.
+_INTERVALS = {"hourly": "1h", "daily": "1d", "weekly": "1w"}
+
 
 def parse_schedule(*, now: datetime, **texts: str | None) -> Schedule:
     """Parse a schedule, and bring its expression into normal form.
 
     Args:
         now: The origin of an interval; aware.
-        texts: ``every``, a duration, ``cron``, five fields or a name such as ``@hourly``, or ``at``, an ISO 8601
-            instant in the future, perhaps in local time; ``timezone``, an IANA name or POSIX notation, by default the
-            machine's; ``jitter``, a duration shorter than any gap between two fire times, or ``none``.
+        texts: ``every``, a duration or ``hourly``, ``daily``, ``weekly``; ``cron``, five fields or a name such as
+            ``@hourly``; or ``at``, an instant in the future, perhaps in local time; ``timezone``, an IANA name or POSIX
+            notation, by default the machine's; ``jitter``, a duration shorter than any gap between two fire times, or
+            ``none``.
 
     Raises:
         UsageError: If not exactly one of every, cron and at is given, or a text is wrong.
@@ -36,7 +40,7 @@ def parse_kept_schedule(*, now: datetime, **texts: str | None) -> Schedule:
     zone, jitter = texts.get("timezone"), texts.get("jitter")
     zone = find_zone(zone) if zone is not None else local_zone_name()
     if kind is ScheduleKind.EVERY:
-        expression = format_duration(parse_duration(text))
+        expression = format_duration(parse_duration(_INTERVALS.get(text.strip(), text)))
     elif kind is ScheduleKind.CRON:
         expression = " ".join(text.split())
         load_cron(expression)
