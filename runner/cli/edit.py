@@ -50,7 +50,7 @@ def schedule(directory: options.Directory, *, name: options.Name = None, db: opt
     found = warnings.find_warnings(spec)
     with options.opened(db, creating=True) as (database, _):
         job = jobs.add_job(database, spec, now)
-    options.warn_of_clocks(given["at"], plan.timezone)
+    options.warn_of_clocks(given["at"], plan.timezone, ahead=True)
     first = fire_times.next_fire_time(plan, job.job_id, now)
     options.echo(
         f"job {job.job_id} {spec.name!r} scans {printable(root)} {fire_times.describe(plan)}"
@@ -87,7 +87,7 @@ def edit(job: options.JobArgument, *, name: options.Name = None, db: options.Db 
         found = warnings.find_warnings(spec, known.spec)
         jobs.change_job(database, known, spec, now)
     if plan is not None:
-        options.warn_of_clocks(given["at"], plan.timezone)
+        options.warn_of_clocks(given["at"], plan.timezone, ahead=True)
     options.echo(f"changed job {known.job_id} {spec.name!r}")
     options.echo_warnings(found)
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -46,7 +47,7 @@ def _warn_of_clock(instant: str | None) -> str | None:
 
 
 def when(meaning: str) -> Any:
-    """Return an option that names an instant of the past: ISO 8601, or a duration ago."""
+    """Return an option that names an instant of the past: ISO 8601, a duration ago, or a day in words."""
     return typer.Option(metavar="WHEN", help=meaning, callback=_warn_of_clock)
 
 
@@ -125,10 +126,13 @@ def echo_notes(notes: Iterable[str | None]) -> None:
             echo(f"note: {note}")
 
 
-def warn_of_clocks(instant: str | None, zone: str | None = None) -> None:
-    """Write a warning to stderr if an instant is a local time that occurs twice or not at all."""
-    warning = instants.find_clock_warning(instant, zone) if instant is not None else None
-    echo_warnings([warning] if warning is not None else [])
+def warn_of_clocks(instant: str | None, zone: str | None = None, *, ahead: bool = False) -> None:
+    """Write to stderr how the words for a day are read, and a warning if a local time occurs twice or not at all."""
+    if instant is not None:
+        now = datetime.now(UTC)
+        echo_notes([instants.find_reading(instant, zone, now=now, ahead=ahead)])
+        warning = instants.find_clock_warning(instant, zone, now=now, ahead=ahead)
+        echo_warnings([warning] if warning is not None else [])
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def _read_schedule(table: Table, now: datetime) -> tuple[Schedule | None, tuple[
         parse_kept_schedule(**texts | {"jitter": None}, now=anchor or now)
     with _named(table, "jitter"):
         schedule = parse_kept_schedule(**texts, now=anchor or now)
-    warning = find_clock_warning(texts["at"], schedule.timezone) if texts["at"] is not None else None
+    warning = find_clock_warning(texts["at"], schedule.timezone, now=now) if texts["at"] is not None else None
     return schedule, () if warning is None else (warning,)
 
 

@@ -8,7 +8,7 @@ from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import LONGEST_DURATION_S, format_duration, format_instant, parse_duration
 from runner.schedules.cron import load_cron
 from runner.schedules.fire_times import find_gaps
-from runner.schedules.instants import local_zone_name, parse_iso
+from runner.schedules.instants import local_zone_name, parse_instant
 from runner.schedules.zones import find_zone
 
 # Words for intervals.
@@ -72,9 +72,11 @@ def _choose_one(given: dict[ScheduleKind, str | None]) -> tuple[ScheduleKind, st
 
 def _parse_at(text: str, zone: str, now: datetime) -> datetime:
     try:
-        instant = parse_iso(text, zone)
+        instant = parse_instant(text, now=now, zone=zone, ahead=True)
     except (ValueError, OverflowError):
-        raise UsageError(f"{text!r} is not an instant; write it like 2026-11-22T10:00 or 2026-11-22T10:00Z") from None
+        raise UsageError(
+            f"{text!r} is not an instant; write it like 2026-11-22T10:00Z, 'tomorrow 10:00' or 'in 2h'"
+        ) from None
     if (instant - now).total_seconds() > LONGEST_DURATION_S:
         raise UsageError(f"{text!r} lies more than a century ahead; give an earlier instant")
     return instant
