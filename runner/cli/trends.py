@@ -14,6 +14,7 @@ from runner.model.timings import Timing
 from runner.model.units import format_count
 from runner.output import console
 from runner.output import trends as rendering
+from runner.output.text import harmless
 from runner.trends import report
 
 MetricName = Annotated[
@@ -136,12 +137,17 @@ def _find_regressions(
     acknowledged_at: datetime | None,
 ) -> "dict[str, Sequence[report.Regression]]":
     """Find the regressions by job, and acknowledge them at an instant if there is one."""
-    read = []
+    read, short = [], []
     with opened.view() as view:
         for each in [jobs.get_job(view, job, removed=True)] if job is not None else jobs.list_jobs(view):
             if series := report.newest_series(timings.list_timings(view, each.job_id, since=start)):
                 accepted = timings.list_acknowledged(view, each.job_id, series[-1].environment, metric.value)
                 read.append((each, series, accepted))
+            if missing := report.missing_runs(series):
+                short.append(f"{each.spec.name} needs {format_count(missing, 'more run')}")
+    if short:
+        more = f", and {format_count(len(short) - 3, 'more job')}" if len(short) > 3 else ""
+        options.echo_notes([harmless(f"too few runs to find a regression: {', '.join(short[:3])}{more}")])
     found: dict[str, Sequence[report.Regression]] = {}
     for each, series, accepted in read:
         slower = report.find_regressions(series, over=over, metric=metric, accepted=accepted)

@@ -12,6 +12,7 @@ from runner.model.timings import Timing
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, further_runs, judge, ratio_interval
 from runner.trends.course import LongCourse, Rising, Step
 from runner.trends.drift import daily_slope
+from runner.trends.steps import FEWEST
 
 _DAY_S = 86_400.0
 # Steps of two metrics that lie so many runs from each other at most are one event.
@@ -122,6 +123,11 @@ class Creep:
 def newest_series(timings: Sequence[Timing]) -> list[Timing]:
     """Return the timings from the environment of the last one."""
     return [timing for timing in timings if timing.environment == timings[-1].environment] if timings else []
+
+
+def missing_runs(series: Sequence[Timing]) -> int:
+    """Return how many more runs a series needs before its level can be judged."""
+    return max(0, FEWEST - max(map(len, by_strategy(series).values()), default=0))
 
 
 def by_strategy(timings: Sequence[Timing]) -> dict[str, list[Timing]]:
