@@ -47,7 +47,7 @@ def schedule(directory: options.Directory, *, name: options.Name = None, db: opt
     root = validation.check_root(directory, spec.timeout_s)
     name = validation.default_name(root) if name is None else name
     spec = validation.check_spec(replace(spec, root=root, name=name))
-    found = warnings.find_warnings(spec)
+    found = [*warnings.find_warnings(spec), *warnings.find_option_warnings(given, spec)]
     with options.opened(db, creating=True) as (database, _):
         job = jobs.add_job(database, spec, now)
     options.warn_of_clocks(given["at"], plan.timezone, ahead=True)
@@ -84,7 +84,7 @@ def edit(job: options.JobArgument, *, name: options.Name = None, db: options.Db 
             if all(value is None for value in (name, *given.values())):
                 raise UsageError("nothing says what to change; give --every 2h, --pattern '*.txt' or the like")
             raise UsageError(f"the job {known.spec.name!r} has these options already; see `runner edit --help`")
-        found = warnings.find_warnings(spec, known.spec)
+        found = [*warnings.find_warnings(spec, known.spec), *warnings.find_option_warnings(given, spec)]
         jobs.change_job(database, known, spec, now)
     if plan is not None:
         options.warn_of_clocks(given["at"], plan.timezone, ahead=True)

@@ -64,9 +64,11 @@ def main() -> None:
         code: object = app(words, prog_name="runner", standalone_mode=False)
         sys.stdout.flush()
     except typer.exceptions.TyperException as error:
-        context = getattr(error, "ctx", None)
+        context: Any = getattr(error, "ctx", None)
         command = context.command_path if context is not None else _command_of(words)
         what = _NO_NUMBER.sub("is not a whole number", error.format_message().rstrip("."))
+        if "unexpected extra argument" in what and any(each.name == "patterns" for each in context.command.params):
+            what += "; quote patterns and cron expressions, as in '*.md' or '30 2 * * *'"
         _fail(f"{what}; see `{command} --help`", error.exit_code)
     except RunnerError as error:
         _fail(str(error), error.exit_code)
