@@ -32,6 +32,10 @@ _PANELS = {
             "upcoming.upcoming",
             "Show the next fire times, with a note at the gaps and repeats of daylight saving.",
         ),
+        "explain": (
+            "explain.explain",
+            "Explain a job in plain sentences: what it finds, when it fires, and what happens then.",
+        ),
         "jobs": (
             "jobs.app",
             "List the jobs with their next fire times and last runs; or export and apply a job file. Aliases: ls list.",

@@ -94,7 +94,7 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
 def _read_at(value: Any) -> str:
     if isinstance(value, date):  # a datetime is a date as well
         return value.isoformat()
-    datetime.fromisoformat(_exactly(str)(value).strip())  # words such as tomorrow would be read anew in each apply
+    datetime.fromisoformat(_exactly(str)(value).strip())  # words such as tomorrow change with the day
     return str(value)
 
 

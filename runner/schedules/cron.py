@@ -64,6 +64,11 @@ class Cron:
         self.minutes = tuple(60 * h + m for h in sorted(self._sim.hours) for m in sorted(self._sim.minutes))
         self.follows_clock = not minute.startswith("*") and not hour.startswith("*")
 
+    @property
+    def in_words(self) -> str:
+        """A sentence such as ``At 02:30 on Monday through Friday``."""
+        return self._sim.explain()
+
     def fires_on(self, day: date) -> bool:
         """Return whether it fires on a day."""
         return day.month in self._sim.months and self._sim.match_day(day)

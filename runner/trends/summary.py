@@ -39,7 +39,7 @@ class Summary:
 
 
 def summarise(series: Sequence[Timing], metric: Metric) -> list[Summary]:
-    """Summarise each strategy of one series; wall times are compared since the last step of the metric."""
+    """Return a summary of each strategy of one series; wall times are compared since the last step of the metric."""
     grouped = by_strategy(series)
     courses = {name: LongCourse(logs(own, metric)) for name, own in grouped.items()}
     steps = {name: course.steps() for name, course in courses.items()}
