@@ -121,7 +121,7 @@ def trends_view(trends: Trends, width: int) -> RenderableType:
         parts += [Text(""), _comparison_table(comparisons), Text("")]
     parts += [Text(_event_sentence(event)) for event in events] or [Text(f"{_NAMES[metric]}: no lasting step")]
     parts += [Text(_rise_sentence(one)) for one in rises]
-    parts.append(time_plot(timings, events, metric, width))
+    parts.append(time_plot(timings, events, metric, width, rises, creeps))
     if ratio := ratio_plot(timings, comparisons, width):
         parts += [Text(""), Text("pool by sequential, run by run; below the line the pool was faster"), ratio]
     parts += [Text(""), *(Text(_creep_sentence(creep)) for creep in creeps)]

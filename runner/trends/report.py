@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 
 from runner.model.timings import Timing
@@ -289,6 +289,39 @@ def find_regressions(
                 )
             )
     return regressions
+
+
+def find_levels(
+    own: Sequence[Timing], steps: Sequence[Step], per_day: Interval | None, metric: Metric
+) -> list[list[tuple[int, float]]]:
+    """Find the level of one strategy's timings between its steps, and its drift after the last one.
+
+    Args:
+        own: The timings, in the order of runs; fewer than 12 have no level.
+        steps: Their steps.
+        per_day: Their drift; it counts if its interval does not contain zero.
+        metric: What is followed.
+
+    Returns:
+        For each level its first and last run, with the value there; natural-log units.
+    """
+    if len(own) < FEWEST:
+        return []
+    values = logs(own, metric)
+    indices = [0, *(step.index for step in steps), len(own)]
+    levels = [median(values[start:end]) for start, end in pairwise(indices)]
+    lines = [
+        [(own[start].run, level), (own[end - 1].run, level)]
+        for (start, end), level in zip(pairwise(indices), levels, strict=True)
+    ]
+    if per_day is not None and per_day.low * per_day.high > 0:
+        last = own[indices[-2] :]
+        days = [timing.started_at.timestamp() / _DAY_S for timing in last]
+        slope = math.log1p(per_day.estimate)
+        lines[-1] = [
+            (timing.run, levels[-1] + slope * (day - median(days))) for timing, day in zip(last, days, strict=True)
+        ]
+    return lines
 
 
 def find_creeps(timings: Sequence[Timing], events: Sequence[Event], metric: Metric = Metric.WALL) -> list[Creep]:
