@@ -38,6 +38,20 @@ def get_run(database: Reader, run_id: int) -> Run:
     return run
 
 
+def get_last_started(database: Reader, job: Job | None = None) -> Run:
+    """Return the newest run that has started, of a job or of all.
+
+    Raises:
+        Unknown: If there is none.
+    """
+    query = EVERY_RUN.where(runs.c.started_at.is_not(None), *([runs.c.job_id == job.job_id] if job is not None else []))
+    run = _find_run(database, query.order_by(_NEWEST_FIRST))
+    if run is None:
+        of_job, which = (f" of {job.spec.name!r}", job.job_id) if job is not None else ("", "DIR")
+        raise Unknown(f"no run{of_job} has started yet; start one with `runner run {which}`")
+    return run
+
+
 def list_runs(
     database: Reader,
     *,
