@@ -10,6 +10,7 @@ from runner.model.timings import Counts, Timing
 from runner.model.units import format_bytes, format_seconds
 from runner.output import cells
 from runner.trends.report import VALUES, Comparison, Event, Metric, by_strategy
+from runner.trends.summary import pool_ratios
 
 # The maximum number of points of a strategy in a plot, each the median of some runs.
 _POINTS = 120
@@ -43,14 +44,7 @@ def time_plot(timings: Sequence[Timing], events: Sequence[Event], metric: Metric
 
 def ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], width: int) -> Text | None:
     """Plot the wall time of the pool by that of sequential, run by run, with a line at 1 and the interval as a band."""
-    by_run: dict[int, dict[str, Timing]] = {}
-    for timing in timings:
-        by_run.setdefault(timing.run, {})[timing.strategy] = timing
-    pairs = [
-        (both["pool"].started_at.timestamp(), both["pool"].wall_s / both["sequential"].wall_s)
-        for both in by_run.values()
-        if {"pool", "sequential"} <= both.keys()
-    ]
+    pairs = [(timing.started_at.timestamp(), ratio) for timing, ratio in pool_ratios(timings)]
     if len(pairs) < 2:
         return None
     line = _thin(pairs)

@@ -24,7 +24,7 @@ def test_logarithmic_ticks_are_decades() -> None:
 
 @pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [1e-9, 1e9], [-5.0, -5.0]])
 @pytest.mark.parametrize("logarithmic", [True, False])
-def test_a_fitted_scale_shows_all_values(values: list[float], logarithmic: bool) -> None:
+def test_a_fitted_scale_shows_all_values(values: list[float], *, logarithmic: bool) -> None:
     scale = svg.fit_scale(values, 100, 0, logarithmic=logarithmic)
     assert all(0 <= scale(value) <= 100 for value in values)
     assert len(svg.nice_ticks(scale)) <= 8
