@@ -9,6 +9,7 @@ from rich.text import Text
 from runner.model.timings import Counts, Timing
 from runner.model.units import format_bytes, format_seconds
 from runner.output import cells
+from runner.trends.job_trends import pool_ratios
 from runner.trends.report import VALUES, Comparison, Creep, Event, Metric, Regression, by_strategy, find_levels
 
 # The maximum number of points of a strategy in a plot, each the median of some runs.
@@ -94,15 +95,8 @@ def _labelled(lines: Sequence[_Points], marker: str, label: str) -> list[_Line]:
 
 def ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], width: int) -> Text | None:
     """Plot the wall time of the pool by that of sequential, run by run, with a line at 1 and the interval as a band."""
-    by_run: dict[int, dict[str, Timing]] = {}
-    for timing in timings:
-        by_run.setdefault(timing.run, {})[timing.strategy] = timing
     axis = _Axis(timings)
-    pairs = [
-        (axis.at[run], both["pool"].wall_s / both["sequential"].wall_s)
-        for run, both in by_run.items()
-        if {"pool", "sequential"} <= both.keys()
-    ]
+    pairs = [(axis.at[timing.run], ratio) for timing, ratio in pool_ratios(timings)]
     if len(pairs) < 2:
         return None
     line = _thin(pairs)

@@ -10,7 +10,7 @@ from statistics import median
 
 from runner.model.timings import Timing
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, further_runs, judge, ratio_interval
-from runner.trends.course import LongCourse, Rising, Step
+from runner.trends.course import Movement, Rising, Step, find_movement
 from runner.trends.drift import daily_slope
 from runner.trends.steps import FEWEST
 
@@ -208,9 +208,9 @@ def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list
     """
     events = []
     for strategy, own in by_strategy(timings).items():
-        course = LongCourse(logs(own, metric))
-        steps = course.steps()
-        per_entry = LongCourse(logs(own, Metric.PER_ENTRY)).steps() if steps and metric is Metric.WALL else []
+        course = _find_movement(own, metric)
+        steps = course.steps
+        per_entry = _find_movement(own, Metric.PER_ENTRY).steps if steps and metric is Metric.WALL else []
         for step in steps:
             cause = None
             if metric is Metric.WALL:
@@ -223,6 +223,10 @@ def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list
             run = own[step.index].run
             events.append(Event(strategy=strategy, metric=metric, run=run, step=step, cause=cause))
     return events
+
+
+def _find_movement(own: Sequence[Timing], metric: Metric, since: int = 0) -> Movement:
+    return find_movement(tuple(logs(own, metric)), since)
 
 
 def since_last_step(timings: Sequence[Timing], events: Sequence[Event]) -> list[Timing]:
@@ -275,7 +279,7 @@ def find_regressions(
     for strategy, own in by_strategy(timings).items():
         after = (accepted or {}).get(strategy, 0)
         since = next((place for place, timing in enumerate(own) if timing.run >= after), len(own) - 1)
-        rise = LongCourse(logs(own, metric)).rise(since)
+        rise = _find_movement(own, metric, since).rise
         if rise is not None and rise.ratio.estimate - 1 > over:
             regressions.append(
                 Regression(
