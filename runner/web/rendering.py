@@ -47,6 +47,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "basename": lambda path: printable(path.rpartition(b"/")[2]),
         "bytes": format_bytes,
         "changes": lambda counts: cells.changes(counts).text,
         "count": format_count,
@@ -59,7 +60,13 @@ def _environment() -> Environment:
         "status": _status,
     }
     static = {name: f"static/{name}?v={answer.etag[1:9]}" for name, answer in static_files().items()}
-    environment.globals |= {"Status": Status, "query": links.query, "static": static, "version": version("runner")}
+    environment.globals |= {
+        "Status": Status,
+        "path_parameter": links.path_parameter,
+        "query": links.query,
+        "static": static,
+        "version": version("runner"),
+    }
     return environment
 
 

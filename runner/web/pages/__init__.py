@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from runner.web.page import Asked, Page
-from runner.web.pages import overview, runs
+from runner.web.pages import files, overview, runs
 
 PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/": overview.overview,
     "/runs": runs.runs,
     "/runs/{run}": runs.run,
     "/missed": runs.missed,
+    "/jobs/{job}/files": files.files,
+    "/jobs/{job}/file": files.file,
+    "/jobs/{job}/changes": files.changes,
 }
