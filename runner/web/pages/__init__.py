@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 
 from runner.web.page import Asked, Page
-from runner.web.pages import files, overview, runs
+from runner.web.pages import calibrations, files, overview, runs
 
 PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/": overview.overview,
     "/runs": runs.runs,
     "/runs/{run}": runs.run,
     "/missed": runs.missed,
+    "/calibrations": calibrations.calibrations,
+    "/calibrations/{calibration}": calibrations.calibration,
     "/jobs/{job}/files": files.files,
     "/jobs/{job}/file": files.file,
     "/jobs/{job}/changes": files.changes,
