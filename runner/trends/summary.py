@@ -46,7 +46,7 @@ class Level(NamedTuple):
         first: The first timing at this level.
         last: The last one.
         value: The median.
-        interval: The level before times the interval of the step; None for the first level.
+        interval: The value with the relative uncertainty of the step to it; None for the first level.
     """
 
     strategy: str
@@ -79,8 +79,9 @@ def find_levels(trends: Trends) -> list[Level]:
     levels = []
     for strategy, own in report.by_strategy(trends.timings).items():
         steps = [event.step for event in trends.events if event.strategy == strategy]
-        values = [steps[0].before, *(step.after for step in steps)] if steps else [_middle(own, trends.metric)]
-        bounds = [None, *(_scaled(step.ratio, math.exp(step.before)) for step in steps)]
+        first = steps[0].before if steps else median(report.logs(own, trends.metric))
+        values = [first, *(step.after for step in steps)]
+        bounds = [None, *(_around(math.exp(step.after), step.ratio) for step in steps)]
         ends = pairwise([0, *(step.index for step in steps), len(own)])
         levels += [
             Level(strategy, own[start], own[end - 1], math.exp(value), interval)
@@ -89,12 +90,9 @@ def find_levels(trends: Trends) -> list[Level]:
     return levels
 
 
-def _middle(own: Sequence[Timing], metric: Metric) -> float:
-    return median(report.logs(own, metric))
-
-
-def _scaled(ratio: Interval, by: float) -> Interval:
-    return Interval(estimate=ratio.estimate * by, low=ratio.low * by, high=ratio.high * by)
+def _around(value: float, ratio: Interval) -> Interval:
+    by = value / ratio.estimate
+    return Interval(estimate=value, low=ratio.low * by, high=ratio.high * by)
 
 
 def pool_ratios(timings: Sequence[Timing]) -> list[tuple[Timing, float]]:
@@ -105,6 +103,7 @@ def pool_ratios(timings: Sequence[Timing]) -> list[tuple[Timing, float]]:
 
 
 def values_by_strategy(trends: Trends) -> dict[str, list[tuple[Timing, float]]]:
-    """Return the timings of each strategy with their values of the metric."""
+    """Return the timings of each strategy, by name, with their values of the metric."""
     value = VALUES[trends.metric]
-    return {name: [(one, value(one)) for one in own] for name, own in report.by_strategy(trends.timings).items()}
+    grouped = report.by_strategy(trends.timings)
+    return {name: [(one, value(one)) for one in grouped[name]] for name in sorted(grouped, reverse=True)}

@@ -37,13 +37,8 @@ _Point = tuple[int, datetime, float]
 class Axis:
     """The horizontal axis that the plots of a page share: time, or the order of the runs."""
 
-    scale: Scale
     ticks: Sequence[tuple[float, str]]
-    places: Mapping[int, int] | None = None  # of runs, None for time
-
-    def x(self, run: int, at: datetime) -> float:
-        """Return the pixel of a run."""
-        return self.scale(at.timestamp() if self.places is None else self.places[run])
+    places: Mapping[int, float]  # the pixels of runs
 
 
 def list_moments(trends: Trends) -> set[_Moment]:
@@ -56,13 +51,14 @@ def make_axis(moments: Iterable[_Moment], *, by_runs: bool) -> Axis:
     runs = sorted(set(moments))
     if by_runs:
         scale = Scale(0, max(1, len(runs) - 1), 8, WIDTH - 8)
-        steps = [tick for tick in svg.nice_ticks(scale, 8) if tick == int(tick) < len(runs)]
-        places = {run: place for place, (run, _) in enumerate(runs)}
-        return Axis(scale, [(scale(place), f"run {runs[int(place)][0]:,}") for place in steps], places)
+        steps = [int(tick) for tick in svg.nice_ticks(scale, 8) if tick == int(tick) < len(runs)]
+        places = {run: scale(place) for place, (run, _) in enumerate(runs)}
+        return Axis([(scale(place), f"run {runs[place][0]}") for place in steps], places)
     start, end = min(at for _, at in runs), max(at for _, at in runs)
     scale = Scale(start.timestamp(), end.timestamp(), 8, WIDTH - 8)
     ticks = svg.time_ticks(start, end) if start < end else [(start, f"{start.astimezone():%Y-%m-%d %H:%M}")]
-    return Axis(scale, [(scale(at.timestamp()), label) for at, label in ticks])
+    places = {run: scale(at.timestamp()) for run, at in runs}
+    return Axis([(scale(at.timestamp()), label) for at, label in ticks], places)
 
 
 def is_uneven(moments: Iterable[_Moment]) -> bool:
@@ -88,7 +84,7 @@ def _data(y: Scale, unit: str, lines: Mapping[str, Iterable[_Point]], axis: Axis
     """Return what the script reads: the points of each line, as differences to the point before, and the scale."""
     series = []
     for name, points in lines.items():
-        kept = _extremes([(round(axis.x(run, at)), run, round(at.timestamp()), value) for run, at, value in points])
+        kept = _extremes([(round(axis.places[run]), run, round(at.timestamp()), value) for run, at, value in points])
         x, runs, instants, values = zip(*kept, strict=True)
         steps = {"x": _differences(x), "run": _differences(runs), "at": _differences(instants)}
         shown = [float(f"{value:.4g}") for value in values]
@@ -148,7 +144,7 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     y = svg.fit_scale(values, HEIGHT - 2, top, logarithmic=True)
 
     def x(timing: Timing) -> float:
-        return axis.x(timing.run, timing.started_at)
+        return axis.places[timing.run]
 
     marks = [svg.dots(((x(one), y(value)) for one, value in line), class_of(name)) for name, line in lines.items()]
     marks += [mark for level in levels for mark in _level_marks(level, x, y)]
@@ -247,7 +243,7 @@ def ratio_chart(trends: Trends, axis: Axis) -> Chart | None:
     bounds = [ratio.low, ratio.high] if ratio else []
     y = svg.fit_scale([1.0, *bounds, *(value for _, value in pairs)], HEIGHT - 2, 8, logarithmic=True)
     points = [(one.run, one.started_at, value) for one, value in pairs]
-    places = [axis.x(run, at) for run, at, _ in points]
+    places = [axis.places[run] for run, *_ in points]
     marks = [svg.dots(((x, y(value)) for x, (*_, value) in zip(places, points, strict=True)), "pool")]
     marks.append(svg.segment(0, y(1.0), WIDTH, y(1.0), "one"))
     if ratio:
@@ -268,7 +264,7 @@ def files_chart(counts: Sequence[Counts], axis: Axis | None = None, height: int 
     axis = axis or make_axis(((one.run, one.started_at) for one in counts), by_runs=False)
     y = svg.fit_scale([one.files for one in counts], height - 2, 8)
     points = [(one.run, one.started_at, float(one.files)) for one in counts]
-    marks = [svg.line([(axis.x(run, at), y(files)) for run, at, files in points], "files")]
+    marks = [svg.line([(axis.places[run], y(files)) for run, _, files in points], "files")]
     ticks = [(y(tick), f"{tick:,.0f}") for tick in svg.nice_ticks(y, 4) if tick == int(tick)]
     drawn = svg.plot("Number of files found by each run", marks, axis.ticks, ticks, height=height)
     return Chart("Files", drawn, _data(y, "files", {"files": points}, axis))
