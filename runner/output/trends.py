@@ -1,7 +1,7 @@
 """The trends of a job: sentences, tables and plots, and the same as one record."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -13,13 +13,16 @@ from runner.output import cells
 from runner.output.cells import Cell, Column
 from runner.output.grid import Grid
 from runner.output.records import Record, bounds, encode, plain
+from runner.output.text import printable
 from runner.output.trend_plots import count_plot, format_value, ratio_plot, time_plot
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, judge, ratio_interval
 from runner.trends.course import Rising
+from runner.trends.job_trends import Trends
 from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression
-from runner.trends.summary import Trends
+from runner.trends.summary import Summary
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
+SUMMARY_KEYS = ("job", "metric", "strategy", "runs", "level", "ratio", "verdict", "change", "shape", "since_run")
 SERIES_KEYS = ("run", "started_at", "strategy", "position", "value")
 _STEP_KEYS = ("strategy", "run", "before", "after", "ratio", "interval", "cause")
 _DRIFT_KEYS = ("strategy", "per_day", "interval", "message")
@@ -106,7 +109,7 @@ def trends_view(trends: Trends, width: int) -> RenderableType:
         parts += [Text(""), comparison_table(comparisons), Text("")]
     parts += [Text(event_sentence(event)) for event in events] or [Text(f"{METRIC_NAMES[metric]}: no lasting step")]
     parts += [Text(rise_sentence(one)) for one in rises]
-    parts.append(time_plot(timings, events, metric, width))
+    parts.append(time_plot(timings, events, metric, width, rises, creeps))
     if ratio := ratio_plot(timings, comparisons, width):
         parts += [Text(""), Text("pool by sequential, run by run; below the line the pool was faster"), ratio]
     parts += [Text(""), *(Text(creep_sentence(creep)) for creep in creeps)]
@@ -220,6 +223,28 @@ def count_sentence(counts: Sequence[Counts]) -> str:
         f"{format_count(counts[-1].files, 'file')} now, {counts[0].files:,} in run {counts[0].run}; "
         f"+{added:,} {cells.MINUS}{removed:,} in between"
     )
+
+
+def summary_records(found: Mapping[str, Sequence[Summary]]) -> Iterator[Record]:
+    """Yield a record for each job and strategy."""
+    return (encode(one, SUMMARY_KEYS, job=job) for job, each in found.items() for one in each)
+
+
+def summaries_table(found: Mapping[str, Sequence[Summary]]) -> RenderableType:
+    """Render the summaries of jobs."""
+    columns = [
+        Column("job", lambda row: printable(row[0]), least=10, fold=True),
+        Column("strategy", lambda row: row[1].strategy),
+        Column("runs", lambda row: row[1].runs, right=True, priority=2),
+        Column("level", lambda row: format_value(row[1].level, row[1].metric), right=True),
+        Column("to sequential", lambda row: cells.number(row[1].ratio, ".2f"), right=True, priority=1),
+        Column("verdict", lambda row: row[1].verdict),
+        Column("change", lambda row: cells.number(row[1].change, "+.0%"), right=True),
+        Column("shape", lambda row: row[1].shape, priority=1),
+        Column("since run", lambda row: row[1].since_run, right=True, priority=3),
+    ]
+    rows = [(job, one) for job, each in found.items() for one in each]
+    return Grid(rows=rows, columns=columns, empty="no timings yet; run a job first")
 
 
 def regressions_table(found: Mapping[str, Sequence[Regression]]) -> RenderableType:

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 
 from runner.model.timings import Timing
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, further_runs, judge, ratio_interval
 from runner.trends.course import Movement, Rising, Step, find_movement
 from runner.trends.drift import daily_slope
+from runner.trends.steps import FEWEST
 
 _DAY_S = 86_400.0
 # Steps of two metrics that lie so many runs from each other at most are one event.
@@ -122,6 +123,11 @@ class Creep:
 def newest_series(timings: Sequence[Timing]) -> list[Timing]:
     """Return the timings from the environment of the last one."""
     return [timing for timing in timings if timing.environment == timings[-1].environment] if timings else []
+
+
+def missing_runs(series: Sequence[Timing]) -> int:
+    """Return how many more runs a series needs before its level can be judged."""
+    return max(0, FEWEST - max(map(len, by_strategy(series).values()), default=0))
 
 
 def by_strategy(timings: Sequence[Timing]) -> dict[str, list[Timing]]:
@@ -287,6 +293,39 @@ def find_regressions(
                 )
             )
     return regressions
+
+
+def find_levels(
+    own: Sequence[Timing], steps: Sequence[Step], per_day: Interval | None, metric: Metric
+) -> list[list[tuple[int, float]]]:
+    """Find the level of one strategy's timings between its steps, and its drift after the last one.
+
+    Args:
+        own: The timings, in the order of runs; fewer than 12 have no level.
+        steps: Their steps.
+        per_day: Their drift; it counts if its interval does not contain zero.
+        metric: What is followed.
+
+    Returns:
+        For each level its first and last run, with the value there; natural-log units.
+    """
+    if len(own) < FEWEST:
+        return []
+    values = logs(own, metric)
+    indices = [0, *(step.index for step in steps), len(own)]
+    levels = [median(values[start:end]) for start, end in pairwise(indices)]
+    lines = [
+        [(own[start].run, level), (own[end - 1].run, level)]
+        for (start, end), level in zip(pairwise(indices), levels, strict=True)
+    ]
+    if per_day is not None and per_day.low * per_day.high > 0:
+        last = own[indices[-2] :]
+        days = [timing.started_at.timestamp() / _DAY_S for timing in last]
+        slope = math.log1p(per_day.estimate)
+        lines[-1] = [
+            (timing.run, levels[-1] + slope * (day - median(days))) for timing, day in zip(last, days, strict=True)
+        ]
+    return lines
 
 
 def find_creeps(timings: Sequence[Timing], events: Sequence[Event], metric: Metric = Metric.WALL) -> list[Creep]:

@@ -1,77 +1,87 @@
-"""Everything that is known of the timings of a job in one environment, for the command line and the web pages."""
+"""Summaries of the timings of jobs: their levels, verdicts and changes."""
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from statistics import median
-from typing import NamedTuple
 
-from runner.model.timings import Counts, Timing
-from runner.trends import report
-from runner.trends.compare import Interval
-from runner.trends.report import VALUES, Comparison, Creep, Event, Metric, Regression
-
-
-class Trends(NamedTuple):
-    """What is known of the timings of a job, in one environment.
-
-    Attributes:
-        timings: Those of the environment of the last run.
-        counts: The file counts of all runs.
-        comparisons: Of the wall times of the strategies since the last step.
-        events: The steps of the metric.
-        rises: How far the latest levels of the metric lie above the lowest ones.
-        creeps: The drift of the metric.
-        metric: What is followed.
-        lasting: The steps of the wall time.
-        elsewhere: The number of runs in other environments.
-    """
-
-    timings: Sequence[Timing]
-    counts: Sequence[Counts]
-    comparisons: Sequence[Comparison]
-    events: Sequence[Event]
-    rises: Sequence[Regression]
-    creeps: Sequence[Creep]
-    metric: Metric
-    lasting: Sequence[Event] = ()
-    elsewhere: int = 0
+from runner.model.timings import Timing
+from runner.trends.compare import Verdict
+from runner.trends.course import LongCourse, Rising, Step
+from runner.trends.report import Comparison, Metric, by_strategy, compare, logs
 
 
-class Level(NamedTuple):
-    """The median of a metric between two steps of a strategy, in the metric's unit.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """The present state of the timings of one strategy.
 
     Attributes:
         strategy: Whose.
+<<<<<<< HEAD
         first: The first timing at this level.
         last: The last one.
         value: The median.
         interval: The value with the relative uncertainty of the step to it; None for the first level.
+=======
+        metric: Of what.
+        runs: How many timings there are.
+        level: The latest level, in the metric's unit.
+        ratio: Its wall time by that of sequential since the last step; None for that one, and with too few runs.
+        verdict: What follows from the ratio; None likewise.
+        change: The latest level by the lowest one, or after a fall by the one before it, less one; None without any.
+        shape: How that came about; None likewise.
+        since_run: Since when; None likewise.
+>>>>>>> main
     """
 
     strategy: str
-    first: Timing
-    last: Timing
-    value: float
-    interval: Interval | None = None
+    metric: Metric
+    runs: int
+    level: float
+    ratio: float | None = None
+    verdict: Verdict | None = None
+    change: float | None = None
+    shape: Rising | None = None
+    since_run: int | None = None
 
 
-def compute_trends(found: Sequence[Timing], counts: Sequence[Counts], metric: Metric) -> Trends:
-    """Compute the trends of a metric from the timings of a job in any environment, by run."""
-    series = report.newest_series(found)
-    events = report.find_events(series, metric)
-    lasting = events if metric is Metric.WALL else report.find_events(series)
-    return Trends(
-        timings=series,
-        counts=counts,
-        comparisons=report.compare(report.since_last_step(series, lasting)),
-        events=events,
-        rises=report.find_regressions(series, over=0.0, metric=metric),
-        creeps=report.find_creeps(series, events, metric),
+def summarise(series: Sequence[Timing], metric: Metric) -> list[Summary]:
+    """Return a summary of each strategy of one series; wall times are compared since the last step of the metric."""
+    grouped = by_strategy(series)
+    courses = {name: LongCourse(logs(own, metric)) for name, own in grouped.items()}
+    steps = {name: course.steps() for name, course in courses.items()}
+    last = max((grouped[name][found[-1].index].run for name, found in steps.items() if found), default=0)
+    comparisons = compare([timing for timing in series if timing.run >= last])
+    # The one with the clearest verdict counts: as it comes, or with a warm cache.
+    comparisons.sort(key=lambda one: (one.verdict is not None) + (one.verdict not in {None, Verdict.UNDECIDED}))
+    compared = {one.other: one for one in comparisons if one.baseline == "sequential"}
+    order = sorted(grouped, key=lambda name: (name != "sequential", name != "pool", name))
+    return [_summarise(grouped[name], metric, courses[name], steps[name], compared.get(name)) for name in order]
+
+
+def _summarise(
+    own: Sequence[Timing], metric: Metric, course: LongCourse, steps: Sequence[Step], compared: Comparison | None
+) -> Summary:
+    rise = course.rise()
+    first = steps[-1].index if steps else 0
+    level = rise.latest if rise is not None else median(logs(own, metric)[first:])
+    change, shape, since = None, None, None
+    if rise is not None and rise.ratio.estimate > 1:
+        change, shape, since = rise.ratio.estimate - 1, rise.shape, own[rise.index].run
+    elif steps:
+        change, shape, since = steps[-1].ratio.estimate - 1, Rising.STEP, own[first].run
+    return Summary(
+        strategy=own[-1].strategy,
         metric=metric,
-        lasting=lasting,
-        elsewhere=len({timing.run for timing in found} - {timing.run for timing in series}),
+        runs=len(own),
+        level=math.exp(level),
+        ratio=compared.ratio.estimate if compared and compared.ratio else None,
+        verdict=compared.verdict if compared else None,
+        change=change,
+        shape=shape,
+        since_run=since,
     )
+<<<<<<< HEAD
 
 
 def find_levels(trends: Trends) -> list[Level]:
@@ -107,3 +117,5 @@ def values_by_strategy(trends: Trends) -> dict[str, list[tuple[Timing, float]]]:
     value = VALUES[trends.metric]
     grouped = report.by_strategy(trends.timings)
     return {name: [(one, value(one)) for one in grouped[name]] for name in sorted(grouped, reverse=True)}
+=======
+>>>>>>> main

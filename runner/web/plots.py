@@ -14,8 +14,8 @@ from runner.output import trends as sentences
 from runner.output.cells import TIMES
 from runner.output.trend_plots import format_value
 from runner.trends import report
+from runner.trends.job_trends import Level, Trends, find_levels, pool_ratios, values_by_strategy
 from runner.trends.report import Metric
-from runner.trends.summary import Level, Trends, find_levels, pool_ratios, values_by_strategy
 from runner.web import svg
 from runner.web.svg import HEIGHT, WIDTH, Flag, Scale
 

@@ -11,8 +11,8 @@ from runner.history import timings
 from runner.history.database import View
 from runner.output import trends as sentences
 from runner.output.grid import Grid
+from runner.trends.job_trends import Trends, compute_trends
 from runner.trends.report import Event, Metric, Place
-from runner.trends.summary import Trends, compute_trends
 from runner.web import plots
 
 AXES = ("time", "runs")

@@ -8,9 +8,9 @@ from render_examples import drawn
 from runner.model.timings import Timing
 from runner.output.trends import trends_view
 from runner.trends.compare import Interval, Verdict
+from runner.trends.job_trends import Trends
 from runner.trends.report import Cause, Comparison, Event, Metric, Place
 from runner.trends.steps import Step
-from runner.trends.summary import Trends
 
 TIMING = Timing(
     run=7, started_at=datetime(2026, 1, 1, tzinfo=UTC), environment=1, strategy="pool", position=1, workers=2,
