@@ -17,12 +17,6 @@ class Summary:
 
     Attributes:
         strategy: Whose.
-<<<<<<< HEAD
-        first: The first timing at this level.
-        last: The last one.
-        value: The median.
-        interval: The value with the relative uncertainty of the step to it; None for the first level.
-=======
         metric: Of what.
         runs: How many timings there are.
         level: The latest level, in the metric's unit.
@@ -31,7 +25,6 @@ class Summary:
         change: The latest level by the lowest one, or after a fall by the one before it, less one; None without any.
         shape: How that came about; None likewise.
         since_run: Since when; None likewise.
->>>>>>> main
     """
 
     strategy: str
@@ -81,41 +74,3 @@ def _summarise(
         shape=shape,
         since_run=since,
     )
-<<<<<<< HEAD
-
-
-def find_levels(trends: Trends) -> list[Level]:
-    """Find the levels of each strategy, oldest first."""
-    levels = []
-    for strategy, own in report.by_strategy(trends.timings).items():
-        steps = [event.step for event in trends.events if event.strategy == strategy]
-        first = steps[0].before if steps else median(report.logs(own, trends.metric))
-        values = [first, *(step.after for step in steps)]
-        bounds = [None, *(_around(math.exp(step.after), step.ratio) for step in steps)]
-        ends = pairwise([0, *(step.index for step in steps), len(own)])
-        levels += [
-            Level(strategy, own[start], own[end - 1], math.exp(value), interval)
-            for value, interval, (start, end) in zip(values, bounds, ends, strict=True)
-        ]
-    return levels
-
-
-def _around(value: float, ratio: Interval) -> Interval:
-    by = value / ratio.estimate
-    return Interval(estimate=value, low=ratio.low * by, high=ratio.high * by)
-
-
-def pool_ratios(timings: Sequence[Timing]) -> list[tuple[Timing, float]]:
-    """Return the wall time of the pool by that of sequential for each run with both, with the timing of the pool."""
-    walls = {timing.run: timing.wall_s for timing in timings if timing.strategy == "sequential"}
-    pools = (timing for timing in timings if timing.strategy == "pool" and timing.run in walls)
-    return [(timing, timing.wall_s / walls[timing.run]) for timing in pools]
-
-
-def values_by_strategy(trends: Trends) -> dict[str, list[tuple[Timing, float]]]:
-    """Return the timings of each strategy, by name, with their values of the metric."""
-    value = VALUES[trends.metric]
-    grouped = report.by_strategy(trends.timings)
-    return {name: [(one, value(one)) for one in grouped[name]] for name in sorted(grouped, reverse=True)}
-=======
->>>>>>> main

@@ -1,19 +1,16 @@
 """The plots of a job: a metric by strategy, the pool by sequential, and the number of files."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 from markupsafe import Markup
 
-from runner.model.timings import Counts, Timing
+from runner.model.timings import Counts
 from runner.output import trends as sentences
 from runner.output.cells import TIMES
 from runner.output.trend_plots import format_value
-from runner.trends import report
 from runner.trends.job_trends import Level, Trends, find_levels, pool_ratios, values_by_strategy
 from runner.trends.report import Metric
 from runner.web import svg
@@ -142,25 +139,21 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     top = 16 * len(lines) + 8 if trends.events or accepted else 8
     values = [value for line in lines.values() for _, value in line]
     y = svg.fit_scale(values, HEIGHT - 2, top, logarithmic=True)
-
-    def x(timing: Timing) -> float:
-        return axis.places[timing.run]
-
-    marks = [svg.dots(((x(one), y(value)) for one, value in line), class_of(name)) for name, line in lines.items()]
-    marks += [mark for level in levels for mark in _level_marks(level, x, y)]
-    marks += [
-        svg.line([(x(one), y(value)) for one, value in drift], f"drift {class_of(name)}")
-        for name, drift in _drifts(trends, levels)
+    marks = [
+        svg.dots(((axis.places[one.run], y(value)) for one, value in line), class_of(name))
+        for name, line in lines.items()
     ]
+    marks += [mark for level in levels for mark in _level_marks(level, axis, y)]
     flags = []
     for row, (name, line) in enumerate(lines.items()):
-        at = {one.run: x(one) for one, _ in line}
+        at = {one.run: axis.places[one.run] for one, _ in line}
         own = _event_flags(trends, name, at, 3 + 16 * row)
         marks += [svg.segment(flag.x, flag.y + 10, flag.x, HEIGHT, f"step {class_of(name)}") for flag in own]
         own += [Flag(at[run], 3 + 16 * row, f"flag baseline {class_of(name)}", describe_baseline(name, run), _DIAMOND)
                 for run in [accepted.get(name)] if run in at]  # fmt: skip
         flags += own
-    ends = {level.strategy: y(level.value) for level in levels}
+    ends = {name: y(line[-1][1]) for name, line in lines.items()}
+    ends |= {level.strategy: y(level.line[-1][1]) for level in levels}
     title = sentences.METRIC_NAMES[trends.metric]
     drawn = svg.plot(
         f"{title} of each run by strategy", marks, axis.ticks, _value_ticks(y, trends.metric), flags=flags,
@@ -168,7 +161,7 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     )  # fmt: skip
     unit = "bytes" if trends.metric is Metric.MEMORY else "s"
     points = {name: [(one.run, one.started_at, value) for one, value in line] for name, line in lines.items()}
-    legend = [("level", "median"), ("interval", "95 % interval of a step"), ("flags", "steps")]
+    legend = [("level", "level"), ("interval", "95 % interval of a step"), ("flags", "steps")]
     if accepted:
         legend.append(("baseline", "acknowledged"))
     return Chart(
@@ -176,27 +169,17 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     )
 
 
-def _level_marks(level: Level, x: Callable[[Timing], float], y: Scale) -> list[Markup]:
-    class_, start, end = class_of(level.strategy), x(level.first), x(level.last)
-    middle = svg.segment(start, y(level.value), end, y(level.value), f"level {class_}")
-    if level.interval is None:
+def _level_marks(level: Level, axis: Axis, y: Scale) -> list[Markup]:
+    """Draw a level, and above it the interval of the step that leads to it."""
+    points = [(axis.places[run], y(value)) for run, value in level.line]
+    (run, value), (last_run, last) = level.line[0], level.line[-1]
+    drifts = " drift" if len(points) > 2 else ""
+    middle = svg.line(points, f"level{drifts} {class_of(level.strategy)}")
+    if level.low == level.high:
         return [middle]
-    return [svg.band(start, end, y(level.interval.low), y(level.interval.high), f"interval {class_}"), middle]
-
-
-def _drifts(trends: Trends, levels: Sequence[Level]) -> Iterable[tuple[str, list[tuple[Timing, float]]]]:
-    """Yield the sloped lines of the strategies that surely drift, through their last levels."""
-    last = {level.strategy: level for level in levels}
-    own = report.by_strategy(trends.timings)
-    for creep in trends.creeps:
-        slope, level = creep.per_day, last[creep.strategy]
-        if slope is None or slope.low <= 0 <= slope.high:
-            continue
-        since = [one for one in own[creep.strategy] if one.run >= level.first.run]
-        days = [one.started_at.timestamp() / _DAY_S for one in since]
-        middle, by_day = median(days), math.log1p(slope.estimate)
-        line = [(one, level.value * math.exp(by_day * (day - middle))) for one, day in zip(since, days, strict=True)]
-        yield creep.strategy, line
+    start, end = ((y(each * level.high), y(each * level.low)) for each in (value, last))
+    class_ = f"interval {class_of(level.strategy)}"
+    return [svg.band(axis.places[run], axis.places[last_run], start, end, class_), middle]
 
 
 def _event_flags(trends: Trends, strategy: str, at: Mapping[int, float], y: float) -> list[Flag]:
@@ -249,7 +232,8 @@ def ratio_chart(trends: Trends, axis: Axis) -> Chart | None:
     if ratio:
         since = max((event.run for event in trends.lasting), default=0)
         start = next((x for x, (run, *_) in zip(places, points, strict=True) if run >= since), places[0])
-        marks.append(svg.band(start, places[-1], y(ratio.low), y(ratio.high), "interval pool"))
+        ends = (y(ratio.high), y(ratio.low))
+        marks.append(svg.band(start, places[-1], ends, ends, "interval pool"))
         marks.append(svg.segment(start, y(ratio.estimate), places[-1], y(ratio.estimate), "level pool"))
     ticks = [(y(tick), f"{tick:.3g}{TIMES}") for tick in svg.nice_ticks(y, 5)]
     drawn = svg.plot("Wall time of the pool by that of sequential, run by run", marks, axis.ticks, ticks)

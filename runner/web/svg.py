@@ -185,9 +185,10 @@ def segment(x: float, y: float, to_x: float, to_y: float, class_: str, title: st
     return element("path", *_title(title), class_=class_, d=f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}")
 
 
-def band(x: float, to_x: float, y: float, to_y: float, class_: str) -> Markup:
-    """Draw an interval as an area."""
-    return element("rect", x=x, y=min(y, to_y), width=max(to_x - x, 1.0), height=abs(y - to_y), class_=class_)
+def band(x: float, to_x: float, ends: tuple[float, float], to_ends: tuple[float, float], class_: str) -> Markup:
+    """Draw an interval as an area between two pixel columns, with the upper and lower bounds in each."""
+    (y, low), (to_y, to_low) = ends, to_ends
+    return element("path", class_=class_, d=f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}V{to_low:.1f}L{x:.1f} {low:.1f}Z")
 
 
 @dataclass(frozen=True, slots=True)
