@@ -161,12 +161,11 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     )  # fmt: skip
     unit = "bytes" if trends.metric is Metric.MEMORY else "s"
     points = {name: [(one.run, one.started_at, value) for one, value in line] for name, line in lines.items()}
-    legend = [("level", "level"), ("interval", "95 % interval of a step"), ("flags", "steps")]
-    if accepted:
-        legend.append(("baseline", "acknowledged"))
-    return Chart(
-        title.capitalize(), drawn, _data(y, unit, points, axis), [(class_of(name), name) for name in lines] + legend
-    )
+    legend = [(class_of(name), name) for name in lines]
+    legend += [("level", "level")] if levels else []
+    legend += [("interval", "95 % interval of a step"), ("flags", "steps")] if trends.events else []
+    legend += [("baseline", "acknowledged")] if accepted else []
+    return Chart(title.capitalize(), drawn, _data(y, unit, points, axis), legend)
 
 
 def _level_marks(level: Level, axis: Axis, y: Scale) -> list[Markup]:
@@ -237,7 +236,8 @@ def ratio_chart(trends: Trends, axis: Axis) -> Chart | None:
         marks.append(svg.segment(start, y(ratio.estimate), places[-1], y(ratio.estimate), "level pool"))
     ticks = [(y(tick), f"{tick:.3g}{TIMES}") for tick in svg.nice_ticks(y, 5)]
     drawn = svg.plot("Wall time of the pool by that of sequential, run by run", marks, axis.ticks, ticks)
-    legend = [("one", "as fast as sequential"), ("interval", "95 % interval since the last step")]
+    legend = [("one", "as fast as sequential")]
+    legend += [("interval", "95 % interval since the last step")] if ratio else []
     return Chart("Pool by sequential", drawn, _data(y, TIMES, {"pool / sequential": points}, axis), legend)
 
 

@@ -15,6 +15,8 @@ _DAY_S = 86_400
 _WIDE = 8
 # Dots of one column that are further from each other, in pixels, are not joined.
 _APART = 6
+# So many dots have room to be larger.
+_FEW = 150
 _STEPS = (
     *((seconds, "%H:%M:%S") for seconds in (1, 5, 15)),
     *((60 * minutes, "%H:%M") for minutes in (1, 5, 15, 30, 60, 120, 180, 360, 720)),
@@ -160,8 +162,9 @@ def dots(points: Iterable[tuple[float, float]], class_: str) -> Markup:
     columns: dict[int, set[int]] = {}
     for x, y in points:
         columns.setdefault(round(x), set()).add(round(y))
-    drawn = (f"M{x} {low}v{high - low}" for x in sorted(columns) for low, high in _strokes(sorted(columns[x])))
-    return element("path", class_=f"dots {class_}", d="".join(drawn))
+    drawn = [f"M{x} {low}v{high - low}" for x in sorted(columns) for low, high in _strokes(sorted(columns[x]))]
+    few = " few" if len(drawn) <= _FEW else ""
+    return element("path", class_=f"dots{few} {class_}", d="".join(drawn))
 
 
 def _strokes(pixels: Sequence[int]) -> Iterator[tuple[int, int]]:
