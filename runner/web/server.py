@@ -102,13 +102,14 @@ def make_server(site: Site) -> uvicorn.Server:
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=False,
         server_header=False,
         proxy_headers=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_STOPS_WITHIN_S,
     )
+    # Its lines would contain the token.
+    logging.getLogger("uvicorn.access").disabled = True
     return _Server(config)
 
 
