@@ -129,9 +129,7 @@ def remove(job: options.JobArgument, *, db: options.Db = None) -> None:
 def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
     with options.opened(db) as (database, _):
         known = jobs.get_job(database, job)
-        spec = replace(known.spec, paused=paused)
-        found = warnings.find_warnings(spec, known.spec)
-        if spec != known.spec:
-            jobs.change_job(database, known, spec, datetime.now(UTC))
+        found = warnings.find_warnings(replace(known.spec, paused=paused), known.spec)
+        jobs.set_paused(database, known, datetime.now(UTC), paused=paused)
     options.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}")
     options.echo_warnings(found)

@@ -44,6 +44,12 @@ def change_job(database: Database, job: Job, spec: JobSpec, now: datetime) -> Jo
     return changed
 
 
+def set_paused(database: Database, job: Job, now: datetime, *, paused: bool) -> None:
+    """Pause or resume a job, if it is not so already."""
+    if job.spec.paused is not paused:
+        change_job(database, job, replace(job.spec, paused=paused), now)
+
+
 def remove_job(database: Database, job: Job, now: datetime) -> None:
     """Delete a job, but not its history; its name becomes free."""
     with database.write() as connection:

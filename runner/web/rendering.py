@@ -49,6 +49,7 @@ def _environment() -> Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.filters |= {
+        "basename": lambda path: printable(path.rpartition(b"/")[2]),
         "bytes": format_bytes,
         "changes": lambda counts: cells.changes(counts).text,
         "count": format_count,
@@ -64,6 +65,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "Status": Status,
         "class_of": class_of,
+        "path_parameter": links.path_parameter,
         "query": links.query,
         "static": static,
         "version": version("runner"),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from runner.web.page import Asked, Page
-from runner.web.pages import overview, runs, trends
+from runner.web.pages import calibrations, files, overview, runs, trends
 
 PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/": overview.overview,
@@ -11,4 +11,9 @@ PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/runs/{run}": runs.run,
     "/jobs/{job}/trends": trends.trends,
     "/missed": runs.missed,
+    "/calibrations": calibrations.calibrations,
+    "/calibrations/{calibration}": calibrations.calibration,
+    "/jobs/{job}/files": files.files,
+    "/jobs/{job}/file": files.file,
+    "/jobs/{job}/changes": files.changes,
 }
