@@ -1,6 +1,7 @@
 """``runner web`` and ``report``: the pages in a browser, and in one file."""
 
 import re
+import socket
 import webbrowser
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -37,27 +38,21 @@ def web(
 
     runner web --port 8080 --allow-actions
     """
-    _require_extra("jinja2", "starlette", "uvicorn")
+    require_extra("jinja2", "starlette", "uvicorn")
     logs.log_to_stderr("text")
     chosen = settings.load_settings(db)
     settings.choose_database(db)  # for the runs that pages start
     _check(root_path, allow_host or ())
     with server.listen(host, port) as listener:
         token = "" if server.is_loopback(listener) else server.new_token()
-        served = listener.getsockname()[1]
         chosen_options = site.Options(
             allow_actions=allow_actions,
             hosts=(host, *(allow_host or ())),
             token=token,
-            port=served,
+            port=listener.getsockname()[1],
             root_path=root_path.rstrip("/"),
         )
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{served}/" + (f"?token={token}" if token else "")
-        options.echo(f"serving {address} (^C ends it)")
-        if open_browser:
-            webbrowser.open(address)
-        server.serve(databases.locate(chosen.db), chosen_options, listener)
+        serve(chosen.db, chosen_options, host, listener, open_browser=open_browser)
 
 
 def _check(root_path: str, hosts: Iterable[str]) -> None:
@@ -68,7 +63,18 @@ def _check(root_path: str, hosts: Iterable[str]) -> None:
             raise UsageError(f"the host {name!r} is not a name alone; write it like runner.example.org, without a port")
 
 
-def _require_extra(*libraries: str) -> None:
+def serve(db: str, chosen: site.Options, host: str, listener: socket.socket, *, open_browser: bool) -> None:
+    """Print the address of the pages, open it in a browser, and serve them until ^C."""
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{chosen.port}/" + (f"?token={chosen.token}" if chosen.token else "")
+    options.echo(f"serving {address} (^C ends it)")
+    if open_browser:
+        webbrowser.open(address)
+    server.serve(databases.locate(db), chosen, listener)
+
+
+def require_extra(*libraries: str) -> None:
+    """Check that the libraries of an extra are installed."""
     for library in libraries:
         if find_spec(library) is None:
             raise UsageError(f"the web pages need {library}, which is missing; run `pip install 'runner[web]'`")
