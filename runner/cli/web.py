@@ -1,16 +1,22 @@
 """``runner web`` and ``report``: the pages in a browser, and in one file."""
 
+import os
 import re
+import signal
 import socket
+import sys
+import threading
 import webbrowser
 from collections.abc import Iterable
-from importlib.util import find_spec
+from contextlib import closing
 from typing import Annotated
+
+import typer
 
 from runner.cli import logs, options, settings
 from runner.history import database as databases
 from runner.model.errors import UsageError
-from runner.web import server, site
+from runner.web import server, site, sockets
 
 
 def web(
@@ -25,6 +31,7 @@ def web(
         list[str] | None, options.option("Another name of this server, for a proxy. Repeatable.", metavar="NAME")
     ] = None,
     root_path: Annotated[str, options.option("The path under which a proxy shows the pages.", metavar="/PATH")] = "",
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     db: options.Db = None,
 ) -> None:
     """Show jobs, runs, files, changes and trends as web pages, until ^C.
@@ -38,13 +45,15 @@ def web(
 
     runner web --port 8080 --allow-actions
     """
-    require_extra("jinja2", "starlette", "uvicorn")
+    options.require_extra("jinja2", "starlette", "uvicorn")
     logs.log_to_stderr("text")
     chosen = settings.load_settings(db)
     settings.choose_database(db)  # for the runs that pages start
     _check(root_path, allow_host or ())
-    with server.listen(host, port) as listener:
-        token = "" if server.is_loopback(listener) else server.new_token()
+    if until_eof:
+        threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    with sockets.listen(host, port) as listener:
+        token = "" if sockets.is_loopback(listener) else server.new_token()
         chosen_options = site.Options(
             allow_actions=allow_actions,
             hosts=(host, *(allow_host or ())),
@@ -53,6 +62,13 @@ def web(
             root_path=root_path.rstrip("/"),
         )
         serve(chosen.db, chosen_options, host, listener, open_browser=open_browser)
+
+
+def _end_with_input() -> None:
+    """End this process when standard input ends, which the daemon that started it holds."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _check(root_path: str, hosts: Iterable[str]) -> None:
@@ -67,14 +83,9 @@ def serve(db: str, chosen: site.Options, host: str, listener: socket.socket, *, 
     """Print the address of the pages, open it in a browser, and serve them until ^C."""
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{chosen.port}/" + (f"?token={chosen.token}" if chosen.token else "")
-    options.echo(f"serving {address} (^C ends it)")
-    if open_browser:
-        webbrowser.open(address)
-    server.serve(databases.locate(db), chosen, listener)
-
-
-def require_extra(*libraries: str) -> None:
-    """Check that the libraries of an extra are installed."""
-    for library in libraries:
-        if find_spec(library) is None:
-            raise UsageError(f"the web pages need {library}, which is missing; run `pip install 'runner[web]'`")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # Uvicorn raises it again when it has stopped
+    with closing(site.Site(databases.locate(db), chosen)) as opened:
+        options.echo(f"serving {address} (^C ends it)")
+        if open_browser:
+            webbrowser.open(address)
+        server.serve(opened, listener)
