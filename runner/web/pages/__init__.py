@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from runner.web.page import Asked, Page
-from runner.web.pages import overview, runs
+from runner.web.pages import overview, runs, timeline
 
 PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/": overview.overview,
+    "/timeline": timeline.timeline,
     "/runs": runs.runs,
     "/runs/{run}": runs.run,
     "/missed": runs.missed,
