@@ -32,6 +32,8 @@ from runner.output.records import run_record
 # As from a terminal, even where a shell has started the tests in the background, and ignores it for what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["web_harness"]
+
 T = TypeVar("T")
 Record = dict[str, Any]
 MakePlace = Callable[[], AbstractContextManager[str | Path]]

@@ -7,15 +7,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from runner.cli import foreground, options, output
+from runner.cli import web as pages
 from runner.execution import lesson as experiments
 from runner.history import database as databases
+from runner.history import demo as example
 from runner.history import runs, upgrade
 from runner.jobs import validation
 from runner.measure import environment
@@ -25,6 +28,7 @@ from runner.model.units import format_count
 from runner.output import lesson as rendering
 from runner.output import trends
 from runner.samples import loading, writing
+from runner.web import server, site
 
 # The longest wait for a run.
 _PATIENCE_S = 30
@@ -99,13 +103,22 @@ def lesson(
     )
 
 
-def demo(*, firings: Annotated[int, options.option("Number of runs to wait for.", least=2, most=100)] = 8) -> None:
+def demo(
+    *,
+    firings: Annotated[int, options.option("Number of runs to wait for.", least=2, most=100)] = 8,
+    web: Annotated[bool, options.option("Show a year of invented runs as web pages instead.", "--web")] = False,
+) -> None:
     """Show a tour in a scratch directory: a sample tree, a schedule, some runs, their history and a verdict.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     runner demo
+
+    runner demo --web
     """
+    if web:
+        _serve_demo()
+        return
     with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch:
         directories = Path(scratch, "directories")
         database_path = Path(scratch, "runner.db")
@@ -127,6 +140,18 @@ def demo(*, firings: Annotated[int, options.option("Number of runs to wait for."
         for run in [run for run in done if run.modified][:1]:
             _call(environment, scratch, "show", str(run.run_id))
         output.write_views([trends.verdict_view(done)])
+
+
+def _serve_demo() -> None:
+    """Serve a year of invented runs on a free port, until ^C."""
+    pages.require_extra("jinja2", "starlette", "uvicorn")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # removes the directory as ^C does
+    with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch, server.listen("127.0.0.1", 0) as listener:
+        place = str(Path(scratch, "runner.db"))
+        with closing(upgrade.open_database(databases.locate(place))) as database:
+            example.write_demo(database, datetime.now(UTC))
+        chosen = site.Options(port=listener.getsockname()[1])
+        pages.serve(place, chosen, "127.0.0.1", listener, open_browser=sys.stdout.isatty())
 
 
 def _call(environment: dict[str, str], directory: str, *arguments: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 from runner.history.database import Reader
 from runner.history.rows import environment_columns, read_environment, read_owner
 from runner.history.tables import UNSUCCESSFUL, differences, environments, executions, files, jobs, runs
+from runner.model.contents import SavedState
 from runner.model.errors import Unknown
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Run, Status
@@ -35,6 +36,20 @@ def get_run(database: Reader, run_id: int) -> Run:
     if run is None:
         why = ": it was forgotten" if 0 < run_id < newest_run_id(database) else ""
         raise Unknown(f"there is no run {run_id}{why}; see `runner history`")
+    return run
+
+
+def get_last_started(database: Reader, job: Job | None = None) -> Run:
+    """Return the newest run that has started, of a job or of all.
+
+    Raises:
+        Unknown: If there is none.
+    """
+    query = EVERY_RUN.where(runs.c.started_at.is_not(None), *([runs.c.job_id == job.job_id] if job is not None else []))
+    run = _find_run(database, query.order_by(_NEWEST_FIRST))
+    if run is None:
+        of_job, which = (f" of {job.spec.name!r}", job.job_id) if job is not None else ("", "DIR")
+        raise Unknown(f"no run{of_job} has started yet; start one with `runner run {which}`")
     return run
 
 
@@ -162,6 +177,30 @@ def find_first_saved(database: Reader, job: Job) -> Run | None:
 def find_saved_before(database: Reader, job: Job, run: Run) -> Run | None:
     """Find the newest saved run of a job before another run."""
     return _find_run(database, _saved(job).where(runs.c.id < run.run_id).order_by(_NEWEST_FIRST))
+
+
+def find_saved_after(database: Reader, job: Job, run: Run) -> Run | None:
+    """Find the oldest saved run of a job after another run."""
+    return _find_run(database, _saved(job).where(runs.c.id > run.run_id).order_by(runs.c.id))
+
+
+def list_states(database: Reader, job: Job, most: int) -> list[SavedState]:
+    """List the states of a tree, oldest first; beyond *most*, one stands for a group of consecutive ones."""
+    changes = [func.coalesce(column, 0) for column in (runs.c.added, runs.c.removed, runs.c.modified)]
+    query = (
+        select(runs.c.id, runs.c.finished_at, (changes[0] + changes[1] + changes[2]).label("changes"))
+        .where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
+        .order_by(_NEWEST_FIRST)
+        .limit(_MAX_ROWS)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    size = -(-len(rows) // most) or 1
+    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [
+        SavedState(run_id=group[0].id, finished_at=group[0].finished_at, changes=sum(row.changes for row in group))
+        for group in reversed(groups)
+    ]
 
 
 def has_earlier_files(database: Reader, run: Run) -> bool:

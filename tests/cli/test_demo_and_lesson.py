@@ -1,7 +1,11 @@
 """What is there to try runner out: the sample, the lesson and the demo."""
 
+import signal
+import subprocess
 from pathlib import Path
 
+import httpx
+import pytest
 from conftest import Program, find_markdown
 
 
@@ -20,6 +24,18 @@ def test_the_demo_shows_timed_firings_their_history_and_a_verdict(program: Progr
     assert "Verdict" in shown
     assert [] == [path.name for path in program.folder.iterdir() if "demo" in path.name]
     assert not program.database.exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_the_demo_shows_a_year_as_web_pages(program: Program, number: int, code: int) -> None:
+    program.environment["TMPDIR"] = str(program.folder)
+    with program.start("demo", "--web", stderr=subprocess.PIPE) as served:
+        assert served.stderr
+        address = served.stderr.readline().decode().split()[1]
+        assert "notes" in httpx.get(f"{address}runs").text
+        served.send_signal(number)
+        assert code == served.wait(20), served.stderr.read()
+    assert [] == list(program.folder.iterdir())
 
 
 def test_the_lesson_measures_both_experiments_in_both_ways(program: Program) -> None:

@@ -3,12 +3,18 @@
 from collections.abc import Callable, Mapping
 
 from runner.web.page import Asked, Page
-from runner.web.pages import overview, runs, timeline
+from runner.web.pages import calibrations, files, overview, runs, timeline, trends
 
 PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/": overview.overview,
     "/timeline": timeline.timeline,
     "/runs": runs.runs,
     "/runs/{run}": runs.run,
+    "/jobs/{job}/trends": trends.trends,
     "/missed": runs.missed,
+    "/calibrations": calibrations.calibrations,
+    "/calibrations/{calibration}": calibrations.calibration,
+    "/jobs/{job}/files": files.files,
+    "/jobs/{job}/file": files.file,
+    "/jobs/{job}/changes": files.changes,
 }
