@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 # By the heading in the help: for each command its module and function, and the first paragraph of its help.
 _PANELS = {
@@ -32,7 +32,14 @@ _PANELS = {
             "upcoming.upcoming",
             "Show the next fire times, with a note at the gaps and repeats of daylight saving.",
         ),
-        "jobs": ("jobs.app", "List the jobs with their next fire times and last runs; or export and apply a job file."),
+        "explain": (
+            "explain.explain",
+            "Explain a job in plain sentences: what it finds, when it fires, and what happens then.",
+        ),
+        "jobs": (
+            "jobs.app",
+            "List the jobs with their next fire times and last runs; or export and apply a job file. Aliases: ls list.",
+        ),
     },
     "Running": {
         "run": ("run.run", "Run a job once, now. A directory without a job becomes a job without a schedule."),
@@ -91,6 +98,7 @@ _PANELS = {
         "db": ("database.app", "Maintain the database: path, upgrade, check, backup."),
     },
 }
+_ALIASES = {"ls": "jobs", "list": "jobs"}
 
 
 class _LazyModule(ModuleType):
@@ -150,10 +158,14 @@ class CommandGroup(TyperGroup):
                 self._functions[name] = function
                 self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name or an alias."""
+        return super().get_command(ctx, _ALIASES.get(cmd_name, cmd_name))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command that the first of *args* names."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, self.load(name) if name is not None and command is not None else None, rest
+        return name, command and self.load(str(command.name)), rest
 
     def load(self, name: str) -> Any:
         """Import a command."""
@@ -166,7 +178,7 @@ class CommandGroup(TyperGroup):
             declared = single
         command = typer.main.get_command(declared)
         command.name = name
-        _join_lines(command)
+        _complete(command)
         return command
 
     def load_all(self) -> "CommandGroup":
@@ -175,9 +187,16 @@ class CommandGroup(TyperGroup):
         return self
 
 
-def _join_lines(command: Any) -> None:
-    """Join the lines of each paragraph of help, which Typer would keep and a narrow terminal break again."""
+def _complete(command: Any) -> None:
+    """Add --json beside --format, and join the lines of each paragraph of help, which a terminal breaks again."""
     paragraphs = (command.help or "").split("\n\n")
     command.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+    for place, parameter in enumerate(command.params, 1):
+        if parameter.name == "fmt":
+            short = TyperOption(
+                param_decls=["--json"], is_flag=True, is_eager=True, expose_value=False, help="Short for --format json."
+            )
+            command.params.insert(place, short)
+            break
     for inner in getattr(command, "commands", {}).values():
-        _join_lines(inner)
+        _complete(inner)

@@ -47,10 +47,10 @@ def schedule(directory: options.Directory, *, name: options.Name = None, db: opt
     root = validation.check_root(directory, spec.timeout_s)
     name = validation.default_name(root) if name is None else name
     spec = validation.check_spec(replace(spec, root=root, name=name))
-    found = warnings.find_warnings(spec)
+    found = [*warnings.find_warnings(spec), *warnings.find_option_warnings(given, spec)]
     with options.opened(db, creating=True) as (database, _):
         job = jobs.add_job(database, spec, now)
-    options.warn_of_clocks(given["at"], plan.timezone)
+    options.warn_of_clocks(given["at"], plan.timezone, ahead=True)
     first = fire_times.next_fire_time(plan, job.job_id, now)
     options.echo(
         f"job {job.job_id} {spec.name!r} scans {printable(root)} {fire_times.describe(plan)}"
@@ -84,10 +84,10 @@ def edit(job: options.JobArgument, *, name: options.Name = None, db: options.Db 
             if all(value is None for value in (name, *given.values())):
                 raise UsageError("nothing says what to change; give --every 2h, --pattern '*.txt' or the like")
             raise UsageError(f"the job {known.spec.name!r} has these options already; see `runner edit --help`")
-        found = warnings.find_warnings(spec, known.spec)
+        found = [*warnings.find_warnings(spec, known.spec), *warnings.find_option_warnings(given, spec)]
         jobs.change_job(database, known, spec, now)
     if plan is not None:
-        options.warn_of_clocks(given["at"], plan.timezone)
+        options.warn_of_clocks(given["at"], plan.timezone, ahead=True)
     options.echo(f"changed job {known.job_id} {spec.name!r}")
     options.echo_warnings(found)
 
@@ -129,9 +129,7 @@ def remove(job: options.JobArgument, *, db: options.Db = None) -> None:
 def _set_paused(job: str, db: str | None, *, paused: bool) -> None:
     with options.opened(db) as (database, _):
         known = jobs.get_job(database, job)
-        spec = replace(known.spec, paused=paused)
-        found = warnings.find_warnings(spec, known.spec)
-        if spec != known.spec:
-            jobs.change_job(database, known, spec, datetime.now(UTC))
+        found = warnings.find_warnings(replace(known.spec, paused=paused), known.spec)
+        jobs.set_paused(database, known, datetime.now(UTC), paused=paused)
     options.echo(f"job {known.job_id} {known.spec.name!r} is {'paused' if paused else 'no longer paused'}")
     options.echo_warnings(found)

@@ -22,7 +22,7 @@ app = typer.Typer(invoke_without_command=True, add_completion=False)
 
 @app.callback()
 def jobs(context: typer.Context, *, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
-    """List the jobs with their next fire times and last runs; or export and apply a job file.
+    """List the jobs with their next fire times and last runs; or export and apply a job file. Aliases: ls list.
 
     [bold]Example[/bold]
 

@@ -59,13 +59,16 @@ def main() -> None:
         _fail("runner works on Linux and macOS; this system has no process groups to end a scan by", 2)
     _replace_closed_streams()
     _remove_invalid_sizes()
+    words = _translate(sys.argv[1:])
     try:
-        code: object = app(sys.argv[1:] or ["--help"], prog_name="runner", standalone_mode=False)
+        code: object = app(words, prog_name="runner", standalone_mode=False)
         sys.stdout.flush()
     except typer.exceptions.TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else _command_of(sys.argv[1:])
+        context: Any = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else _command_of(words)
         what = _NO_NUMBER.sub("is not a whole number", error.format_message().rstrip("."))
+        if "unexpected extra argument" in what and any(each.name == "patterns" for each in context.command.params):
+            what += "; quote patterns and cron expressions, as in '*.md' or '30 2 * * *'"
         _fail(f"{what}; see `{command} --help`", error.exit_code)
     except RunnerError as error:
         _fail(str(error), error.exit_code)
@@ -81,6 +84,19 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  the process ends here
         _fail_by_defect(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _translate(words: list[str]) -> list[str]:
+    """Return the options that are meant by the words that other programs have for them."""
+    match words:
+        case []:
+            return ["--help"]
+        case ["version"]:
+            return ["--version"]
+        case ["help", *command]:
+            return [*command, "--help"]
+        case _:
+            return words
 
 
 def _command_of(words: list[str]) -> str:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -13,7 +14,7 @@ from runner.history import database as databases
 from runner.history import jobs as stored_jobs
 from runner.history import sqlite, upgrade
 from runner.jobs import options as declared
-from runner.model.errors import DatabaseUnusable, NotWritable, RunnerError, Unknown
+from runner.model.errors import DatabaseUnusable, NotWritable, RunnerError, Unknown, UsageError
 from runner.output.text import harmless
 from runner.schedules import instants
 
@@ -46,16 +47,29 @@ def _warn_of_clock(instant: str | None) -> str | None:
 
 
 def when(meaning: str) -> Any:
-    """Return an option that names an instant of the past: ISO 8601, or a duration ago."""
+    """Return an option that names an instant of the past: ISO 8601, a duration ago, or a day in words."""
     return typer.Option(metavar="WHEN", help=meaning, callback=_warn_of_clock)
+
+
+def _choose_format(context: typer.Context, fmt: str) -> str:
+    sources = [context.get_parameter_source(name) for name in ("json", "fmt")]
+    asked, named = (source is not None and source.name == "COMMANDLINE" for source in sources)
+    if asked and named and fmt != "json":
+        raise UsageError(f"--json and --format {fmt} exclude each other; give one of them")
+    return "json" if asked else fmt
 
 
 FormatName = Literal["table", "json", "jsonl", "csv", "raw-csv"]
 
 Db = Annotated[str | None, option("The database: a file or a URL.", "--db", metavar="PATH|URL")]
-FormatOption = Annotated[FormatName, option("A table for people, or a stable format for programs.", "--format", "-f")]
-JobArgument = Annotated[str, argument("JOB", "Name or number of a job.", complete_job)]
-OptionalJob = Annotated[str | None, argument("[JOB]", "Name or number of a job, default all.", complete_job)]
+FormatOption = Annotated[
+    FormatName,
+    typer.Option(
+        "--format", "-f", help="A table for people, or a stable format for programs.", callback=_choose_format
+    ),
+]
+JobArgument = Annotated[str, argument("JOB", "Name, number or directory of a job.", complete_job)]
+OptionalJob = Annotated[str | None, argument("[JOB]", "Name, number or directory of a job, default all.", complete_job)]
 RunArgument = Annotated[int, argument("RUN", "The number of the run.")]
 Directory = Annotated[str, argument("DIR", "The directory to scan.")]
 Name = Annotated[str | None, option("The name of the job.", metavar="NAME")]
@@ -112,10 +126,13 @@ def echo_notes(notes: Iterable[str | None]) -> None:
             echo(f"note: {note}")
 
 
-def warn_of_clocks(instant: str | None, zone: str | None = None) -> None:
-    """Write a warning to stderr if an instant is a local time that occurs twice or not at all."""
-    warning = instants.find_clock_warning(instant, zone) if instant is not None else None
-    echo_warnings([warning] if warning is not None else [])
+def warn_of_clocks(instant: str | None, zone: str | None = None, *, ahead: bool = False) -> None:
+    """Write to stderr how the words for a day are read, and a warning if a local time occurs twice or not at all."""
+    if instant is not None:
+        now = datetime.now(UTC)
+        echo_notes([instants.find_reading(instant, zone, now=now, ahead=ahead)])
+        warning = instants.find_clock_warning(instant, zone, now=now, ahead=ahead)
+        echo_warnings([warning] if warning is not None else [])
 
 
 @contextmanager

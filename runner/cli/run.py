@@ -13,7 +13,7 @@ from runner.execution import executor, locks
 from runner.history import database as databases
 from runner.history import recording, runs
 from runner.jobs import options as declared
-from runner.jobs import validation
+from runner.jobs import validation, warnings
 from runner.measure import environment, leftovers
 from runner.measure import observer as observers
 from runner.model.errors import ScanError
@@ -22,6 +22,7 @@ from runner.model.runs import Status
 from runner.model.subject import log_context
 from runner.operations import notifications
 from runner.output import records
+from runner.output.text import harmless
 
 
 @options.job_options("timeout")
@@ -70,6 +71,8 @@ def run(
                 options.echo(f"run {run_id} of {job.spec.name!r} is recorded as cancelled")
             else:
                 answers.show_run(view, finished, fmt, summary=not verbose)
+    if finished.files == 0:
+        options.echo_notes([harmless(warnings.describe_nothing_found(job.spec))])
     if interrupt.status is not None:
         raise KeyboardInterrupt
     if finished.status not in {Status.SUCCEEDED, Status.PARTIAL}:

@@ -1,7 +1,6 @@
 """``runner trends`` and ``regressions``: the timings of a job over time."""
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,11 +9,11 @@ import typer
 from runner.cli import options, output
 from runner.history import database, jobs, time_range, timings
 from runner.model.errors import UsageError
-from runner.model.timings import Timing
 from runner.model.units import format_count
 from runner.output import console
 from runner.output import trends as rendering
-from runner.trends import report
+from runner.output.text import harmless
+from runner.trends import job_trends, report, summary
 
 MetricName = Annotated[
     str, options.option("wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.", "--metric", metavar="METRIC")
@@ -23,7 +22,7 @@ Since = Annotated[str | None, options.when("Only runs from this instant on, or f
 
 
 def trends(
-    job: options.JobArgument,
+    job: options.OptionalJob = None,
     *,
     since: Since = None,
     until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
@@ -33,10 +32,15 @@ def trends(
 ) -> None:
     """Show whether the pool is faster, when a job became slower and by how much, and its drift.
 
+    Without a job it lists all jobs: the latest level of each strategy, its wall time against sequential, and its rise
+    above the lowest level, or the last step if it fell.
+
     Only runs in the environment of the last run (machine, Python, workers and the like) are compared. A comparison is
     decided if the whole 95 % interval is inside or on one side of a band of ±5 %.
 
     [bold]Examples[/bold]
+
+    runner trends
 
     runner trends docs --since 90d
 
@@ -44,46 +48,39 @@ def trends(
     """
     followed = _parse_metric(metric)
     start, end = time_range.parse_time_range(since, until, datetime.now(UTC))
+    if job is None:
+        _show_summaries(start, end, followed, fmt, db)
+        return
     with options.answering(db) as view:
         known = jobs.get_job(view, job, removed=True)
         found = timings.list_timings(view, known.job_id, since=start, until=end)
         counts = timings.list_counts(view, known.job_id, since=start, until=end)
-    series = report.newest_series(found)
-    events = report.find_events(series, followed)
-    lasting = events if followed is report.Metric.WALL else report.find_events(series)
-    answer = rendering.Trends(
-        series,
-        counts,
-        report.compare(report.since_last_step(series, lasting)),
-        events,
-        report.find_regressions(series, over=0.0, metric=followed),
-        report.find_creeps(series, events, followed),
-        followed,
-    )
-    options.echo_notes(_find_notes(found, series, lasting if fmt == "table" else (), since))
+    answer = job_trends.compute_trends(found, counts, followed)
+    options.echo_notes(rendering.trends_notes(answer, bounded=since is not None, steps=fmt == "table"))
     output.emit(
         fmt,
         lambda: [rendering.trends_view(answer, width=console.make_console().width)],
-        rendering.series_records(series, followed),
+        rendering.series_records(answer.timings, followed),
         columns=rendering.SERIES_KEYS,
         document=lambda: rendering.trends_record(answer),
     )
 
 
-def _find_notes(
-    found: Sequence[Timing], series: Sequence[Timing], steps: "Sequence[report.Event]", since: str | None
-) -> list[str]:
-    """Return notes about the timings that an answer leaves out."""
-    notes = []
-    elsewhere = len({timing.run for timing in found} - {timing.run for timing in series})
-    if len(series) < len(found):
-        left = ("run was made in another environment and is", "runs were made in another environment and are")
-        notes.append(f"{format_count(elsewhere, *left)} left out")
-    if steps:
-        notes.append(f"strategies are compared since run {max(event.run for event in steps)}, the last step")
-    if not found and since is not None:
-        notes.append("there may be timings outside this time range")
-    return notes
+def _show_summaries(
+    start: datetime | None, end: datetime | None, metric: "report.Metric", fmt: options.FormatName, db: str | None
+) -> None:
+    with options.answering(db) as view:
+        series = {
+            one.spec.name: report.newest_series(timings.list_timings(view, one.job_id, since=start, until=end))
+            for one in jobs.list_jobs(view)
+        }
+    found = {name: summary.summarise(own, metric) for name, own in series.items()}
+    output.emit(
+        fmt,
+        lambda: [rendering.summaries_table(found)],
+        rendering.summary_records(found),
+        columns=rendering.SUMMARY_KEYS,
+    )
 
 
 def regressions(
@@ -134,15 +131,20 @@ def _find_regressions(
     over: float,
     metric: "report.Metric",
     acknowledged_at: datetime | None,
-) -> "dict[str, Sequence[report.Regression]]":
+) -> "dict[str, list[report.Regression]]":
     """Find the regressions by job, and acknowledge them at an instant if there is one."""
-    read = []
+    read, short = [], []
     with opened.view() as view:
         for each in [jobs.get_job(view, job, removed=True)] if job is not None else jobs.list_jobs(view):
             if series := report.newest_series(timings.list_timings(view, each.job_id, since=start)):
                 accepted = timings.list_acknowledged(view, each.job_id, series[-1].environment, metric.value)
                 read.append((each, series, accepted))
-    found: dict[str, Sequence[report.Regression]] = {}
+            if missing := report.missing_runs(series):
+                short.append(f"{each.spec.name} needs {format_count(missing, 'more run')}")
+    if short:
+        more = f", and {format_count(len(short) - 3, 'more job')}" if len(short) > 3 else ""
+        options.echo_notes([harmless(f"too few runs to find a regression: {', '.join(short[:3])}{more}")])
+    found: dict[str, list[report.Regression]] = {}
     for each, series, accepted in read:
         slower = report.find_regressions(series, over=over, metric=metric, accepted=accepted)
         if slower and acknowledged_at is not None:

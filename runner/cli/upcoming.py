@@ -54,10 +54,16 @@ def upcoming(
 
 def next_firing(job: Job, now: datetime) -> datetime | None:
     """Return the next fire time of a job; None, with a line on stderr, if its time zone is unknown here."""
-    if job.spec.schedule is None or job.spec.paused:
+    fires = next_fire(job, now)
+    return None if fires is None else fires.at
+
+
+def next_fire(job: Job, now: datetime) -> "fire_times.FireTime | None":
+    """Return the next fire time of a job as :func:`next_firing`, in its time zone and with its note."""
+    if job.spec.paused:
         return None
     try:
-        return fire_times.next_fire_time(job.spec.schedule, job.job_id, now)
+        return next(iter(_list_fire_times(job, now, 1)), None)
     except UsageError as error:
         options.echo(harmless(f"{job.spec.name} can't be fired: {error}"))
         return None

@@ -1,7 +1,9 @@
 """``runner web`` and ``report``: the pages in a browser, and in one file."""
 
+import re
 import socket
 import webbrowser
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -39,8 +41,8 @@ def web(
     require_extra("jinja2", "starlette", "uvicorn")
     logs.log_to_stderr("text")
     chosen = settings.load_settings(db)
-    if root_path and not root_path.startswith("/"):
-        raise UsageError(f"the root path {root_path!r} does not begin with a slash; write it like /runner")
+    settings.choose_database(db)  # for the runs that pages start
+    _check(root_path, allow_host or ())
     with server.listen(host, port) as listener:
         token = "" if server.is_loopback(listener) else server.new_token()
         chosen_options = site.Options(
@@ -51,6 +53,14 @@ def web(
             root_path=root_path.rstrip("/"),
         )
         serve(chosen.db, chosen_options, host, listener, open_browser=open_browser)
+
+
+def _check(root_path: str, hosts: Iterable[str]) -> None:
+    if root_path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", root_path):
+        raise UsageError(f"the root path {root_path!r} is not a path of letters and digits; write it like /runner")
+    for name in hosts:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:]+", name):
+            raise UsageError(f"the host {name!r} is not a name alone; write it like runner.example.org, without a port")
 
 
 def serve(db: str, chosen: site.Options, host: str, listener: socket.socket, *, open_browser: bool) -> None:

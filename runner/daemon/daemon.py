@@ -18,7 +18,7 @@ from typing import Any
 from runner.daemon.clock import ClockWatch, fires_after, list_recorded_jobs
 from runner.daemon.dispatcher import Dispatcher
 from runner.daemon.firing_runner import FiringRunner
-from runner.daemon.guard import guarded
+from runner.daemon.guard import guarded, repeats_limited
 from runner.daemon.heartbeat import Heartbeat
 from runner.daemon.lock import daemon_lock
 from runner.daemon.pending_writes import PendingWrites
@@ -86,7 +86,8 @@ class Daemon:
                 metrics.wake()
 
         self._scheduler = JobScheduler(on_due)
-        self._pending_writes = PendingWrites()
+        self._heartbeat = Heartbeat(database, describe_process(), self._scheduler, self._service, metrics)
+        self._pending_writes = PendingWrites(self._heartbeat.keep_alive)
         self._workers = Workers(self._shutdown, on_idle)
         self._dispatcher = Dispatcher(
             database=database,
@@ -102,7 +103,6 @@ class Daemon:
             shutdown=self._shutdown,
         )
         self._clock = ClockWatch(database, self._scheduler, self._pending_writes)
-        self._heartbeat = Heartbeat(database, describe_process(), self._scheduler, self._service, metrics)
         self._revision = -1
 
     def run(self) -> None:
@@ -112,7 +112,7 @@ class Daemon:
             DaemonError: If the database has a daemon already, or gets another one while its server is restarted
                 or its lock's file removed.
         """
-        with daemon_lock(self._database) as hold_lock:
+        with daemon_lock(self._database) as hold_lock, repeats_limited():
             listen((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._on_signal)
             retention = threading.Thread(
                 target=prune_daily,
@@ -149,6 +149,7 @@ class Daemon:
                 next_poll_s = time.monotonic() + _POLL_S
                 self._heartbeat.beat(self._workers.describe)
                 for check in (hold_lock, self._clock.check, self._sync_jobs, self._dispatcher.poll):
+                    self._heartbeat.keep_alive()
                     guarded(check)
             # The whole inbox, as the database may have been slow; but the next poll must not be late, or the daemon
             # would count as dead.
@@ -156,6 +157,7 @@ class Daemon:
             with suppress(queue.Empty):
                 while not self._shutdown.is_requested() and time.monotonic() < deadline_s:
                     action = self._inbox.get(timeout=max(0.0, next_poll_s - time.monotonic()))
+                    self._heartbeat.keep_alive()
                     if action is not None:
                         guarded(action)
 

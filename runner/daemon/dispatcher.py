@@ -1,4 +1,7 @@
-"""From fire times to runs: each fire time becomes a row of ``firings``, and each idle worker gets the oldest row."""
+"""From fire times to runs: each fire time becomes a row of ``firings``, and each idle worker gets the oldest row.
+
+Catch-up runs begin while no other row waits.
+"""
 
 import logging
 from collections.abc import Callable
@@ -54,17 +57,21 @@ class Dispatcher:
         self._runner = runner
         self._workers = workers
         self._shutdown = shutdown
-        # Firings that met a manual run of their job, and the jobs that can't run now, until the next poll.
-        self._met: set[int] = set()
+        # By job the firing that last met a manual run, and the jobs that can't run now, until the next poll.
+        self._met: dict[int, int] = {}
         self._postponed: set[int] = set()
 
-    def record_due(self, now: datetime, job_id: int, first: datetime, last: datetime) -> None:
+    def record_due(self, now: datetime, scheduled: Job, first: datetime, last: datetime) -> None:
         """Record the fire times of a job that were due at *now*: one, or several that passed unnoticed."""
-        job = self._scheduler.find_job(job_id)
+        job = self._scheduler.find_job(scheduled.job_id)
         if job is None:  # removed or paused since
             return
+        if job.schedule_start > scheduled.schedule_start:  # its new schedule has fired since then
+            job, last = scheduled, min(last, job.schedule_start)
+        if first > last:
+            return
         if first == last and now - last <= LATE:
-            self._writes.add(job, partial(self._add_firing, job, last))
+            self._writes.add(job, f"the firing at {format_instant(last)}", partial(self._add_firing, job, last))
             self._writes.write()
         else:
             self.record_missed(job, first - TICK, last, "the machine or the daemon was held up")
@@ -74,7 +81,8 @@ class Dispatcher:
         """Record the fire times in (since, until] as missed, and add their catch-up runs."""
         gap = find_gap(job, since, until, reason)
         if gap is not None:
-            self._writes.add(job, lambda again: record_gap(self._database, job, gap, _now, again=again))
+            what = f"{gap.message}, from {format_instant(gap.first)} to {format_instant(until)}"
+            self._writes.add(job, what, lambda again: record_gap(self._database, job, gap, _now, again=again))
             self._writes.write()
             _log.warning("%s", gap.message)
 
@@ -139,17 +147,17 @@ class Dispatcher:
             raise
         finally:
             if not notified:
-                self._writes.add(job, lambda _: self._notify_later(job))
+                self._writes.add(job, "the notifications of a run", lambda _: self._notify_later(job))
 
     def _postpone(self, job: Job, firing: Firing, busy: Busy) -> None:
         """Skip a firing that meets a manual run of its job, but keep a retry or a catch-up run."""
         if firing.cause is Cause.SCHEDULE and firing.attempt == 1:
             self._skip(job, firing, str(busy))
             return
-        if firing.firing_id not in self._met:
+        if self._met.get(job.job_id) != firing.firing_id:
             what = f"attempt {firing.attempt}" if firing.attempt > 1 else "the catch-up run"
             _log.info("%s waits until a manual run has finished", what)
-        self._met.add(firing.firing_id)
+        self._met[job.job_id] = firing.firing_id
         self._postponed.add(job.job_id)
 
     def _skip(self, job: Job, firing: Firing, reason: str) -> None:
@@ -157,7 +165,7 @@ class Dispatcher:
             _log_skipped(firing.due_at, reason)
 
     def _finish_later(self, job: Job, finish: Callable[[], object]) -> None:
-        self._writes.add(job, lambda _: finish())
+        self._writes.add(job, "the end of a failed run", lambda _: finish())
 
     def _notify_later(self, job: Job) -> None:
         jobs_revision(self._database)  # not while the database can't be read

@@ -44,7 +44,7 @@ class Heartbeat:
         self._metrics = metrics
         self._is_recorded = False
         self._next_s = 0.0
-        self._stalled = 0
+        self._stalled = 1  # until the first beat
         self._last_check_s = 0.0
 
     def start(self, now: datetime) -> None:
@@ -65,7 +65,7 @@ class Heartbeat:
             raise RuntimeError("the scheduler has stopped to check for due jobs")
         if self._stalled:
             return
-        self._service.alive()
+        self.keep_alive()
         self._service.status(status())
         if self._metrics is not None:
             self._metrics.note_alive()
@@ -73,6 +73,11 @@ class Heartbeat:
             self._next_s = time.monotonic() + _HEARTBEAT_S
             guarded(self._record)
             guarded(lambda: trim(self._database))
+
+    def keep_alive(self) -> None:
+        """Send a watchdog message; called between actions each of which may wait for the database."""
+        if not self._stalled:
+            self._service.alive()
 
     def stop(self) -> None:
         """Record that the daemon has stopped."""

@@ -23,7 +23,7 @@ from runner.schedules.trigger import ScheduleTrigger
 
 _log = logging.getLogger(__name__)
 
-OnDue = Callable[[int, datetime, datetime], None]
+OnDue = Callable[[Job, datetime, datetime], None]
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler 3 has no types
@@ -39,8 +39,8 @@ class JobScheduler:
     """The jobs that fire, and when.
 
     Args:
-        on_due: Called on the scheduler's thread with a job's number and the first and the last of its fire times that
-            have come, which differ if the machine slept. Must return at once.
+        on_due: Called on the scheduler's thread with a job, as it was when its schedule started here, and the first and
+            the last of its fire times that have come, which differ if the machine slept. Must return at once.
     """
 
     def __init__(self, on_due: OnDue) -> None:
@@ -111,7 +111,7 @@ class JobScheduler:
         assert job.spec.schedule is not None  # noqa: S101  only jobs with a schedule fire
         trigger = ScheduleTrigger(job.spec.schedule, job.job_id, after)
         if trigger.get_next_fire_time(None, datetime.now(UTC)) is not None:
-            self._scheduler.add_job(_do_nothing, trigger, id=_key(job.job_id))
+            self._scheduler.add_job(_do_nothing, trigger, [job], id=_key(job.job_id))
 
 
 class _ReportingExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler 3 has no types
@@ -126,7 +126,7 @@ class _ReportingExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler 3 h
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
         """Report the first and the last fire time; with coalescing, *run_times* has only the last."""
-        self._on_due(int(job.id), job.next_run_time, run_times[-1])
+        self._on_due(job.args[0], job.next_run_time, run_times[-1])
 
     def _do_submit_job(self, _job: Any, _run_times: list[datetime]) -> None:
         raise AssertionError("submit_job does not call this")
@@ -137,5 +137,5 @@ def _key(job_id: int) -> str:
     return f"{job_id:019d}"
 
 
-def _do_nothing() -> None:
+def _do_nothing(_job: Job) -> None:
     """Fire; the executor reports the fire time instead."""

@@ -25,6 +25,8 @@ def copy_file(engine: Engine, target: Path) -> None:
                 return _copy(engine, target, directory, name)
     except FileExistsError:  # created in between
         pass
+    except FileNotFoundError:
+        raise DatabaseUnusable(f"the directory {target.parent} does not exist; create it, or choose another") from None
     except (sqlite3.Error, OSError) as error:
         lacks = HistoryError if isinstance(error, sqlite3.Error) and find_shortage(target, "") else refusal(error)
         raise lacks(f"the backup {target} can't be written: {reason_of(error)}") from error

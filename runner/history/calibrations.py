@@ -5,13 +5,14 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from runner.history import rows
 from runner.history.database import Database, Reader
 from runner.history.recording import refuse_beside_another
 from runner.history.tables import calibrations, environments, measurements, selections
-from runner.model.calibration import Calibration, Condition, Measurement, Question
+from runner.model.calibration import Calibration, CalibrationSummary, Condition, Measurement, Question
+from runner.model.errors import Unknown
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Environment, Owner
 
@@ -75,9 +76,11 @@ def list_calibrated_now(database: Reader) -> dict[int, bytes]:
 
 
 def get_calibration(database: Reader, calibration_id: int) -> Calibration:
-    """Return a calibration by its number, which must exist."""
+    """Return a calibration by its number; raise Unknown if there is none."""
     with database.read() as connection:
-        row = connection.execute(_QUERY.where(calibrations.c.id == calibration_id)).one()
+        row = connection.execute(_QUERY.where(calibrations.c.id == calibration_id)).first()
+        if row is None:
+            raise Unknown(f"there is no calibration {calibration_id}; see `runner calibrate --help`")
         of_rounds = select(measurements).where(measurements.c.calibration_id == calibration_id)
         measured = connection.execute(of_rounds.order_by(measurements.c.round, measurements.c.position)).all()
     return Calibration(
@@ -89,6 +92,25 @@ def get_calibration(database: Reader, calibration_id: int) -> Calibration:
         environment=rows.read_environment(row),
         measurements=tuple(map(_measurement, measured)),
     )
+
+
+def list_calibrations(database: Reader, *, before: int | None, limit: int) -> list[CalibrationSummary]:
+    """List calibrations before a number (None for all), newest first."""
+    rounds = select(func.max(measurements.c.round)).where(measurements.c.calibration_id == calibrations.c.id)
+    query = select(calibrations, func.coalesce(rounds.scalar_subquery(), 0).label("rounds"))
+    query = query.order_by(calibrations.c.id.desc()).limit(limit)
+    with database.read() as connection:
+        return [
+            CalibrationSummary(
+                calibration_id=row.id,
+                root=row.root,
+                started_at=row.started_at,
+                finished_at=row.finished_at,
+                rounds=row.rounds,
+                running=row.owner_pid is not None,
+            )
+            for row in connection.execute(query if before is None else query.where(calibrations.c.id < before))
+        ]
 
 
 def find_last_calibration(database: Reader, root: bytes) -> Calibration | None:

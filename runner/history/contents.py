@@ -7,7 +7,7 @@ up to it. Where *under* is given, only what is below this directory, relative to
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal_column, or_, select
 
 from runner.history.database import Reader
 from runner.history.findings import Stat, digest_path
@@ -31,17 +31,42 @@ def list_files(database: Reader, job_id: int, position: int, under: bytes = b"")
         .order_by(directories.c.path, files.c.name)
     )
     with database.read() as connection:
-        unreadable = set(connection.execute(select(problems.c.path).where(*_at(problems, job_id, position))).scalars())
+        unreadable = _list_unreadable(connection, job_id, position)
         for row in connection.execute(query.execution_options(yield_per=_CHUNK)):
-            path = join_path(row.path, row.name)
-            size_bytes, mtime_ns = read_stat(row.size_bytes, row.mtime_ns, row.mtime_exact)
-            yield FoundFile(
-                path=path,
-                size_bytes=size_bytes,
-                mtime_ns=mtime_ns,
-                first_run=row.first_run_id,
-                unknown=bool(unreadable) and lies_in(path, unreadable),
-            )
+            yield _read_file(row, row.path, unreadable)
+
+
+def list_directory(
+    database: Reader, job_id: int, position: int, directory: bytes, *, after: bytes = b"", limit: int
+) -> list[FoundFile]:
+    """List at most *limit* files directly in a directory at a position, by name, from the one after a name."""
+    query = (
+        select(files.c.name, files.c.first_run_id, *STAT_COLUMNS)
+        .join(directories, files.c.folder_id == directories.c.id)
+        .where(directories.c.job_id == job_id, directories.c.path_digest == digest_path(directory))
+        .where(*_at(files, None, position), files.c.name > after)
+        .order_by(files.c.name)
+        .limit(limit)
+    )
+    with database.read() as connection:
+        unreadable = _list_unreadable(connection, job_id, position)
+        return [_read_file(row, directory, unreadable) for row in connection.execute(query)]
+
+
+def _list_unreadable(connection: Connection, job_id: int, position: int) -> set[bytes]:
+    return set(connection.execute(select(problems.c.path).where(*_at(problems, job_id, position))).scalars())
+
+
+def _read_file(row: Any, directory: bytes, unreadable: set[bytes]) -> FoundFile:
+    path = join_path(directory, row.name)
+    size_bytes, mtime_ns = read_stat(row.size_bytes, row.mtime_ns, row.mtime_exact)
+    return FoundFile(
+        path=path,
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        first_run=row.first_run_id,
+        unknown=bool(unreadable) and lies_in(path, unreadable),
+    )
 
 
 def list_changes(database: Reader, job_id: int, before: int, after: int, under: bytes = b"") -> list[Change]:
@@ -51,13 +76,23 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
     size and time are unknown at one of them.
     """
     query = (
-        select(directories.c.path, files.c.name, files.c.first_run_id, files.c.gone_run_id, *STAT_COLUMNS)
+        select(directories.c.path, files.c.name, files.c.first_run_id, *STAT_COLUMNS)
         .join(directories, files.c.folder_id == directories.c.id)
-        # Without the job on both sides, SQLite would read all of its files instead of two index ranges.
+        # With the job on both sides, and the rest as no index has it, SQLite reads two index ranges, not all files.
         .where(
             or_(
-                and_(files.c.job_id == job_id, files.c.first_run_id > before, files.c.first_run_id <= after),
-                and_(files.c.job_id == job_id, files.c.gone_run_id > before, files.c.gone_run_id <= after),
+                and_(
+                    files.c.job_id == job_id,
+                    files.c.first_run_id > before,
+                    files.c.first_run_id <= after,
+                    func.coalesce(files.c.gone_run_id, after + 1) > after,
+                ),
+                and_(
+                    files.c.job_id == job_id,
+                    files.c.gone_run_id > before,
+                    files.c.gone_run_id <= after,
+                    files.c.first_run_id + 0 <= before,
+                ),
             ),
             *_below(under),
         )
@@ -65,11 +100,8 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
     old: dict[bytes, Stat] = {}
     new: dict[bytes, Stat] = {}
     with database.read() as connection:
-        for directory, name, first_run_id, gone_run_id, *stat in connection.execute(query):
-            if first_run_id <= before:
-                old[join_path(directory, name)] = read_stat(*stat)
-            elif gone_run_id is None or gone_run_id > after:
-                new[join_path(directory, name)] = read_stat(*stat)
+        for directory, name, first_run_id, *stat in connection.execute(query):
+            (old if first_run_id <= before else new)[join_path(directory, name)] = read_stat(*stat)
     unknown = (None, None)
     changes = []
     for path in sorted({*old, *new}):
@@ -121,7 +153,8 @@ def count_directories(database: Reader, job_id: int, position: int, under: bytes
     query = (
         select(directories.c.path, func.count(), func.sum(upper), func.sum(lower))
         .join(directories, files.c.folder_id == directories.c.id)
-        .where(*_at(files, job_id, position), *_below(under))
+        # Without the files' own job, by whose index SQLite would read them in any order.
+        .where(directories.c.job_id == job_id, *_at(files, None, position), *_below(under))
         .group_by(directories.c.id, directories.c.path)
         .order_by(directories.c.path)
     )
@@ -148,9 +181,10 @@ def list_problems(database: Reader, run: Run) -> list[Problem]:
         return [Problem(path=row.path, errno=row.errno, text=row.text) for row in connection.execute(query)]
 
 
-def _at(table: Table, job_id: int, position: int) -> tuple[ColumnElement[bool], ...]:
+def _at(table: Table, job_id: int | None, position: int) -> tuple[ColumnElement[bool], ...]:
     lasts = or_(table.c.gone_run_id.is_(None), table.c.gone_run_id > position)
-    return table.c.job_id == job_id, table.c.first_run_id <= position, lasts
+    of_job = () if job_id is None else (table.c.job_id == job_id,)
+    return *of_job, table.c.first_run_id <= position, lasts
 
 
 def _below(directory: bytes) -> tuple[ColumnElement[bool], ...]:

@@ -18,7 +18,7 @@ from runner.model.runs import Cause, Firing, Status
 from runner.model.units import TICK, format_count
 from runner.schedules.fire_times import fires_only_once, next_fire_time
 
-# The most catch-up runs of --catchup all, for the newest fire times.
+# The most catch-up runs of --catchup all for one gap, for its newest fire times.
 MAX_CATCHUP = 100
 # A row that is written a second time is among this many of the newest.
 _RECENT_ROWS = 1_000
@@ -81,9 +81,9 @@ def add_firing(
         if busy is None:
             refuse_beside_another(connection, job_id=job.job_id, at_once=inf)
         if waiting and not _is_running(connection, job):
-            # A worker that waits with the retry finds it withdrawn.
-            is_retry = all(firing.attempt > 1 for firing in waiting)
-            busy = None if is_retry else "the previous firing was still waiting for other runs"
+            # A worker that waits with the retry finds it withdrawn; catch-up runs begin later.
+            is_first = any(firing.attempt == 1 and firing.cause is Cause.SCHEDULE for firing in waiting)
+            busy = "the previous firing was still waiting for other runs" if is_first else None
         _advance_recorded_until(connection, job, due_at, now)
         _drop_retries(connection, job)
         if busy is None:
@@ -148,10 +148,11 @@ def _comes_again(job: Job, at: datetime, recorded_until: datetime | None, now: d
 
 
 def find_next_firing(database: Reader, now: datetime, without_jobs: Collection[int]) -> Firing | None:
-    """Find the oldest firing that may begin, leaving out those of some jobs."""
+    """Find the oldest firing that may begin, leaving out those of some jobs; catch-up runs come last."""
     due = firings.c.not_before <= now, firings.c.job_id.not_in(without_jobs)
+    order = firings.c.cause == Cause.CATCHUP.value, firings.c.id
     with database.read() as connection:
-        row = connection.execute(select(firings).where(*due).order_by(firings.c.id).limit(1)).first()
+        row = connection.execute(select(firings).where(*due).order_by(*order).limit(1)).first()
         return _firing(row) if row is not None else None
 
 
@@ -160,7 +161,7 @@ def _record_gap(connection: Connection, job: Job, gap: Gap, now: datetime) -> No
     _drop_retries(connection, job)
     message = gap.message
     record_not_run(connection, job, Status.MISSED, gap.first, now=gap.until, message=message, missed=gap.count)
-    _add_catch_up(connection, job, gap.catch_up, now)
+    _insert(connection, job, gap.catch_up, Cause.CATCHUP, now)
 
 
 def _is_running(connection: Connection, job: Job) -> bool:
@@ -190,14 +191,6 @@ def _advance_recorded_until(connection: Connection, job: Job, until: datetime, n
     if fires_only_once(job.spec.schedule, until - now):
         earlier = or_(jobs.c.recorded_until.is_(None), jobs.c.recorded_until < until)
         connection.execute(update(jobs).where(jobs.c.id == job.job_id, earlier).values(recorded_until=until))
-
-
-def _add_catch_up(connection: Connection, job: Job, times: Sequence[datetime], now: datetime) -> None:
-    """Add catch-up runs; only the newest of the job may wait."""
-    waiting = _list(connection, firings.c.job_id == job.job_id, firings.c.cause == Cause.CATCHUP.value)
-    for firing in waiting[: max(0, len(waiting) + len(times) - MAX_CATCHUP)]:
-        _delete(connection, firing)
-    _insert(connection, job, times, Cause.CATCHUP, now)
 
 
 def _insert(connection: Connection, job: Job, times: Sequence[datetime], cause: Cause, not_before: datetime) -> None:

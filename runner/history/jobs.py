@@ -1,9 +1,11 @@
 """Jobs in the database: add, change, remove, find and list them."""
 
 import json
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
@@ -40,6 +42,12 @@ def change_job(database: Database, job: Job, spec: JobSpec, now: datetime) -> Jo
         changed = _change(connection, job, spec, now)
         _increment_revision(connection)
     return changed
+
+
+def set_paused(database: Database, job: Job, now: datetime, *, paused: bool) -> None:
+    """Pause or resume a job, if it is not so already."""
+    if job.spec.paused is not paused:
+        change_job(database, job, replace(job.spec, paused=paused), now)
 
 
 def remove_job(database: Database, job: Job, now: datetime) -> None:
@@ -112,7 +120,7 @@ def list_jobs(database: Reader) -> list[Job]:
 
 
 def get_job(database: Reader, name_or_number: str, *, removed: bool = False) -> Job:
-    """Return a job by its name or number.
+    """Return a job by its name, its number or its root directory.
 
     Args:
         database: The history.
@@ -121,11 +129,26 @@ def get_job(database: Reader, name_or_number: str, *, removed: bool = False) -> 
 
     Raises:
         Unknown: If there is none.
+        UsageError: If several jobs scan the directory.
     """
     job = find_job(database, name_or_number, removed=removed)
+    if job is None and name_or_number:
+        job = only_job(list_jobs_at(database, absolute_root(os.fsencode(name_or_number))), name_or_number)
     if job is None:
-        raise Unknown(f"there is no job {name_or_number!r}; see `runner jobs`")
+        raise Unknown(f"there is no job {name_or_number!r}; {suggest_job(database, name_or_number)}")
     return job
+
+
+def suggest_job(database: Reader, name: str) -> str:
+    """Return the advice for a name that no job has: the job that is most like it, or the list."""
+    similar = get_close_matches(name, [job.spec.name for job in list_jobs(database)], 1)
+    return f"did you mean {similar[0]!r}?" if similar else "see `runner jobs`"
+
+
+def absolute_root(path: bytes) -> bytes:
+    """Return the one spelling of a root's path; links in it stay as they were named."""
+    # POSIX leaves two slashes at the beginning to the system, and abspath keeps them; here they are one.
+    return b"/" + os.path.abspath(path).lstrip(b"/")  # noqa: PTH100
 
 
 def find_job(database: Reader, name_or_number: str, *, removed: bool = False) -> Job | None:
@@ -151,6 +174,14 @@ def list_jobs_at(database: Reader, root: bytes) -> list[Job]:
     """List the jobs of a root directory, by number."""
     with database.read() as connection:
         return _list(connection, jobs.c.root == root)
+
+
+def only_job(at_root: Sequence[Job], directory: str) -> Job | None:
+    """Return the job of a directory from the list of its jobs; a UsageError if there are several."""
+    if len(at_root) > 1:
+        names = ", ".join(repr(job.spec.name) for job in at_root)
+        raise UsageError(f"several jobs scan {directory!r}: {names}; name one of them")
+    return at_root[0] if at_root else None
 
 
 def set_back(database: Database, job_ids: Collection[int], now: datetime) -> None:

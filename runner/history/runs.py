@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from runner.history.database import Reader
 from runner.history.rows import environment_columns, read_environment, read_owner
-from runner.history.tables import differences, environments, executions, files, jobs, runs
+from runner.history.tables import UNSUCCESSFUL, differences, environments, executions, files, jobs, runs
+from runner.model.contents import SavedState
 from runner.model.errors import Unknown
 from runner.model.jobs import Job
 from runner.model.runs import Cache, Cause, Difference, Execution, Owner, Run, Status
@@ -35,6 +36,20 @@ def get_run(database: Reader, run_id: int) -> Run:
     if run is None:
         why = ": it was forgotten" if 0 < run_id < newest_run_id(database) else ""
         raise Unknown(f"there is no run {run_id}{why}; see `runner history`")
+    return run
+
+
+def get_last_started(database: Reader, job: Job | None = None) -> Run:
+    """Return the newest run that has started, of a job or of all.
+
+    Raises:
+        Unknown: If there is none.
+    """
+    query = EVERY_RUN.where(runs.c.started_at.is_not(None), *([runs.c.job_id == job.job_id] if job is not None else []))
+    run = _find_run(database, query.order_by(_NEWEST_FIRST))
+    if run is None:
+        of_job, which = (f" of {job.spec.name!r}", job.job_id) if job is not None else ("", "DIR")
+        raise Unknown(f"no run{of_job} has started yet; start one with `runner run {which}`")
     return run
 
 
@@ -66,30 +81,30 @@ def list_runs(
     if before is not None:
         query = query.where(runs.c.id < before)
     if statuses:
-        query = query.where(_has_status(statuses))
+        query = query.where(has_status(statuses))
     if since is not None:
         query = query.where(or_(started_at >= since, started_at.is_(None) & (scheduled_at >= since)))
     if until is not None:
         query = query.where(or_(started_at < until, started_at.is_(None) & (scheduled_at < until)))
-    return _read_runs(database, query)
+    return read_runs(database, query)
 
 
 def list_runs_before(
     database: Reader, job_id: int, run_id: int | None, *, statuses: Sequence[Status], limit: int
 ) -> list[Run]:
     """List the last runs of a job with some statuses before a run (None for all), newest first."""
-    query = EVERY_RUN.where(runs.c.job_id == job_id, _has_status(statuses)).order_by(_NEWEST_FIRST).limit(limit)
-    return _read_runs(database, query if run_id is None else query.where(runs.c.id < run_id))
+    query = EVERY_RUN.where(runs.c.job_id == job_id, has_status(statuses)).order_by(_NEWEST_FIRST).limit(limit)
+    return read_runs(database, query if run_id is None else query.where(runs.c.id < run_id))
 
 
 def list_runs_after(database: Reader, run_id: int, limit: int) -> list[Run]:
     """List at most *limit* rows that are newer than a run, oldest first."""
-    return _read_runs(database, EVERY_RUN.where(runs.c.id > run_id).order_by(runs.c.id).limit(limit))
+    return read_runs(database, EVERY_RUN.where(runs.c.id > run_id).order_by(runs.c.id).limit(limit))
 
 
 def list_runs_numbered(database: Reader, run_ids: Collection[int]) -> list[Run]:
     """List the runs with these numbers, without pruned ones, oldest first."""
-    return _read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)).order_by(runs.c.id)) if run_ids else []
+    return read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)).order_by(runs.c.id)) if run_ids else []
 
 
 def newest_run_id(database: Reader) -> int:
@@ -164,6 +179,30 @@ def find_saved_before(database: Reader, job: Job, run: Run) -> Run | None:
     return _find_run(database, _saved(job).where(runs.c.id < run.run_id).order_by(_NEWEST_FIRST))
 
 
+def find_saved_after(database: Reader, job: Job, run: Run) -> Run | None:
+    """Find the oldest saved run of a job after another run."""
+    return _find_run(database, _saved(job).where(runs.c.id > run.run_id).order_by(runs.c.id))
+
+
+def list_states(database: Reader, job: Job, most: int) -> list[SavedState]:
+    """List the states of a tree, oldest first; beyond *most*, one stands for a group of consecutive ones."""
+    changes = [func.coalesce(column, 0) for column in (runs.c.added, runs.c.removed, runs.c.modified)]
+    query = (
+        select(runs.c.id, runs.c.finished_at, (changes[0] + changes[1] + changes[2]).label("changes"))
+        .where(runs.c.job_id == job.job_id, runs.c.files.is_not(None))
+        .order_by(_NEWEST_FIRST)
+        .limit(_MAX_ROWS)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    size = -(-len(rows) // most) or 1
+    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [
+        SavedState(run_id=group[0].id, finished_at=group[0].finished_at, changes=sum(row.changes for row in group))
+        for group in reversed(groups)
+    ]
+
+
 def has_earlier_files(database: Reader, run: Run) -> bool:
     """Return whether a run of the same job before this one, possibly pruned, found a file."""
     query = select(files.c.job_id).where(files.c.job_id == run.job_id, files.c.first_run_id < run.run_id).limit(1)
@@ -201,8 +240,10 @@ def find_last_of_other_selection(connection: Connection, job_id: int, run_id: in
     return row.id if row is not None and row.selection_id != own else None
 
 
-def _has_status(statuses: Sequence[Status]) -> ColumnElement[bool]:
-    return runs.c.status.in_([status.value for status in statuses])
+def has_status(statuses: Sequence[Status]) -> ColumnElement[bool]:
+    """Return the condition that a run has one of some statuses, so that the index of unsuccessful runs is used."""
+    condition = runs.c.status.in_([status.value for status in statuses])
+    return condition if Status.SUCCEEDED in statuses else condition & UNSUCCESSFUL
 
 
 def _saved(job: Job) -> Select[Any]:
@@ -222,15 +263,15 @@ def _list_newest(database: Reader, *conditions: ColumnElement[bool]) -> dict[int
     with database.read() as connection:
         rows = connection.execute(select(newest_id).select_from(jobs).where(jobs.c.removed_at.is_(None))).scalars()
         run_ids = [run_id for run_id in rows if run_id is not None]
-    return {run.job_id: run for run in _read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)))}
+    return {run.job_id: run for run in read_runs(database, EVERY_RUN.where(runs.c.id.in_(run_ids)))}
 
 
 def _find_run(database: Reader, query: Select[Any]) -> Run | None:
-    found = _read_runs(database, query.limit(1))
+    found = read_runs(database, query.limit(1))
     return found[0] if found else None
 
 
-def _read_runs(database: Reader, query: Select[Any]) -> list[Run]:
+def read_runs(database: Reader, query: Select[Any]) -> list[Run]:
     """Return the runs of a query based on ``EVERY_RUN``, with their executions, in its order."""
     with database.read() as connection:
         rows = connection.execute(query).all()

@@ -208,6 +208,9 @@ runs = Table(
 Index("ix_runs_job", runs.c.job_id, runs.c.id)
 # The database guarantees that a job has at most one running run.
 _add_partial_index("uq_runs_running", runs.c.job_id, runs.c.status == text("'running'"), unique=True)
+# Queries for it have exactly this condition.
+UNSUCCESSFUL = runs.c.status != text("'succeeded'")
+_add_partial_index("ix_runs_unsuccessful", runs.c.id, UNSUCCESSFUL)
 
 # Runs that are due. A row moves to runs in one transaction, when its run begins, or when it is skipped or missed.
 firings = Table(

@@ -11,7 +11,7 @@ from runner.model.errors import UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Run, Status
 from runner.model.units import format_count, format_instant
-from runner.schedules.instants import parse_instant
+from runner.schedules.instants import parse_past
 
 # The final statuses of runs without a snapshot.
 _UNSAVED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.INTERRUPTED)
@@ -40,7 +40,7 @@ def find_state(database: Reader, job: Job, run: int | None, at: str | None, now:
         raise UsageError("a run and an instant exclude each other; give one of them")
     if run is not None:
         return _get_saved_run(database, job, run)
-    instant = now if at is None else _parse_past(at, now)
+    instant = now if at is None else _parse_passed(at, now)
     saved = runs.find_last_saved(database, job, instant)
     if saved is not None:
         return saved
@@ -63,8 +63,8 @@ def find_time_range(
     now: datetime,
 ) -> TimeRange:
     """Find the two states to be compared: by default those of the last saved run and the one before it."""
-    start = parse_instant(since, now=now) if since is not None else None
-    if start is not None and until is not None and start > parse_instant(until, now=now):
+    start = parse_past(since, now=now) if since is not None else None
+    if start is not None and until is not None and start > parse_past(until, now=now):
         raise UsageError("--since lies after --until; exchange them")
     after = find_state(database, job, to_run, until, now)
     notes: list[str] = []
@@ -152,17 +152,17 @@ def relative_path(job: Job, path: str) -> bytes:
 
 def parse_time_range(since: str | None, until: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
     """Parse the two ends of a time range, either of which may be open; the first must not be in the future."""
-    start = parse_instant(since, now=now) if since is not None else None
-    end = parse_instant(until, now=now) if until is not None else None
+    start = parse_past(since, now=now) if since is not None else None
+    end = parse_past(until, now=now) if until is not None else None
     if start is not None and end is not None and start >= end:
         raise UsageError("--since lies after --until; exchange them")
     if since is not None:
-        _parse_past(since, now)
+        _parse_passed(since, now)
     return start, end
 
 
-def _parse_past(text: str, now: datetime) -> datetime:
-    instant = parse_instant(text, now=now)
+def _parse_passed(text: str, now: datetime) -> datetime:
+    instant = parse_past(text, now=now)
     if instant > now:
         raise UsageError(f"the instant {text!r} lies in the future; give one that has passed")
     return instant

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from runner.history.jobs import absolute_root
 from runner.jobs.options import OPTIONS, SCHEDULE_OPTIONS, job_entries
-from runner.jobs.validation import absolute_root, check_spec
+from runner.jobs.validation import check_spec
 from runner.model.errors import UsageError, reason_of
 from runner.model.jobs import JobSpec, Schedule, ScheduleKind
 from runner.model.toml import Table, is_utf8, parse_toml, read_bounded, read_text, write_comment, write_key, write_value
@@ -164,7 +165,7 @@ def _read_schedule(table: Table, now: datetime) -> tuple[Schedule | None, tuple[
         parse_kept_schedule(**texts | {"jitter": None}, now=anchor or now)
     with _named(table, "jitter"):
         schedule = parse_kept_schedule(**texts, now=anchor or now)
-    warning = find_clock_warning(texts["at"], schedule.timezone) if texts["at"] is not None else None
+    warning = find_clock_warning(texts["at"], schedule.timezone, now=now) if texts["at"] is not None else None
     return schedule, () if warning is None else (warning,)
 
 

@@ -92,7 +92,10 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
 
 
 def _read_at(value: Any) -> str:
-    return value.isoformat() if isinstance(value, date) else _exactly(str)(value)  # a datetime is a date as well
+    if isinstance(value, date):  # a datetime is a date as well
+        return value.isoformat()
+    datetime.fromisoformat(_exactly(str)(value).strip())  # words such as tomorrow change with the day
+    return str(value)
 
 
 def _read_texts(value: Any) -> tuple[str, ...]:
@@ -182,11 +185,11 @@ def parse_timeout(text: str) -> int | None:
 # The parts of the schedule, which are parsed together by runner.schedules.
 SCHEDULE_OPTIONS = (
     JobOption("every", replace(_TEXT, expected=_DURATION.expected), "", ("--every",), "DURATION", _WHEN,
-              "Fire at this interval: 90s, 15m, 1h30m, 2d."),
+              "Fire at this interval: 90s, 1h30m, '2 hours', daily."),
     JobOption("cron", replace(_TEXT, expected="five cron fields in quotes"), "", ("--cron",), "EXPR", _WHEN,
               "Fire by five cron fields, such as '*/5 * * * *', or @hourly."),
     JobOption("at", replace(_TEXT, expected="an instant", read=_read_at), "", ("--at",), "WHEN", _WHEN,
-              "Fire once, at this ISO 8601 instant."),
+              "Fire once: at an ISO 8601 instant, 'tomorrow 09:00', 'in 2 hours'."),
     JobOption("timezone", replace(_TEXT, expected="the name of a time zone"), "", ("--timezone",), "ZONE", _WHEN,
               "Time zone of cron fields and instants: Europe/Berlin, or POSIX notation."),
     JobOption("jitter", replace(_TEXT, expected=_DURATION.expected), "", ("--jitter",), "DURATION|none", _WHEN,

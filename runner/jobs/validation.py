@@ -9,7 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from runner.history.database import Database
-from runner.history.jobs import find_job, find_or_add_job_at, list_jobs_at
+from runner.history.jobs import absolute_root, find_job, find_or_add_job_at, list_jobs_at, only_job, suggest_job
 from runner.measure.environment import usable_cpus
 from runner.measure.root_check import exists, look_at_roots
 from runner.model.errors import Unknown, UsageError
@@ -71,12 +71,6 @@ def to_root(directory: str | Path) -> bytes:
     return absolute_root(os.fsencode(directory))
 
 
-def absolute_root(path: bytes) -> bytes:
-    """Return the one spelling of a root's path; links in it stay as they were named."""
-    # POSIX leaves two slashes at the beginning to the system, and abspath keeps them; here they are one.
-    return b"/" + os.path.abspath(path).lstrip(b"/")  # noqa: PTH100
-
-
 def default_name(root: bytes) -> str:
     """Return the default name of a job: that of its directory."""
     name = os.fsdecode(root).rstrip("/").rpartition("/")[2]
@@ -108,17 +102,15 @@ def find_or_add(
     root = to_root(target)
     known = list_jobs_at(database, root)
     if not known and not names_directory(target, timeout_s):
-        raise Unknown(f"there is no job and no directory {target!r}; see `runner jobs`")
+        raise Unknown(f"there is no job and no directory {target!r}; {suggest_job(database, target)}")
     check_root(target, timeout_s or next((job.spec.timeout_s for job in known), None))
     added = False
     if not known:
         known, added = find_or_add_job_at(database, root, partial(_plain_spec, root), now)
-    if len(known) > 1:
-        names = ", ".join(repr(job.spec.name) for job in known)
-        raise UsageError(f"several jobs scan {target!r}: {names}; name the one to run")
+    job = only_job(known, target) or known[0]
     if added:
-        on_add(known[0])
-    return known[0]
+        on_add(job)
+    return job
 
 
 def _plain_spec(root: bytes, taken: Collection[str]) -> JobSpec:

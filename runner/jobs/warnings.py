@@ -5,8 +5,9 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 from runner.model.errors import UsageError
 from runner.model.jobs import Catchup, JobSpec, Schedule, ScheduleKind, Selection
@@ -28,6 +29,9 @@ _TOP_LEVEL = (
 # Values of a star in a pattern, to test whether an exclude matches everything that a pattern does.
 _SAMPLES = ("", "a", "Zz9", ".x.y", "-é b_", "README.md", "q" * 40)
 _DEPTHS = (b"", b"q/", b"x/Y.z/")
+# Words of a command that only a shell understands: pipes, redirections, variables and substitutions.
+_SHELL_SYNTAX = re.compile(r"\|\|?|&&?|<|[0-9&]?>>?.*|.*;|~/.*|.*(?:\$[A-Za-z_({]|`).*", re.DOTALL)
+_SHELLS = {"sh", "bash", "dash", "ksh", "zsh", "fish"}
 
 
 def find_warnings(spec: JobSpec, before: JobSpec | None = None) -> list[str]:
@@ -37,6 +41,20 @@ def find_warnings(spec: JobSpec, before: JobSpec | None = None) -> list[str]:
     warnings = [({"selection"}, text) for text in find_selection_warnings(spec.selection, spec.root, base.selection)]
     warnings += *_warn_of_schedule(spec), *_warn_of_execution(spec, base)
     return [text for about, text in warnings if changed & about]
+
+
+def find_option_warnings(given: Mapping[str, Any], spec: JobSpec) -> Iterator[str]:
+    """Yield a line for each option given on the command line that has no effect on a job."""
+    if given["timezone"] is not None and spec.schedule is not None and spec.schedule.kind is ScheduleKind.EVERY:
+        yield "a time zone has no effect on an interval; it is only used to show fire times"
+
+
+def describe_nothing_found(spec: JobSpec) -> str:
+    """Return a hint for a run that found no file."""
+    patterns = spec.selection.patterns
+    meant = next((wildcard for pattern in patterns if (wildcard := _missing_wildcard(pattern))), None)
+    cure = f"did you mean {meant!r}?" if meant else f"`runner edit {spec.name} --pattern '*.txt'` looks for others"
+    return f"no file was found by {' or '.join(map(repr, patterns))}; {cure}"
 
 
 def _warn_of_schedule(spec: JobSpec) -> Iterator[tuple[set[str], str]]:
@@ -89,13 +107,20 @@ def _warn_of_execution(spec: JobSpec, base: JobSpec) -> Iterator[tuple[set[str],
         if notify not in base.notify and shutil.which(notify.command[0]) is None:
             text = f"the program {notify.command[0]!r} for the event {notify.event.value} is not found here"
             yield {"notify"}, f"{text}; install it where the daemon finds it"
+        if notify not in base.notify and posixpath.basename(notify.command[0]) not in _SHELLS:
+            for word in filter(_SHELL_SYNTAX.fullmatch, notify.command):
+                text = f"the command for the event {notify.event.value} runs without a shell, which {word!r} needs"
+                yield {"notify"}, f"{text}; write {notify.event.value}=sh -c '…'"
+                break
 
 
 def find_selection_warnings(selection: Selection, root: bytes, old: Selection) -> Iterator[str]:
     """Yield a line for each pattern and exclude that has hardly the effect that is meant, unless it is an *old* one."""
     for pattern in selection.patterns:
-        if pattern not in old.patterns and (reason := _never_matches_name(pattern) or _looks_mistaken(pattern)):
-            yield f"the pattern {pattern!r} {reason}"
+        if pattern not in old.patterns:
+            reason = _never_matches_name(pattern) or _looks_mistaken(pattern) or _matches_one_name(pattern)
+            if reason:
+                yield f"the pattern {pattern!r} {reason}"
     for exclude in selection.excludes:
         if exclude not in old.excludes:
             reason = _never_excludes(exclude) or _looks_absolute(exclude, os.fsdecode(root)) or _looks_mistaken(exclude)
@@ -119,6 +144,11 @@ def _never_matches_name(pattern: str) -> str | None:
     return None
 
 
+def _matches_one_name(pattern: str) -> str | None:
+    meant = _missing_wildcard(pattern)
+    return meant and f"matches only files of exactly this name; did you mean {meant!r}?"
+
+
 def _unescape(pattern: str) -> str:
     return re.sub(r"\\(.)", r"\1", pattern, flags=re.DOTALL)
 
@@ -136,6 +166,12 @@ def _looks_mistaken(pattern: str) -> str | None:
     if pattern != pattern.strip() and not pattern.rstrip().endswith("\\"):
         return f"begins or ends with a space, which names have to have as well; write {pattern.strip()!r}"
     return None
+
+
+def _missing_wildcard(pattern: str) -> str | None:
+    """Return the pattern that is meant by an extension such as ``.md`` or ``md``; None for other patterns."""
+    extension = re.fullmatch(r"\.[a-z0-9]{1,5}|[a-z0-9]{2,5}", pattern)
+    return f"*.{pattern.removeprefix('.')}" if extension else None
 
 
 def _never_excludes(exclude: str) -> str | None:

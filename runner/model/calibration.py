@@ -60,3 +60,15 @@ class Calibration:
     finished_at: datetime | None  # None if it was stopped or is running
     environment: Environment
     measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationSummary:
+    """A calibration in a list."""
+
+    calibration_id: int
+    root: bytes
+    started_at: datetime
+    finished_at: datetime | None  # None if it was stopped or is running
+    rounds: int
+    running: bool

@@ -37,3 +37,12 @@ class FolderChange:
     added: int
     removed: int
     modified: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedState:
+    """The state of a tree that a run has saved, and how many files changed since the state before."""
+
+    run_id: int
+    finished_at: datetime
+    changes: int

@@ -9,14 +9,15 @@ from runner.model.errors import UsageError
 # Instants are whole microseconds.
 TICK = timedelta(microseconds=1)
 
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?", re.ASCII)
+_SECONDS = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_WORDS = ("w(?:eeks?)?", "d(?:ays?)?", "h(?:ours?)?", "m(?:in(?:ute)?s?)?", "s(?:ec(?:ond)?s?)?")
+_DURATION = re.compile("".join(rf"(?:(\d{{1,12}}|an?(?= )) ?{word}(?:,? |\b|(?=\d)))?" for word in _WORDS), re.ASCII)
 # The longest duration that still fits the calendar when added to today's date.
 LONGEST_DURATION_S = 100 * 365 * 86_400
 
 
 def parse_duration(text: str) -> int:
-    """Read a duration such as ``90s``, ``15m``, ``1h30m`` or ``2d``, the largest unit first.
+    """Read a duration such as ``90s``, ``1h30m``, ``2d`` or ``1 hour 30 minutes``, the largest unit first.
 
     Returns:
         Seconds, 1 <= result <= 100 years.
@@ -28,7 +29,7 @@ def parse_duration(text: str) -> int:
     if match is None or not match.group(0):
         raise UsageError(f"{text!r} is not a duration; write it like 90s, 15m, 1h30m or 2d")
     parts = zip(match.groups(), _SECONDS.values(), strict=True)
-    seconds = sum(int(number) * unit for number, unit in parts if number)
+    seconds = sum((1 if number in {"a", "an"} else int(number)) * unit for number, unit in parts if number)
     if seconds == 0:
         raise UsageError(f"the duration {text!r} is zero; the shortest is 1s")
     if seconds > LONGEST_DURATION_S:
@@ -44,7 +45,7 @@ def is_duration(text: str) -> bool:
 def format_duration(seconds: int) -> str:
     """Write whole seconds as :func:`parse_duration` reads them: 5400 becomes ``1h30m``."""
     text = ""
-    for unit, size in _SECONDS.items():
+    for unit, size in list(_SECONDS.items())[1:]:  # days are the largest unit
         number, seconds = divmod(seconds, size)
         text += f"{number}{unit}" if number else ""
     return text or "0s"

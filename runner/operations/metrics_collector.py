@@ -6,11 +6,13 @@ Each update reads only the rows that are new or were not finished at the last on
 import platform
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
+from typing import Protocol
 
-from runner.history.database import Database
+from runner.history.database import View
 from runner.history.jobs import jobs_revision, list_jobs
 from runner.history.runs import (
     list_last_saved,
@@ -45,6 +47,13 @@ class _JobMetrics:
     succeeded: Run | None = None
 
 
+class Source(Protocol):
+    """A database, or what opens one."""
+
+    def view(self) -> AbstractContextManager[View]:
+        """Yield one state of the database."""
+
+
 class MetricsCollector:
     """The metrics of one daemon; counters start with this object.
 
@@ -52,7 +61,7 @@ class MetricsCollector:
         HistoryError: If the history can't be read.
     """
 
-    def __init__(self, database: Database, now: datetime) -> None:
+    def __init__(self, database: Source, now: datetime) -> None:
         self._database = database
         self._build = {"python": platform.python_version(), "version": version("runner")}
         self._started_at = self._collected_at = now
@@ -116,15 +125,24 @@ class MetricsCollector:
         if run.status is Status.SUCCEEDED and (metrics.succeeded is None or run.run_id >= metrics.succeeded.run_id):
             metrics.succeeded = run
 
-    def samples(self, now: datetime, *, up: bool, alive_at: datetime) -> dict[str, list[Sample]]:
-        """Return the samples by metric; *up* is whether the daemon runs, *alive_at* its scheduler's last heartbeat."""
+    def samples(
+        self, now: datetime, *, up: bool, alive_at: datetime | None, started_at: datetime | None = None
+    ) -> dict[str, list[Sample]]:
+        """Return the samples by metric.
+
+        Args:
+            now: The current instant.
+            up: Whether the daemon runs.
+            alive_at: Its scheduler's last heartbeat; None if no daemon has run.
+            started_at: When it started; None if this object was made then.
+        """
         if now < self._collected_at:  # the clock was set back: jobs may fire again
             self._next.clear()
         self._collected_at = now
         values = {
             "up": int(up),
-            "heartbeat_timestamp_seconds": alive_at.timestamp(),
-            "start_timestamp_seconds": self._started_at.timestamp(),
+            "heartbeat_timestamp_seconds": _seconds(alive_at),
+            "start_timestamp_seconds": _seconds(started_at or self._started_at),
             "jobs": len(self._jobs),
             "runs_running": len(self._unfinished),
         }

@@ -7,7 +7,7 @@ from statistics import median
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.model.calibration import Calibration, Condition, Measurement, Question
+from runner.model.calibration import Calibration, CalibrationSummary, Condition, Measurement, Question
 from runner.model.runs import Cache
 from runner.model.units import format_count
 from runner.output import cells
@@ -69,6 +69,11 @@ def calibration_record(calibration: Calibration) -> Record:
         **_sizes(measured, usual),
         "root_base64": exact(calibration.root)[1],
     }
+
+
+def calibration_summary(summary: CalibrationSummary) -> Record:
+    """Return one calibration as it is listed."""
+    return encode(summary, (*_CALIBRATION_KEYS, "rounds", "running", "root_base64"), calibration=summary.calibration_id)
 
 
 def _by_condition(measurements: Sequence[Measurement]) -> _Measured:
@@ -161,18 +166,27 @@ def _walls(measured: Sequence[Measurement]) -> list[float]:
 def calibration_view(calibration: Calibration) -> RenderableType:
     """Render a calibration."""
     record = calibration_record(calibration)
-    workers = calibration.environment.workers
+    parts: list[RenderableType] = [Text(line.text, line.style) for line in calibration_lines(record)]
+    if record["rounds"]:
+        for title, table in calibration_tables(record, calibration.environment.workers):
+            parts += titled(title, table)
+        parts.append(Text(break_even_sentence(record)))
+    return Group(*parts)
+
+
+def calibration_lines(record: Record) -> list[Cell]:
+    """Return what the record of a calibration says about all tables."""
     if not record["rounds"]:
-        return Text("nothing was measured", style="dim")
+        return [Cell("nothing was measured", "dim")]
     rounds = format_count(record["rounds"], "round")
-    parts: list[RenderableType] = [
-        Text(
-            f"{printable(calibration.root)}: {format_count(record['files'], 'file')} in "
+    lines = [
+        Cell(
+            f"{shown_path(record['root'], record['root_base64'])}: {format_count(record['files'], 'file')} in "
             f"{format_count(record['directories'], 'directory', 'directories')}, "
             f"{format_count(record['entries'], 'entry', 'entries')}; "
             f"{rounds}, medians"
         ),
-        Text(
+        Cell(
             f"noise: repeated sequential runs differ by up to {record['noise']['floor']:.1%}; "
             f"smaller differences are not detectable in {rounds}"
             if record["noise"]
@@ -181,19 +195,32 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     ]
     if record["cold"]:
         cold = format_count(record["cold"], "execution")
-        parts.append(Text(f"{cold} had a cold cache; the results mix cold and warm", style="yellow"))
-    parts.append(Text("speed-up: median ratio of single executions, with its 95 % interval", style="dim"))
+        lines.append(Cell(f"{cold} had a cold cache; the results mix cold and warm", "yellow"))
+    lines.append(Cell("speed-up: median ratio of single executions, with its 95 % interval", "dim"))
     if any(_is_slower(row) for row in [*record["scaling"], *record["start_methods"]]):
-        slower = "serial fraction: for a slower pool, the share of its start-up in its wall time"
-        parts.append(Text(slower, style="dim"))
-    parts += titled("workers", _compared_table(record["scaling"], _worker_label))
-    starts = _compared_table(record["start_methods"], lambda row: row["start_method"])
-    parts += titled(f"start methods, pool of {workers}", starts)
-    sizes = _sizes_table(record["sizes"])
-    return Group(*parts, *titled(f"sizes, pool of {workers}", sizes, Text(_break_even_sentence(record))))
+        lines.append(Cell("serial fraction: for a slower pool, the share of its start-up in its wall time", "dim"))
+    return lines
 
 
-def _break_even_sentence(record: Record) -> str:
+def calibration_tables(record: Record, workers: int) -> list[tuple[str, Grid]]:
+    """Return the tables of the record of a calibration with their titles."""
+    return [
+        ("workers", _compared_table(record["scaling"], _worker_label)),
+        (
+            f"start methods, pool of {workers}",
+            _compared_table(record["start_methods"], lambda row: row["start_method"]),
+        ),
+        (f"sizes, pool of {workers}", _sizes_table(record["sizes"])),
+    ]
+
+
+def shown_path(path: str, path_base64: str | None) -> str:
+    """Show a path of a record; the text of one that is not UTF-8 is printable already."""
+    return (path if path_base64 else printable(path)) or "."
+
+
+def break_even_sentence(record: Record) -> str:
+    """Say from which size the pool is faster."""
     if record["break_even_entries"] is None:
         return f"no break-even: {record['break_even_message']}"
     low, high = record["break_even_interval"]
@@ -230,10 +257,7 @@ def _sizes_table(rows: Sequence[Record]) -> Grid:
         Column("sequential", "sequential_s", right=True),
         Column("pool", "pool_s", right=True),
         _SPEED_UP,
-        # The text of a path that is not UTF-8 is printable already.
-        Column(
-            "directory", lambda row: (row["path"] if row["path_base64"] else printable(row["path"])) or ".", least=12
-        ),
+        Column("directory", lambda row: shown_path(row["path"], row["path_base64"]), least=12),
     ]
     return Grid(rows=rows, columns=columns)
 

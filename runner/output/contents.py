@@ -64,8 +64,8 @@ def version_record(version: Version) -> Record:
     return encode(version, VERSION_KEYS, modified_at=modified_at(version.mtime_ns))
 
 
-def versions_table(versions: Sequence[Version]) -> RenderableType:
-    """Render the versions of a file: a line for each change."""
+def version_rows(versions: Sequence[Version]) -> list[Record]:
+    """List the changes of a file: the kind, run and instant of each, and the version that began with it."""
     rows: list[Record] = []
     gone_run = None
     for version in versions:
@@ -76,6 +76,11 @@ def versions_table(versions: Sequence[Version]) -> RenderableType:
         gone_run = version.gone_run
         if gone_run is not None:
             rows.append({"kind": ChangeKind.REMOVED, "run": gone_run, "at": version.gone_at})
+    return rows
+
+
+def versions_table(versions: Sequence[Version]) -> RenderableType:
+    """Render the versions of a file: a line for each change."""
     columns = [
         Column("", lambda row: cells.CHANGE_MARKS[row["kind"]]),
         Column("", "kind", priority=1),
@@ -84,7 +89,7 @@ def versions_table(versions: Sequence[Version]) -> RenderableType:
         Column("size", "size_bytes", right=True),
         Column("modified", lambda row: modified_at(row.get("mtime_ns")), priority=1),
     ]
-    return Grid(rows=rows, columns=columns)
+    return Grid(rows=version_rows(versions), columns=columns)
 
 
 def counts_table(counts: Sequence[FolderCount]) -> RenderableType:

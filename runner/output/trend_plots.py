@@ -9,48 +9,94 @@ from rich.text import Text
 from runner.model.timings import Counts, Timing
 from runner.model.units import format_bytes, format_seconds
 from runner.output import cells
-from runner.trends.report import VALUES, Comparison, Event, Metric, by_strategy
+from runner.trends.job_trends import pool_ratios
+from runner.trends.report import VALUES, Comparison, Creep, Event, Metric, Regression, by_strategy, find_levels
 
 # The maximum number of points of a strategy in a plot, each the median of some runs.
 _POINTS = 120
 _HEIGHT = 14
 _LEAST = 1e-12  # instead of zero, which a log axis does not have
+_LN_10 = math.log(10)
+_FLAT = math.log10(1.01)  # values this close to each other have one tick
+
+# With fewer columns in use than this share of the possible ones, runs are too unevenly spread to be plotted over time.
+_LEAST_SPREAD = 0.5
+# Ticks closer to each other than this share of the axis would overlap.
+_TICK_GAP = 0.12
 
 _Points = Sequence[tuple[float, float]]
+_Line = tuple[_Points, str, str | None]  # with its marker and label
 
 
-def time_plot(timings: Sequence[Timing], events: Sequence[Event], metric: Metric, width: int) -> Text:
-    """Plot a metric by strategy over time, on a log axis, steps marked."""
-    lines = {
-        strategy: _thin([(timing.started_at.timestamp(), max(VALUES[metric](timing), _LEAST)) for timing in own])
-        for strategy, own in by_strategy(timings).items()
-    }
-    values = [value for line in lines.values() for _, value in line]
+class _Axis:
+    """The horizontal axis: time, or the order of runs where they are unevenly spread over time.
+
+    Args:
+        runs: In their order.
+        marked: The runs that get a tick if there is room.
+    """
+
+    def __init__(self, runs: Sequence[Timing] | Sequence[Counts], marked: Iterable[int] = ()) -> None:
+        started = {one.run: one.started_at for one in runs}
+        times = [at.timestamp() for at in started.values()]
+        low, span = min(times), max(times) - min(times) or 1.0
+        columns = {int((at - low) / span * _POINTS) for at in times}
+        self.ordered = len(columns) < _LEAST_SPREAD * min(len(times), _POINTS)
+        self.at = dict(zip(started, range(len(times)) if self.ordered else times, strict=True))
+        # Seconds only where the minutes would be the same.
+        pattern = "%Y-%m-%d %H:%M" if span >= 60 else "%Y-%m-%d %H:%M:%S"
+        self.ticks = {self.at[run]: cells.clock(started[run], pattern) for run in (runs[0].run, runs[-1].run)}
+        gap = _TICK_GAP * (max(self.ticks) - min(self.ticks))
+        for run in marked:
+            if all(abs(self.at[run] - other) > gap for other in self.ticks):
+                self.ticks[self.at[run]] = f"run {run}"
+
+
+def time_plot(
+    timings: Sequence[Timing],
+    events: Sequence[Event],
+    metric: Metric,
+    width: int,
+    rises: Sequence[Regression] = (),
+    creeps: Sequence[Creep] = (),
+) -> Text:
+    """Plot a metric by strategy, on a log axis, with its steps, levels, drifts and lowest levels."""
+    axis = _Axis(timings, [event.run for event in events])
+    grouped = by_strategy(timings)
+    slopes = {creep.strategy: creep.per_day for creep in creeps if creep.per_day is not None}
+    levels: list[_Points] = []
+    for strategy, own in grouped.items():
+        steps = [event.step for event in events if event.strategy == strategy]
+        found = find_levels(own, steps, slopes.get(strategy), metric)
+        levels += ([(axis.at[run], value / _LN_10) for run, value in level] for level in found)
+    ends = min(axis.at.values()), max(axis.at.values())
+    lowest = [[(end, math.log10(rise.best)) for end in ends] for rise in rises]
+    lines = [
+        (_logarithmic(_thin([(axis.at[one.run], max(VALUES[metric](one), _LEAST)) for one in own])), marker, strategy)
+        for marker, (strategy, own) in zip("•+×o", grouped.items(), strict=False)
+    ]
+    values = [value for line, *_ in lines for _, value in line]
     low, high = min(values), max(values)
-    levels = [low] if high <= low * 1.01 else [low * (high / low) ** (step / 4) for step in range(5)]
-    at_run = {timing.run: timing.started_at.timestamp() for timing in timings}
+    ticks = [low] if high - low < _FLAT else [low + (high - low) * step / 4 for step in range(5)]
     return _plot(
         width,
-        timings,
-        [
-            (_logarithmic(line), marker, strategy)
-            for marker, (strategy, line) in zip("•+×o", lines.items(), strict=False)
-        ],
-        {math.log10(level): format_value(level, metric) for level in levels},
-        down=[at_run[event.run] for event in events],
+        axis,
+        lines,
+        {tick: format_value(10**tick, metric) for tick in ticks},
+        down=[axis.at[event.run] for event in events],
+        levels=[*_labelled(levels, "─", "level"), *_labelled(lowest, "·", "lowest level")],
     )
+
+
+def _labelled(lines: Sequence[_Points], marker: str, label: str) -> list[_Line]:
+    """Return lines of which the first alone is in the legend."""
+    return [(line, marker, None if number else label) for number, line in enumerate(lines)]
 
 
 def ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], width: int) -> Text | None:
     """Plot the wall time of the pool by that of sequential, run by run, with a line at 1 and the interval as a band."""
-    by_run: dict[int, dict[str, Timing]] = {}
-    for timing in timings:
-        by_run.setdefault(timing.run, {})[timing.strategy] = timing
-    pairs = [
-        (both["pool"].started_at.timestamp(), both["pool"].wall_s / both["sequential"].wall_s)
-        for both in by_run.values()
-        if {"pool", "sequential"} <= both.keys()
-    ]
+    axis = _Axis(timings)
+    pairs = [(axis.at[timing.run], ratio) for timing, ratio in pool_ratios(timings)]
     if len(pairs) < 2:
         return None
     line = _thin(pairs)
@@ -58,7 +104,7 @@ def ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], wid
     bands = [one.ratio for one in comparisons if one.other == "pool" and one.ratio is not None]
     return _plot(
         width,
-        timings,
+        axis,
         [(_logarithmic(line), "•", None)],
         {math.log10(tick): f"{tick:.2f}" for tick in (min(*ratios, 1.0), 1.0, max(*ratios, 1.0))},
         across=[0.0, *(math.log10(bound) for band in bands[-1:] for bound in (band.low, band.high))],
@@ -66,40 +112,44 @@ def ratio_plot(timings: Sequence[Timing], comparisons: Sequence[Comparison], wid
 
 
 def count_plot(counts: Sequence[Counts], width: int) -> Text:
-    """Plot the number of files over time, and mark where some came or went."""
-    line = _thin([(one.started_at.timestamp(), float(one.files)) for one in counts])
-    lines: list[tuple[_Points, str, str | None]] = [(line, "•", "files")]
+    """Plot the number of files, and mark where some came or went."""
+    axis = _Axis(counts)
+    line = _thin([(axis.at[one.run], float(one.files)) for one in counts])
+    lines: list[_Line] = [(line, "•", "files")]
     for marker, key in (("+", "added"), ("-", "removed")):
-        if moved := [(one.started_at.timestamp(), one.files) for one in counts[1:] if getattr(one, key)]:
+        if moved := [(axis.at[one.run], one.files) for one in counts[1:] if getattr(one, key)]:
             lines.append((moved, marker, key))
     files = [files for _, files in line]
-    return _plot(width, counts, lines, {tick: f"{tick:,.0f}" for tick in (min(files), max(files))})
+    return _plot(width, axis, lines, {tick: f"{tick:,.0f}" for tick in (min(files), max(files))})
 
 
 def _plot(
     width: int,
-    runs: Sequence[Timing] | Sequence[Counts],
-    lines: Iterable[tuple[_Points, str, str | None]],
+    axis: _Axis,
+    lines: Iterable[_Line],
     ticks: Mapping[float, str],
     *,
     down: Iterable[float] = (),
     across: Iterable[float] = (),
+    levels: Iterable[_Line] = (),
 ) -> Text:
-    """Draw lines, each with its marker and label, over the time of the runs."""
+    """Draw points above levels, each with its marker and label."""
     import plotext
 
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(width, _HEIGHT)
-    for line, marker, label in lines:
-        plotext.scatter([at for at, _ in line], [value for _, value in line], marker=marker, label=label)
+    for draw, parts in ((plotext.plot, levels), (plotext.scatter, lines)):
+        for line, marker, label in parts:
+            draw([at for at, _ in line], [value for _, value in line], marker=marker, label=label)
     for at in down:
         plotext.vertical_line(at)
     for level in across:
         plotext.horizontal_line(level)
     plotext.yticks(list(ticks), list(ticks.values()))
-    ends = sorted({runs[0].started_at, runs[-1].started_at})
-    plotext.xticks([end.timestamp() for end in ends], [cells.clock(end, "%Y-%m-%d %H:%M") for end in ends])
+    plotext.xticks(list(axis.ticks), list(axis.ticks.values()))
+    if axis.ordered:
+        plotext.xlabel("runs in their order, which are unevenly spread over time")
     return Text("\n".join(line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()))
 
 

@@ -1,8 +1,7 @@
 """The trends of a job: sentences, tables and plots, and the same as one record."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,12 +13,16 @@ from runner.output import cells
 from runner.output.cells import Cell, Column
 from runner.output.grid import Grid
 from runner.output.records import Record, bounds, encode, plain
+from runner.output.text import printable
 from runner.output.trend_plots import count_plot, format_value, ratio_plot, time_plot
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, judge, ratio_interval
 from runner.trends.course import Rising
+from runner.trends.job_trends import Trends
 from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression
+from runner.trends.summary import Summary
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
+SUMMARY_KEYS = ("job", "metric", "strategy", "runs", "level", "ratio", "verdict", "change", "shape", "since_run")
 SERIES_KEYS = ("run", "started_at", "strategy", "position", "value")
 _STEP_KEYS = ("strategy", "run", "before", "after", "ratio", "interval", "cause")
 _DRIFT_KEYS = ("strategy", "per_day", "interval", "message")
@@ -34,7 +37,7 @@ _VERDICTS = {
     Verdict.SAME: "is as fast as {baseline} within 5 %, {ratio} its wall time",
     Verdict.UNDECIDED: "against {baseline} is undecided, {ratio} its wall time",
 }
-_NAMES = {
+METRIC_NAMES = {
     Metric.WALL: "wall time",
     Metric.PER_ENTRY: "wall time per entry",
     Metric.CPU: "CPU time",
@@ -49,18 +52,6 @@ _CAUSES = {
     (Cause.SPEED, False): "each entry takes less time",
 }
 _SINCE = {Rising.STEP: "since run", Rising.DRIFT: "the drift began with run"}
-
-
-class Trends(NamedTuple):
-    """What is known of the timings of a job, in one environment."""
-
-    timings: Sequence[Timing]
-    counts: Sequence[Counts]
-    comparisons: Sequence[Comparison]
-    events: Sequence[Event]
-    rises: Sequence[Regression]
-    creeps: Sequence[Creep]
-    metric: Metric
 
 
 def trends_record(trends: Trends) -> Record:
@@ -109,22 +100,42 @@ def rise_record(rise: Regression) -> Record:
 
 def trends_view(trends: Trends, width: int) -> RenderableType:
     """Render the trends, a sentence above each part, within a width."""
-    timings, counts, comparisons, events, rises, creeps, metric = trends
+    timings, counts, comparisons, events, rises, creeps, metric, *_ = trends
     if not timings:
         return Text("no timings yet; run the job first", style="dim")
     parts: list[RenderableType] = []
     if comparisons:
-        parts += [Text(_comparison_sentence(one)) for one in comparisons]
-        parts += [Text(""), _comparison_table(comparisons), Text("")]
-    parts += [Text(_event_sentence(event)) for event in events] or [Text(f"{_NAMES[metric]}: no lasting step")]
-    parts += [Text(_rise_sentence(one)) for one in rises]
-    parts.append(time_plot(timings, events, metric, width))
+        parts += [Text(comparison_sentence(one)) for one in comparisons]
+        parts += [Text(""), comparison_table(comparisons), Text("")]
+    parts += [Text(event_sentence(event)) for event in events] or [Text(f"{METRIC_NAMES[metric]}: no lasting step")]
+    parts += [Text(rise_sentence(one)) for one in rises]
+    parts.append(time_plot(timings, events, metric, width, rises, creeps))
     if ratio := ratio_plot(timings, comparisons, width):
         parts += [Text(""), Text("pool by sequential, run by run; below the line the pool was faster"), ratio]
-    parts += [Text(""), *(Text(_creep_sentence(creep)) for creep in creeps)]
+    parts += [Text(""), *(Text(creep_sentence(creep)) for creep in creeps)]
     if len(counts) > 1:
-        parts += [Text(""), Text(_count_sentence(counts)), count_plot(counts, width)]
+        parts += [Text(""), Text(count_sentence(counts)), count_plot(counts, width)]
     return Group(*parts)
+
+
+def trends_notes(trends: Trends, *, bounded: bool, steps: bool) -> list[str]:
+    """Return notes about the timings that an answer leaves out.
+
+    Args:
+        trends: The answer.
+        bounded: Whether only timings since an instant were asked for.
+        steps: Whether to mention the last step.
+    """
+    notes = []
+    if trends.elsewhere:
+        left = ("run was made in another environment and is", "runs were made in another environment and are")
+        notes.append(f"{format_count(trends.elsewhere, *left)} left out")
+    if steps and trends.lasting:
+        last = max(event.run for event in trends.lasting)
+        notes.append(f"strategies are compared since run {last}, the last step")
+    if not trends.timings and bounded:
+        notes.append("there may be timings outside this time range")
+    return notes
 
 
 def verdict_view(runs: Sequence[Run]) -> RenderableType:
@@ -146,7 +157,8 @@ def _verdict_sentence(baseline: str, other: str, verdict: Verdict, ratio: Interv
     return f"{other} {said} (95 % interval {ratio.low:.2f}–{ratio.high:.2f}{cache})"
 
 
-def _comparison_sentence(one: Comparison) -> str:
+def comparison_sentence(one: Comparison) -> str:
+    """Format how two strategies compare."""
     cache = "cache as found" if one.place is Place.AS_IT_COMES else "warm cache"
     if one.ratio is None or one.verdict is None:
         return f"{one.other} against {one.baseline} ({cache}): {one.message}."
@@ -157,7 +169,8 @@ def _comparison_sentence(one: Comparison) -> str:
     return f"{_verdict_sentence(one.baseline, one.other, one.verdict, one.ratio, f', {cache}')}{more}."
 
 
-def _comparison_table(comparisons: Sequence[Comparison]) -> Grid:
+def comparison_table(comparisons: Sequence[Comparison]) -> Grid:
+    """Return the comparisons of strategies as a table."""
     columns = [
         Column("strategy", lambda one: f"{one.other} / {one.baseline}"),
         Column("cache", "place"),
@@ -169,11 +182,12 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> Grid:
     return Grid(rows=comparisons, columns=columns, split=True)
 
 
-def _event_sentence(event: Event) -> str:
+def event_sentence(event: Event) -> str:
+    """Format a step, with its interval and its cause."""
     change = event.step.ratio.estimate - 1
     why = f": {_CAUSES[event.cause, change > 0]}" if event.cause else ""
     interval = _span(event.step.ratio, ".0%", less=1)
-    return f"{event.strategy}, {_NAMES[event.metric]}: {change:+.0%} since run {event.run} ({interval}){why}"
+    return f"{event.strategy}, {METRIC_NAMES[event.metric]}: {change:+.0%} since run {event.run} ({interval}){why}"
 
 
 def _span(interval: Interval, spec: str, less: float) -> str:
@@ -181,15 +195,17 @@ def _span(interval: Interval, spec: str, less: float) -> str:
     return f"95 % interval {low} to {high}"
 
 
-def _rise_sentence(rise: Regression) -> str:
+def rise_sentence(rise: Regression) -> str:
+    """Format how far the latest level lies above the lowest."""
     return (
-        f"{rise.strategy}, {_NAMES[rise.metric]}: {rise.rise:+.0%} above its lowest level "
+        f"{rise.strategy}, {METRIC_NAMES[rise.metric]}: {rise.rise:+.0%} above its lowest level "
         f"({_span(rise.ratio, '.0%', less=1)}), by {rise.shape}, "
         f"{_SINCE.get(rise.shape, 'the last with run')} {rise.since_run}"
     )
 
 
-def _creep_sentence(creep: Creep) -> str:
+def creep_sentence(creep: Creep) -> str:
+    """Format the drift of a strategy."""
     slope = creep.per_day
     if slope is None:
         return f"{creep.strategy}, drift: {creep.message}"
@@ -200,12 +216,35 @@ def _creep_sentence(creep: Creep) -> str:
     )
 
 
-def _count_sentence(counts: Sequence[Counts]) -> str:
+def count_sentence(counts: Sequence[Counts]) -> str:
+    """Format how the number of files developed."""
     added, removed = (sum(getattr(one, key) or 0 for one in counts[1:]) for key in ("added", "removed"))
     return (
         f"{format_count(counts[-1].files, 'file')} now, {counts[0].files:,} in run {counts[0].run}; "
         f"+{added:,} {cells.MINUS}{removed:,} in between"
     )
+
+
+def summary_records(found: Mapping[str, Sequence[Summary]]) -> Iterator[Record]:
+    """Yield a record for each job and strategy."""
+    return (encode(one, SUMMARY_KEYS, job=job) for job, each in found.items() for one in each)
+
+
+def summaries_table(found: Mapping[str, Sequence[Summary]]) -> RenderableType:
+    """Render the summaries of jobs."""
+    columns = [
+        Column("job", lambda row: printable(row[0]), least=10, fold=True),
+        Column("strategy", lambda row: row[1].strategy),
+        Column("runs", lambda row: row[1].runs, right=True, priority=2),
+        Column("level", lambda row: format_value(row[1].level, row[1].metric), right=True),
+        Column("to sequential", lambda row: cells.number(row[1].ratio, ".2f"), right=True, priority=1),
+        Column("verdict", lambda row: row[1].verdict),
+        Column("change", lambda row: cells.number(row[1].change, "+.0%"), right=True),
+        Column("shape", lambda row: row[1].shape, priority=1),
+        Column("since run", lambda row: row[1].since_run, right=True, priority=3),
+    ]
+    rows = [(job, one) for job, each in found.items() for one in each]
+    return Grid(rows=rows, columns=columns, empty="no timings yet; run a job first")
 
 
 def regressions_table(found: Mapping[str, Sequence[Regression]]) -> RenderableType:

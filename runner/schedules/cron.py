@@ -64,6 +64,11 @@ class Cron:
         self.minutes = tuple(60 * h + m for h in sorted(self._sim.hours) for m in sorted(self._sim.minutes))
         self.follows_clock = not minute.startswith("*") and not hour.startswith("*")
 
+    @property
+    def in_words(self) -> str:
+        """A sentence such as ``At 02:30 on Monday through Friday``."""
+        return self._sim.explain()
+
     def fires_on(self, day: date) -> bool:
         """Return whether it fires on a day."""
         return day.month in self._sim.months and self._sim.match_day(day)
@@ -198,6 +203,6 @@ def _check_field(name: str, allowed: str, field: str) -> None:
         CronSim(" ".join(field if name == other else "*" for other in _FIELDS), _ANY_TIME)
     except (CronSimError, ValueError):  # ValueError: not ASCII, or more digits than Python converts
         raise UsageError(
-            f"{field!r} is not a {name} of a cron expression; use {allowed}, "
+            f"{field!r} is not {'an' if name == 'hour' else 'a'} {name} of a cron expression; use {allowed}, "
             "with * for all, lists 1,2, rising ranges 1-5, or steps */5"
         ) from None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, takewhile
 
 from runner.model.jobs import Schedule, ScheduleKind
-from runner.model.units import TICK, format_duration, parse_duration
+from runner.model.units import TICK, format_duration, format_instant, parse_duration
 from runner.schedules.cron import Cron, load_cron
 from runner.schedules.zones import OffsetPeriod, clock_changes, load_zone
 
@@ -96,6 +96,20 @@ def describe(schedule: Schedule) -> str:
     zone = f" ({schedule.timezone})" if schedule.kind is ScheduleKind.CRON else ""
     jitter = f", jitter {format_duration(schedule.jitter_s)}" if schedule.jitter_s else ""
     return f"{schedule.kind} {schedule.expression}{zone}{jitter}"
+
+
+def describe_in_words(schedule: Schedule) -> str:
+    """Format a schedule in words: ``at 02:30 on Monday through Friday in Europe/Berlin``."""
+    jitter = f", each time delayed by a fixed part of {format_duration(schedule.jitter_s)}" if schedule.jitter_s else ""
+    match schedule.kind:
+        case ScheduleKind.EVERY:
+            origin = format_instant(schedule.interval_origin.replace(microsecond=0))
+            return f"every {schedule.expression}, counted from {origin}{jitter}"
+        case ScheduleKind.AT:
+            return f"once, at {schedule.expression}{jitter}"
+        case ScheduleKind.CRON:
+            words = load_cron(schedule.expression).in_words
+            return f"{words[:1].lower()}{words[1:]} in {schedule.timezone}{jitter}"
 
 
 def find_gaps(schedule: Schedule, after: datetime) -> tuple[timedelta, timedelta]:

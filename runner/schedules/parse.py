@@ -8,8 +8,11 @@ from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import LONGEST_DURATION_S, format_duration, format_instant, parse_duration
 from runner.schedules.cron import load_cron
 from runner.schedules.fire_times import find_gaps
-from runner.schedules.instants import local_zone_name, parse_iso
+from runner.schedules.instants import local_zone_name, parse_instant
 from runner.schedules.zones import find_zone
+
+# Words for intervals.
+_INTERVALS = {"hourly": "1h", "daily": "1d", "weekly": "1w"}
 
 
 def parse_schedule(*, now: datetime, **texts: str | None) -> Schedule:
@@ -17,9 +20,10 @@ def parse_schedule(*, now: datetime, **texts: str | None) -> Schedule:
 
     Args:
         now: The origin of an interval; aware.
-        texts: ``every``, a duration, ``cron``, five fields or a name such as ``@hourly``, or ``at``, an ISO 8601
-            instant in the future, perhaps in local time; ``timezone``, an IANA name or POSIX notation, by default the
-            machine's; ``jitter``, a duration shorter than any gap between two fire times, or ``none``.
+        texts: ``every``, a duration or ``hourly``, ``daily``, ``weekly``; ``cron``, five fields or a name such as
+            ``@hourly``; or ``at``, an instant in the future, perhaps in local time; ``timezone``, an IANA name or POSIX
+            notation, by default the machine's; ``jitter``, a duration shorter than any gap between two fire times, or
+            ``none``.
 
     Raises:
         UsageError: If not exactly one of every, cron and at is given, or a text is wrong.
@@ -36,7 +40,7 @@ def parse_kept_schedule(*, now: datetime, **texts: str | None) -> Schedule:
     zone, jitter = texts.get("timezone"), texts.get("jitter")
     zone = find_zone(zone) if zone is not None else local_zone_name()
     if kind is ScheduleKind.EVERY:
-        expression = format_duration(parse_duration(text))
+        expression = format_duration(parse_duration(_INTERVALS.get(text.strip(), text)))
     elif kind is ScheduleKind.CRON:
         expression = " ".join(text.split())
         load_cron(expression)
@@ -68,9 +72,11 @@ def _choose_one(given: dict[ScheduleKind, str | None]) -> tuple[ScheduleKind, st
 
 def _parse_at(text: str, zone: str, now: datetime) -> datetime:
     try:
-        instant = parse_iso(text, zone)
+        instant = parse_instant(text, now=now, zone=zone, ahead=True)
     except (ValueError, OverflowError):
-        raise UsageError(f"{text!r} is not an instant; write it like 2026-11-22T10:00 or 2026-11-22T10:00Z") from None
+        raise UsageError(
+            f"{text!r} is not an instant; write it like 2026-11-22T10:00Z, 'tomorrow 10:00' or 'in 2h'"
+        ) from None
     if (instant - now).total_seconds() > LONGEST_DURATION_S:
         raise UsageError(f"{text!r} lies more than a century ahead; give an earlier instant")
     return instant

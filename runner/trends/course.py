@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from statistics import median
+from typing import NamedTuple
 
 from runner.trends.compare import Interval
 from runner.trends.steps import Course, Rise, Rising, Step
 
-__all__ = ["MOST_POINTS", "LongCourse", "Rise", "Rising", "Step"]
+__all__ = ["MOST_POINTS", "LongCourse", "Movement", "Rise", "Rising", "Step", "find_movement"]
 
 # The search takes more than twice as long for twice as many points.
 MOST_POINTS = 200
@@ -66,6 +68,22 @@ class LongCourse:
 
     def _end(self, place: int) -> int:
         return self._starts[place + 1] if place + 1 < len(self._starts) else self._first + MOST_POINTS
+
+
+class Movement(NamedTuple):
+    """The steps of a series, how far its end lies above its lowest level, and the resolution of both."""
+
+    resolution: int
+    steps: Sequence[Step]
+    rise: Rise | None
+
+
+# The search takes tenths of a second; the web server answers several questions about the same series.
+@lru_cache(maxsize=64)
+def find_movement(values: tuple[float, ...], since: int = 0) -> Movement:
+    """Find the steps of a series, and its rise from run *since* on; recent answers are kept."""
+    course = LongCourse(values)
+    return Movement(course.resolution, course.steps(), course.rise(since))
 
 
 def _join(whole: Rise, recent: Rise) -> Rise:

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 
 from runner.model.timings import Timing
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, further_runs, judge, ratio_interval
-from runner.trends.course import LongCourse, Rising, Step
+from runner.trends.course import Movement, Rising, Step, find_movement
 from runner.trends.drift import daily_slope
+from runner.trends.steps import FEWEST
 
 _DAY_S = 86_400.0
 # Steps of two metrics that lie so many runs from each other at most are one event.
@@ -124,6 +125,11 @@ def newest_series(timings: Sequence[Timing]) -> list[Timing]:
     return [timing for timing in timings if timing.environment == timings[-1].environment] if timings else []
 
 
+def missing_runs(series: Sequence[Timing]) -> int:
+    """Return how many more runs a series needs before its level can be judged."""
+    return max(0, FEWEST - max(map(len, by_strategy(series).values()), default=0))
+
+
 def by_strategy(timings: Sequence[Timing]) -> dict[str, list[Timing]]:
     """Group timings by strategy, those of the most runs first, in the order of runs."""
     counts = Counter(timing.strategy for timing in timings)
@@ -202,9 +208,9 @@ def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list
     """
     events = []
     for strategy, own in by_strategy(timings).items():
-        course = LongCourse(logs(own, metric))
-        steps = course.steps()
-        per_entry = LongCourse(logs(own, Metric.PER_ENTRY)).steps() if steps and metric is Metric.WALL else []
+        course = _find_movement(own, metric)
+        steps = course.steps
+        per_entry = _find_movement(own, Metric.PER_ENTRY).steps if steps and metric is Metric.WALL else []
         for step in steps:
             cause = None
             if metric is Metric.WALL:
@@ -217,6 +223,10 @@ def find_events(timings: Sequence[Timing], metric: Metric = Metric.WALL) -> list
             run = own[step.index].run
             events.append(Event(strategy=strategy, metric=metric, run=run, step=step, cause=cause))
     return events
+
+
+def _find_movement(own: Sequence[Timing], metric: Metric, since: int = 0) -> Movement:
+    return find_movement(tuple(logs(own, metric)), since)
 
 
 def since_last_step(timings: Sequence[Timing], events: Sequence[Event]) -> list[Timing]:
@@ -269,7 +279,7 @@ def find_regressions(
     for strategy, own in by_strategy(timings).items():
         after = (accepted or {}).get(strategy, 0)
         since = next((place for place, timing in enumerate(own) if timing.run >= after), len(own) - 1)
-        rise = LongCourse(logs(own, metric)).rise(since)
+        rise = _find_movement(own, metric, since).rise
         if rise is not None and rise.ratio.estimate - 1 > over:
             regressions.append(
                 Regression(
@@ -283,6 +293,39 @@ def find_regressions(
                 )
             )
     return regressions
+
+
+def find_levels(
+    own: Sequence[Timing], steps: Sequence[Step], per_day: Interval | None, metric: Metric
+) -> list[list[tuple[int, float]]]:
+    """Find the level of one strategy's timings between its steps, and its drift after the last one.
+
+    Args:
+        own: The timings, in the order of runs; fewer than 12 have no level.
+        steps: Their steps.
+        per_day: Their drift; it counts if its interval does not contain zero.
+        metric: What is followed.
+
+    Returns:
+        For each level its first and last run, with the value there; natural-log units.
+    """
+    if len(own) < FEWEST:
+        return []
+    values = logs(own, metric)
+    indices = [0, *(step.index for step in steps), len(own)]
+    levels = [median(values[start:end]) for start, end in pairwise(indices)]
+    lines = [
+        [(own[start].run, level), (own[end - 1].run, level)]
+        for (start, end), level in zip(pairwise(indices), levels, strict=True)
+    ]
+    if per_day is not None and per_day.low * per_day.high > 0:
+        last = own[indices[-2] :]
+        days = [timing.started_at.timestamp() / _DAY_S for timing in last]
+        slope = math.log1p(per_day.estimate)
+        lines[-1] = [
+            (timing.run, levels[-1] + slope * (day - median(days))) for timing, day in zip(last, days, strict=True)
+        ]
+    return lines
 
 
 def find_creeps(timings: Sequence[Timing], events: Sequence[Event], metric: Metric = Metric.WALL) -> list[Creep]:

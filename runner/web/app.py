@@ -6,22 +6,24 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from runner.history import daemons, jobs
 from runner.history.database import View
-from runner.model.errors import HistoryError, RunnerError, Unknown
+from runner.model.errors import HistoryError, NotWritable, RunnerError, Unknown
 from runner.model.secrets import scrub
 from runner.output import formats
 from runner.output.text import harmless
-from runner.web import links, rendering
+from runner.web import actions, links, rendering
 from runner.web.guard import Guard
+from runner.web.metrics import CONTENT_TYPE, MetricsPage
 from runner.web.page import Asked, Page
 from runner.web.pages import PAGES
 from runner.web.site import Answer, Site
@@ -30,43 +32,48 @@ _log = logging.getLogger(__name__)
 # Larger answers in JSON are not kept in memory.
 _MOST_KEPT_BYTES = 2**22
 _SENT_BYTES = 2**18
+# Pages rendered at once; /revision does not wait for them.
+_MOST_RENDERED = 8
 
 PageFunction = Callable[[Asked], Page]
 
 
-def make_app(site: Site, *, more: tuple[Route, ...] = ()) -> Starlette:
+def make_app(site: Site) -> ASGIApp:
     """Return the ASGI application of a site."""
     routes = [
         Route("/static/{name}", _static),
         Route("/revision", partial(_revision, site)),
         Route("/healthz", partial(_healthz, site)),
-        *more,
+        Route("/metrics", partial(_metrics, MetricsPage(site))),
+        *(actions.routes(site) if site.options.allow_actions else ()),
     ]
+    limiter = CapacityLimiter(_MOST_RENDERED)
     for path, page in PAGES.items():
-        routes.append(Route("/index.json" if path == "/" else f"{path}.json", _json_endpoint(site, page)))
-        routes.append(Route(path, _html_endpoint(site, page)))
+        routes.append(Route("/index.json" if path == "/" else f"{path}.json", _json_endpoint(site, page, limiter)))
+        routes.append(Route(path, _html_endpoint(site, page, limiter)))
     handlers: dict[Any, Any] = {
         HTTPException: partial(_explain_status, site),
         RunnerError: partial(_explain, site),
         Exception: partial(_explain_defect, site),
     }
-    return Starlette(routes=routes, middleware=[Middleware(Guard, options=site.options)], exception_handlers=handlers)
+    # Outside everything, so that pages about defects are guarded too.
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), site.options)
 
 
-def _html_endpoint(site: Site, page: PageFunction) -> Callable[[Request], Any]:
+def _html_endpoint(site: Site, page: PageFunction, limiter: CapacityLimiter) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         if (target := await run_in_threadpool(_find_redirect, site, request)) is not None:
             return RedirectResponse(target, 307)
         key = f"{request.url.path}?{request.url.query}"
-        answer = await run_in_threadpool(site.answer, key, partial(_render, site, request, page))
+        answer = await to_thread.run_sync(site.answer, key, partial(_render, site, request, page), limiter=limiter)
         return respond(request, answer)
 
     return endpoint
 
 
-def _json_endpoint(site: Site, page: PageFunction) -> Callable[[Request], Any]:
+def _json_endpoint(site: Site, page: PageFunction, limiter: CapacityLimiter) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(_json_response, site, request, page)
+        return await to_thread.run_sync(_json_response, site, request, page, limiter=limiter)
 
     return endpoint
 
@@ -158,13 +165,18 @@ async def _revision(site: Site, request: Request) -> Response:
     return respond(request, Answer(text.encode(), "text/plain"))
 
 
+async def _metrics(metrics: MetricsPage, _request: Request) -> Response:
+    return PlainTextResponse(await run_in_threadpool(metrics.text), media_type=CONTENT_TYPE)
+
+
 async def _healthz(site: Site, _request: Request) -> Response:
     await run_in_threadpool(site.revision)
     return PlainTextResponse("ok\n")
 
 
 def _explain(site: Site, request: Request, error: RunnerError) -> Response:
-    status = 404 if isinstance(error, Unknown) else 503 if isinstance(error, HistoryError) else 400
+    kinds: dict[type[RunnerError], int] = {Unknown: 404, NotWritable: 409, HistoryError: 503}
+    status = next((status for kind, status in kinds.items() if isinstance(error, kind)), 400)
     return _error_page(site, request, status, str(error))
 
 

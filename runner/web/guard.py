@@ -2,11 +2,11 @@
 
 import hmac
 import re
-from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,27 +72,30 @@ class Guard:
         if name in {"localhost", *(host.lower() for host in self._options.hosts)}:
             return True
         try:
-            address = ip_address(name.strip("[]"))
+            address = ip_address(name[1:-1] if name.startswith("[") else name)
             return address.is_loopback or address == ip_address(scope["server"][0])
         except ValueError:
             return False
 
     def _demand_token(self, scope: Scope, headers: Headers) -> Response | None:
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            morsel = None
-        if morsel is not None and self._is_token(morsel.value):
-            return None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if scope["method"] != "POST" and any(key == "token" and self._is_token(value) for key, value in query):
-            rest = urlencode([pair for pair in query if pair[0] != "token"])
-            # Relative, because the path under which a proxy shows the page is not known here.
-            response = RedirectResponse(f"?{rest}" if rest else scope["path"].rpartition("/")[2] or "./", 303)
-            path = f"{self._options.root_path}/"
-            response.set_cookie(self._cookie, self._options.token, path=path, httponly=True, samesite="strict")
-            return response
+            return self._exchange(scope["raw_path"], [pair for pair in query if pair[0] != "token"])
+        # The cookies of other servers on this machine may be malformed.
+        cookie = cookie_parser(headers.get("cookie", "")).get(self._cookie, "")
+        bearer = headers.get("authorization", "").partition("Bearer ")[2]
+        if self._is_token(cookie) or self._is_token(bearer):
+            return None
         return _text("open the address that `runner web` has printed, with its token", 401)
+
+    def _exchange(self, path: bytes, query: list[tuple[str, str]]) -> Response:
+        """Return the redirection to an address without the token, which a cookie has from now on."""
+        # Relative, because the path under which a proxy shows the page is not known here.
+        target = "./" + path.rpartition(b"/")[2].decode("latin-1") + (f"?{urlencode(query)}" if query else "")
+        response = RedirectResponse(target, 303)
+        path_of_cookie = f"{self._options.root_path}/"
+        response.set_cookie(self._cookie, self._options.token, path=path_of_cookie, httponly=True, samesite="strict")
+        return response
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._options.token.encode())
@@ -104,7 +107,7 @@ def _refuse_action(headers: Headers) -> Response | None:
     length = headers.get("content-length", "")
     if not length.isdecimal():
         return _text("an action needs a length", 411)
-    return _text("the request is too large", 413) if int(length[:9]) > _MOST_BODY_BYTES else None
+    return _text("the request is too large", 413) if int(length[:20]) > _MOST_BODY_BYTES else None
 
 
 def _is_own_origin(headers: Headers) -> bool:

@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from runner.history import jobs
 from runner.history.database import View
-from runner.model.errors import UsageError
+from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Job
 from runner.output import formats
 from runner.output.records import Record
@@ -44,6 +44,16 @@ class Asked:
         text = self.text(key)
         if text is None:
             return None
+        return self._whole(key, text, least)
+
+    def numbered(self, key: str) -> int:
+        """Return the whole number that the address has in this place; raise Unknown for anything else."""
+        try:
+            return self._whole(key, self.parameters[key], 1)
+        except UsageError as error:
+            raise Unknown(str(error)) from None
+
+    def _whole(self, key: str, text: str, least: int) -> int:
         if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS) or int(text) < least:
             raise UsageError(f"{key} is not a whole number of at least {least}: {text[:40]!r}")
         return int(text)

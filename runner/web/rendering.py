@@ -16,6 +16,7 @@ from runner.model.units import format_bytes, format_count, format_duration, form
 from runner.output import cells
 from runner.output.text import harmless, printable
 from runner.web import links
+from runner.web.plots import class_of
 from runner.web.site import Answer
 
 # Sent as one file each, to save requests.
@@ -46,7 +47,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.filters |= {
+        "basename": lambda path: printable(path.rpartition(b"/")[2]),
         "bytes": format_bytes,
         "changes": lambda counts: cells.changes(counts).text,
         "count": format_count,
@@ -59,7 +62,14 @@ def _environment() -> Environment:
         "status": _status,
     }
     static = {name: f"static/{name}?v={answer.etag[1:9]}" for name, answer in static_files().items()}
-    environment.globals |= {"Status": Status, "query": links.query, "static": static, "version": version("runner")}
+    environment.globals |= {
+        "Status": Status,
+        "class_of": class_of,
+        "path_parameter": links.path_parameter,
+        "query": links.query,
+        "static": static,
+        "version": version("runner"),
+    }
     return environment
 
 

@@ -1,8 +1,13 @@
 """The server: its socket, its limits and its end."""
 
 import logging
+import os
 import secrets
+import signal
 import socket
+import sys
+import threading
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -13,25 +18,52 @@ from runner.model.errors import UsageError, reason_of
 from runner.web.app import make_app
 from runner.web.site import Options, Site
 
-# Connections beyond this number are answered by 503.
-_MOST_CONNECTIONS = 512
-# A connection that has not sent its request within this time is closed.
-_REQUEST_S = 10.0
+# Connections beyond this number are answered by 503; beyond some more, not at all, as descriptors are limited.
+_MOST_CONNECTIONS = 400
+_MORE_CONNECTIONS = 100
+# A connection on which nothing moves for this long is closed: no request, or an answer that is not read.
+_PROGRESS_S = 10.0
 _KEEP_ALIVE_S = 15
 _STOPS_WITHIN_S = 2
+# After a signal, a query that still runs does not keep the process longer.
+_ENDS_WITHIN_S = 2.5
 
 
 class _ImpatientProtocol(H11Protocol):
-    """HTTP, whose connections are closed if they do not send a request in time."""
+    """HTTP, whose connections are closed if neither a request nor its answer makes progress."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin the wait for the first request."""
+        """Begin to watch the progress."""
         super().connection_made(transport)
-        self._patience = self.loop.call_later(_REQUEST_S, self._close_idle)
+        self._progress: object = None
+        self._timer = self.loop.call_later(_PROGRESS_S, self._watch)
+        if len(self.connections) > _MOST_CONNECTIONS + _MORE_CONNECTIONS:
+            transport.abort()
 
-    def _close_idle(self) -> None:
-        if vars(self)["cycle"] is None:  # annotated as never None
-            self.transport.close()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End to watch."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        cycle, unsent = vars(self)["cycle"], self.transport.get_write_buffer_size()  # cycle is None at first
+        waits = cycle is None or cycle.response_complete or unsent
+        if waits and self._progress == (cycle, unsent):
+            self.transport.abort()
+            return
+        self._progress = cycle, unsent
+        self._timer = self.loop.call_later(_PROGRESS_S, self._watch)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends soon after a signal, whatever its requests do."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        super().handle_exit(sig, frame)
+        end = threading.Timer(_ENDS_WITHIN_S, os._exit, [0])
+        end.daemon = True
+        end.start()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -62,24 +94,31 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
+def make_server(site: Site) -> uvicorn.Server:
+    """Return the server of a site."""
+    config = uvicorn.Config(
+        make_app(site),
+        http=_ImpatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_STOPS_WITHIN_S,
+    )
+    return _Server(config)
+
+
 def serve(location: Backend, options: Options, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT."""
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Uvicorn raises a signal again when it has stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     site = Site(location, options)
     try:
-        config = uvicorn.Config(
-            make_app(site),
-            http=_ImpatientProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_STOPS_WITHIN_S,
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        make_server(site).run(sockets=[listener])
     finally:
         site.close()

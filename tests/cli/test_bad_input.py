@@ -137,7 +137,7 @@ def test_what_is_empty_is_said_to_be_and_means_nothing_else(known: Program, line
         ("jobs apply --format", "see `runner jobs apply --help`"),
         ("--db x.db schedule docs --every", "see `runner schedule --help`"),
         ("--db", "see `runner --help`"),
-        ("show abc", "'abc' is not a whole number; see `runner show --help`"),
+        ("cancel abc", "'abc' is not a whole number; see `runner cancel --help`"),
         ("history -n many", "'many' is not a whole number; see `runner history --help`"),
         ("history --status bogus", "there is no status 'bogus'; choose from running, succeeded,"),
     ],

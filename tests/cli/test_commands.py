@@ -68,6 +68,16 @@ def test_a_folder_without_a_job_gets_one_and_keeps_it(program: Program, tree: Pa
     assert [0, 7] == [run["added"] for run in program.json("history", "docs")]
 
 
+def test_the_last_run_is_shown_without_its_number(program: Program, tree: Path) -> None:
+    assert 2 == program.quick("show").returncode
+    program.out("run", tree)
+    program.out("run", tree / "part-1")
+    assert [2, 2, 1, 2] == [program.json("show", *of)["run"] for of in ([], ["last"], ["docs"], ["part-1"])]
+    program.out("schedule", tree / "part-1", "--every", "1h", "--name", "new")
+    done = program.quick("show", "new")
+    assert (2, True) == (done.returncode, b"no run of 'new' has started yet" in done.stderr)
+
+
 def test_old_and_new_files_are_given_exactly(program: Program, tree: Path) -> None:
     program.out("run", tree)
     before = find_markdown(tree)

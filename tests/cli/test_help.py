@@ -47,6 +47,23 @@ def test_a_command_has_help_with_an_example_that_runner_understands(program: Pro
     assert re.search(rf"Examples?\s+runner {command}\b", shown)
 
 
+def test_words_of_other_programs_work(program: Program) -> None:
+    assert program.out("--version") == program.out("version")
+    assert program.out("--help") == program.out("help")
+    assert program.out("jobs", "apply", "--help") == program.out("help", "jobs", "apply")
+    assert "[]\n" == program.out("ls", "--json") == program.out("list", "--json")
+    assert b"see `runner ls --help`" in program.quick("ls", "--nonsense").stderr
+
+
+def test_json_is_a_short_form_of_a_format(program: Program) -> None:
+    for command in all_commands():
+        shown = program.out(*command.split(), "--help")
+        assert ("--format" in shown.replace("--format json", "")) is ("--json" in shown), command
+    for arguments in (["history", "--json"], ["jobs", "--json", "--format", "json"]):
+        assert "[]\n" == program.out(*arguments)
+    assert 2 == program.quick("jobs", "-f", "table", "--json").returncode
+
+
 def test_what_an_edit_does_not_name_is_not_said_to_have_a_default(program: Program) -> None:
     assert "default" not in program.out("edit", "--help")
     assert "*.md" in program.out("schedule", "--help")

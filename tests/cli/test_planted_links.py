@@ -18,8 +18,9 @@ from sqlalchemy import Connection
 from runner.cli.logs import log_defect
 from runner.history import backup
 from runner.history.database import locate
+from runner.history.filelocks import RunLockFile
 from runner.history.sqlite_transactions import driver_of
-from runner.model.errors import DatabaseUnusable
+from runner.model.errors import DatabaseUnusable, HistoryError
 from runner.model.file_replacement import replace_file
 from runner.model.links import ForeignLink, open_parent
 from runner.operations.service_files import write_service
@@ -105,6 +106,22 @@ def test_no_lock_is_their_link(world: World, tree: Path, name: str, target: str)
     assert "symbolic link; remove it" in said
 
 
+def test_no_lock_is_created_by_a_link_that_is_planted_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = os.open
+
+    def planted(path: Path, flags: int, mode: int = 0o777) -> int:
+        try:
+            return plain(path, flags, mode)
+        except FileNotFoundError:
+            world.plant("h.db.runs.lock", "new")
+            raise
+
+    monkeypatch.setattr(os, "open", planted)
+    with pytest.raises(HistoryError, match="symbolic link; remove it"):
+        RunLockFile(world.theirs / "h.db").hold()
+    assert not (world.outside / "new").exists()
+
+
 def test_a_planted_lock_that_they_hold_does_not_delay_a_database(world: World, tree: Path) -> None:
     lock = world.theirs / "h.db.upgrade.lock"
     lock.touch(0o666)
@@ -113,11 +130,13 @@ def test_a_planted_lock_that_they_hold_does_not_delay_a_database(world: World, t
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
-@pytest.mark.parametrize("kind", ["hard link", "fifo"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo"])
 def test_what_is_planted_beside_a_database_is_refused(world: World, tree: Path, suffix: str, kind: str) -> None:
     planted = world.theirs / f"h.db{suffix}"
     if kind == "fifo":
         os.mkfifo(planted)
+    elif kind == "link":
+        world.plant(planted.name, "empty")
     else:
         planted.hardlink_to(world.outside / "file")
     assert "remove it" in world.refuse("run", tree, "--db", world.theirs / "h.db")
@@ -196,6 +215,14 @@ def test_metrics_are_not_written_by_a_link_that_is_planted_later(world: World) -
         assert 0 == daemon.stop(signal.SIGTERM)
         assert "another user's link" in daemon.said()
     assert before == contents(world.outside)
+
+
+def test_no_file_is_replaced_by_a_link_whose_name_was_guessed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "urandom", bytes)
+    world.plant(".m.prom.00000000.new", "new")
+    with pytest.raises(FileExistsError):
+        replace_file(world.theirs / "m.prom", b"1", durable=False)
+    assert not (world.outside / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,33 @@ def test_a_terminal_sees_a_spinner_first_and_then_a_bar(program: Program, tree: 
         assert 7 == json.loads(out)["files"]  # nothing but the result on stdout
 
 
+def test_a_watched_history_follows_new_runs_until_an_interrupt(program: Program, tree: Path) -> None:
+    program.out("run", tree)
+    ours, theirs = pty.openpty()
+    process = program.start("history", "--watch", stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    seen = bytearray()
+
+    def shows(runs: int) -> bool:
+        while select.select([ours], [], [], 0)[0]:
+            seen.extend(os.read(ours, 65536))
+        return seen.count(b"succeeded") >= runs
+
+    until(lambda: shows(1), "the first run on the terminal")
+    program.out("run", tree)
+    until(lambda: shows(3), "both runs, in place of the first")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    os.close(ours)
+    assert (130, b"") == (process.returncode, err)
+    assert b"\x1b[1A" in seen  # the cursor moved up
+
+
+def test_a_history_is_watched_only_on_a_terminal(program: Program) -> None:
+    for arguments in ([], ["--json"]):
+        assert "--watch shows a table on a terminal" in program.refused("history", "--watch", *arguments)
+
+
 def test_an_interrupt_while_the_program_is_being_imported_is_one_line(program: Program) -> None:
     slow = changed(
         program,

@@ -71,6 +71,20 @@ def program(tmp_path: Path, place: str) -> Program:
     return Program(folder=tmp_path, environment={**os.environ, "RUNNER_DB": place})
 
 
+def test_all_jobs_are_summarised_without_a_job(program: Program) -> None:
+    sequential, pool = program.json("trends")
+    assert ("docs", "sequential", RUNS, None, "one step") == tuple(
+        sequential[key] for key in ("job", "strategy", "runs", "verdict", "shape")
+    )
+    assert abs(sequential["since_run"] - SLOWER_FROM) <= 1
+    assert 0.75 == pytest.approx(sequential["level"], rel=0.1)
+    assert 0.5 == pytest.approx(sequential["change"], rel=0.1)
+    assert ("faster", None) == (pool["verdict"], pool["change"])
+    assert 0.4 == pytest.approx(pool["ratio"], rel=0.1)
+    assert [] == program.json("trends", "--until", "2020-01-01")
+    assert "no timings yet" in program.out("trends", "--until", "2020-01-01")
+
+
 def test_the_verdict_counts_from_the_step(program: Program) -> None:
     told = program.json("trends", "docs")
     (step,) = told["steps"]

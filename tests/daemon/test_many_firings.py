@@ -11,7 +11,7 @@ from conftest import Program, enlarge, until
 from runner.history.database import Database
 from runner.history.runs import list_runs
 from runner.model.jobs import Catchup
-from runner.model.runs import Run, Status
+from runner.model.runs import Cause, Run, Status
 from tests.benchmarks.simulation import World
 from tests.benchmarks.year import Household, accounts
 
@@ -59,6 +59,19 @@ def test_a_quick_job_and_a_slow_one_both_run(world: World, at_once: int) -> None
     assert (179 if at_once == 2 else 179 - 17 * 6) == pytest.approx(found[2].carried_out, abs=2)
     assert max(lateness_s[-len(lateness_s) // 3 :]) == pytest.approx(max(lateness_s[: len(lateness_s) // 3]), abs=0.1)
     assert max(lateness_s) < (0.1 if at_once == 2 else 6.1)
+
+
+def test_many_catch_up_runs_delay_other_jobs_by_one_run(world: World) -> None:
+    world.takes = lambda _job: 5 * SECOND
+    household = Household(world, seed=0)
+    household.register("often", every="1h", catchup=Catchup.ALL)
+    world.rest(timedelta(hours=90))
+    household.register("other", every="1m", catchup=Catchup.NONE)
+    world.live(6 * MINUTE)
+    runs = runs_of(world, 2)
+    assert [Status.SUCCEEDED] * 5 == [run.status for run in runs][:5]
+    assert max(run.lateness_s or 0.0 for run in runs) < 6
+    assert 90 > sum(run.cause is Cause.CATCHUP for run in runs_of(world, 1)) > 60, "they go on in between"
 
 
 def _has_run(program: Program, job: str) -> bool:

@@ -36,7 +36,7 @@ def due() -> list[tuple[int, datetime, datetime]]:
 
 @pytest.fixture
 def scheduler(due: list[tuple[int, datetime, datetime]]) -> Iterator[JobScheduler]:
-    made = JobScheduler(lambda *arguments: due.append(arguments))
+    made = JobScheduler(lambda job, *times: due.append((job.job_id, *times)))
     made.start()
     yield made
     made.stop()

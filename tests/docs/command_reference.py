@@ -17,9 +17,9 @@ _INTRODUCTION = """\
 
 `runner COMMAND --help` shows the same text in the terminal.
 
-- `JOB` is the name or the number of a job, `RUN` the number of a run.
-- A duration is written as `90s`, `15m`, `1h30m` or `2d`.
-- `WHEN` is an instant in ISO 8601 notation, or a duration ago: `--since 7d`.
+- `JOB` is the name, the number or the directory of a job, `RUN` the number of a run.
+- A duration is written as `90s`, `15m`, `1h30m`, `2d`, `1w` or in words: `"2 hours"`.
+- `WHEN` is an instant in ISO 8601 notation, a duration ago (`7d`) or [in words](time-zones.md#instants-in-words).
 """
 
 

@@ -9,9 +9,16 @@ from firings import add_due
 from history_examples import ENVIRONMENT, OWNER, opened, some_job
 from sqlalchemy import select
 
-from runner.history import firings as rows
 from runner.history.database import Database
-from runner.history.firings import Gap, add_firing, find_next_firing, record_gap, skip_firing, withdraw_waiting
+from runner.history.firings import (
+    MAX_CATCHUP,
+    Gap,
+    add_firing,
+    find_next_firing,
+    record_gap,
+    skip_firing,
+    withdraw_waiting,
+)
 from runner.history.jobs import change_job, list_recorded_until, remove_job, set_back
 from runner.history.recording import Busy, RunOutcome, Withdrawn, begin_run, finish_run
 from runner.history.retries import shorten_waits
@@ -89,6 +96,17 @@ def test_a_fire_time_beside_a_waiting_firing_is_skipped(database: Database, job:
     assert [(Status.SKIPPED, NOW + 2 * HOUR)] == [(run.status, run.scheduled_at) for run in list_runs(database)]
 
 
+def test_a_fire_time_goes_before_waiting_catch_up_runs(database: Database, job: Job) -> None:
+    add_due(database, make_job(database, "third"), NOW, cause=Cause.CATCHUP)
+    add_due(database, job, NOW, cause=Cause.CATCHUP)
+    assert None is add(database, job, NOW + HOUR, busy="its worker waits with the catch-up run")
+    found = find_next_firing(database, NOW + HOUR, [])
+    assert found is not None
+    assert (job.job_id, Cause.SCHEDULE) == (found.job_id, found.cause)
+    begin(database, job, found)
+    assert "busy" == add(database, job, NOW + 2 * HOUR, busy="busy"), "its run is running"
+
+
 def test_a_fire_time_beside_a_run_of_the_job_is_skipped(database: Database, job: Job) -> None:
     assert "busy" == add(database, job, NOW + HOUR, busy="busy")
     begin(database, job, None)
@@ -140,12 +158,11 @@ def test_a_gap_is_one_row_with_its_catch_up_runs(database: Database, catchup: Ca
     assert {job.job_id: NOW + 3 * HOUR} == list_recorded_until(database)
 
 
-def test_at_most_so_many_catch_up_runs_wait(database: Database, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "MAX_CATCHUP", 3)
-    add_due(database, job, NOW, cause=Cause.CATCHUP)
-    add_due(database, job, NOW + TICK, cause=Cause.CATCHUP)
-    record_gap(database, job, gap(2, catch_up=2), lambda: NOW)
-    assert [NOW + TICK, NOW + HOUR, NOW + 2 * HOUR] == [at for at, _, _ in waiting(database)]
+def test_a_gap_drops_no_catch_up_runs_of_earlier_gaps(database: Database, job: Job) -> None:
+    earlier = [NOW - number * HOUR for number in range(MAX_CATCHUP, 0, -1)]
+    record_gap(database, job, replace(gap(1, catch_up=0), catch_up=earlier), lambda: NOW)
+    record_gap(database, job, gap(2, catch_up=2), lambda: NOW + 2 * HOUR)
+    assert [*earlier, NOW + HOUR, NOW + 2 * HOUR] == [at for at, _, _ in waiting(database)]
 
 
 def test_what_was_not_confirmed_is_written_once(database: Database, job: Job) -> None:

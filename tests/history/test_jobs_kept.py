@@ -1,5 +1,7 @@
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from history_examples import NOW, count_rows, listing, play, snapshot, some_job
@@ -171,6 +173,24 @@ def test_an_unknown_job_is_reported_in_one_line(database: Database, text: str) -
     with pytest.raises(UsageError) as caught:
         get_job(database, text)
     assert f"there is no job {text!r}; see `runner jobs`" == str(caught.value)
+
+
+def test_an_unknown_job_is_compared_with_known_names(database: Database) -> None:
+    some_job(database, "notes", b"/srv/a")
+    with pytest.raises(UsageError, match=r"there is no job 'ntoes'; did you mean 'notes'\?"):
+        get_job(database, "ntoes")
+
+
+def test_a_directory_names_its_job(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = some_job(database, "notes", os.fsencode(tmp_path / "a"))
+    for text in ("a", "./a/", str(tmp_path / "b/../a")):
+        assert job == get_job(database, text)
+    some_job(database, "a", b"/srv")
+    assert "a" == get_job(database, "a").spec.name
+    some_job(database, "more", job.spec.root)
+    with pytest.raises(UsageError, match=r"several jobs scan '\./a': 'notes', 'more'; name one of them"):
+        get_job(database, "./a")
 
 
 def test_jobs_are_found_by_root(database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 from history_examples import opened
 from sqlalchemy import event
 
-from runner.history import contents, jobs, notifications, runs, timings
+from runner.history import contents, jobs, notifications, recent, runs, timings
 from runner.history.database import Database
 from runner.model.jobs import Event, Notify
 from runner.model.runs import Status
@@ -72,6 +72,15 @@ QUERIES: dict[str, Callable[[Database], object]] = {
     "last notified run": lambda db: [
         notifications.last_notified_run(db, 4, Notify(Event.FAILURE, ("mail", "root")), 300)
     ],
+    "newest row of each job": recent.list_newest,
+    "last rows of jobs": lambda db: recent.list_last_of_jobs(db, [3, 4], 10),
+    "last wall times of jobs": lambda db: recent.list_last_walls(db, [3, 4], 10),
+    "counts of statuses": lambda db: recent.count_statuses(db, [3, 4], NOW - timedelta(days=2)),
+    "failed runs since": lambda db: recent.list_since(db, NOW - timedelta(hours=9), [Status.FAILED], 10),
+    "failed runs": lambda db: runs.list_runs(db, statuses=[Status.MISSED, Status.SKIPPED], limit=31),
+    "runs that are running": recent.list_running,
+    "rows beside a run": lambda db: recent.find_neighbours(db, runs.get_run(db, 300)),
+    "marks": lambda db: recent.list_marks(db, [3, 4], NOW - timedelta(hours=9), NOW, timedelta(minutes=1)),
     "first strategies": lambda db: runs.list_first_strategies(db, job(db), 10),
 }
 

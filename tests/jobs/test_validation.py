@@ -142,7 +142,7 @@ def test_a_job_is_meant_by_its_name_its_number_and_its_folder(
     for target in ("docs", "1", "tree", "./tree/", str(tmp_path / "tree")):
         assert job == find_or_add(history, target, NOW, refuse_to_add)
     add_job(history, replace(SPEC, name="again", root=job.spec.root), NOW)
-    with pytest.raises(UsageError, match="several jobs scan 'tree': 'docs', 'again'; name the one to run"):
+    with pytest.raises(UsageError, match="several jobs scan 'tree': 'docs', 'again'; name one of them"):
         find_or_add(history, "tree", NOW, refuse_to_add)
 
 

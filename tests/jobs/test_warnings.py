@@ -44,7 +44,11 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         looking_for(patterns=("*.md", "*"), excludes=("*.md", r"a\]", "[]]", "[!]]", "?", "**/*.txt")),
         looking_for(patterns=("*.md",), excludes=("/*.md", "*.m", "*.MD", ".*", "[a-z]*.md")),
         looking_for(patterns=("a, b.md", "* x.md", "{x}.md")),
-        replace(HOURLY, notify=(Notify(Event.FAILURE, ("sh", "-c", "true")), Notify(Event.CHANGE, ("/bin/sh",)))),
+        looking_for(patterns=("Makefile", "README.md", "TODO"), excludes=("md",)),
+        replace(HOURLY, notify=(Notify(Event.FAILURE, ("true", "<b>", "a; b", "5 $", "a|b", "R&D")),)),
+        replace(
+            HOURLY, notify=(Notify(Event.FAILURE, ("sh", "-c", "true > $HOME/x")), Notify(Event.CHANGE, ("/bin/sh",)))
+        ),
     ):
         assert [] == find_warnings(spec), spec
 
@@ -106,6 +110,27 @@ def test_ordinary_jobs_leave_no_doubt() -> None:
         (looking_for(patterns=("*.md, *.txt",)), "'*.md, *.txt' is one pattern"),
         (looking_for(patterns=("*.md", "*.txt *.rst")), "'*.txt *.rst' is one pattern"),
         (looking_for(patterns=("*.{md,txt}",)), "'*.{md,txt}' is one pattern"),
+        (
+            looking_for(patterns=(".md", "Makefile")),
+            "the pattern '.md' matches only files of exactly this name; did you",
+        ),
+        (looking_for(patterns=("txt",)), "did you mean '*.txt'?"),
+        *(
+            (
+                replace(HOURLY, notify=(Notify(Event.SLOW, ("true", *words)),)),
+                f"without a shell, which {words[-1]!r} needs",
+            )
+            for words in (
+                ("|",),
+                ("a", "&&"),
+                (">>log",),
+                ("2>&1",),
+                ("a $HOME/b",),
+                ("`date`",),
+                ("x;",),
+                ("$(date)",),
+            )
+        ),
         (looking_for(excludes=(".git", "*.bak,*~")), "'*.bak,*~' is one pattern"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -4,16 +4,20 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import Program, thaw, until
+from conftest import Program, changed, thaw, until
 
 from runner.operations.service_notifier import ServiceNotifier
 
@@ -25,11 +29,15 @@ class Manager:
     address: str
     channel: socket.socket
     received: list[str] = field(default_factory=list)
+    # When watchdog messages came, by ``time.monotonic``.
+    alive_s: list[float] = field(default_factory=list)
 
     def hear(self) -> None:
         """Receive until an empty message."""
         while message := self.channel.recv(4096):
             self.received.append(message.decode())
+            if message == b"WATCHDOG=1":
+                self.alive_s.append(time.monotonic())
 
     def variables(self, name: str) -> list[str]:
         """Return the values of one variable, in order."""
@@ -76,6 +84,24 @@ def test_a_daemon_sends_ready_watchdog_status_and_stopping(program: Program, tre
     assert "PATH" in left
     assert set() == {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & left.keys()
     assert "does not receive" not in daemon.said()
+
+
+def test_a_daemon_beside_a_lock_stays_alive(program: Program, tree: Path, manager: Manager) -> None:
+    for number in range(4):
+        program.out("schedule", tree, "--every", "1s", "--name", f"job-{number}")
+    program.environment |= {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "3000000"}
+    # As a watchdog of five minutes and waits of fifteen seconds, though with more fire times in them.
+    impatient = changed(program, "import runner.history.database as database; database.BUSY_TIMEOUT_S = 0.5")
+    with impatient.daemon() as daemon, closing(sqlite3.connect(program.database, isolation_level=None)) as other:
+        until(lambda: program.history("succeeded"), "a run")
+        until(lambda: other.execute("BEGIN IMMEDIATE"), "the lock")
+        locked_s = time.monotonic()
+        until(lambda: time.monotonic() > locked_s + 9, "three times the time of the watchdog")
+        times = [*manager.alive_s, time.monotonic()]
+        other.execute("ROLLBACK")
+        assert 0 == daemon.stop()
+    assert "is locked by another program" in daemon.said()
+    assert max(after - before for before, after in pairwise(times)) < 3
 
 
 def test_a_missing_manager_is_logged_once(program: Program, tree: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 from render_examples import drawn
 
 from runner.model.timings import Timing
-from runner.output.trends import Trends, trends_view
+from runner.output.trends import trends_view
 from runner.trends.compare import Interval, Verdict
+from runner.trends.job_trends import Trends
 from runner.trends.report import Cause, Comparison, Event, Metric, Place
 from runner.trends.steps import Step
 

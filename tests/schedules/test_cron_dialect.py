@@ -112,7 +112,7 @@ FOREIGN = [
         ("0 0 mon#2 * *", "'mon#2' is not a day-of-month of a cron expression; use 1 to 31, L for the last day"),
         ("0 0 * * 9#1", "'9#1' is not a day-of-week"),
         ("L * * * *", "'L' is not a minute"),
-        ("0 L * * *", "'L' is not a hour"),
+        ("0 L * * *", "'L' is not an hour"),
         ("0 0 * L *", "'L' is not a month"),
         ("0 0 * * \N{LATIN SMALL LETTER LONG S}un", "'\N{LATIN SMALL LETTER LONG S}un' is not a day-of-week"),
         ("0 0 * * fr\N{LATIN SMALL LETTER DOTLESS I}", "'fr\N{LATIN SMALL LETTER DOTLESS I}' is not a day-of-week"),

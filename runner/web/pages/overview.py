@@ -1,19 +1,84 @@
 """The first page: every job as a row."""
 
-from runner.history import jobs, runs
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from runner.history import jobs, notifications, recent, runs
+from runner.model.errors import UsageError
+from runner.model.jobs import Job
+from runner.model.runs import Run, Status
 from runner.output import records
+from runner.output.text import printable
 from runner.schedules import fire_times
 from runner.web.page import Asked, Page, listed
+from runner.web.strips import BARS
+from runner.web.summaries import summarize
+
+_ROWS = 100
+_MOST_FAILURES, _FAILED_JOBS = 500, 8
+# States of jobs besides the statuses of their last runs.
+_NEVER, _PAUSED = "never", "paused"
+_STATES = (*Status, _NEVER, _PAUSED)
 
 
 def overview(asked: Asked) -> Page:
-    """List the jobs with their health, last runs and next fire times."""
+    """List the jobs with their health, last runs and next fire times, a page from the job ``after``."""
+    text, state = asked.text("name"), asked.choice("status", _STATES)
+    after = asked.number("after") or 0
+    every = jobs.list_jobs(asked.view)
+    newest = recent.list_newest(asked.view)
+    states = {job.job_id: _states(job, newest) for job in every}
+    found = [
+        job
+        for job in every
+        if (text is None or text.casefold() in printable(job.spec.name).casefold())
+        and (state is None or state in states[job.job_id])
+    ]
+    rest = [job for job in found if job.job_id > after]
+    shown = rest[:_ROWS]
+    counts = Counter(one for of_job in states.values() for one in of_job)
+    midnight = asked.now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    failures: dict[int, list[Run]] = {}
+    for run in recent.list_since(asked.view, midnight, notifications.BAD, _MOST_FAILURES):
+        failures.setdefault(run.job_id, []).append(run)
+    values = {
+        "rows": [(job, _next_firing(job, asked.now), newest.get(job.job_id)) for job in shown],
+        "summaries": summarize(asked.view, shown, newest, asked.now),
+        "describe": fire_times.describe,
+        "bars": BARS,
+        "counts": [(one, counts[one]) for one in _STATES if one in counts],
+        "n_jobs": len(every),
+        "n_found": len(found),
+        "name": text,
+        "state": state,
+        "states": _STATES,
+        "after": after,
+        "next_after": shown[-1].job_id if len(rest) > _ROWS else None,
+        "failures": list(failures.values())[:_FAILED_JOBS],
+        "n_failed": len(failures),
+        "running": recent.list_running(asked.view),
+    }
+    return Page(template="overview.html", values=values, json=listed(_records(asked, found)))
+
+
+def _records(asked: Asked, found: list[Job]) -> Iterator[dict[str, Any]]:
     last = runs.list_last_runs(asked.view)
-    rows = []
-    for job in jobs.list_jobs(asked.view):
-        schedule = job.spec.schedule
-        coming = None
-        if schedule is not None and not job.spec.paused:
-            coming = fire_times.next_fire_time(schedule, job.job_id, asked.now)
-        rows.append((job, coming, last.get(job.job_id)))
-    return Page(template="overview.html", values={"rows": rows}, json=listed(records.job_record(*row) for row in rows))
+    for job in found:
+        yield records.job_record(job, _next_firing(job, asked.now), last.get(job.job_id))
+
+
+def _states(job: Job, newest: dict[int, tuple[int, Status]]) -> tuple[str, ...]:
+    last = newest[job.job_id][1] if job.job_id in newest else _NEVER
+    return (last, _PAUSED) if job.spec.paused else (last,)
+
+
+def _next_firing(job: Job, now: datetime) -> datetime | None:
+    """Return the next fire time of a job; None also if its time zone is unknown here."""
+    if job.spec.schedule is None or job.spec.paused:
+        return None
+    try:
+        return fire_times.next_fire_time(job.spec.schedule, job.job_id, now)
+    except UsageError:
+        return None

@@ -1,0 +1,106 @@
+"""What the page of trends and the report show of the timings of a job."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from runner.history import timings
+from runner.history.database import View
+from runner.output import trends as sentences
+from runner.output.grid import Grid
+from runner.trends.job_trends import Trends, compute_trends
+from runner.trends.report import Event, Metric, Place
+from runner.web import plots
+
+AXES = ("time", "runs")
+
+
+class Finding(NamedTuple):
+    """Something in the timings of a strategy: its kind, a sentence, and the run where it began."""
+
+    kind: str
+    strategy: str
+    sentence: str
+    run: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrendsShown:
+    """The trends of a job as sentences, tables and plots.
+
+    Attributes:
+        trends: What they show.
+        x: What the horizontal axis is, time or runs.
+        verdict: The sentence about the pool and sequential; None without both.
+        comparisons: A sentence for each comparison.
+        table: The comparisons as a table.
+        findings: Rises, steps, drifts and acknowledged baselines.
+        charts: The plots.
+    """
+
+    trends: Trends
+    x: str
+    verdict: str | None
+    comparisons: list[str]
+    table: Grid
+    findings: list[Finding]
+    charts: list[plots.Chart]
+
+
+def show_trends(
+    view: View,
+    job_id: int,
+    metric: Metric = Metric.WALL,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    x: str | None = None,
+) -> TrendsShown:
+    """Return the trends of a job.
+
+    Args:
+        view: The history.
+        job_id: The job.
+        metric: What is followed.
+        since: Only runs from this instant on.
+        until: Only runs before this instant.
+        x: The horizontal axis; None for time, unless that would hide most runs.
+    """
+    found = timings.list_timings(view, job_id, since=since, until=until)
+    counts = timings.list_counts(view, job_id, since=since, until=until)
+    trends = compute_trends(found, counts, metric)
+    moments = [(one.run, one.started_at) for one in trends.timings] + [(one.run, one.started_at) for one in counts]
+    chosen = x or AXES[plots.is_uneven(moments)]
+    accepted: Mapping[str, int] = {}
+    if trends.timings:
+        accepted = timings.list_acknowledged(view, job_id, trends.timings[-1].environment, metric.value)
+    return TrendsShown(
+        trends=trends,
+        x=chosen,
+        verdict=_find_verdict(trends),
+        comparisons=[sentences.comparison_sentence(one) for one in trends.comparisons],
+        table=sentences.comparison_table(trends.comparisons),
+        findings=_list_findings(trends, accepted),
+        charts=plots.draw_charts(trends, accepted, by_runs=chosen == "runs"),
+    )
+
+
+def _find_verdict(trends: Trends) -> str | None:
+    """Return the sentence about the pool and sequential, with the cache as found if that is decided."""
+    pairs = [one for one in trends.comparisons if (one.baseline, one.other) == ("sequential", "pool")]
+    pairs.sort(key=lambda one: (one.verdict is None, one.place is not Place.AS_IT_COMES))
+    return sentences.comparison_sentence(pairs[0]) if pairs else None
+
+
+def _list_findings(trends: Trends, accepted: Mapping[str, int]) -> list[Finding]:
+    """List the rises and the newest steps of a metric first."""
+    rises = [Finding("rise", one.strategy, sentences.rise_sentence(one), one.since_run) for one in trends.rises]
+    steps = [Finding(_direction(one), one.strategy, sentences.event_sentence(one), one.run) for one in trends.events]
+    drifts = [Finding("drift", one.strategy, sentences.creep_sentence(one)) for one in trends.creeps]
+    baselines = [Finding("baseline", name, plots.describe_baseline(name, run), run) for name, run in accepted.items()]
+    return [*rises, *sorted(steps, key=lambda one: one.run or 0, reverse=True), *drifts, *baselines]
+
+
+def _direction(event: Event) -> str:
+    return "step up" if event.step.ratio.estimate > 1 else "step down"
