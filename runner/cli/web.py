@@ -1,16 +1,11 @@
 """``runner web`` and ``report``: the pages in a browser, and in one file."""
 
-<<<<<<< HEAD
 import os
 import re
 import signal
 import socket
 import sys
 import threading
-=======
-import re
-import socket
->>>>>>> main
 import webbrowser
 from collections.abc import Iterable
 from contextlib import closing
@@ -69,7 +64,6 @@ def web(
         serve(chosen.db, chosen_options, host, listener, open_browser=open_browser)
 
 
-<<<<<<< HEAD
 def _end_with_input() -> None:
     """End this process when standard input ends, which the daemon that started it holds."""
     while os.read(0, 1):
@@ -77,8 +71,6 @@ def _end_with_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-=======
->>>>>>> main
 def _check(root_path: str, hosts: Iterable[str]) -> None:
     if root_path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", root_path):
         raise UsageError(f"the root path {root_path!r} is not a path of letters and digits; write it like /runner")
@@ -91,23 +83,9 @@ def serve(db: str, chosen: site.Options, host: str, listener: socket.socket, *, 
     """Print the address of the pages, open it in a browser, and serve them until ^C."""
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{chosen.port}/" + (f"?token={chosen.token}" if chosen.token else "")
-<<<<<<< HEAD
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # Uvicorn raises it again when it has stopped
     with closing(site.Site(databases.locate(db), chosen)) as opened:
         options.echo(f"serving {address} (^C ends it)")
         if open_browser:
             webbrowser.open(address)
         server.serve(opened, listener)
-=======
-    options.echo(f"serving {address} (^C ends it)")
-    if open_browser:
-        webbrowser.open(address)
-    server.serve(databases.locate(db), chosen, listener)
-
-
-def require_extra(*libraries: str) -> None:
-    """Check that the libraries of an extra are installed."""
-    for library in libraries:
-        if find_spec(library) is None:
-            raise UsageError(f"the web pages need {library}, which is missing; run `pip install 'runner[web]'`")
->>>>>>> main
