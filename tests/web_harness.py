@@ -109,7 +109,7 @@ def empty_site(tmp_path_factory: pytest.TempPathFactory, empty_history: Path) ->
     yield from _serve_copy(tmp_path_factory, empty_history)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while it is open, its event loop keeps others from running
 def browser() -> "Iterator[Browser]":
     """Return a real browser, which every machine that runs the tests has to have."""
     from playwright.sync_api import sync_playwright

@@ -74,6 +74,10 @@ _PANELS = {
             "List strategies that became slower and have not recovered. Exits with 1 if there is one, for CI.",
         ),
         "web": ("web.web", "Show jobs, runs, files, changes and trends as web pages, until ^C."),
+        "report": (
+            "web.report",
+            "Write a report about jobs as one HTML file, which needs no server and no network.",
+        ),
         "calibrate": (
             "calibrate.calibrate",
             "Measure which number of workers and start method scan DIR fastest, and from which size a pool is faster.",

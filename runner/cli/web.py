@@ -9,13 +9,19 @@ import threading
 import webbrowser
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from runner.cli import logs, options, settings
 from runner.history import database as databases
-from runner.model.errors import UsageError
+from runner.history import jobs, time_range
+from runner.model.errors import RunnerError, UsageError, is_condition, reason_of
+from runner.model.file_replacement import replace_file
+from runner.output.text import harmless
+from runner.web import report as reports
 from runner.web import server, site, sockets
 
 
@@ -89,3 +95,52 @@ def serve(db: str, chosen: site.Options, host: str, listener: socket.socket, *, 
         if open_browser:
             webbrowser.open(address)
         server.serve(opened, listener)
+
+
+def report(
+    job: Annotated[
+        list[str] | None, options.argument("[JOB]...", "Names or numbers of jobs, default all.", options.complete_job)
+    ] = None,
+    *,
+    output: Annotated[
+        str | None, options.option("The file to write or replace; - for stdout.", "--output", "-o", metavar="FILE")
+    ] = None,
+    since: Annotated[str | None, options.when("Only runs from this instant on, or from 90d ago.")] = None,
+    db: options.Db = None,
+) -> None:
+    """Write a report about jobs as one HTML file, which needs no server and no network.
+
+    It contains for each job the verdict, plots, steps and drift, what did not run, the changes over time, and the last
+    runs. It can be mailed and printed. An existing file is replaced as a whole.
+
+    [bold]Examples[/bold]
+
+    runner report --output report.html
+
+    runner report docs --since 90d --output docs.html
+    """
+    options.require_extra("jinja2")
+    if output is None and sys.stdout.isatty():
+        raise UsageError("a report is not for a terminal; give --output report.html, or - for stdout")
+    now = datetime.now(UTC)
+    start, _ = time_range.parse_time_range(since, None, now)
+    with options.answering(db) as view:
+        options.require(view)
+        chosen = [jobs.get_job(view, name, removed=True) for name in job] if job else jobs.list_jobs(view)
+        content = reports.render_report(view, chosen, now, start).encode()
+    if output in {None, "-"}:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        _write_report(Path(str(output)), content)
+
+
+def _write_report(path: Path, content: bytes) -> None:
+    try:
+        if path.is_dir():
+            raise UsageError(f"{str(path)!r} is a directory; name a file in it")
+        replace_file(path, content, durable=False)
+    except OSError as error:
+        kind = RunnerError if is_condition(error) else UsageError
+        raise kind(f"can't write {str(path)!r}: {reason_of(error)}; name another file with --output") from error
+    options.echo(harmless(f"wrote {path}"))

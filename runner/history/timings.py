@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 
 from runner.history.database import Database, Reader
 from runner.history.tables import acknowledgements, executions, runs
@@ -53,6 +53,18 @@ def list_counts(
     )
     with database.read() as connection:
         return [Counts._make(row) for row in connection.execute(query).all()]
+
+
+def find_extent(
+    database: Reader, job_id: int, *, since: datetime | None = None, until: datetime | None = None
+) -> tuple[int, int | None, int | None]:
+    """Return the number of the started runs of a job that are no longer running, and the first and last of them."""
+    query = select(func.count(), func.min(runs.c.id), func.max(runs.c.id)).where(
+        runs.c.job_id == job_id, runs.c.finished_at.is_not(None), *_started_between(since, until)
+    )
+    with database.read() as connection:
+        count, first, last = connection.execute(query).one()
+    return count, first, last
 
 
 def _started_between(since: datetime | None, until: datetime | None) -> Iterator[ColumnElement[bool]]:

@@ -49,6 +49,12 @@ def explanation_record(facts: Explanation) -> Record:
 
 def explain(facts: Explanation) -> Iterator[str]:
     """Yield the sentences, one on each subject."""
+    yield from explain_job(facts)
+    yield _explain_retention(facts)
+
+
+def explain_job(facts: Explanation) -> Iterator[str]:
+    """Yield the sentences about the job itself, without those about settings."""
     spec = facts.job.spec
     yield _explain_selection(spec)
     yield _explain_strategies(spec)
@@ -62,7 +68,6 @@ def explain(facts: Explanation) -> Iterator[str]:
         yield f"On {notify.event} it runs the command {printable(shlex.join(notify.command))}"
     if not spec.notify:
         yield "Nobody is notified of its runs."
-    yield _explain_retention(facts)
 
 
 def _explain_selection(spec: JobSpec) -> str:

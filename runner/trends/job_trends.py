@@ -2,13 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from statistics import median
 from typing import NamedTuple
 
 from runner.model.timings import Counts, Timing
 from runner.trends import report
-from runner.trends.compare import Interval
 from runner.trends.report import VALUES, Comparison, Creep, Event, Metric, Regression
 
 
@@ -39,21 +36,19 @@ class Trends(NamedTuple):
 
 
 class Level(NamedTuple):
-    """The median of a metric between two steps of a strategy, in the metric's unit.
+    """The level of a strategy between two steps.
 
     Attributes:
         strategy: Whose.
-        first: The first timing at this level.
-        last: The last one.
-        value: The median.
-        interval: The level before times the interval of the step; None for the first level.
+        line: Its first and last run with the value there, in the metric's unit; all runs if the strategy drifts.
+        low: The lower bound by the value, from the interval of the step to this level; 1 for the first level.
+        high: The upper bound likewise.
     """
 
     strategy: str
-    first: Timing
-    last: Timing
-    value: float
-    interval: Interval | None = None
+    line: Sequence[tuple[int, float]]
+    low: float = 1.0
+    high: float = 1.0
 
 
 def compute_trends(found: Sequence[Timing], counts: Sequence[Counts], metric: Metric) -> Trends:
@@ -76,25 +71,17 @@ def compute_trends(found: Sequence[Timing], counts: Sequence[Counts], metric: Me
 
 def find_levels(trends: Trends) -> list[Level]:
     """Find the levels of each strategy, oldest first."""
+    slopes = {creep.strategy: creep.per_day for creep in trends.creeps}
     levels = []
     for strategy, own in report.by_strategy(trends.timings).items():
         steps = [event.step for event in trends.events if event.strategy == strategy]
-        values = [steps[0].before, *(step.after for step in steps)] if steps else [_middle(own, trends.metric)]
-        bounds = [None, *(_scaled(step.ratio, math.exp(step.before)) for step in steps)]
-        ends = pairwise([0, *(step.index for step in steps), len(own)])
-        levels += [
-            Level(strategy, own[start], own[end - 1], math.exp(value), interval)
-            for value, interval, (start, end) in zip(values, bounds, ends, strict=True)
-        ]
+        ratios = [None, *(step.ratio for step in steps)]
+        for line, ratio in zip(
+            report.find_levels(own, steps, slopes.get(strategy), trends.metric), ratios, strict=False
+        ):
+            bounds = (ratio.low / ratio.estimate, ratio.high / ratio.estimate) if ratio else ()
+            levels.append(Level(strategy, [(run, math.exp(value)) for run, value in line], *bounds))
     return levels
-
-
-def _middle(own: Sequence[Timing], metric: Metric) -> float:
-    return median(report.logs(own, metric))
-
-
-def _scaled(ratio: Interval, by: float) -> Interval:
-    return Interval(estimate=ratio.estimate * by, low=ratio.low * by, high=ratio.high * by)
 
 
 def pool_ratios(timings: Sequence[Timing]) -> list[tuple[Timing, float]]:
@@ -105,6 +92,7 @@ def pool_ratios(timings: Sequence[Timing]) -> list[tuple[Timing, float]]:
 
 
 def values_by_strategy(trends: Trends) -> dict[str, list[tuple[Timing, float]]]:
-    """Return the timings of each strategy with their values of the metric."""
+    """Return the timings of each strategy with their values of the metric, sequential first."""
     value = VALUES[trends.metric]
-    return {name: [(one, value(one)) for one in own] for name, own in report.by_strategy(trends.timings).items()}
+    grouped = report.by_strategy(trends.timings)
+    return {name: [(one, value(one)) for one in grouped[name]] for name in sorted(grouped, reverse=True)}

@@ -1,19 +1,16 @@
 """The plots of a job: a metric by strategy, the pool by sequential, and the number of files."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 from markupsafe import Markup
 
-from runner.model.timings import Counts, Timing
+from runner.model.timings import Counts
 from runner.output import trends as sentences
 from runner.output.cells import TIMES
 from runner.output.trend_plots import format_value
-from runner.trends import report
 from runner.trends.job_trends import Level, Trends, find_levels, pool_ratios, values_by_strategy
 from runner.trends.report import Metric
 from runner.web import svg
@@ -37,13 +34,8 @@ _Point = tuple[int, datetime, float]
 class Axis:
     """The horizontal axis that the plots of a page share: time, or the order of the runs."""
 
-    scale: Scale
     ticks: Sequence[tuple[float, str]]
-    places: Mapping[int, int] | None = None  # of runs, None for time
-
-    def x(self, run: int, at: datetime) -> float:
-        """Return the pixel of a run."""
-        return self.scale(at.timestamp() if self.places is None else self.places[run])
+    places: Mapping[int, float]  # the pixels of runs
 
 
 def list_moments(trends: Trends) -> set[_Moment]:
@@ -56,13 +48,14 @@ def make_axis(moments: Iterable[_Moment], *, by_runs: bool) -> Axis:
     runs = sorted(set(moments))
     if by_runs:
         scale = Scale(0, max(1, len(runs) - 1), 8, WIDTH - 8)
-        steps = [tick for tick in svg.nice_ticks(scale, 8) if tick == int(tick) < len(runs)]
-        places = {run: place for place, (run, _) in enumerate(runs)}
-        return Axis(scale, [(scale(place), f"run {runs[int(place)][0]:,}") for place in steps], places)
+        steps = [int(tick) for tick in svg.nice_ticks(scale, 8) if tick == int(tick) < len(runs)]
+        places = {run: scale(place) for place, (run, _) in enumerate(runs)}
+        return Axis([(scale(place), f"run {runs[place][0]}") for place in steps], places)
     start, end = min(at for _, at in runs), max(at for _, at in runs)
     scale = Scale(start.timestamp(), end.timestamp(), 8, WIDTH - 8)
     ticks = svg.time_ticks(start, end) if start < end else [(start, f"{start.astimezone():%Y-%m-%d %H:%M}")]
-    return Axis(scale, [(scale(at.timestamp()), label) for at, label in ticks])
+    places = {run: scale(at.timestamp()) for run, at in runs}
+    return Axis([(scale(at.timestamp()), label) for at, label in ticks], places)
 
 
 def is_uneven(moments: Iterable[_Moment]) -> bool:
@@ -88,7 +81,7 @@ def _data(y: Scale, unit: str, lines: Mapping[str, Iterable[_Point]], axis: Axis
     """Return what the script reads: the points of each line, as differences to the point before, and the scale."""
     series = []
     for name, points in lines.items():
-        kept = _extremes([(round(axis.x(run, at)), run, round(at.timestamp()), value) for run, at, value in points])
+        kept = _extremes([(round(axis.places[run]), run, round(at.timestamp()), value) for run, at, value in points])
         x, runs, instants, values = zip(*kept, strict=True)
         steps = {"x": _differences(x), "run": _differences(runs), "at": _differences(instants)}
         shown = [float(f"{value:.4g}") for value in values]
@@ -146,25 +139,21 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     top = 16 * len(lines) + 8 if trends.events or accepted else 8
     values = [value for line in lines.values() for _, value in line]
     y = svg.fit_scale(values, HEIGHT - 2, top, logarithmic=True)
-
-    def x(timing: Timing) -> float:
-        return axis.x(timing.run, timing.started_at)
-
-    marks = [svg.dots(((x(one), y(value)) for one, value in line), class_of(name)) for name, line in lines.items()]
-    marks += [mark for level in levels for mark in _level_marks(level, x, y)]
-    marks += [
-        svg.line([(x(one), y(value)) for one, value in drift], f"drift {class_of(name)}")
-        for name, drift in _drifts(trends, levels)
+    marks = [
+        svg.dots(((axis.places[one.run], y(value)) for one, value in line), class_of(name))
+        for name, line in lines.items()
     ]
+    marks += [mark for level in levels for mark in _level_marks(level, axis, y)]
     flags = []
     for row, (name, line) in enumerate(lines.items()):
-        at = {one.run: x(one) for one, _ in line}
+        at = {one.run: axis.places[one.run] for one, _ in line}
         own = _event_flags(trends, name, at, 3 + 16 * row)
         marks += [svg.segment(flag.x, flag.y + 10, flag.x, HEIGHT, f"step {class_of(name)}") for flag in own]
         own += [Flag(at[run], 3 + 16 * row, f"flag baseline {class_of(name)}", describe_baseline(name, run), _DIAMOND)
                 for run in [accepted.get(name)] if run in at]  # fmt: skip
         flags += own
-    ends = {level.strategy: y(level.value) for level in levels}
+    ends = {name: y(line[-1][1]) for name, line in lines.items()}
+    ends |= {level.strategy: y(level.line[-1][1]) for level in levels}
     title = sentences.METRIC_NAMES[trends.metric]
     drawn = svg.plot(
         f"{title} of each run by strategy", marks, axis.ticks, _value_ticks(y, trends.metric), flags=flags,
@@ -172,35 +161,24 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     )  # fmt: skip
     unit = "bytes" if trends.metric is Metric.MEMORY else "s"
     points = {name: [(one.run, one.started_at, value) for one, value in line] for name, line in lines.items()}
-    legend = [("level", "median"), ("interval", "95 % interval of a step"), ("flags", "steps")]
-    if accepted:
-        legend.append(("baseline", "acknowledged"))
-    return Chart(
-        title.capitalize(), drawn, _data(y, unit, points, axis), [(class_of(name), name) for name in lines] + legend
-    )
+    legend = [(class_of(name), name) for name in lines]
+    legend += [("level", "level")] if levels else []
+    legend += [("interval", "95 % interval of a step"), ("flags", "steps")] if trends.events else []
+    legend += [("baseline", "acknowledged")] if accepted else []
+    return Chart(title.capitalize(), drawn, _data(y, unit, points, axis), legend)
 
 
-def _level_marks(level: Level, x: Callable[[Timing], float], y: Scale) -> list[Markup]:
-    class_, start, end = class_of(level.strategy), x(level.first), x(level.last)
-    middle = svg.segment(start, y(level.value), end, y(level.value), f"level {class_}")
-    if level.interval is None:
+def _level_marks(level: Level, axis: Axis, y: Scale) -> list[Markup]:
+    """Draw a level, and above it the interval of the step that leads to it."""
+    points = [(axis.places[run], y(value)) for run, value in level.line]
+    (run, value), (last_run, last) = level.line[0], level.line[-1]
+    drifts = " drift" if len(points) > 2 else ""
+    middle = svg.line(points, f"level{drifts} {class_of(level.strategy)}")
+    if level.low == level.high:
         return [middle]
-    return [svg.band(start, end, y(level.interval.low), y(level.interval.high), f"interval {class_}"), middle]
-
-
-def _drifts(trends: Trends, levels: Sequence[Level]) -> Iterable[tuple[str, list[tuple[Timing, float]]]]:
-    """Yield the sloped lines of the strategies that surely drift, through their last levels."""
-    last = {level.strategy: level for level in levels}
-    own = report.by_strategy(trends.timings)
-    for creep in trends.creeps:
-        slope, level = creep.per_day, last[creep.strategy]
-        if slope is None or slope.low <= 0 <= slope.high:
-            continue
-        since = [one for one in own[creep.strategy] if one.run >= level.first.run]
-        days = [one.started_at.timestamp() / _DAY_S for one in since]
-        middle, by_day = median(days), math.log1p(slope.estimate)
-        line = [(one, level.value * math.exp(by_day * (day - middle))) for one, day in zip(since, days, strict=True)]
-        yield creep.strategy, line
+    start, end = ((y(each * level.high), y(each * level.low)) for each in (value, last))
+    class_ = f"interval {class_of(level.strategy)}"
+    return [svg.band(axis.places[run], axis.places[last_run], start, end, class_), middle]
 
 
 def _event_flags(trends: Trends, strategy: str, at: Mapping[int, float], y: float) -> list[Flag]:
@@ -247,17 +225,19 @@ def ratio_chart(trends: Trends, axis: Axis) -> Chart | None:
     bounds = [ratio.low, ratio.high] if ratio else []
     y = svg.fit_scale([1.0, *bounds, *(value for _, value in pairs)], HEIGHT - 2, 8, logarithmic=True)
     points = [(one.run, one.started_at, value) for one, value in pairs]
-    places = [axis.x(run, at) for run, at, _ in points]
+    places = [axis.places[run] for run, *_ in points]
     marks = [svg.dots(((x, y(value)) for x, (*_, value) in zip(places, points, strict=True)), "pool")]
     marks.append(svg.segment(0, y(1.0), WIDTH, y(1.0), "one"))
     if ratio:
         since = max((event.run for event in trends.lasting), default=0)
         start = next((x for x, (run, *_) in zip(places, points, strict=True) if run >= since), places[0])
-        marks.append(svg.band(start, places[-1], y(ratio.low), y(ratio.high), "interval pool"))
+        ends = (y(ratio.high), y(ratio.low))
+        marks.append(svg.band(start, places[-1], ends, ends, "interval pool"))
         marks.append(svg.segment(start, y(ratio.estimate), places[-1], y(ratio.estimate), "level pool"))
     ticks = [(y(tick), f"{tick:.3g}{TIMES}") for tick in svg.nice_ticks(y, 5)]
     drawn = svg.plot("Wall time of the pool by that of sequential, run by run", marks, axis.ticks, ticks)
-    legend = [("one", "as fast as sequential"), ("interval", "95 % interval since the last step")]
+    legend = [("one", "as fast as sequential")]
+    legend += [("interval", "95 % interval since the last step")] if ratio else []
     return Chart("Pool by sequential", drawn, _data(y, TIMES, {"pool / sequential": points}, axis), legend)
 
 
@@ -268,7 +248,7 @@ def files_chart(counts: Sequence[Counts], axis: Axis | None = None, height: int 
     axis = axis or make_axis(((one.run, one.started_at) for one in counts), by_runs=False)
     y = svg.fit_scale([one.files for one in counts], height - 2, 8)
     points = [(one.run, one.started_at, float(one.files)) for one in counts]
-    marks = [svg.line([(axis.x(run, at), y(files)) for run, at, files in points], "files")]
+    marks = [svg.line([(axis.places[run], y(files)) for run, _, files in points], "files")]
     ticks = [(y(tick), f"{tick:,.0f}") for tick in svg.nice_ticks(y, 4) if tick == int(tick)]
     drawn = svg.plot("Number of files found by each run", marks, axis.ticks, ticks, height=height)
     return Chart("Files", drawn, _data(y, "files", {"files": points}, axis))

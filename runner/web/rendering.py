@@ -53,6 +53,7 @@ def _environment() -> Environment:
         "bytes": format_bytes,
         "changes": lambda counts: cells.changes(counts).text,
         "count": format_count,
+        "day": _day,
         "duration": format_duration,
         "path": lambda path: printable(path or b"."),
         "safe_text": harmless,
@@ -71,6 +72,13 @@ def _environment() -> Environment:
         "version": version("runner"),
     }
     return environment
+
+
+def _day(instant: datetime) -> str:
+    """Show a date and time that does not become relative."""
+    return Markup('<time data-fixed datetime="{}">{}</time>').format(
+        format_instant(instant), cells.clock(instant, "%Y-%m-%d %H:%M")
+    )
 
 
 @pass_context

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count, takewhile
 
@@ -13,6 +13,10 @@ WIDTH, HEIGHT, GUTTER = 1_000, 240, 64
 _DAY_S = 86_400
 # On a logarithmic scale that reaches from a value to less than its multiple by this, ticks are evenly spaced.
 _WIDE = 8
+# Dots of one column that are further from each other, in pixels, are not joined.
+_APART = 6
+# So many dots have room to be larger.
+_FEW = 150
 _STEPS = (
     *((seconds, "%H:%M:%S") for seconds in (1, 5, 15)),
     *((60 * minutes, "%H:%M") for minutes in (1, 5, 15, 30, 60, 120, 180, 360, 720)),
@@ -56,15 +60,22 @@ class Scale:
     start: float
     end: float
     logarithmic: bool = False
+    _low: float = field(init=False, repr=False)
+    _factor: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the sums, since a plot has thousands of points."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.logarithmic else (self.low, self.high)
+        object.__setattr__(self, "_low", low)
+        object.__setattr__(self, "_factor", (self.end - self.start) / (high - low) if high > low else 0.0)
 
     def __call__(self, value: float) -> float:
         """Return the pixel of a value."""
-        low, high = self._unfold(self.low), self._unfold(self.high)
-        share = (self._unfold(value) - low) / (high - low) if high > low else 0.5
-        return self.start + (self.end - self.start) * min(1.0, max(0.0, share))
-
-    def _unfold(self, value: float) -> float:
-        return math.log(max(value, self.low)) if self.logarithmic else value
+        if value <= self.low:
+            return self.start if self._factor else (self.start + self.end) / 2
+        if value >= self.high:
+            return self.end
+        return self.start + self._factor * ((math.log(value) if self.logarithmic else value) - self._low)
 
 
 def fit_scale(values: Iterable[float], start: float, end: float, *, logarithmic: bool = False) -> Scale:
@@ -93,10 +104,9 @@ def nice_ticks(scale: Scale, most: int = 6) -> list[float]:
     """Return round values on a scale: multiples of 1, 2 or 5 times a power of ten, at most *most*."""
     if scale.logarithmic and scale.high / scale.low > _WIDE:
         decades = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
-        steps: Sequence[float] = (1, 2, 5) if len(decades) <= most // 3 + 1 else (1,)
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        ticks = [tick for tick in ticks if scale.low <= tick <= scale.high]
-        return ticks[:: -(-len(ticks) // most) or 1]
+        finer, coarse = ([step * 10.0**decade for decade in decades for step in steps] for steps in ((1, 2, 5), (1,)))
+        finer, coarse = ([tick for tick in each if scale.low <= tick <= scale.high] for each in (finer, coarse))
+        return finer if len(finer) <= most else coarse[:: -(-len(coarse) // most)]
     raw = (scale.high - scale.low) / most
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
@@ -145,9 +155,26 @@ def thin(points: Iterable[tuple[float, float]]) -> list[tuple[int, float, float]
 
 
 def dots(points: Iterable[tuple[float, float]], class_: str) -> Markup:
-    """Draw points as dots, those of one pixel column as one stroke; their style has round or square line caps."""
-    strokes = (f"M{x} {low:.0f}v{round(high) - round(low)}" for x, low, high in thin(points))
-    return element("path", class_=f"dots {class_}", d="".join(strokes))
+    """Draw points as dots, those close together in one pixel column as one stroke, so that its extremes are kept.
+
+    Their style has round or square line caps.
+    """
+    columns: dict[int, set[int]] = {}
+    for x, y in points:
+        columns.setdefault(round(x), set()).add(round(y))
+    drawn = [f"M{x} {low}v{high - low}" for x in sorted(columns) for low, high in _strokes(sorted(columns[x]))]
+    few = " few" if len(drawn) <= _FEW else ""
+    return element("path", class_=f"dots{few} {class_}", d="".join(drawn))
+
+
+def _strokes(pixels: Sequence[int]) -> Iterator[tuple[int, int]]:
+    start = end = pixels[0]
+    for pixel in pixels:
+        if pixel > end + _APART:
+            yield start, end
+            start = pixel
+        end = pixel
+    yield start, end
 
 
 def line(points: Iterable[tuple[float, float]], class_: str) -> Markup:
@@ -161,9 +188,10 @@ def segment(x: float, y: float, to_x: float, to_y: float, class_: str, title: st
     return element("path", *_title(title), class_=class_, d=f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}")
 
 
-def band(x: float, to_x: float, y: float, to_y: float, class_: str) -> Markup:
-    """Draw an interval as an area."""
-    return element("rect", x=x, y=min(y, to_y), width=max(to_x - x, 1.0), height=abs(y - to_y), class_=class_)
+def band(x: float, to_x: float, ends: tuple[float, float], to_ends: tuple[float, float], class_: str) -> Markup:
+    """Draw an interval as an area between two pixel columns, with the upper and lower bounds in each."""
+    (y, low), (to_y, to_low) = ends, to_ends
+    return element("path", class_=class_, d=f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}V{to_low:.1f}L{x:.1f} {low:.1f}Z")
 
 
 @dataclass(frozen=True, slots=True)

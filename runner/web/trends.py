@@ -1,6 +1,8 @@
 """What the page of trends and the report show of the timings of a job."""
 
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -14,6 +16,10 @@ from runner.trends.report import Event, Metric, Place
 from runner.web import plots
 
 AXES = ("time", "runs")
+# A year of hourly runs takes a few megabytes.
+_MOST_KEPT = 8
+_kept: OrderedDict[Hashable, Trends] = OrderedDict()
+_computing = threading.Lock()
 
 
 class Finding(NamedTuple):
@@ -67,10 +73,8 @@ def show_trends(
         until: Only runs before this instant.
         x: The horizontal axis; None for time, unless that would hide most runs.
     """
-    found = timings.list_timings(view, job_id, since=since, until=until)
-    counts = timings.list_counts(view, job_id, since=since, until=until)
-    trends = compute_trends(found, counts, metric)
-    moments = [(one.run, one.started_at) for one in trends.timings] + [(one.run, one.started_at) for one in counts]
+    trends = _find_trends(view, job_id, metric, since, until)
+    moments = plots.list_moments(trends)
     chosen = x or AXES[plots.is_uneven(moments)]
     accepted: Mapping[str, int] = {}
     if trends.timings:
@@ -84,6 +88,23 @@ def show_trends(
         findings=_list_findings(trends, accepted),
         charts=plots.draw_charts(trends, accepted, by_runs=chosen == "runs"),
     )
+
+
+def _find_trends(view: View, job_id: int, metric: Metric, since: datetime | None, until: datetime | None) -> Trends:
+    """Return the trends of a metric, computed once for the same runs."""
+    extent = timings.find_extent(view, job_id, since=since, until=until)
+    key = (str(view.location), job_id, metric, extent)
+    # Readers that need the same answer wait for it, and others would not be faster by sharing the interpreter.
+    with _computing:
+        trends = _kept.pop(key, None)
+        if trends is None:
+            found = timings.list_timings(view, job_id, since=since, until=until)
+            counts = timings.list_counts(view, job_id, since=since, until=until)
+            trends = compute_trends(found, counts, metric)
+        _kept[key] = trends
+        if len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    return trends
 
 
 def _find_verdict(trends: Trends) -> str | None:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from runner.web.page import Asked, Page
-from runner.web.pages import calibrations, files, overview, runs, trends
+from runner.web.pages import calibrations, files, job, overview, runs, timeline, trends
 
 PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/": overview.overview,
+    "/timeline": timeline.timeline,
     "/runs": runs.runs,
     "/runs/{run}": runs.run,
+    "/jobs/{job}": job.job,
     "/jobs/{job}/trends": trends.trends,
     "/missed": runs.missed,
     "/calibrations": calibrations.calibrations,

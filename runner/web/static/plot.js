@@ -41,7 +41,7 @@
     const area = figure.querySelector(".area"), drawing = area.querySelector("svg");
     const data = JSON.parse(figure.querySelector("script").textContent), points = readPoints(data);
     const tip = figure.appendChild(document.createElement("div"));
-    tip.className = "tip";
+    tip.className = "plot-tip";
     tip.hidden = true;
     tip.setAttribute("role", "status");
     const height = drawing.getAttribute("height");
