@@ -53,7 +53,7 @@ class Answer:
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compress and name the content once for all readers."""
+        """Keep the content compressed, and its name, for all readers."""
         object.__setattr__(self, "zipped", gzip.compress(self.content, 6, mtime=0))
         object.__setattr__(self, "etag", f'"{hashlib.blake2b(self.content, digest_size=12).hexdigest()}"')
 

@@ -31,7 +31,7 @@ def client(place: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client
 
 
 def post(client: httpx.Client, path: str) -> str:
-    """Post a form without fields; return the path to which the answer leads, by a relative address."""
+    """Send a form without fields; return the path to which the answer leads, by a relative address."""
     answer = client.post(path)
     location = answer.headers["location"]
     assert (303, False) == (answer.status_code, location.startswith(("/", "http"))), answer.text
