@@ -126,7 +126,9 @@ def explain(series: Series, scales: Sequence[float]) -> tuple[Explanation, list[
     one_by_one = search.one_by_one(_KINDS, plain)
     found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
     start = max(with_cycle, with_both, key=search.compare)
-    if search.judge(start) > worth_it:
+    # A search from a cycle seldom finds more than one that has found a cycle and a step already.
+    complete = one_by_one.has(LevelShift) and one_by_one.has(Harmonic)
+    if search.judge(start) > max(worth_it, search.judge(one_by_one) if complete else 0.0):
         found.append(search.one_by_one(_KINDS, start))
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
