@@ -23,7 +23,7 @@ def files(
     job: options.JobArgument,
     *,
     run: Annotated[int | None, options.option("As of this run, default the last.", metavar="RUN")] = None,
-    at: Annotated[str | None, options.when("As of this instant, or 7d ago.")] = None,
+    at: Annotated[str | None, options.when("As of this instant: 2026-11-22, 7d (ago), 'monday 09:00'.")] = None,
     under: Under = None,
     by_folder: ByFolder = False,
     depth: Depth = None,
@@ -83,7 +83,7 @@ def files(
 def changes(
     job: options.JobArgument,
     *,
-    since: Annotated[str | None, options.when("From this instant, or 7d ago.")] = None,
+    since: Annotated[str | None, options.when("From this instant: 2026-11-22, 7d (ago), yesterday.")] = None,
     until: Annotated[str | None, options.when("To this instant, default now.")] = None,
     from_run: Annotated[int | None, options.option("From the state after this run.", "--from", metavar="RUN")] = None,
     to_run: Annotated[

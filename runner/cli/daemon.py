@@ -18,9 +18,10 @@ from runner.history import daemons as stored_daemons
 from runner.measure import environment, leftovers
 from runner.model.runs import Status
 from runner.model.units import parse_duration
-from runner.operations import metrics_writer, service_notifier
+from runner.operations import metrics_writer, service_notifier, web_process
 from runner.output import records
 from runner.output import status as rendering
+from runner.web import sockets
 
 # The percentiles of lateness are computed from at most this number of newest runs.
 _MOST_LATENESS = 10_000
@@ -32,6 +33,10 @@ def daemon(
     metrics_file: Annotated[
         str | None, options.option("Write metrics for Prometheus to this file.", metavar="PATH")
     ] = None,
+    web: Annotated[
+        int | None,
+        options.option("Show the web pages on this port of this machine.", metavar="PORT", least=1, most=65_535),
+    ] = None,
     db: options.Db = None,
 ) -> None:
     """Run the jobs at their fire times, in the foreground, until SIGTERM or ^C.
@@ -39,15 +44,19 @@ def daemon(
     The daemon follows changes to jobs within two seconds. When it is stopped, a running run has five seconds to finish;
     a second signal ends the run at once. If something does not answer, such as the database, the daemon exits with 1:
     45 seconds after the first signal, five after the second. On SIGHUP it loads the settings again; another database,
-    log format or metrics file takes effect at the next start.
+    log format or metrics file takes effect at the next start. The web pages of --web are read-only, and served by a
+    process of their own: see `runner web`.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
+
+    runner daemon --web 8321
 
     runner daemon --log-format json --metrics-file /var/lib/prometheus/node-exporter/runner.prom
     """
     gc.set_threshold(700)  # Python's own, which __main__ has raised for short commands
     chosen = settings.load_settings(db)
     logs.log_to_stderr(log_format or chosen.log_format)
+    pages = None if web is None else _web_process(web, db)
     service = service_notifier.ServiceNotifier.from_environment(os.environ)
     path = chosen.metrics_file if metrics_file is None else metrics_file
     leftovers.remove_leftovers()  # first, since a leftover process may hold locks
@@ -56,9 +65,17 @@ def daemon(
         if path or metrics_file is not None:
             writer = metrics_writer.MetricsWriter(database, path)
         daemons.Daemon(
-            database, lambda: _daemon_settings(settings.load_settings(db)), records.show_record, service, writer
+            database, lambda: _daemon_settings(settings.load_settings(db)), records.show_record, service, writer, pages
         ).run()
         _ignore_signals()
+
+
+def _web_process(port: int, db: str | None) -> "web_process.WebProcess":
+    """Return the process of the web pages, after a check that it can listen."""
+    options.require_extra("jinja2", "starlette", "uvicorn")
+    sockets.listen("127.0.0.1", port).close()
+    settings.choose_database(db)
+    return web_process.WebProcess(port)
 
 
 def _ignore_signals() -> None:

@@ -26,7 +26,9 @@ def history(
     status: Annotated[
         list[str] | None, options.option("Only runs with this status, such as failed. Repeatable.", metavar="STATUS")
     ] = None,
-    since: Annotated[str | None, options.when("Only runs from this instant on, or from 7d ago.")] = None,
+    since: Annotated[
+        str | None, options.when("Only runs from this instant on: 2026-11-22, 7d (ago), yesterday.")
+    ] = None,
     until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
     limit: Annotated[
         int | None,

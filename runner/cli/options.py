@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -196,3 +197,10 @@ def require(database: "databases.Database | databases.View") -> None:
     """
     if not database.location.exists():
         raise DatabaseUnusable(f"there is no database at {database.location}; name another with --db")
+
+
+def require_extra(*libraries: str) -> None:
+    """Check that the libraries of an extra are installed."""
+    for library in libraries:
+        if find_spec(library) is None:
+            raise UsageError(f"this command needs {library}, which is missing; run `pip install 'runner[web]'`")

@@ -28,7 +28,7 @@ from runner.model.units import format_count
 from runner.output import lesson as rendering
 from runner.output import trends
 from runner.samples import loading, writing
-from runner.web import server, site
+from runner.web import site, sockets
 
 # The longest wait for a run.
 _PATIENCE_S = 30
@@ -144,9 +144,9 @@ def demo(
 
 def _serve_demo() -> None:
     """Serve a year of invented runs on a free port, until ^C."""
-    pages.require_extra("jinja2", "starlette", "uvicorn")
+    options.require_extra("jinja2", "starlette", "uvicorn")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # removes the directory as ^C does
-    with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch, server.listen("127.0.0.1", 0) as listener:
+    with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch, sockets.listen("127.0.0.1", 0) as listener:
         place = str(Path(scratch, "runner.db"))
         with closing(upgrade.open_database(databases.locate(place))) as database:
             example.write_demo(database, datetime.now(UTC))

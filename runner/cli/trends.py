@@ -18,7 +18,7 @@ from runner.trends import job_trends, report, summary
 MetricName = Annotated[
     str, options.option("wall_s, wall_per_entry_s, cpu_s, startup_s or max_rss_bytes.", "--metric", metavar="METRIC")
 ]
-Since = Annotated[str | None, options.when("Only runs from this instant on, or from 90d ago.")]
+Since = Annotated[str | None, options.when("Only runs from this instant on: 2026-11-22, 90d (ago), yesterday.")]
 
 
 def trends(

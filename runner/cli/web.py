@@ -1,14 +1,19 @@
 """``runner web`` and ``report``: the pages in a browser, and in one file."""
 
+import os
 import re
+import signal
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
+
+import typer
 
 from runner.cli import logs, options, settings
 from runner.history import database as databases
@@ -17,7 +22,7 @@ from runner.model.errors import RunnerError, UsageError, is_condition, reason_of
 from runner.model.file_replacement import replace_file
 from runner.output.text import harmless
 from runner.web import report as reports
-from runner.web import server, site
+from runner.web import server, site, sockets
 
 
 def web(
@@ -32,6 +37,7 @@ def web(
         list[str] | None, options.option("Another name of this server, for a proxy. Repeatable.", metavar="NAME")
     ] = None,
     root_path: Annotated[str, options.option("The path under which a proxy shows the pages.", metavar="/PATH")] = "",
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     db: options.Db = None,
 ) -> None:
     """Show jobs, runs, files, changes and trends as web pages, until ^C.
@@ -45,13 +51,15 @@ def web(
 
     runner web --port 8080 --allow-actions
     """
-    require_extra("jinja2", "starlette", "uvicorn")
+    options.require_extra("jinja2", "starlette", "uvicorn")
     logs.log_to_stderr("text")
     chosen = settings.load_settings(db)
     settings.choose_database(db)  # for the runs that pages start
     _check(root_path, allow_host or ())
-    with server.listen(host, port) as listener:
-        token = "" if server.is_loopback(listener) else server.new_token()
+    if until_eof:
+        threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    with sockets.listen(host, port) as listener:
+        token = "" if sockets.is_loopback(listener) else server.new_token()
         chosen_options = site.Options(
             allow_actions=allow_actions,
             hosts=(host, *(allow_host or ())),
@@ -60,6 +68,13 @@ def web(
             root_path=root_path.rstrip("/"),
         )
         serve(chosen.db, chosen_options, host, listener, open_browser=open_browser)
+
+
+def _end_with_input() -> None:
+    """End this process when standard input ends, which the daemon that started it holds."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _check(root_path: str, hosts: Iterable[str]) -> None:
@@ -74,10 +89,12 @@ def serve(db: str, chosen: site.Options, host: str, listener: socket.socket, *, 
     """Print the address of the pages, open it in a browser, and serve them until ^C."""
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{chosen.port}/" + (f"?token={chosen.token}" if chosen.token else "")
-    options.echo(f"serving {address} (^C ends it)")
-    if open_browser:
-        webbrowser.open(address)
-    server.serve(databases.locate(db), chosen, listener)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # Uvicorn raises it again when it has stopped
+    with closing(site.Site(databases.locate(db), chosen)) as opened:
+        options.echo(f"serving {address} (^C ends it)")
+        if open_browser:
+            webbrowser.open(address)
+        server.serve(opened, listener)
 
 
 def report(
@@ -102,7 +119,7 @@ def report(
 
     runner report docs --since 90d --output docs.html
     """
-    require_extra("jinja2")
+    options.require_extra("jinja2")
     if output is None and sys.stdout.isatty():
         raise UsageError("a report is not for a terminal; give --output report.html, or - for stdout")
     now = datetime.now(UTC)
@@ -127,10 +144,3 @@ def _write_report(path: Path, content: bytes) -> None:
         kind = RunnerError if is_condition(error) else UsageError
         raise kind(f"can't write {str(path)!r}: {reason_of(error)}; name another file with --output") from error
     options.echo(harmless(f"wrote {path}"))
-
-
-def require_extra(*libraries: str) -> None:
-    """Check that the libraries of an extra are installed."""
-    for library in libraries:
-        if find_spec(library) is None:
-            raise UsageError(f"this command needs {library}, which is missing; run `pip install 'runner[web]'`")

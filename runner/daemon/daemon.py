@@ -37,6 +37,7 @@ from runner.model.units import format_count
 from runner.operations.metrics_writer import MetricsWriter
 from runner.operations.notifications import Describe, Notifier
 from runner.operations.service_notifier import ServiceNotifier
+from runner.operations.web_process import WebProcess
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Daemon:
         describe: Returns a run's record for notifications.
         service: The service manager.
         metrics: The metrics; None without a metrics file.
+        web: The process of the web pages; None without pages.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class Daemon:
         describe: Describe,
         service: ServiceNotifier | None = None,
         metrics: MetricsWriter | None = None,
+        web: WebProcess | None = None,
     ) -> None:
         self._database = database
         self._load = load
         self._settings = load()
         self._service = service or ServiceNotifier()
         self._metrics = metrics
+        self._web = web
         self._shutdown = Shutdown(database)
         # None only wakes the loop.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -141,6 +145,8 @@ class Daemon:
         self._dispatcher.poll()
         self._scheduler.start()
         self._service.ready()
+        if self._web is not None:
+            self._web.start()
 
     def _loop(self, hold_lock: Callable[[], None]) -> None:
         next_poll_s = time.monotonic()
@@ -174,6 +180,8 @@ class Daemon:
         if self._metrics is not None:
             self._metrics.stop()
         self._heartbeat.stop()
+        if self._web is not None:
+            self._web.stop()
 
     def _sync_jobs(self) -> None:
         """Follow changes of the jobs table."""

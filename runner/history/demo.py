@@ -13,15 +13,17 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from runner.history import daemons, jobs, rows, tables
+from runner.history.calibrations import begin_calibration, finish_calibration, record_round
 from runner.history.database import Database
 from runner.history.findings import digest_path
+from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Event, Job, JobSpec, Notify, Schedule, ScheduleKind, Selection
-from runner.model.runs import Environment, Owner, Status
+from runner.model.runs import Cache, Environment, Owner, Status
 from runner.model.units import format_count
 
 _YEAR, _DAY, _HOUR = timedelta(days=365), timedelta(days=1), timedelta(hours=1)
 # Seconds of an execution: at least, and for each file.
-_COSTS = {"sequential": (0.006, 95e-6), "pool": (0.034, 44e-6), "incremental": (0.009, 7e-6)}
+_COSTS = {"sequential": (0.006, 95e-6), "pool": (0.034, 57e-6), "incremental": (0.009, 7e-6)}
 _OWNER = Owner(host="atlas", boot="demo", pid=4711, started_s=0.0)
 _MAIL = ("mail", "-s", "runner", "ada@example.org")
 _TOPICS = ("", "ideas", "meetings", "people", "projects/atlas", "projects/runner", "reading", "recipes", "travel")
@@ -55,6 +57,7 @@ def write_demo(database: Database, now: datetime, seed: int = 0) -> None:
     kept = [jobs.add_job(database, story.spec, start) for story in stories]
     daemons.record_daemon(database, _OWNER, now - 9 * _DAY)
     daemons.record_heartbeat(database, _OWNER, now, stopped=True)
+    _add_calibration(database, now - 40 * _DAY, random)
     written: dict[str, list[Row]] = defaultdict(list)
     with database.write() as connection:
         writers = [_Writer(connection, written, *one, start, random) for one in zip(kept, stories, strict=True)]
@@ -62,6 +65,56 @@ def write_demo(database: Database, now: datetime, seed: int = 0) -> None:
             writers[place].fire(at, due_at, missed)
         for name in ("runs", "executions", "notifications", "problems", "folders", "files"):
             connection.execute(insert(tables.metadata.tables[name]), written[name])
+
+
+def _environment(python: str) -> Environment:
+    shared: Row = {"host": "atlas", "system": "Linux 6.12.48", "machine": "x86_64", "cpus": 2, "workers": 2}
+    shared |= {"start_method": "fork", "filesystem": "ext4", "runner_version": "0.1.0"}
+    return Environment(python=f"CPython {python}", **shared)
+
+
+def _add_calibration(database: Database, at: datetime, random: Random) -> None:
+    """Add a calibration of eight rounds: more workers help up to two, and only in larger trees."""
+    environment = _environment("3.14.2")
+    number = begin_calibration(
+        database, b"/srv/docs", Selection(), started_at=at, environment=environment, owner=_OWNER
+    )
+    conditions = [(Question.WORKERS, 0, b""), (Question.NOISE, 0, b"")]
+    conditions += [(Question.WORKERS, workers, b"") for workers in range(1, 5)]
+    conditions += [
+        (Question.SIZE, workers, path) for path in (b"projects", b"reading", b"people") for workers in (0, 2)
+    ]
+    sizes = {b"": 3600, b"projects": 900, b"reading": 240, b"people": 60}
+    measured = []
+    for round_ in range(1, 9):
+        for position, (question, workers, path) in enumerate(random.sample(conditions, len(conditions)), start=1):
+            strategy, files = "pool" if workers else "sequential", sizes[path]
+            wall_s = 0.006 + 95e-6 * files * (1 if workers < 2 else 0.53 if workers < 3 else 0.56)
+            wall_s = (wall_s + 0.014 * workers) * random.lognormvariate(0, 0.04)
+            method = "fork" if workers else None
+            condition = Condition(
+                question=question, strategy=strategy, workers=workers or 1, start_method=method, path=path
+            )
+            times: Row = {
+                "wall_s": wall_s,
+                "startup_s": 0.014 * workers,
+                "user_s": wall_s * 0.7,
+                "system_s": wall_s * 0.5,
+            }
+            counts: Row = {"files": files, "directories": 1 + files // 40, "entries": 3 * files}
+            measured.append(
+                Measurement(
+                    condition=condition,
+                    round=round_,
+                    position=position,
+                    max_rss_bytes=19_000_000,
+                    cache=Cache.WARM,
+                    **times,
+                    **counts,
+                )
+            )
+    record_round(database, number, measured)
+    finish_calibration(database, number, at + timedelta(minutes=2))
 
 
 def _stories(start: datetime) -> list[_Story]:
@@ -123,10 +176,7 @@ class _Writer:
     ) -> None:
         self._rows, self._job_id, self._story, self._start, self._random = written, job.job_id, story, start, random
         self._selection_id = rows.selection_id(connection, story.spec.selection)
-        shared: Row = {"host": "atlas", "system": "Linux 6.12.48", "machine": "x86_64", "cpus": 2, "workers": 2}
-        shared |= {"start_method": "fork", "filesystem": "ext4", "runner_version": "0.1.0"}
-        pythons = (Environment(python=f"CPython {version}", **shared) for version in ("3.13.9", "3.14.2"))
-        self._environment_ids = [rows.environment_id(connection, one) for one in pythons]
+        self._environment_ids = [rows.environment_id(connection, _environment(one)) for one in ("3.13.9", "3.14.2")]
         self._suffix = story.spec.selection.patterns[0][1:]
         self._files: list[Row] = []
         self._folder_ids: dict[str, int] = {}
@@ -214,10 +264,10 @@ class _Writer:
         wall_s: float = (
             (least_s + each_s * run["files"]) * self._random.lognormvariate(0, 0.06) * (2.5 if is_cold else 1)
         )
-        if strategy == "sequential":
+        if strategy != "incremental":
             since, factor = self._story.step
             wall_s *= (factor if part > since else 1) * (1 + self._story.drift * part)
-        cpu_s = wall_s * (1.6 if strategy == "pool" else 0.95)
+        cpu_s = wall_s * (1.85 if strategy == "pool" else 0.95)
         measured: Row = {"wall_s": wall_s, "user_s": cpu_s * 0.6, "system_s": cpu_s * 0.4}
         measured |= {"startup_s": 0.03 if strategy == "pool" else 0.0, "cache": "cold" if is_cold else "warm"}
         counts = {"files": run["files"], "directories": run["directories"], "entries": 3 * run["files"]}

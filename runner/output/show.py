@@ -48,7 +48,7 @@ def run_view(
     if notifications:
         parts += titled("notifications", _notifications(notifications))
     if run.environment:
-        parts += titled("environment", key_values(_environment(run.environment)))
+        parts += titled("environment", key_values(environment_lines(run.environment)))
     return Group(*parts)
 
 
@@ -88,10 +88,10 @@ def _summary(run: Run, now: datetime, attempts: Attempts) -> Iterator[tuple[str,
         yield "differences", Cell(f"{run.differences:,}", "red")
 
 
-def _executions(run: Run) -> Grid:
-    """Return a table with a column for each execution."""
+def execution_lines(run: Run) -> list[Column]:
+    """Return what is shown of each execution of a run, as columns whose rows are executions."""
     baseline = execution_of(run, "sequential")
-    lines = [
+    return [
         Column("went", lambda one: _ORDINALS.get(one.position, f"{one.position}th")),
         Column("status", lambda one: Cell(one.status.value, cells.STATUS_STYLES[one.status])),
         Column("wall", cells.wall),
@@ -109,11 +109,15 @@ def _executions(run: Run) -> Grid:
         Column("entries", "entries"),
     ]
 
+
+def _executions(run: Run) -> Grid:
+    """Return a table with a column for each execution."""
+
     def column(execution: Execution) -> Column:
         return Column(execution.strategy, lambda line: line.cell(execution), right=True)
 
     columns = [Column("", lambda line: Cell(line.header, "dim")), *map(column, run.executions)]
-    return Grid(rows=lines, columns=columns, split=True)
+    return Grid(rows=execution_lines(run), columns=columns, split=True)
 
 
 def _phases(executions: Sequence[Execution]) -> list[RenderableType]:
@@ -130,7 +134,8 @@ def _phases(executions: Sequence[Execution]) -> list[RenderableType]:
     return titled("phases", key_values(rows)) if rows else []
 
 
-def _environment(environment: Environment) -> Iterator[tuple[str, Any]]:
+def environment_lines(environment: Environment) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the value of each part of an environment."""
     yield "host", environment.host
     yield "system", f"{environment.system} {environment.machine}"
     yield "python", environment.python
@@ -171,7 +176,7 @@ def _finders(difference: Difference) -> str:
 def _notifications(notifications: Sequence[Notification]) -> Grid:
     columns = [
         Column("", "event"),
-        Column("", _sent),
+        Column("", sent),
         Column("", "wall_s", right=True),
         Column("", lambda one: shlex.join(one.command), least=24, fold=True),
         Column("", lambda one: one.message or "", least=24, fold=True),
@@ -179,7 +184,8 @@ def _notifications(notifications: Sequence[Notification]) -> Grid:
     return Grid(rows=notifications, columns=columns, header=False)
 
 
-def _sent(notification: Notification) -> Cell:
+def sent(notification: Notification) -> Cell:
+    """Format whether a notification was delivered."""
     if notification.exit_code == 0:
         return Cell("sent", "green")
     return Cell("not sent" if notification.exit_code is None else f"exit code {notification.exit_code}", "red")

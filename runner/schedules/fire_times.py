@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice, pairwise, takewhile
 
 from runner.model.jobs import Schedule, ScheduleKind
@@ -69,6 +70,19 @@ def count_fire_times(schedule: Schedule, key: int, after: datetime, until: datet
         return 0
     nominal = _count_nominal_times(schedule, after, until)
     return nominal + _count_delayed_past(schedule, key, after) - _count_delayed_past(schedule, key, until)
+
+
+@lru_cache(maxsize=4_096)
+def count_by_hour(schedule: Schedule, key: int, start: datetime, hours: int) -> tuple[int, ...]:
+    """Count the fire times in each of the hours from *start* on, the start of each included."""
+    until = start + hours * _HOUR
+    counts = [0] * hours
+    if count_fire_times(schedule, key, start - TICK, until - TICK) > 4 * hours:
+        ends = (start + (hour + 1) * _HOUR - TICK for hour in range(hours))
+        return tuple(count_fire_times(schedule, key, end - _HOUR, end) for end in ends)
+    for at in _until(until - TICK, fire_times(schedule, key, start - TICK)):
+        counts[(at - start) // _HOUR] += 1
+    return tuple(counts)
 
 
 def fires_only_once(schedule: Schedule | None, step: timedelta) -> bool:

@@ -40,7 +40,7 @@ PROMISING = 0.85
 RUNS_PER_COMPONENT = 4
 # Noise with a memory seems to be full of steps; no series is explained by more.
 _MOST = 12
-_MANY = 4
+_MANY = 5
 # Steps that explain twice as much as a cycle does are not looked for again beside it.
 _HOPEFUL = 0.5
 # An explanation that surpasses what it needs by this much less than the best one is almost as good.

@@ -20,7 +20,7 @@ from runner.web import links
 from runner.web.site import Site
 
 # How long to wait for the run of a started process, which may wait itself for other runs.
-_STARTS_WITHIN_S = 3.0
+_STARTS_WITHIN_S = 5.0
 _POLL_S = 0.05
 
 

@@ -185,8 +185,8 @@ def _explain_status(site: Site, request: Request, error: HTTPException) -> Respo
     return _error_page(site, request, error.status_code, what)
 
 
-def _explain_defect(site: Site, request: Request, error: Exception) -> Response:
-    _log.error("the page %s failed", harmless(request.url.path), exc_info=error)
+def _explain_defect(site: Site, request: Request, _error: Exception) -> Response:
+    _log.error("the page %s failed; the traceback follows", harmless(request.url.path))
     return _error_page(site, request, 500, "this page failed because of a defect in runner; its log says more")
 
 

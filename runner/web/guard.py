@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runner.web.site import Options
 
 _MOST_URL_BYTES = 4_096
+_MOST_HEADER_BYTES = 32_768
 _MOST_BODY_BYTES = 65_536
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 HEADERS = {
@@ -57,6 +58,8 @@ class Guard:
             return _text("this server is not addressed by this name; allow it with --allow-host", 421)
         if len(scope["raw_path"]) + len(scope["query_string"]) > _MOST_URL_BYTES:
             return _text("the address is too long", 414)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEADER_BYTES:
+            return _text("the headers are too large", 431)
         if scope["method"] not in {"GET", "HEAD", "POST"}:
             return _text("pages are read by GET", 405, Allow="GET, HEAD, POST")
         if scope["method"] == "POST" and (refusal := _refuse_action(headers)):
@@ -72,7 +75,7 @@ class Guard:
         if name in {"localhost", *(host.lower() for host in self._options.hosts)}:
             return True
         try:
-            address = ip_address(name[1:-1] if name.startswith("[") else name)
+            address = IPv6Address(name[1:-1]) if name.startswith("[") else IPv4Address(name)
             return address.is_loopback or address == ip_address(scope["server"][0])
         except ValueError:
             return False

@@ -5,7 +5,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -13,10 +12,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from runner.history.backend import Backend
-from runner.model.errors import UsageError, reason_of
 from runner.web.app import make_app
-from runner.web.site import Options, Site
+from runner.web.site import Site
 
 # Connections beyond this number are answered by 503; beyond some more, not at all, as descriptors are limited.
 _MOST_CONNECTIONS = 400
@@ -61,32 +58,9 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
         super().handle_exit(sig, frame)
-        end = threading.Timer(_ENDS_WITHIN_S, os._exit, [0])
+        end = threading.Timer(_ENDS_WITHIN_S, os._exit, [130 if sig == signal.SIGINT else 0])
         end.daemon = True
         end.start()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raise UsageError if the address is not this machine's, or in use."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(256)
-        except BaseException:
-            listener.close()
-            raise
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise UsageError(f"can't listen on {host} port {port}: {reason_of(error)}; choose another --port") from None
-    return listener
-
-
-def is_loopback(listener: socket.socket) -> bool:
-    """Return whether only this machine reaches a socket."""
-    host = listener.getsockname()[0]
-    return bool(host.startswith("127.") or host == "::1")
 
 
 def new_token() -> str:
@@ -102,23 +76,18 @@ def make_server(site: Site) -> uvicorn.Server:
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=False,
         server_header=False,
         proxy_headers=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_STOPS_WITHIN_S,
     )
+    # Its lines would contain the token.
+    logging.getLogger("uvicorn.access").disabled = True
     return _Server(config)
 
 
-def serve(location: Backend, options: Options, listener: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT."""
-    # Uvicorn raises a signal again when it has stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+def serve(site: Site, listener: socket.socket) -> None:
+    """Serve pages until SIGTERM or SIGINT."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    site = Site(location, options)
-    try:
-        make_server(site).run(sockets=[listener])
-    finally:
-        site.close()
+    make_server(site).run(sockets=[listener])

@@ -1,13 +1,13 @@
 """Small pictures in the rows of tables: the last runs of a job as bars, and its timings as lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 
 from markupsafe import Markup, escape
 
 from runner.history.recent import LastRun
-from runner.model.runs import Status
+from runner.model.runs import Execution, Run, Status
 from runner.model.units import format_seconds
 from runner.web import svg
 
@@ -77,3 +77,42 @@ def _path(values: Sequence[float | None], low: float, high: float) -> str:
     ]
     steps = (f"l{x - last_x} {y - last_y}" for (last_x, last_y), (x, y) in pairwise(points))
     return f"M{points[0][0]} {points[0][1]}h0{''.join(steps)}"
+
+
+def phases(executions: Iterable[Execution]) -> list[tuple[Execution, Markup]]:
+    """Draw the start-up and the scanning of each finished execution, on one scale."""
+    timed = [one for one in executions if one.wall_s]
+    longest = max((one.wall_s or 0.0 for one in timed), default=0.0)
+    return [
+        (
+            one,
+            _bars(
+                {
+                    "startup": (one.startup_s or 0.0),
+                    f"scanning {one.strategy}": (one.wall_s or 0.0) - (one.startup_s or 0.0),
+                },
+                longest,
+            ),
+        )
+        for one in timed
+    ]
+
+
+def course(run: Run) -> Markup | None:
+    """Draw how long a run waited after its fire time, and how long it took; None if it has not ended."""
+    if run.started_at is None or run.finished_at is None:
+        return None
+    took_s = max(0.0, (run.finished_at - run.started_at).total_seconds())
+    late_s = run.lateness_s or 0.0
+    return _bars({"waiting": late_s, f"took {run.status}": took_s}, late_s + took_s)
+
+
+def _bars(parts: Mapping[str, float], whole: float) -> Markup:
+    """Draw durations one after the other, of which any above zero is visible, as wide as the page allows."""
+    drawn, x = [], 0.0
+    for name, duration_s in parts.items():
+        width = max(3.0, 1_000 * duration_s / whole) if duration_s > 0 else 0.0
+        drawn.append(svg.element("rect", x=x, width=width, height=12, class_=name))
+        x += width
+    box = {"viewBox": f"0 0 {max(1_000.0, x):.1f} 12", "preserveAspectRatio": "none", "aria_hidden": "true"}
+    return svg.element("svg", *drawn, class_="phases", width="100%", height=12, **box)

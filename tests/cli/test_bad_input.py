@@ -36,7 +36,7 @@ jobs bogus | jobs --format xml | jobs --format json export | jobs --db . export 
 jobs apply | jobs apply missing.toml | jobs apply . | jobs apply file | jobs apply wrong.toml --prune
 jobs apply wrong.toml --dry-run --format json
 calibrate
-trends | trends nothing | trends docs --metric beauty | trends docs --since 1d --until 2d
+trends docs extra | trends nothing | trends docs --metric beauty | trends docs --since 1d --until 2d
 trends docs --since 2099-01-01 | trends docs --since 2099-01-01 --until 2100-01-01
 regressions --since 2099-01-01
 history --since 2099-01-01
@@ -57,7 +57,7 @@ next nobody | next --count 0
 run nobody | run ./missing | run ./file
 history nobody | history --limit 0 | history --status bogus | history --since nonsense
 history --since 1d --until 2d | history --format xml
-show abc | show 0 | show 99 | show 99999999999999999999
+show abc | show 0 | show 99 | show 99999999999999999999 | explain nothing | history --watch | history --json -f csv
 files nobody | files other | files docs --run 99 | files other --run 1 | files docs --at 2099-01-01
 files docs --run 1 --at 2020-01-01 | files docs --at 2020-01-01
 status --format yaml

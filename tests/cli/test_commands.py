@@ -155,7 +155,7 @@ def test_doubts_are_found_before_anything_is_written(
     def fail(*_: object) -> list[str]:
         raise ZeroDivisionError
 
-    for module in ("jobs.warnings", "jobs.apply"):
+    for module in ("jobs.apply", "jobs.warnings"):
         monkeypatch.setattr(f"runner.{module}.find_warnings", fail)
     for arguments in (
         ("schedule", tree, "--every", "1h", "--name", "other"),

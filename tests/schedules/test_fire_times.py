@@ -14,6 +14,7 @@ from runner.model.jobs import Schedule, ScheduleKind
 from runner.model.units import format_duration
 from runner.schedules.cron import ALIASES, load_cron
 from runner.schedules.fire_times import (
+    count_by_hour,
     count_fire_times,
     find_gaps,
     fire_times,
@@ -280,6 +281,25 @@ def test_the_next_fire_time_does_not_depend_on_the_start(
     assert next_fire_time(schedule, key, between) == later
     for elsewhere in ("America/Havana", "Asia/Tokyo"):
         assert next_fire_time(schedule, key, between.astimezone(ZoneInfo(elsewhere))) == later
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        every(3600),
+        every(7, jitter_s=6),
+        every(900, jitter_s=800),
+        cron("*/20 1-5 * * *", "Europe/Berlin"),
+        at("2026-03-29T02:00:00+01:00"),
+    ],
+)
+def test_counts_by_hour_equal_enumerating(schedule: Schedule) -> None:
+    start, hours = datetime(2026, 3, 28, 20, tzinfo=UTC), 30
+    counts = [0] * hours
+    for fire_time in enumerate_times(schedule, start - timedelta(microseconds=1), start + timedelta(hours=hours)):
+        if fire_time < start + timedelta(hours=hours):
+            counts[(fire_time - start) // timedelta(hours=1)] += 1
+    assert tuple(counts) == count_by_hour(schedule, 1, start, hours)
 
 
 @few

@@ -1,30 +1,17 @@
-"""A reader of the pages: asks the application without a socket."""
+"""A reader of the pages of a real server."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-
-from runner.history.database import locate
-from runner.web.app import make_app
-from runner.web.site import Options, Site
+from browsing import served
 
 
 class Reader:
-    """Asks for the pages of a database."""
+    """Asks for pages."""
 
-    def __init__(self, site: Site) -> None:
-        self._transport = httpx.ASGITransport(app=make_app(site), raise_app_exceptions=False)
-
-    def get(self, path: str, **headers: str) -> httpx.Response:
-        """Return the answer to a request."""
-
-        async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(transport=self._transport, base_url="http://localhost") as client:
-                return await client.get(path, headers=headers)
-
-        return asyncio.run(ask())
+    def __init__(self, client: httpx.Client) -> None:
+        self.get = client.get
 
     def text(self, path: str) -> str:
         """Return a page that exists."""
@@ -36,6 +23,5 @@ class Reader:
 @contextmanager
 def reading(place: str) -> Iterator[Reader]:
     """Yield a reader of the database at a place."""
-    site = Site(locate(place), Options())
-    yield Reader(site)
-    site.close()
+    with served(place) as client:
+        yield Reader(client)

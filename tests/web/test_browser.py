@@ -31,14 +31,15 @@ _AGAINST_POLICY = re.compile(
     r"""(?:href|src|action)=["']?(?:/|https?:)|<style|\sstyle=|\son\w+="""
     r"""|<script(?! type="(?:module|application/json)")"""
 )
-# Notes every element that receives the focus, and whether that is seen.
+# Notes every element that receives the focus, and whether that is seen. The arrow keys reach the other bars of a strip.
 _NOTE_FOCUS = """() => {
   window.reached = new Set();
   document.addEventListener("focusin", ({target}) => {
     if (getComputedStyle(target).outlineStyle !== "none") reached.add(target);
   });
   window.wanted = [...document.querySelectorAll(
-    "a[href], button:enabled, input:enabled:not([type=hidden]), select:enabled, summary, [tabindex='0']",
+    "a[href]:not([tabindex='-1']), button:enabled, input:enabled:not([type=hidden]), select:enabled, summary, "
+    + "[tabindex='0']",
   )].filter(one => one.checkVisibility({visibilityProperty: true}));
   return wanted.length;
 }"""
@@ -146,3 +147,19 @@ def test_a_running_run_updates_without_reload(browser: "Browser", demo_history: 
             overview.page.locator("main .running").first.wait_for(state="detached")
             assert 1 == tab.page.evaluate("window.loaded") == overview.page.evaluate("window.loaded")
             assert [] == tab.noted + overview.noted
+
+
+def test_arrow_keys_move_between_bars_with_a_tooltip(browser: "Browser", demo_site: Served) -> None:
+    with open_tab(browser, demo_site.address) as tab:
+        for address, group in (("", ".strip"), ("timeline?span=week", ".track")):
+            tab.open(demo_site.address + address)
+            bars = tab.page.locator(group).filter(has=tab.page.locator("a")).first.locator("a")
+            assert 1 == bars.locator("xpath=self::*[@tabindex=0]").count()
+            bars.last.focus()
+            for key, place in (("ArrowLeft", -2), ("Home", 0), ("ArrowRight", 1), ("End", -1)):
+                tab.page.keyboard.press(key)
+                assert bars.nth(place).evaluate("one => one === document.activeElement"), (address, key)
+            assert re.match(r"\w+", tab.page.locator(".bubble").inner_text())
+            bars.first.hover(force=True)
+            assert bars.first.get_attribute("aria-label") == tab.page.locator(".bubble").inner_text()
+        assert [] == tab.noted

@@ -25,9 +25,6 @@ def test_calibration_equals_the_command(place: str, program: Program, tree: Path
             listed[key] for key in ("calibration", "rounds", "running", "root")
         )
         pages = [client.get(address).text for address in ("/calibrations", "/calibrations/1")]
-        for page in pages:
-            assert "&lt;b&gt;\\u202e" in page
-            assert "<b>" not in page
-        page = pages[1]
-        assert "pool of 1" in page
-        assert "noise: repeated sequential runs differ" in page
+        assert all("&lt;b&gt;\\u202e" in page and "<b>" not in page for page in pages)
+        assert "pool of 1" in pages[1]
+        assert "noise: repeated sequential runs differ" in pages[1]

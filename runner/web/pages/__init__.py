@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from runner.web.page import Asked, Page
-from runner.web.pages import calibrations, files, job, overview, runs, trends
+from runner.web.pages import calibrations, files, job, overview, runs, timeline, trends
 
 PAGES: Mapping[str, Callable[[Asked], Page]] = {
     "/": overview.overview,
+    "/timeline": timeline.timeline,
     "/runs": runs.runs,
     "/runs/{run}": runs.run,
     "/jobs/{job}": job.job,

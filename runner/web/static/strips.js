@@ -2,7 +2,7 @@
 {
   const GROUPS = ".strip, .track";
   const tip = document.createElement("div");
-  tip.className = "tip";
+  tip.className = "bubble";
   tip.hidden = true;
   document.body.append(tip);
 
