@@ -146,9 +146,7 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
         for name, line in lines.items()
     ]
     marks += [mark for level in levels for mark in _level_marks(level, axis, y)]
-    first = axis.places[trends.timings[0].run]
-    if trends.elsewhere and first > min(axis.places.values()):
-        marks.append(svg.band(0, first, (0, HEIGHT), (0, HEIGHT), "elsewhere"))
+    marks += _elsewhere(trends, axis)
     flags = []
     for row, (name, line) in enumerate(lines.items()):
         at = {one.run: axis.places[one.run] for one, _ in line}
@@ -172,6 +170,12 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     legend += [("baseline", "acknowledged")] if accepted else []
     legend += [("elsewhere", "other environments")] if trends.elsewhere else []
     return Chart(title.capitalize(), drawn, _data(y, unit, points, axis), legend)
+
+
+def _elsewhere(trends: Trends, axis: Axis) -> list[Markup]:
+    """Draw an area over the time before the first run in this environment, if there were runs."""
+    start, end = min(axis.places.values()), axis.places[trends.timings[0].run]
+    return [svg.band(start, end, (0, HEIGHT), (0, HEIGHT), "elsewhere")] if trends.elsewhere and start < end else []
 
 
 def _level_marks(level: Level, axis: Axis, y: Scale) -> list[Markup]:
@@ -234,7 +238,7 @@ def ratio_chart(trends: Trends, axis: Axis) -> Chart | None:
     points = [(one.run, one.started_at, value) for one, value in pairs]
     places = [axis.places[run] for run, *_ in points]
     marks = [svg.dots(((x, y(value)) for x, (*_, value) in zip(places, points, strict=True)), "pool")]
-    marks.append(svg.segment(0, y(1.0), WIDTH, y(1.0), "one"))
+    marks += [svg.segment(0, y(1.0), WIDTH, y(1.0), "one"), *_elsewhere(trends, axis)]
     if ratio:
         since = max((event.run for event in trends.lasting), default=0)
         start = next((x for x, (run, *_) in zip(places, points, strict=True) if run >= since), places[0])
