@@ -15,7 +15,7 @@
   }
 
   const root = document.body.dataset.root;
-  let revision = null, failedSince = null;
+  let revision = document.body.dataset.revision ?? null, failedSince = null;
 
   async function poll() {
     if (document.hidden) return;
