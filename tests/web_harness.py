@@ -45,6 +45,13 @@ class Served:
     process: "subprocess.Popen[bytes]"
 
 
+def find_browser() -> str:
+    """Return the path of a real browser."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "the tests of the pages need Chromium; install it, `apt-get install chromium` on Debian"
+    return path
+
+
 def find_free_port() -> int:
     """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -114,10 +121,8 @@ def browser() -> "Iterator[Browser]":
     """Return a real browser, which every machine that runs the tests has to have."""
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert path, "the tests of the pages need Chromium; install it, `apt-get install chromium` on Debian"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from runner.history.daemons import record_daemon
 from runner.history.database import Database
 from runner.measure.environment import describe_process
+from runner.web import sockets
 from runner.web.site import Options
 
 SLOW = """
@@ -253,3 +254,8 @@ def find_web(pid: int) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             pass
     return found
+
+
+def test_answers_do_not_wait_for_an_acknowledgement() -> None:
+    with sockets.listen("127.0.0.1", 0) as listener:
+        assert socket.IPPROTO_TCP == listener.proto  # asyncio's condition for TCP_NODELAY
