@@ -20,9 +20,9 @@ _VERBS = """
     Plan Plot Poll Prepare Print Process Produce Prune Pull Push Put Query Quote Raise Rank Read Reap Rebuild Receive
     Reconnect Record Recover Reduce Refuse Register Reject Release Reload Remove Rename Render Repeat Replace Report
     Request Require Reset Resolve Restore Resume Retry Return Roll Rotate Run Sample Save Scale Scan Schedule Select
-    Send Set Shorten Show Shut Simulate Skip Sleep Sort Spawn Split Start Step Stop Store Submit Sum Suppress Switch
-    Terminate Test Track Transform Translate Traverse Trim Truncate Undo Unlock Unpack Update Upgrade Use Validate
-    Verify Visit Wait Walk Warn Watch Wrap Write Yield
+    Send Serve Set Shorten Show Shut Simulate Skip Sleep Sort Spawn Split Start Step Stop Store Submit Sum Suppress
+    Switch Terminate Test Track Transform Translate Traverse Trim Truncate Undo Unlock Unpack Update Upgrade Use
+    Validate Verify Visit Wait Walk Warn Watch Wrap Write Yield
 """
 VERBS = frozenset(_VERBS.split())
 

@@ -203,4 +203,4 @@ def require_extra(*libraries: str) -> None:
     """Check that the libraries of an extra are installed."""
     for library in libraries:
         if find_spec(library) is None:
-            raise UsageError(f"the web pages need {library}, which is missing; run `pip install 'runner[web]'`")
+            raise UsageError(f"this command needs {library}, which is missing; run `pip install 'runner[web]'`")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import StaticPool
 
 from runner.history.backend import Backend
 from runner.history.postgresql import PostgresqlDatabase
@@ -80,6 +81,11 @@ class Database:
         self.location = location
         self.engine = location.make_engine(BUSY_TIMEOUT_S)
         self._deadline_s: float | None = None
+
+    @property
+    def has_one_connection(self) -> bool:
+        """Whether all threads share one connection, as in memory."""
+        return isinstance(self.engine.pool, StaticPool)
 
     def close(self) -> None:
         """Close all connections."""

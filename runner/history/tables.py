@@ -154,6 +154,7 @@ jobs = Table(
     Column("recorded_until", Instant),
     # The mount points at and below the root in the last saved run, relative, joined by NUL; NULL for none.
     Column("mounts", LargeBinary),
+    Column("tags", Text, nullable=False, server_default=text("'[]'")),  # JSON array
     sqlite_autoincrement=True,
 )
 _add_partial_index("uq_jobs_name", jobs.c.name, jobs.c.removed_at.is_(None), unique=True)

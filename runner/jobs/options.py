@@ -18,7 +18,7 @@ from runner.model.toml import read_text
 from runner.model.units import format_duration, parse_duration
 
 _MOST = 2**31  # a job's whole numbers have 32 bits in the databases
-_WHEN, _WHAT, _HOW = "When it fires", "What it finds", "How it runs"
+_WHEN, _WHAT, _HOW, _LISTED = "When it fires", "What it finds", "How it runs", "How it is listed"
 
 
 def _same(value: Any) -> Any:
@@ -166,6 +166,11 @@ _DURATION = Kind(
 _TIMEOUT = _or("none", _DURATION)
 _NAMES = Kind(list[str], "a list of texts such as ['*.md']", _read_texts, tuple, list)
 _GLOBS = replace(_NAMES, parse=lambda texts: tuple(dict.fromkeys(texts)))
+_TAGS = replace(
+    _NAMES,
+    expected="a list of words such as ['docs']",
+    parse=lambda texts: tuple(dict.fromkeys(filter(None, texts))),
+)
 _NOTIFY = Kind(
     given=list[str],
     expected=f"a list of {{on = EVENT, run = [PROGRAM, …]}}, the events being {', '.join(Event)}",
@@ -223,6 +228,8 @@ OPTIONS = (
               "Wait this long before each retry."),
     JobOption("notify", _NOTIFY, "notify", ("--notify",), "EVENT=COMMAND", _HOW,
               "Run a command on an event: failure, recovery, change, slow. Repeatable."),
+    JobOption("tags", _TAGS, "tags", ("--tag",), "WORD", _LISTED,
+              "Group the job with others of this tag on web pages. Repeatable; '' for none."),
 )  # fmt: skip
 
 

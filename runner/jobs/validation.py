@@ -19,6 +19,8 @@ from runner.strategies import STRATEGIES
 
 _MAX_NAME = 100
 _MAX_RETRIES = 100
+_MAX_TAGS = 20
+_TAG = re.compile(r"[\w.+@:/-]{1,40}")
 # The length of a name taken from a directory; it leaves room for a prefix and a number.
 _MAX_FOLDER_NAME = 80
 
@@ -38,6 +40,11 @@ def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
         raise UsageError("a strategy is named twice; name each once")
     if not 0 <= spec.retries <= _MAX_RETRIES:
         raise UsageError(f"{spec.retries} retries are not possible; choose from 0 to {_MAX_RETRIES}")
+    for tag in spec.tags:
+        if not _TAG.fullmatch(tag):
+            raise UsageError(f"{tag[:50]!r} is not a tag; write at most 40 letters, digits and . _ + @ : / -")
+    if len(set(spec.tags)) < len(spec.tags) or len(spec.tags) > _MAX_TAGS:
+        raise UsageError(f"the job has {len(spec.tags)} tags; name each once, and at most {_MAX_TAGS}")
     most = max(64, 4 * usable_cpus())
     if spec.workers is not None and not 1 <= spec.workers <= most:
         raise UsageError(f"{spec.workers} workers are not possible; choose from 1 to {most}")

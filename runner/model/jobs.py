@@ -81,6 +81,7 @@ class JobSpec:
     retries: int = 0
     retry_delay_s: int = 60
     notify: tuple[Notify, ...] = ()
+    tags: tuple[str, ...] = ()  # words by which jobs are grouped, each once
     schedule: Schedule | None = None  # None for a job that runs manually only
     catchup: Catchup = Catchup.ONCE
     paused: bool = False

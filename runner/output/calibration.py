@@ -220,7 +220,7 @@ def shown_path(path: str, path_base64: str | None) -> str:
 
 
 def break_even_sentence(record: Record) -> str:
-    """Say from which size the pool is faster."""
+    """Describe from which size the pool is faster."""
     if record["break_even_entries"] is None:
         return f"no break-even: {record['break_even_message']}"
     low, high = record["break_even_interval"]

@@ -59,10 +59,10 @@ def draw_calendar(days: Days, now: datetime, address: str) -> Markup:
         svg.element("text", f"{start + timedelta(days=number):%a}", x=0, y=_TOP + number * _STEP + 13)
         for number in (0, 2, 4)
     ]
-    width = _LEFT + _STEP * (len(every) // _WEEK + 1)
-    return svg.picture(
-        *(width, _TOP + _STEP * _WEEK, "Days of a year", [*_months(every, address), *names, *drawn]),
-        class_="calendar", data_runs=address,
+    width, height = _LEFT + _STEP * (len(every) // _WEEK + 1), _TOP + _STEP * _WEEK
+    return svg.element(
+        *("svg", *_months(every, address), *names, *drawn),
+        class_="calendar", width=width, height=height, role="group", aria_label="Days of a year", data_runs=address,
     )  # fmt: skip
 
 

@@ -58,6 +58,7 @@ def _environment() -> Environment:
         "path": lambda path: printable(path or b"."),
         "safe_text": harmless,
         "seconds": format_seconds,
+        "sentence": _sentence,
         "name": printable,
         "when": _when,
         "status": _status,
@@ -72,6 +73,14 @@ def _environment() -> Environment:
         "version": version("runner"),
     }
     return environment
+
+
+def _sentence(text: str) -> str:
+    """Show a message whose commands are quoted by backticks."""
+    parts = harmless(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+    )
 
 
 def _day(instant: datetime) -> str:

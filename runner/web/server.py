@@ -88,6 +88,6 @@ def make_server(site: Site) -> uvicorn.Server:
 
 
 def serve(site: Site, listener: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT."""
+    """Serve pages until SIGTERM or SIGINT."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     make_server(site).run(sockets=[listener])

@@ -10,8 +10,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy.pool import StaticPool
-
 from runner.history import revision
 from runner.history.backend import Backend
 from runner.history.database import Database, View
@@ -55,7 +53,7 @@ class Answer:
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compress and name the content once for all readers."""
+        """Keep the content compressed, and its name, for all readers."""
         object.__setattr__(self, "zipped", gzip.compress(self.content, 6, mtime=0))
         object.__setattr__(self, "etag", f'"{hashlib.blake2b(self.content, digest_size=12).hexdigest()}"')
 
@@ -102,7 +100,7 @@ class Site:
         """Yield one state of the database, whose queries end after a limit."""
         database = self.database
         # A missing file and a copy have one connection for all threads.
-        alone = self._sharing if isinstance(database.engine.pool, StaticPool) else nullcontext()
+        alone = self._sharing if database.has_one_connection else nullcontext()
         with alone, database.view(within_s=QUERY_LIMIT_S) as view:
             yield view
 

@@ -20,7 +20,9 @@ def listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
-        raise UsageError(f"can't listen on {host} port {port}: {reason_of(error)}; choose another port") from None
+        raise UsageError(
+            f"can't listen on {host} port {port}: {reason_of(error)}; choose another address or port"
+        ) from None
     return listener
 
 

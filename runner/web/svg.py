@@ -82,7 +82,7 @@ def fit_scale(values: Iterable[float], start: float, end: float, *, logarithmic:
     """Return a scale for all values with some room at both ends; a linear one if a logarithm does not exist.
 
     Args:
-        values: What is to be shown; at least one.
+        values: The values to show; at least one.
         start: The pixel of the lowest value.
         end: The pixel of the highest value.
         logarithmic: Whether equal distances are equal ratios.

@@ -53,7 +53,7 @@ def _describe_command(command: Any, context: Any, level: int) -> Iterator[str]:
 def _describe_options(command: Any, context: Any) -> Iterator[str]:
     rows = []
     for parameter in command.get_params(context):
-        if "--help" in parameter.opts:
+        if "--help" in parameter.opts or getattr(parameter, "hidden", False):
             continue
         if parameter.param_type_name == "argument":
             name = f"`{parameter.make_metavar(context).strip('[]{}')}`"

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -88,8 +89,17 @@ class Reader:
             command = ["bash", "-euo", "pipefail", "-c", line]
             _check(subprocess.run(command, capture_output=True, check=False, **where), line, 0)
         elif words[1] == "daemon":
-            with self.program.daemon(*words[2:]) as daemon:
+            with self.program.daemon(
+                *re.sub(r"(--web) \d+", rf"\1 {_free_port()}", " ".join(words[2:])).split()
+            ) as daemon:
                 assert 0 == daemon.stop(signal.SIGINT)
+        elif words[1] == "web":
+            self.program.environment["BROWSER"] = "true"
+            with self.program.start(*words[1:], "--port", "0", stderr=subprocess.PIPE) as web:
+                assert web.stderr is not None
+                assert web.stderr.readline().startswith(b"serving http://127.0.0.1:")
+                web.send_signal(signal.SIGTERM)
+            assert 0 == web.returncode
         elif words[1] in _TESTED_ELSEWHERE:
             assert (ROOT / "tests/cli" / _TESTED_ELSEWHERE[words[1]]).exists()
         else:
@@ -97,6 +107,11 @@ class Reader:
             rounds = ["--rounds", "1"] if words[1] == "calibrate" and "--last" not in words else []
             done = self.program.quick(*words[1:], *small, *rounds)
             _check(done, line, _NEGATIVE_ANSWERS.get(words[1], 0))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _check(done: subprocess.CompletedProcess[bytes], line: str, expected: int) -> None:

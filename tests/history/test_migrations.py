@@ -177,6 +177,7 @@ def test_a_failed_migration_changes_nothing(
 
 def set_back_to_0006(connection: Connection) -> None:
     for undo in (
+        "ALTER TABLE jobs DROP COLUMN tags",
         "DROP INDEX ix_runs_unsuccessful",
         "DROP TABLE firings",
         "ALTER TABLE runs ADD COLUMN owed INTEGER DEFAULT 0 NOT NULL",

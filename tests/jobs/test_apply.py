@@ -112,6 +112,7 @@ def specs(folder: bytes) -> st.SearchStrategy[JobSpec]:
         strategies=st.lists(st.sampled_from(["sequential", "pool"]), min_size=1, unique=True).map(tuple),
         workers=st.none() | st.integers(1, 64), timeout_s=st.none() | durations, full_every_s=durations,
         retries=st.integers(0, 9), retry_delay_s=durations,
+        tags=st.lists(st.from_regex(r"[\w.+@:/-]{1,40}", fullmatch=True), max_size=3, unique=True).map(tuple),
         notify=st.lists(st.builds(Notify, st.sampled_from(Event), commands), max_size=2).map(tuple),
         schedule=st.none() | schedules(), catchup=st.sampled_from(Catchup), paused=st.booleans(),
     )  # fmt: skip

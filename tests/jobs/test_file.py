@@ -25,6 +25,7 @@ EVERYTHING = JobSpec(
     timeout_s=5400,
     full_every_s=43200,
     retries=2,
+    tags=("docs", "team/a"),
     retry_delay_s=90,
     notify=(Notify(Event.FAILURE, ("mail", "-s", "it \udcff failed", "me")), Notify(Event.SLOW, ("true",))),
     schedule=HOURLY,
@@ -68,6 +69,7 @@ notify = [
     {on = "failure", run = ["mail", "-s", {base64 = "aXQg/yBmYWlsZWQ="}, "me"]},
     {on = "slow", run = ["true"]},
 ]
+tags = ["docs", "team/a"]
 """
 
 

@@ -188,3 +188,12 @@ def test_a_path_is_not_taken_for_a_job_of_that_name(
     assert old == find_or_add(history, str(old.job_id), NOW, refuse_to_add)
     edited = replace(old.spec, workers=2)
     assert edited is check_spec(edited, old.spec)
+
+
+def test_tags_are_words_named_once() -> None:
+    spec = replace(SPEC, tags=("docs", "team/a", "ünï", "v1.2+b", "x" * 40))
+    assert spec is check_spec(spec)
+    for tag in ("", "a b", "x" * 41, "<b>", "a\nb", "a\u202eb", "a\udcff"):
+        assert "is not a tag" in refusal(replace(SPEC, tags=("docs", tag)))
+    assert "has 2 tags; name each once" in refusal(replace(SPEC, tags=("docs", "docs")))
+    assert "has 21 tags" in refusal(replace(SPEC, tags=tuple(map(str, range(21)))))

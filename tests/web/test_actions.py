@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,14 @@ import psutil
 import pytest
 from browsing import served
 from conftest import until
-from history_examples import begin, some_job
+from history_examples import NOW, begin, some_job
 
 from runner.history.database import Database
-from runner.history.jobs import get_job
+from runner.history.jobs import add_job, get_job
 from runner.history.recording import is_cancel_requested
 from runner.history.runs import get_run, list_runs
 from runner.measure.environment import describe_process
+from runner.model.jobs import JobSpec, Schedule, ScheduleKind
 from runner.model.runs import Status
 from runner.web import actions
 from runner.web.site import Options
@@ -29,7 +31,7 @@ def client(place: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client
 
 
 def post(client: httpx.Client, path: str) -> str:
-    """Post a form without fields; return the path to which the answer leads, by a relative address."""
+    """Send a form without fields; return the path to which the answer leads, by a relative address."""
     answer = client.post(path)
     location = answer.headers["location"]
     assert (303, False) == (answer.status_code, location.startswith(("/", "http"))), answer.text
@@ -63,6 +65,7 @@ def test_failed_run_is_shown(client: httpx.Client, database: Database) -> None:
 
 def test_running_job_is_not_run_twice(client: httpx.Client, database: Database) -> None:
     begin(database, some_job(database), describe_process())
+    assert "/jobs/1/run" not in client.get("/jobs/1").text
     assert "is running already" in refused(client, "/jobs/1/run", 409)
     assert 1 == len(list_runs(database))
 
@@ -82,10 +85,13 @@ def test_run_of_a_dead_process_is_interrupted_instead(client: httpx.Client, data
 
 
 def test_job_is_paused_and_resumed(client: httpx.Client, database: Database) -> None:
-    job = some_job(database)
+    schedule = Schedule(kind=ScheduleKind.EVERY, expression="1h", timezone="UTC", interval_origin=NOW)
+    job = add_job(database, JobSpec(name="docs", root=b"/srv", schedule=schedule), NOW)
     for action, paused in [("resume", False), ("pause", True), ("pause", True), ("resume", False)]:
         assert "/jobs/1" == post(client, f"/jobs/1/{action}")
         assert paused is get_job(database, job.spec.name).spec.paused
+        buttons = re.findall(r'action="../jobs/1/(\w+)"><button>', client.get("/jobs/1").text)
+        assert ["run", "resume" if paused else "pause"] == buttons
 
 
 def test_what_is_not_there_is_not_found(client: httpx.Client, database: Database) -> None:
@@ -98,4 +104,4 @@ def test_what_is_not_there_is_not_found(client: httpx.Client, database: Database
 def test_buttons_are_hidden_unless_allowed(place: str, database: Database) -> None:
     begin(database, some_job(database), describe_process())
     with served(place) as client:
-        assert "<button>Cancel" not in client.get("/runs/1").text
+        assert "<button>" not in client.get("/runs/1").text + client.get("/jobs/1").text

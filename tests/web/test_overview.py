@@ -24,11 +24,15 @@ def reader(place: str, database: Database) -> Iterator[Reader]:
         yield opened
 
 
-def add(database: Database, name: str, *, schedule: str | None = None, paused: bool = False) -> int:
+def add(
+    database: Database, name: str, *, schedule: str | None = None, paused: bool = False, tags: tuple[str, ...] = ()
+) -> int:
     parsed = schedule and Schedule(
         kind=ScheduleKind.EVERY, expression=schedule, timezone="UTC", interval_origin=NOW - timedelta(days=1)
     )
-    return add_job(database, JobSpec(name=name, root=b"/srv", schedule=parsed or None, paused=paused), NOW).job_id
+    return add_job(
+        database, JobSpec(name=name, root=b"/srv", schedule=parsed or None, paused=paused, tags=tags), NOW
+    ).job_id
 
 
 def record(
@@ -108,6 +112,16 @@ def test_filters_by_name_and_status(reader: Reader, database: Database) -> None:
     assert ["new"] == names("status=never") == names("status=paused")
     assert [] == names("name=%3Cscript%3E")
     assert 400 == reader.get("/?status=bad").status_code
+
+
+def test_filter_by_tag(reader: Reader, database: Database) -> None:
+    for name, tags in (("docs", ("team/a", "text")), ("mail", ("text",)), ("wiki", ())):
+        add(database, name, tags=tags)
+    page = reader.text("/?tag=text")
+    assert ["docs", "mail"] == re.findall(r'<a class="clamp"[^>]*>([^<]+)</a>', page)
+    assert '<a href="?tag=team%2Fa">team/a</a>' in page
+    assert '<option value="text" selected>' in page
+    assert [["team/a", "text"]] == [job["tags"] for job in reader.get("/index.json?tag=team/a").json()]
 
 
 def test_more_than_a_hundred_jobs_are_paged(reader: Reader, database: Database) -> None:

@@ -185,9 +185,9 @@ def test_browser_opens_the_printed_address(program: Program) -> None:
 def test_wrong_options_are_refused_in_one_line(program: Program) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert "already in use; choose another port" in program.refused("web", "--port", port)
-        assert "already in use; choose another port" in program.refused("daemon", "--web", port)
-    assert "choose another port" in program.refused("web", "--host", "192.0.2.1", "--port", "0")
+        assert "already in use; choose another" in program.refused("web", "--port", port)
+        assert "already in use; choose another" in program.refused("daemon", "--web", port)
+    assert "choose another address or port" in program.refused("web", "--host", "192.0.2.1", "--port", "0")
     assert "write it like /runner" in program.refused("web", "--root-path", "/a;b")
     assert "without a port" in program.refused("web", "--allow-host", "docs.example.org:80")
     assert not program.database.exists()

@@ -26,7 +26,7 @@ _STATES = (*Status, _NEVER, _PAUSED)
 
 def overview(asked: Asked) -> Page:
     """List the jobs with their health, last runs and next fire times, a page from the job ``after``."""
-    text, state = asked.text("name"), asked.choice("status", _STATES)
+    text, state, tag = asked.text("name"), asked.choice("status", _STATES), asked.text("tag")
     after = asked.number("after") or 0
     every = jobs.list_jobs(asked.view)
     newest = recent.list_newest(asked.view)
@@ -36,6 +36,7 @@ def overview(asked: Asked) -> Page:
         for job in every
         if (text is None or text.casefold() in printable(job.spec.name).casefold())
         and (state is None or state in states[job.job_id])
+        and (tag is None or tag in job.spec.tags)
     ]
     rest = [job for job in found if job.job_id > after]
     shown = rest[: _MOST_ROWS if len(found) <= _MOST_ROWS else _ROWS]
@@ -53,6 +54,8 @@ def overview(asked: Asked) -> Page:
         "n_jobs": len(every),
         "n_found": len(found),
         "name": text,
+        "tag": tag,
+        "tags": sorted({one for job in every for one in job.spec.tags}),
         "state": state,
         "states": _STATES,
         "after": after,
