@@ -150,11 +150,15 @@ class Tab:
             if not request.url.startswith(site):
                 self.noted.append(f"foreign request: {request.url}")
 
+        def fail(request: "Request") -> None:
+            if request.failure != "net::ERR_ABORTED":  # by leaving the page
+                self.noted.append(f"failed request: {request.url} {request.failure}")
+
         self.page.on("console", lambda message: self.noted.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.noted.append(f"error: {error}"))
         self.page.on("dialog", dismiss)
         self.page.on("request", check)
-        self.page.on("requestfailed", lambda one: self.noted.append(f"failed request: {one.url} {one.failure}"))
+        self.page.on("requestfailed", fail)
 
     def open(self, address: str, status: int = 200) -> None:
         """Open an address, and wait until it is complete."""

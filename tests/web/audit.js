@@ -21,34 +21,38 @@
     const [darker, lighter] = [luminance(one), luminance(other)].sort((a, b) => a - b);
     return (lighter + 0.05) / (darker + 0.05);
   }
-  const faded = ([r, g, b, a], element) => {
-    for (; element; element = element.parentElement) a *= getComputedStyle(element).opacity;
-    return [r, g, b, a];
-  };
-
-  // The colour behind an element: its own background and those of the elements around it, and in a picture the shapes
-  // that are drawn before it under its middle.
-  function behind(element) {
-    const layers = [];
-    const svg = element.closest("svg");
-    if (svg) {
-      const box = element.getBoundingClientRect();
-      for (const shape of svg.querySelectorAll("rect, path, circle, polygon")) {
-        if (!(shape.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING)) break;
-        const style = getComputedStyle(shape);
-        const point = new DOMPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
-        if (style.fill === "none" || !shape.isPointInFill(point.matrixTransform(shape.getScreenCTM().inverse()))) continue;
-        const [r, g, b, a] = faded(rgba(style.fill), shape);
-        layers.unshift([r, g, b, a * style.fillOpacity]);
-      }
-    }
-    for (let one = element; one; one = one.parentElement) {
-      const style = getComputedStyle(one);
+  // Of an element with all around it, computed once for each.
+  const opacities = new Map([[null, 1]]), backgrounds = new Map();
+  function opacity(element) {
+    if (!opacities.has(element)) opacities.set(element, getComputedStyle(element).opacity * opacity(element.parentElement));
+    return opacities.get(element);
+  }
+  const faded = ([r, g, b, a], element) => [r, g, b, a * opacity(element)];
+  backgrounds.set(null, matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18] : [255, 255, 255]);
+  function background(element) {
+    if (!backgrounds.has(element)) {
+      const style = getComputedStyle(element);
       if (style.backgroundImage !== "none") found.add(`text on an image: ${label(element)}`);
-      layers.push(rgba(style.backgroundColor));
+      backgrounds.set(element, over(rgba(style.backgroundColor), background(element.parentElement)));
     }
-    const base = matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18] : [255, 255, 255];
-    return layers.reduceRight((below, layer) => over(layer, below), base);
+    return backgrounds.get(element);
+  }
+
+  // The colour behind an element: in a picture also that of the shapes that are drawn before it under its middle.
+  function behind(element) {
+    const svg = element.closest("svg");
+    let below = background(element);
+    if (!svg) return below;
+    const box = element.getBoundingClientRect();
+    for (const shape of svg.querySelectorAll("rect, path, circle, polygon")) {
+      if (!(shape.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING)) break;
+      const style = getComputedStyle(shape);
+      const point = new DOMPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
+      if (style.fill === "none" || !shape.isPointInFill(point.matrixTransform(shape.getScreenCTM().inverse()))) continue;
+      const [r, g, b, a] = faded(rgba(style.fill), shape);
+      below = over([r, g, b, a * style.fillOpacity], below);
+    }
+    return below;
   }
 
   const label = element => {
@@ -59,9 +63,8 @@
   function check(element, style) {
     const scale = element.closest("svg") ? Math.abs(element.getScreenCTM().d) : 1, size = parseFloat(style.fontSize) * scale;
     if (size < SMALLEST - 0.01) found.add(`text of ${size.toFixed(1)} px: ${label(element)}`);
-    const background = behind(element);
-    const colour = over(faded(rgba(element.closest("svg") ? style.fill : style.color), element), background);
-    const ratio = contrast(colour, background), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
+    const below = behind(element), colour = element.closest("svg") ? style.fill : style.color;
+    const ratio = contrast(over(faded(rgba(colour), element), below), below), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
     if (ratio < (large ? 3 : 4.5) - 0.005) found.add(`contrast of ${ratio.toFixed(2)}: ${label(element)}`);
   }
 

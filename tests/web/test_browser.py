@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from web_harness import SCHEMES, WIDTHS, Served, Tab, list_addresses, open_tab, serve
 
 from runner.history.database import locate
-from runner.history.jobs import get_job, list_jobs
+from runner.history.jobs import get_job
 from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
@@ -31,6 +31,8 @@ _AGAINST_POLICY = re.compile(
     r"""(?:href|src|action)=["']?(?:/|https?:)|<style|\sstyle=|\son\w+="""
     r"""|<script(?! type="(?:module|application/json)")"""
 )
+# Rows of a table are alike, and axe takes seconds for a hundred.
+_FEWER = {"/runs": "?limit=20", "/missed": "?limit=20"}
 # Notes every element that receives the focus, and whether that is seen. The arrow keys reach the other bars of a strip.
 _NOTE_FOCUS = """() => {
   window.reached = new Set();
@@ -48,7 +50,7 @@ _MISSED = "() => wanted.filter(one => !reached.has(one)).map(one => one.outerHTM
 
 @pytest.mark.parametrize("pattern", PAGES)
 def test_a_page_is_clean_and_accessible(browser: "Browser", demo_site: Served, pattern: str) -> None:
-    addresses = list_addresses(demo_site.database, pattern)
+    addresses = [one + _FEWER.get(pattern, "") for one in list_addresses(demo_site.database, pattern)]
     with open_tab(browser, demo_site.address) as tab:
         for number, address in enumerate(addresses):
             tab.open(demo_site.address + address)
@@ -100,14 +102,16 @@ def test_an_empty_history_has_pages(browser: "Browser", empty_site: Served) -> N
         for pattern in PAGES:
             if "{" not in pattern:
                 tab.open(empty_site.address + pattern[1:])
-                assert [] == _audit_looks(tab, whole=True), pattern
+                assert [] == _audit_looks(tab, whole=False) + _ask_axe(tab), pattern
         assert [] == tab.noted
 
 
 def test_a_report_is_clean_and_accessible(browser: "Browser", demo_history: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     with closing(open_database(locate(str(shutil.copy(demo_history, tmp_path))))) as database, database.view() as view:
-        report.write_text(render_report(view, list_jobs(view), datetime.now(UTC)))
+        now = datetime.now(UTC)
+        chosen = [get_job(view, name) for name in ("docs", "photos")]
+        report.write_text(render_report(view, chosen, now, now - timedelta(days=90)))
     with open_tab(browser, report.as_uri()) as tab:
         tab.page.goto(report.as_uri())
         assert [] == _audit_looks(tab, whole=True)
