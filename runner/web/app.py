@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from runner.history import daemons, jobs
 from runner.history.database import View
+from runner.history.revision import find_revision
 from runner.model.errors import HistoryError, NotWritable, RunnerError, Unknown
 from runner.model.secrets import scrub
 from runner.output import formats
@@ -110,6 +111,7 @@ def _frame(site: Site, request: Request, view: View, asked: Asked) -> dict[str, 
         "here": request.url.path,
         "asked": asked.query,
         "now": asked.now,
+        "revision": find_revision(view, asked.now),
         "daemon": daemon,
         "daemon_state": None if daemon is None else daemons.state_of(daemon, asked.now),
         "allow_actions": site.options.allow_actions,

@@ -54,7 +54,9 @@ def lines(runs: Sequence[LastRun], walls: Mapping[str, Mapping[int, float]]) -> 
     every = [wall_s for own in walls.values() for wall_s in own.values()]
     if len(runs) < 2 or not every:
         return ""
-    low, high = min(every), min(max(every), 3 * median(every))
+    # Small differences look small, and single long runs don't flatten the rest.
+    usual_s = median(every)
+    low, high = min(*every, 0.7 * usual_s), max(1.3 * usual_s, min(max(every), 3 * usual_s))
     drawn = [
         svg.element(
             "path", d=_path(list(map(own.get, (run.run for run in runs))), low, high), class_=f"line {strategy}"

@@ -179,3 +179,14 @@ def test_a_page_of_2000_runs_is_small(reader: Reader, database: Database) -> Non
     others = {link: reader.get(f"/{link}").content for link in links}
     assert len(others) <= 5
     assert sum(len(gzip.compress(content, 6)) for content in (page.content, *others.values())) <= 30_000
+
+
+def test_a_page_names_its_revision(reader: Reader, database: Database) -> None:
+    add(database, "docs")
+    before = reader.text("/")
+    record(database, 1, "succeeded")
+    after = reader.text("/")
+    found = [re.search(r'data-revision="(\w+)"', page) for page in (before, after)]
+    assert all(found)
+    revisions = [match[1] for match in found if match]
+    assert revisions[0] != revisions[1] == reader.text("/revision")

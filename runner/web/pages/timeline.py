@@ -40,6 +40,7 @@ def timeline(asked: Asked) -> Page:
         "today": today,
         "earlier": first - length,
         "later": first + length,
+        "last": first + length - timedelta(days=1),
         "job": job,
         "jobs": found if job is None else [job],
         "rows": tracks.draw_rows(shown, marks, axis),

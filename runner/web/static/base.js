@@ -15,7 +15,7 @@
   }
 
   const root = document.body.dataset.root;
-  let revision = null, failedSince = null;
+  let revision = document.body.dataset.revision ?? null, failedSince = null;
 
   async function poll() {
     if (document.hidden) return;
@@ -38,6 +38,12 @@
     if (failedSince !== null) notice.textContent = `The server does not answer; this page is from ${relative(failedSince)}.`;
   }
 
+  // Finds an element again in a newer page: by its number, or a link by its address.
+  function selectorOf(element) {
+    if (element.id) return `#${CSS.escape(element.id)}`;
+    return element.localName === "a" && `a[href="${CSS.escape(element.getAttribute("href"))}"]`;
+  }
+
   // Replaces only the parts that differ, so that focus, open menus and scroll positions stay.
   async function refresh() {
     const answer = await fetch(location.href, {cache: "no-cache"});
@@ -47,10 +53,10 @@
       const fresh = page.getElementById(part.id);
       if (!fresh || part.contains(document.activeElement) && part.querySelector("form :focus")) continue;
       if (part.outerHTML === fresh.outerHTML) continue;
-      const focused = document.activeElement?.id, scrolled = [...part.querySelectorAll(".scroll")].map(one => one.scrollLeft);
+      const focused = part.contains(document.activeElement) && selectorOf(document.activeElement), scrolled = [...part.querySelectorAll(".scroll")].map(one => one.scrollLeft);
       part.replaceWith(fresh);
       fresh.querySelectorAll(".scroll").forEach((one, index) => { one.scrollLeft = scrolled[index] ?? 0; });
-      if (focused) document.getElementById(focused)?.focus({preventScroll: true});
+      if (focused) fresh.querySelector(focused)?.focus({preventScroll: true});
       fresh.dispatchEvent(new CustomEvent("refreshed", {bubbles: true}));
     }
     updateTimes();
