@@ -1,6 +1,7 @@
 """``runner files`` and ``changes``: the files of a tree and their changes."""
 
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -118,25 +119,25 @@ def changes(
         )
         directory = time_range.find_directory(view, known, under) if under is not None else b""
         options.echo_notes(span.notes)
-        changed = contents.list_changes(view, known.job_id, *span.positions, directory)
-        positions = span.positions if by_folder else ()
-        states = [contents.count_directories(view, known.job_id, position, directory) for position in positions]
-    if by_folder:
-        moves = rollup.compare_directories(states[0], states[1], changed, _depth_below(directory, depth))
-        output.emit(
-            fmt,
-            lambda: [rendering.moves_table(moves), rendering.change_counts(changed)],
-            map(rendering.move_record, moves),
-            columns=rendering.MOVE_KEYS,
-        )
-        return
+        if by_folder:
+            changed = contents.count_changes(view, known.job_id, *span.positions, directory)
+            states = [contents.count_directories(view, known.job_id, at, directory) for at in span.positions]
+            moves = rollup.compare_directories(states[0], states[1], changed, _depth_below(directory, depth))
+            output.emit(
+                fmt,
+                lambda: [rendering.moves_table(moves), rendering.change_counts(rollup.sum_changes(changed))],
+                map(rendering.move_record, moves),
+                columns=rendering.MOVE_KEYS,
+            )
+            return
+        found = contents.list_changes(view, known.job_id, *span.positions, directory)
     output.emit(
         fmt,
         lambda: (
-            *rendering.changes_table(changed),
-            rendering.change_counts(changed),
+            *rendering.changes_table(found),
+            rendering.change_counts(Counter(change.kind for change in found)),
         ),
-        map(records.change_record, changed),
+        map(records.change_record, found),
         columns=records.CHANGE_KEYS,
     )
 

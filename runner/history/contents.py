@@ -4,16 +4,16 @@ A position is the number of a run, or a number between runs; the state there is 
 up to it. Where *under* is given, only what is below this directory, relative to the root, counts; empty for all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, literal_column, or_, select
 
 from runner.history.database import Reader
 from runner.history.findings import Stat, digest_path
 from runner.history.rows import STAT_COLUMNS, read_stat
 from runner.history.tables import directories, files, problems, runs
-from runner.model.contents import FolderCount, Version
+from runner.model.contents import ChangeCount, FolderCount, Version
 from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
 from runner.scan.snapshot import join_path, lies_in
 
@@ -69,8 +69,16 @@ def _read_file(row: Any, directory: bytes, unreadable: set[bytes]) -> FoundFile:
     )
 
 
-def list_changes(database: Reader, job_id: int, before: int, after: int, under: bytes = b"") -> list[Change]:
-    """List the differences between two positions, by path.
+def list_changes(
+    database: Reader,
+    job_id: int,
+    before: int,
+    after: int,
+    under: bytes = b"",
+    *,
+    within: Collection[bytes] | None = None,
+) -> list[Change]:
+    """List the differences between two positions, by path; *within* limits them to those directly in some directories.
 
     A file that was added and removed between them, or changed and changed back, is no difference. Nor is a file whose
     size and time are unknown at one of them.
@@ -78,25 +86,14 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
     query = (
         select(directories.c.path, files.c.name, files.c.first_run_id, *STAT_COLUMNS)
         .join(directories, files.c.folder_id == directories.c.id)
-        # With the job on both sides, and the rest as no index has it, SQLite reads two index ranges, not all files.
-        .where(
-            or_(
-                and_(
-                    files.c.job_id == job_id,
-                    files.c.first_run_id > before,
-                    files.c.first_run_id <= after,
-                    func.coalesce(files.c.gone_run_id, after + 1) > after,
-                ),
-                and_(
-                    files.c.job_id == job_id,
-                    files.c.gone_run_id > before,
-                    files.c.gone_run_id <= after,
-                    files.c.first_run_id + 0 <= before,
-                ),
-            ),
-            *_below(under),
-        )
+        .where(*_below(under))
     )
+    if within is None:
+        # With the job in both alternatives, SQLite reads two index ranges, not all files.
+        query = query.where(_differs(before, after, files.c.job_id == job_id))
+    else:
+        digests = directories.c.path_digest.in_(list(map(digest_path, within)))
+        query = query.where(_differs(before, after), directories.c.job_id == job_id, digests)
     old: dict[bytes, Stat] = {}
     new: dict[bytes, Stat] = {}
     with database.read() as connection:
@@ -115,6 +112,51 @@ def list_changes(database: Reader, job_id: int, before: int, after: int, under: 
             continue
         changes.append(Change(kind=kind, path=path, old_size_bytes=old_stat[0], new_size_bytes=new_stat[0]))
     return changes
+
+
+def count_changes(database: Reader, job_id: int, before: int, after: int, under: bytes = b"") -> list[ChangeCount]:
+    """Count the differences between two positions directly in each directory, by its path; see :func:`list_changes`."""
+    is_old = files.c.first_run_id <= before
+    columns = {name: files.c[name] for name in ("first_run_id", *(column.name for column in STAT_COLUMNS))}
+    of_file = select(
+        files.c.folder_id,
+        *(func.max(case((is_old, column))).label(f"old_{name}") for name, column in columns.items()),
+        *(func.max(case((~is_old, column))).label(f"new_{name}") for name, column in columns.items()),
+    ).where(_differs(before, after, files.c.job_id == job_id))
+    if under:
+        within = select(directories.c.id).where(directories.c.job_id == job_id, *_below(under))
+        of_file = of_file.where(files.c.folder_id.in_(within))
+    file = of_file.group_by(files.c.folder_id, files.c.name).subquery().c
+    exact = [func.coalesce(column, "") for column in (file.old_mtime_exact, file.new_mtime_exact)]
+    # Comparisons with an unknown size or time are not true.
+    has_changed = or_(
+        file.old_size_bytes != file.new_size_bytes, file.old_mtime_ns != file.new_mtime_ns, exact[0] != exact[1]
+    )
+    kinds = (file.old_first_run_id.is_(None), file.new_first_run_id.is_(None), has_changed)
+    added, removed, modified = (func.sum(case((kind, 1), else_=0)) for kind in kinds)
+    query = (
+        select(directories.c.path, added, removed, modified)
+        .join(directories, file.folder_id == directories.c.id)
+        .group_by(directories.c.id, directories.c.path)
+        .order_by(directories.c.path)
+    )
+    with database.read() as connection:
+        return [
+            ChangeCount(path=path, added=int(added), removed=int(removed), modified=int(modified))
+            for path, added, removed, modified in connection.execute(query)
+            if added or removed or modified
+        ]
+
+
+def _differs(before: int, after: int, *condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a row of files lasts at one of two positions only.
+
+    What no index has is written so that SQLite looks for none; *condition* belongs to both alternatives.
+    """
+    first, gone = files.c.first_run_id, files.c.gone_run_id
+    is_new = and_(*condition, first > before, first <= after, func.coalesce(gone, after + 1) > after)
+    is_old = and_(*condition, gone > before, gone <= after, first + 0 <= before)
+    return or_(is_new, is_old)
 
 
 def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:

@@ -104,8 +104,9 @@ class PostgresqlDatabase(Location):
 
     @contextmanager
     def limit_time(self, connection: Connection, within_s: float) -> Iterator[None]:
-        """Limit the time of each query of a transaction."""
+        """Limit the time of each query of a transaction, which then only reads."""
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(within_s * 1000)}")
+        connection.exec_driver_sql("SET LOCAL transaction_read_only = on")
         yield
 
     def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from runner.model.contents import FolderChange, FolderCount
-from runner.model.runs import Change, ChangeKind
+from runner.model.contents import ChangeCount, FolderChange, FolderCount
+from runner.model.runs import ChangeKind
 
 
 def cut(path: bytes, depth: int) -> bytes:
@@ -25,14 +25,14 @@ def roll_up(counts: Iterable[FolderCount], depth: int) -> list[FolderCount]:
 
 
 def compare_directories(
-    before: Iterable[FolderCount], after: Iterable[FolderCount], changes: Iterable[Change], depth: int
+    before: Iterable[FolderCount], after: Iterable[FolderCount], changes: Iterable[ChangeCount], depth: int
 ) -> list[FolderChange]:
     """List the directories with changes between two positions, up to a depth as for :func:`roll_up`."""
     old = {count.path: count for count in roll_up(before, depth)}
     new = {count.path: count for count in roll_up(after, depth)}
-    kinds: dict[bytes, Counter[str]] = {}
+    kinds: dict[bytes, Counter[ChangeKind]] = {}
     for change in changes:
-        kinds.setdefault(cut(change.path.rpartition(b"/")[0], depth), Counter())[change.kind.value] += 1
+        kinds.setdefault(cut(change.path, depth), Counter()).update(sum_changes([change]))
     nothing = FolderCount(path=b"", files=0, size_bytes=None)
     result = []
     for path, numbers in sorted(kinds.items()):
@@ -44,7 +44,21 @@ def compare_directories(
                 new_files=now.files,
                 old_size_bytes=was.size_bytes,
                 new_size_bytes=now.size_bytes,
-                **{kind.value: numbers[kind.value] for kind in ChangeKind},
+                **{kind.value: numbers[kind] for kind in ChangeKind},
             )
         )
     return result
+
+
+def sum_changes(changes: Iterable[ChangeCount]) -> Counter[ChangeKind]:
+    """Return the number of changes of each kind."""
+    total = Counter[ChangeKind]()
+    for change in changes:
+        total.update({kind: getattr(change, kind.value) for kind in ChangeKind})
+    return total
+
+
+def keep_kind(change: ChangeCount, kind: ChangeKind) -> ChangeCount:
+    """Return a count without the other kinds."""
+    numbers = {each.value: getattr(change, each.value) if each is kind else 0 for each in ChangeKind}
+    return ChangeCount(path=change.path, **numbers)

@@ -90,10 +90,11 @@ def list_runs(
 
 
 def list_runs_before(
-    database: Reader, job_id: int, run_id: int | None, *, statuses: Sequence[Status], limit: int
+    database: Reader, job_id: int, run_id: int | None, *, statuses: Sequence[Status], limit: int, after: int = 0
 ) -> list[Run]:
-    """List the last runs of a job with some statuses before a run (None for all), newest first."""
-    query = EVERY_RUN.where(runs.c.job_id == job_id, has_status(statuses)).order_by(_NEWEST_FIRST).limit(limit)
+    """List the last runs of a job with some statuses before a run (None for all) and after another, newest first."""
+    query = EVERY_RUN.where(runs.c.job_id == job_id, runs.c.id > after, has_status(statuses))
+    query = query.order_by(_NEWEST_FIRST).limit(limit)
     return read_runs(database, query if run_id is None else query.where(runs.c.id < run_id))
 
 

@@ -100,10 +100,8 @@ def describe_unreadable(run: Run, how: str) -> list[str]:
 
 def describe_later_failure(database: Reader, job: Job, state: Run) -> list[str]:
     """Return a note if a later run of the job ended without a snapshot; empty otherwise."""
-    for run in runs.list_runs_before(database, job.job_id, None, statuses=_UNSAVED, limit=1):
-        if run.run_id > state.run_id:
-            return [f"run {run.run_id} {run.status.said}, so this is what run {state.run_id} has left"]
-    return []
+    later = runs.list_runs_before(database, job.job_id, None, statuses=_UNSAVED, limit=1, after=state.run_id)
+    return [f"run {run.run_id} {run.status.said}, so this is what run {state.run_id} has left" for run in later]
 
 
 def _describe(saved: Run) -> str:

@@ -43,16 +43,22 @@ def list_timings(
 
 
 def list_counts(
-    database: Reader, job_id: int, *, since: datetime | None = None, until: datetime | None = None
+    database: Reader,
+    job_id: int,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    last: int | None = None,
 ) -> list[Counts]:
     """List the file counts of the saved runs of a job, by run; bounds as for :func:`list_timings`."""
     query = (
         select(runs.c.id, runs.c.started_at, runs.c.files, runs.c.added, runs.c.removed, runs.c.modified)
         .where(runs.c.job_id == job_id, runs.c.files.is_not(None), *_started_between(since, until))
-        .order_by(runs.c.id)
+        .order_by(runs.c.id.desc())
+        .limit(last)
     )
     with database.read() as connection:
-        return [Counts._make(row) for row in connection.execute(query).all()]
+        return [Counts._make(row) for row in reversed(connection.execute(query).all())]
 
 
 def find_extent(

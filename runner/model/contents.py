@@ -46,3 +46,13 @@ class SavedState:
     run_id: int
     finished_at: datetime
     changes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeCount:
+    """The number of changed files directly in a directory."""
+
+    path: bytes  # relative to the root; empty for the root
+    added: int
+    removed: int
+    modified: int

@@ -1,7 +1,6 @@
 """The files of a tree, their changes and versions, and counts by directory, as tables."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -104,11 +103,10 @@ def counts_table(counts: Sequence[FolderCount]) -> RenderableType:
     return Grid(rows=[*counts, total] if counts else [], columns=columns, empty="no files")
 
 
-def change_counts(changes: Sequence[Change]) -> RenderableType:
+def change_counts(counts: Mapping[ChangeKind, int]) -> RenderableType:
     """Return the last line of a list of changes: the number of each kind."""
-    if not changes:
+    if not any(counts.values()):
         return Text("no changes", style="dim")
-    counts = Counter(change.kind for change in changes)
     return Text(", ".join(f"{counts[kind]:,} {kind}" for kind in ChangeKind))
 
 

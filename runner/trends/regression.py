@@ -21,6 +21,7 @@ from runner.trends.noise import (
     WHITE,
     Noise,
     dot,
+    heavy_log_likelihood,
     log_likelihood,
     neighbours,
     response,
@@ -274,6 +275,11 @@ class Fit:
     def likelihood(self) -> float:
         """Twice the log-likelihood, up to a constant of n alone."""
         return log_likelihood(self.squares, self.design.n, self.design.noise)
+
+    @cached_property
+    def tails(self) -> float:
+        """By how much heavy tails of the noise raise twice the log-likelihood."""
+        return heavy_log_likelihood(self.innovations(), self.design.noise) - self.likelihood
 
     @cached_property
     def coefficients(self) -> list[float]:

@@ -119,14 +119,16 @@ def explain(series: Series, scales: Sequence[float]) -> tuple[Explanation, list[
         and survey.best(_KINDS).surplus < 0
         and not search.may_be_cycles(plain)
     ):
-        return plain, search.alternatives(plain, [])
+        return search.conclude(plain, [])
     worth_it = max(0.0, _HOPEFUL * search.judge(plain))
     with_step, with_slope, with_cycle = (NOTHING.extend(search.survey(NOTHING).find(kind)) for kind in _KINDS)
     with_both = search.step_beside_cycle(worth_it)
     one_by_one = search.one_by_one(_KINDS, plain)
     found = [plain, one_by_one, with_step, with_slope, with_cycle, with_both]
     start = max(with_cycle, with_both, key=search.compare)
-    if search.judge(start) > worth_it:
+    # A search from a cycle seldom finds more than one that has found a cycle and a step already.
+    complete = one_by_one.has(LevelShift) and one_by_one.has(Harmonic)
+    if search.judge(start) > max(worth_it, search.judge(one_by_one) if complete else 0.0):
         found.append(search.one_by_one(_KINDS, start))
     if one_by_one.has(SlopeChange):
         found.append(search.one_by_one((LevelShift, Harmonic)))
@@ -140,7 +142,7 @@ def explain(series: Series, scales: Sequence[float]) -> tuple[Explanation, list[
         reached = max(reached, max(map(search.compare, rivals), default=-math.inf) + _CLEARLY)
     if search.compare(best) < reached:
         return NOTHING, []
-    return best, search.alternatives(best, found)
+    return search.conclude(best, found)
 
 
 class _Search:
@@ -223,19 +225,23 @@ class _Search:
         both = with_cycle.extend(survey.find(LevelShift))
         return replace(both, noise=self._best_fit(both.components).design.noise)
 
-    def alternatives(self, best: Explanation, found: Iterable[Explanation]) -> list[Explanation]:
-        """List explanations with steps that are almost as good as the best one."""
+    def conclude(self, best: Explanation, found: Iterable[Explanation]) -> tuple[Explanation, list[Explanation]]:
+        """Return the best explanation, unless its only step is outliers, and others with steps almost as good."""
         if not best.has(LevelShift):
-            return []
+            return best, []
+        known, nothing = map(self._best_fit, (best.components, (LEVEL,)))
+        # In noise with a memory, every step is an outlier among the innovations.
+        alone = len(best.components) == 2 and known.design.noise == WHITE
+        if alone and known.tails > _CLEARLY and self.judge(best) + known.tails < nothing.tails:
+            return NOTHING, []
         reached = self.compare(best)
         different = {one.components: one for one in found if one.components != best.components}
         others = [one for one in different.values() if self.compare(one) > reached - _ALMOST]
         if not best.has(Harmonic):
-            known = self._best_fit(best.components)
             _, fit = best_cycle(self._series, known, known.likelihood + WORTH_A_LOOK)
             if fit:
                 others.append(replace(best, components=fit.design.components, noise=fit.design.noise))
-        return others
+        return best, others
 
     def survey(self, so_far: Explanation) -> "Survey":
         """Find the best component of each kind to add, under every noise model."""

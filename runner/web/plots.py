@@ -20,6 +20,8 @@ _DAY_S = 86_400.0
 _MIB = 2**20
 # Between the labels of two strategies, in pixels.
 _LINE = 15
+# A drift is drawn through so many runs.
+_SLOPED = 40
 _UP, _DOWN, _DIAMOND = "M-5 9L0 0L5 9Z", "M-5 0L0 9L5 0Z", "M0 0L5 5L0 10L-5 5Z"
 _KNOWN = frozenset({"sequential", "pool", "incremental"})
 # How much a narrow screen can show side by side.
@@ -144,6 +146,7 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
         for name, line in lines.items()
     ]
     marks += [mark for level in levels for mark in _level_marks(level, axis, y)]
+    marks += _elsewhere(trends, axis)
     flags = []
     for row, (name, line) in enumerate(lines.items()):
         at = {one.run: axis.places[one.run] for one, _ in line}
@@ -165,14 +168,22 @@ def trend_chart(trends: Trends, axis: Axis, accepted: Mapping[str, int]) -> Char
     legend += [("level", "level")] if levels else []
     legend += [("interval", "95 % interval of a step"), ("flags", "steps")] if trends.events else []
     legend += [("baseline", "acknowledged")] if accepted else []
+    legend += [("elsewhere", "other environments")] if trends.elsewhere else []
     return Chart(title.capitalize(), drawn, _data(y, unit, points, axis), legend)
+
+
+def _elsewhere(trends: Trends, axis: Axis) -> list[Markup]:
+    """Draw an area over the time before the first run in this environment, if there were runs."""
+    start, end = min(axis.places.values()), axis.places[trends.timings[0].run]
+    return [svg.band(start, end, (0, HEIGHT), (0, HEIGHT), "elsewhere")] if trends.elsewhere and start < end else []
 
 
 def _level_marks(level: Level, axis: Axis, y: Scale) -> list[Markup]:
     """Draw a level, and above it the interval of the step that leads to it."""
-    points = [(axis.places[run], y(value)) for run, value in level.line]
     (run, value), (last_run, last) = level.line[0], level.line[-1]
-    drifts = " drift" if len(points) > 2 else ""
+    drifts = " drift" if len(level.line) > 2 else ""
+    sampled = level.line[: -1 : len(level.line) // _SLOPED or 1]
+    points = [(axis.places[run], y(value)) for run, value in (*sampled, level.line[-1])]
     middle = svg.line(points, f"level{drifts} {class_of(level.strategy)}")
     if level.low == level.high:
         return [middle]
@@ -227,7 +238,7 @@ def ratio_chart(trends: Trends, axis: Axis) -> Chart | None:
     points = [(one.run, one.started_at, value) for one, value in pairs]
     places = [axis.places[run] for run, *_ in points]
     marks = [svg.dots(((x, y(value)) for x, (*_, value) in zip(places, points, strict=True)), "pool")]
-    marks.append(svg.segment(0, y(1.0), WIDTH, y(1.0), "one"))
+    marks += [svg.segment(0, y(1.0), WIDTH, y(1.0), "one"), *_elsewhere(trends, axis)]
     if ratio:
         since = max((event.run for event in trends.lasting), default=0)
         start = next((x for x, (run, *_) in zip(places, points, strict=True) if run >= since), places[0])

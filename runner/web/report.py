@@ -76,9 +76,10 @@ def render_report(view: View, jobs: Sequence[Job], now: datetime, since: datetim
         since: Only runs from this instant on; None for all.
     """
     style, script = _join(_STYLES), _join(_SCRIPTS)
+    counts = recent.count_statuses(view, [job.job_id for job in jobs], since or _BEGINNING)
     return rendering.render(
         "report.html",
-        sections=[_make_section(view, job, since) for job in jobs],
+        sections=[_make_section(view, job, since, counts.get(job.job_id, Counter())) for job in jobs],
         execution_of=tables.execution_of,
         since=since,
         now=now,
@@ -107,10 +108,9 @@ def _hash(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _make_section(view: View, job: Job, since: datetime | None) -> Section:
+def _make_section(view: View, job: Job, since: datetime | None, counts: Counter[Status]) -> Section:
     shown = show_trends(view, job.job_id, since=since)
     last = runs.list_runs(view, job=job, since=since, limit=_LAST_RUNS)
-    counts = recent.count_statuses(view, [job.job_id], since or _BEGINNING).get(job.job_id, Counter())
     saved = shown.trends.counts
     return Section(
         job=job,

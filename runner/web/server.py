@@ -32,7 +32,7 @@ class _ImpatientProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to watch the progress."""
         super().connection_made(transport)
-        self._progress: object = None
+        self._progress: object = (None, 0)
         self._timer = self.loop.call_later(_PROGRESS_S, self._watch)
         if len(self.connections) > _MOST_CONNECTIONS + _MORE_CONNECTIONS:
             transport.abort()

@@ -57,6 +57,11 @@ class Answer:
         object.__setattr__(self, "zipped", gzip.compress(self.content, 9, mtime=0))
         object.__setattr__(self, "etag", f'"{hashlib.blake2b(self.content, digest_size=12).hexdigest()}"')
 
+    @property
+    def size_bytes(self) -> int:
+        """The memory that it takes."""
+        return len(self.content) + len(self.zipped)
+
 
 class Site:
     """The state that all requests share."""
@@ -135,7 +140,7 @@ class Site:
         with self._keeping:
             _, _, old = self._answers.pop(key, ("", 0.0, None))
             self._answers[key] = (revised, time.monotonic(), answer)
-            self._kept_bytes += len(answer.content) - (len(old.content) if old else 0)
+            self._kept_bytes += answer.size_bytes - (old.size_bytes if old else 0)
             while self._kept_bytes > _MOST_KEPT_BYTES and len(self._answers) > 1:
                 _, (_, _, dropped) = self._answers.popitem(last=False)
-                self._kept_bytes -= len(dropped.content)
+                self._kept_bytes -= dropped.size_bytes

@@ -16,7 +16,7 @@ _WIDE = 8
 # Dots of one column that are further from each other, in pixels, are not joined.
 _APART = 6
 # So many dots have room to be larger.
-_FEW = 150
+_FEW = 250
 _STEPS = (
     *((seconds, "%H:%M:%S") for seconds in (1, 5, 15)),
     *((60 * minutes, "%H:%M") for minutes in (1, 5, 15, 30, 60, 120, 180, 360, 720)),

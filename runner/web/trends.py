@@ -38,7 +38,7 @@ class TrendsShown:
     Attributes:
         trends: What they show.
         x: What the horizontal axis is, time or runs.
-        verdict: The sentence about the pool and sequential; None without both.
+        verdict: The sentence about the pool and sequential, or else about others; None without a comparison.
         comparisons: A sentence for each comparison.
         table: The comparisons as a table.
         findings: Rises, steps, drifts and acknowledged baselines.
@@ -108,10 +108,16 @@ def _find_trends(view: View, job_id: int, metric: Metric, since: datetime | None
 
 
 def _find_verdict(trends: Trends) -> str | None:
-    """Return the sentence about the pool and sequential, with the cache as found if that is decided."""
-    pairs = [one for one in trends.comparisons if (one.baseline, one.other) == ("sequential", "pool")]
-    pairs.sort(key=lambda one: (one.verdict is None, one.place is not Place.AS_IT_COMES))
-    return sentences.comparison_sentence(pairs[0]) if pairs else None
+    """Return the sentence about the pool and sequential, or else about others: the decided one, cache as found."""
+    order = sorted(
+        trends.comparisons,
+        key=lambda one: (
+            (one.baseline, one.other) != ("sequential", "pool"),
+            one.verdict is None,
+            one.place is not Place.AS_IT_COMES,
+        ),
+    )
+    return sentences.comparison_sentence(order[0]) if order else None
 
 
 def _list_findings(trends: Trends, accepted: Mapping[str, int]) -> list[Finding]:

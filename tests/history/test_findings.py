@@ -11,7 +11,14 @@ from history_examples import NOW, begin, count_rows, listing, opened, play, snap
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from runner.history.contents import count_directories, list_changes, list_files, list_problems, list_versions
+from runner.history.contents import (
+    count_changes,
+    count_directories,
+    list_changes,
+    list_files,
+    list_problems,
+    list_versions,
+)
 from runner.history.database import Database
 from runner.history.maintenance import find_faults
 from runner.history.rollup import cut, roll_up
@@ -197,7 +204,16 @@ def test_every_run_of_any_history_can_be_rebuilt(make_place: MakePlace, steps: l
 def check_questions(database: Database, job: Job, states: list[tuple[int, list[FoundFile]]]) -> None:
     """Check every query of a job against its replayed states."""
     for (before, old), (after, new) in combinations(states, 2):
-        assert differences(old, new) == list_changes(database, job.job_id, before, after)
+        changes = differences(old, new)
+        assert changes == list_changes(database, job.job_id, before, after)
+        changed = count_changes(database, job.job_id, before, after)
+        by_directory = Counter((one.path.rpartition(b"/")[0], one.kind.value) for one in changes)
+        assert by_directory == {
+            (one.path, kind.value): n for one in changed for kind in ChangeKind if (n := getattr(one, kind.value))
+        }
+        within = [one.path for one in changed][:2]
+        some = [change for change in changes if change.path.rpartition(b"/")[0] in within]
+        assert some == list_changes(database, job.job_id, before, after, within=within)
     for run_id, files in states:
         counts = count_directories(database, job.job_id, run_id)
         for depth in range(3):

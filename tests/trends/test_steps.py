@@ -16,7 +16,7 @@ from runner.trends import steps, survey
 from runner.trends.components import LEVEL, Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
 from runner.trends.course import MOST_POINTS, LongCourse
 from runner.trends.cycles import best_cycle
-from runner.trends.noise import MODELS, WHITE, Noise, log_likelihood
+from runner.trends.noise import MODELS, WHITE, Noise, heavy_log_likelihood, log_likelihood
 from runner.trends.regression import Designs, Fit, Series
 from runner.trends.steps import Rising, find_steps
 
@@ -323,6 +323,28 @@ def test_four_changes_are_four_steps() -> None:
         steps_found = indices(values)
         found += [any(abs(index - place) <= 5 for index in steps_found) for place in (50, 110, 180, 240)]
     assert all(found)
+
+
+def test_four_changes_are_found_though_the_first_guess_is_none() -> None:
+    changes = {42: 1.22, 70: 0.85, 217: 1.24, 238: 0.79}
+    values = np.random.default_rng(6).normal(0, 0.04, 300)
+    for place, ratio in changes.items():
+        values[place:] += math.log(ratio)
+    assert [*changes] == pytest.approx(indices(values), abs=2)
+
+
+@pytest.mark.parametrize("seed", [238, 428, 527])
+def test_clustered_outliers_of_heavy_tails_are_no_step(seed: int) -> None:
+    assert [] == indices(np.random.default_rng(seed).standard_t(3, 200) * 0.05)
+
+
+@pytest.mark.parametrize("noise", MODELS)
+def test_heavy_tails_have_the_likelihood_of_students_distribution(noise: Noise) -> None:
+    innovations = student.rvs(3, size=200, random_state=8)
+    scale = student.fit(innovations, fdf=3, floc=0)[2]
+    expected = 2 * student.logpdf(innovations, 3, 0, scale).sum() - 2 * math.log(noise.deviation)
+    normal_constant = 200 * (math.log(2 * math.pi) + 1)
+    assert pytest.approx(expected + normal_constant, abs=0.01) == heavy_log_likelihood(innovations.tolist(), noise)
 
 
 @pytest.mark.parametrize("freedom", [8, 20, 198])

@@ -14,13 +14,14 @@ from axe_playwright_python.base import AXE_SCRIPT
 from web_harness import SCHEMES, WIDTHS, Served, Tab, list_addresses, open_tab, serve
 
 from runner.history.database import locate
-from runner.history.jobs import get_job
+from runner.history.jobs import get_job, list_jobs
 from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.runs import Status
 from runner.web.guard import HEADERS
 from runner.web.pages import PAGES
+from runner.web.report import render_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -100,6 +101,17 @@ def test_an_empty_history_has_pages(browser: "Browser", empty_site: Served) -> N
             if "{" not in pattern:
                 tab.open(empty_site.address + pattern[1:])
                 assert [] == _audit_looks(tab, whole=True), pattern
+        assert [] == tab.noted
+
+
+def test_a_report_is_clean_and_accessible(browser: "Browser", demo_history: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    with closing(open_database(locate(str(shutil.copy(demo_history, tmp_path))))) as database, database.view() as view:
+        report.write_text(render_report(view, list_jobs(view), datetime.now(UTC)))
+    with open_tab(browser, report.as_uri()) as tab:
+        tab.page.goto(report.as_uri())
+        assert [] == _audit_looks(tab, whole=True)
+        assert [] == _miss_by_keyboard(tab)
         assert [] == tab.noted
 
 

@@ -2,16 +2,22 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 from browsing import served
 from conftest import until
+from history_examples import some_job
+from sqlalchemy import update
 
-from runner.history.database import Database
+from runner.history.database import Database, locate
+from runner.history.jobs import get_job, set_paused
+from runner.history.tables import jobs
+from runner.model.errors import HistoryError
 from runner.web import server
 from runner.web.pages import PAGES
-from runner.web.site import Options
+from runner.web.site import Options, Site
 
 TOKEN = "Q2fjYvNnX0v3YQeJ"  # noqa: S105  of a test
 POLICY = (
@@ -271,3 +277,13 @@ def test_connections_beyond_a_number_are_refused(client: httpx.Client, monkeypat
             assert b"" == third.recv(99)
         except ConnectionResetError:
             pass
+
+
+def test_pages_only_read(place: str, database: Database) -> None:
+    some_job(database)
+    with closing(Site(locate(place), Options(allow_actions=True))) as site:
+        for _ in range(2):
+            with pytest.raises(HistoryError, match=r"read-?only"), site.view() as view, view.read() as connection:
+                connection.execute(update(jobs).values(paused=True))
+    assert not get_job(database, "docs").spec.paused
+    set_paused(database, get_job(database, "docs"), datetime.now(UTC), paused=True)

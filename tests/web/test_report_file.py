@@ -88,7 +88,7 @@ def test_names_and_messages_are_escaped(told: Database) -> None:
     report = render(told)
     assert HOSTILE not in report
     assert 1 == report.count("</script>") - report.count('<script type="application/json">')
-    assert 3 == report.count(html.escape(HOSTILE))
+    assert 5 == report.count(html.escape(HOSTILE))
     assert "/srv/&lt;b&gt;\\xff" in report
     assert "What did not run or succeed" in report
 
@@ -145,7 +145,7 @@ def test_a_mistake_is_explained_in_a_line(program: Program, arguments: list[str]
 
 
 def test_a_missing_library_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.cli.web.find_spec", lambda _: None)
+    monkeypatch.setattr("runner.cli.options.find_spec", lambda _: None)
     assert "needs jinja2, which is missing; run `pip install 'runner[web]'`" in program.refused("report")
 
 

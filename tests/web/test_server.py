@@ -153,6 +153,14 @@ def test_postgresql_without_its_server_is_explained(program: Program) -> None:
     assert "can't be reached" in program.refused("web", "--port", "0", "--db", url, code=1)
 
 
+def test_any_database_is_served(program: Program, place: str, database: Database) -> None:
+    some_job(database)
+    with web(program, "--db", place) as (_, address):
+        assert ">docs</a>" in get(address).text
+        assert [] == get(address, "jobs/1/files.json").json() == get(address, "jobs/1/changes.json").json()
+        assert program.json("jobs", "--db", place) == get(address, "index.json").json()
+
+
 def test_other_addresses_demand_the_token(program: Program) -> None:
     everywhere = "0.0.0.0"  # noqa: S104  that is what is tested
     with web(program, "--host", everywhere, "--root-path", "/runner/", "--allow-host", "docs.example.org") as (

@@ -2,14 +2,14 @@
 
 import os
 from bisect import insort
-from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 from runner.history import contents, rollup, time_range
 from runner.history import runs as stored_runs
-from runner.model.contents import FolderCount, SavedState
+from runner.model.contents import ChangeCount, FolderCount, SavedState
 from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Job
 from runner.model.runs import Change, ChangeKind, Run
@@ -125,10 +125,10 @@ def changes(asked: Asked) -> Page:
         asked.view, job, since=since, until=until, from_run=first, to_run=last, now=asked.now
     )
     under = _directory(asked, job)
-    found = contents.list_changes(asked.view, job.job_id, *span.positions, under)
-    counts = Counter(change.kind for change in found)
+    counts = contents.count_changes(asked.view, job.job_id, *span.positions, under)
+    total = rollup.sum_changes(counts)
     if kind is not None:
-        found = [change for change in found if change.kind == kind]
+        counts = [rollup.keep_kind(count, ChangeKind(kind)) for count in counts if getattr(count, kind)]
     values: dict[str, Any] = {
         "job": job,
         "span": span,
@@ -145,34 +145,56 @@ def changes(asked: Asked) -> Page:
         "parents": _parents(under),
         "kind": kind,
         "kinds": ChangeKind,
-        "counts": counts,
+        "counts": total,
         "by_directory": by_directory,
         "before": span.before and stored_runs.find_saved_before(asked.view, job, span.after),
         "next": stored_runs.find_saved_after(asked.view, job, span.after),
     }
+    after = asked.path("after")
     if by_directory:
         states = [contents.count_directories(asked.view, job.job_id, at, under) for at in span.positions]
-        moves = rollup.compare_directories(states[0], states[1], found, _depth(under) + 1)
-        values["moves"] = moves
+        moves = rollup.compare_directories(states[0], states[1], counts, _depth(under) + 1)
+        rest = [move for move in moves if after is None or move.path > after]
+        values |= {"moves": rest[:_ROWS], "more": rest[_ROWS - 1].path if len(rest) > _ROWS else None}
         return Page(template="changes.html", values=values, json=listed(map(rendering.move_record, moves)))
-    groups, more = _group(found, asked.path("after"))
+
+    def find(within: list[bytes] | None = None) -> list[Change]:
+        found = contents.list_changes(asked.view, job.job_id, *span.positions, under, within=within)
+        return [change for change in found if kind is None or change.kind == kind]
+
+    def list_records() -> Iterator[records.Record]:
+        yield from map(records.change_record, find())
+
+    groups, more = _group(counts, find, after)
     values |= {"groups": groups, "more": more}
-    return Page(template="changes.html", values=values, json=listed(map(records.change_record, found)))
+    return Page(template="changes.html", values=values, json=listed(list_records()))
 
 
-def _group(found: list[Change], after: bytes | None) -> tuple[list[tuple[bytes, list[Change]]], bytes | None]:
+def _group(
+    counts: list[ChangeCount], find: Callable[[list[bytes]], list[Change]], after: bytes | None
+) -> tuple[list[tuple[bytes, list[Change]]], bytes | None]:
     """Return the changes after a path by directory, and the path of the last if there are more."""
-
-    def place(path: bytes) -> tuple[bytes, bytes]:
-        directory, _, name = path.rpartition(b"/")
-        return directory, name
-
-    ordered = sorted(found, key=lambda change: place(change.path))
+    directory, _, name = (after or b"").rpartition(b"/")
+    within: list[bytes] = []
+    left = counts if after is None else [count for count in counts if count.path >= directory]
+    n_found = 0
+    for count in left:
+        if n_found > _ROWS:
+            break
+        within.append(count.path)
+        # Of the first directory, most may have been shown.
+        n_found += 0 if count.path == directory and name else count.added + count.removed + count.modified
+    found = sorted(find(within), key=lambda change: _place(change.path))
     if after is not None:
-        ordered = [change for change in ordered if place(change.path) > place(after)]
-    shown = ordered[:_ROWS]
-    groups = [(directory, list(group)) for directory, group in groupby(shown, lambda change: place(change.path)[0])]
-    return groups, shown[-1].path if len(ordered) > _ROWS else None
+        found = [change for change in found if _place(change.path) > (directory, name)]
+    shown = found[:_ROWS]
+    groups = [(path, list(group)) for path, group in groupby(shown, lambda change: _place(change.path)[0])]
+    return groups, shown[-1].path if len(found) > _ROWS else None
+
+
+def _place(path: bytes) -> tuple[bytes, bytes]:
+    directory, _, name = path.rpartition(b"/")
+    return directory, name
 
 
 def _course(states: list[SavedState], shown: int) -> str:

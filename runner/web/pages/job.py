@@ -13,7 +13,7 @@ from runner.schedules import fire_times
 from runner.web import calendar, links, plots
 from runner.web.page import Asked, Page, document
 
-_ROWS, _FIRE_TIMES = 20, 5
+_ROWS, _FIRE_TIMES, _COUNTS = 20, 5, 10_000
 _YEAR = timedelta(days=365)
 
 
@@ -38,7 +38,7 @@ def job(asked: Asked) -> Page:
         "attempts": retries.find_attempts(view, last, now),
         "calendar": calendar.draw_calendar(days, now, f"../runs{links.query(job=found.job_id)}"),
         "counts": _sum(days),
-        "files": plots.files_chart(timings.list_counts(view, found.job_id, since=now - _YEAR)),
+        "files": plots.files_chart(timings.list_counts(view, found.job_id, since=now - _YEAR, last=_COUNTS)),
     }
     next_at = coming[0].at if coming else None
     return Page(
