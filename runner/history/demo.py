@@ -28,6 +28,8 @@ _OWNER = Owner(host="atlas", boot="demo", pid=4711, started_s=0.0)
 _MAIL = ("mail", "-s", "runner", "ada@example.org")
 _TOPICS = ("", "ideas", "meetings", "people", "projects/atlas", "projects/runner", "reading", "recipes", "travel")
 _WORDS = ("agenda", "draft", "idea", "letter", "list", "minutes", "note", "plan", "review", "summary")
+# Parts of the tree of a calibration, and their files.
+_SUBTREES = {b"": 3600, b"projects": 900, b"reading": 240, b"people": 60}
 # Parts of the year: when Python was upgraded, and when a directory of the documents could not be read.
 _UPGRADED, _UNREADABLE = 0.35, (0.45, 0.5)
 _VANISHED = "the root '/mnt/photos' does not exist; create it, mount it, or name another directory"
@@ -74,47 +76,34 @@ def _environment(python: str) -> Environment:
 
 
 def _add_calibration(database: Database, at: datetime, random: Random) -> None:
-    """Add a calibration of eight rounds: more workers help up to two, and only in larger trees."""
+    """Add a calibration: two workers are the fastest, of a large tree, and of the start methods fork is."""
+
+    def condition(question: Question, workers: int, path: bytes = b"", method: str = "fork") -> Condition:
+        parts: Row = {"workers": workers, "start_method": method} if workers else {"workers": 1, "start_method": None}
+        return Condition(question=question, strategy="pool" if workers else "sequential", path=path, **parts)
+
+    conditions = [condition(Question.WORKERS, workers) for workers in range(5)] + [condition(Question.NOISE, 0)]
+    conditions += [condition(Question.START_METHOD, 2, method=method) for method in ("forkserver", "spawn")]
+    conditions += [condition(Question.SIZE, workers, path) for path in list(_SUBTREES)[1:] for workers in (0, 2)]
+    measured = []
+    for number in range(1, 9):
+        order = enumerate(random.sample(conditions, len(conditions)), start=1)
+        measured += [_measure(one, random, round=number, position=place) for place, one in order]
     environment = _environment("3.14.2")
     number = begin_calibration(
         database, b"/srv/docs", Selection(), started_at=at, environment=environment, owner=_OWNER
     )
-    conditions = [(Question.WORKERS, 0, b""), (Question.NOISE, 0, b"")]
-    conditions += [(Question.WORKERS, workers, b"") for workers in range(1, 5)]
-    conditions += [
-        (Question.SIZE, workers, path) for path in (b"projects", b"reading", b"people") for workers in (0, 2)
-    ]
-    sizes = {b"": 3600, b"projects": 900, b"reading": 240, b"people": 60}
-    measured = []
-    for round_ in range(1, 9):
-        for position, (question, workers, path) in enumerate(random.sample(conditions, len(conditions)), start=1):
-            strategy, files = "pool" if workers else "sequential", sizes[path]
-            wall_s = 0.006 + 95e-6 * files * (1 if workers < 2 else 0.53 if workers < 3 else 0.56)
-            wall_s = (wall_s + 0.014 * workers) * random.lognormvariate(0, 0.04)
-            method = "fork" if workers else None
-            condition = Condition(
-                question=question, strategy=strategy, workers=workers or 1, start_method=method, path=path
-            )
-            times: Row = {
-                "wall_s": wall_s,
-                "startup_s": 0.014 * workers,
-                "user_s": wall_s * 0.7,
-                "system_s": wall_s * 0.5,
-            }
-            counts: Row = {"files": files, "directories": 1 + files // 40, "entries": 3 * files}
-            measured.append(
-                Measurement(
-                    condition=condition,
-                    round=round_,
-                    position=position,
-                    max_rss_bytes=19_000_000,
-                    cache=Cache.WARM,
-                    **times,
-                    **counts,
-                )
-            )
     record_round(database, number, measured)
     finish_calibration(database, number, at + timedelta(minutes=2))
+
+
+def _measure(condition: Condition, random: Random, **place: int) -> Measurement:
+    files, workers = _SUBTREES[condition.path], condition.workers if condition.start_method else 0
+    startup_s = {None: 0.0, "fork": 0.014, "forkserver": 0.07, "spawn": 0.12}[condition.start_method] * workers
+    wall_s = (0.006 + 95e-6 * files * (1 if workers < 2 else 0.54) + startup_s) * random.lognormvariate(0, 0.04)
+    counts: Row = {"files": files, "directories": 1 + files // 40, "entries": 3 * files, "max_rss_bytes": 19_000_000}
+    times: Row = {"wall_s": wall_s, "startup_s": startup_s, "user_s": wall_s * 0.7, "system_s": wall_s * 0.5}
+    return Measurement(condition=condition, cache=Cache.WARM, **times, **counts, **place)
 
 
 def _stories(start: datetime) -> list[_Story]:
@@ -132,7 +121,7 @@ def _stories(start: datetime) -> list[_Story]:
     photos = spec("photos", "/mnt/photos", "15 4 * * *", "*.jpg", **careful)
     drafts = spec("drafts", "/home/ada/drafts", "1d", strategies=("sequential",), paused=True)
     return [
-        _Story(spec=notes, every=_HOUR, at=_HOUR, files=(1400, 0.9, 1.2), step=(0.7, 1.3)),
+        _Story(spec=notes, every=_HOUR, at=_HOUR, files=(2100, 0.3, 1.2), step=(0.7, 1.3)),
         _Story(spec=docs, every=_DAY, at=2.5 * _HOUR, files=(3200, 3, 8), drift=0.4),
         _Story(spec=mail, every=2 * _HOUR, at=2 * _HOUR, files=(5000, 1.6, 0.1)),
         _Story(spec=photos, every=_DAY, at=4.25 * _HOUR, files=(2400, 6, 0.2), end=0.97),
@@ -154,7 +143,8 @@ def _list_firings(
         while due_at < until:
             end = max((end for begin, end in gaps if begin <= due_at < end), default=None)
             if end is None:
-                firings.append((due_at + timedelta(seconds=place + random.random() / 5), place, due_at, 0))
+                late_s = random.random() / 10 + (place / 2 if due_at.minute == 0 else 0)
+                firings.append((due_at + timedelta(seconds=late_s), place, due_at, 0))
             else:
                 missed.setdefault(end + timedelta(seconds=2 * place), []).append(due_at)
             due_at += story.every

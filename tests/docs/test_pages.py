@@ -12,6 +12,7 @@ from command_reference import PAGE, render_reference
 from conftest import Program
 from picture import COMMANDS, PICTURE, SETTINGS, draw
 from schema_page import DOCS, ROWS, load_tables, render_diagram, render_page
+from screenshots import DIRECTORY, PICTURES
 
 ROOT = DOCS.parent
 README = (ROOT / "README.md").read_text()
@@ -43,6 +44,12 @@ def test_the_picture_is_drawn_from_real_commands(program: Program, monkeypatch: 
         for line in (*(f"runner {command}" for command in COMMANDS), "1 added, 1 removed, 1 modified"):
             assert line in text
         assert "/tmp" not in text  # noqa: S108
+
+
+def test_screenshots_are_small_and_shown() -> None:
+    shown = set(re.findall(r"images/([\w-]+)\.webp", (DOCS / "web.md").read_text()))
+    assert set(PICTURES) == shown == {path.stem for path in DIRECTORY.iterdir()}
+    assert max(path.stat().st_size for path in DIRECTORY.iterdir()) <= 60_000
 
 
 def test_pictures_load_nothing_from_other_hosts() -> None:
