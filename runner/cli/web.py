@@ -55,7 +55,7 @@ def web(
     logs.log_to_stderr("text")
     chosen = settings.load_settings(db)
     settings.choose_database(db)  # for the runs that pages start
-    _check(root_path, allow_host or ())
+    _check(root_path, [host, *(allow_host or ())])
     if until_eof:
         threading.Thread(target=_end_with_input, name="input", daemon=True).start()
     with sockets.listen(host, port) as listener:

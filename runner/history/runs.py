@@ -199,7 +199,12 @@ def list_states(database: Reader, job: Job, most: int) -> list[SavedState]:
     size = -(-len(rows) // most) or 1
     groups = [rows[start : start + size] for start in range(0, len(rows), size)]
     return [
-        SavedState(run_id=group[0].id, finished_at=group[0].finished_at, changes=sum(row.changes for row in group))
+        SavedState(
+            run_id=group[0].id,
+            finished_at=group[0].finished_at,
+            changes=sum(row.changes for row in group),
+            runs=len(group),
+        )
         for group in reversed(groups)
     ]
 

@@ -41,11 +41,12 @@ class FolderChange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedState:
-    """The state of a tree that a run has saved, and how many files changed since the state before."""
+    """The state of a tree that a run has saved, with the changes since the state before."""
 
     run_id: int
     finished_at: datetime
     changes: int
+    runs: int = 1  # the number of saved runs since then, this one included
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

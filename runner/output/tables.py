@@ -135,6 +135,8 @@ def jobs_table(rows: Sequence[JobRow], *, now: datetime) -> RenderableType:
         Column("finds", lambda row: printable(" ".join(row[0].spec.selection.patterns)), priority=1),
         Column("root", lambda row: row[0].spec.root, least=16, priority=4),
     ]
+    if any(row[0].spec.tags for row in rows):
+        columns.insert(2, Column("tags", lambda row: printable(" ".join(row[0].spec.tags)), priority=4))
     return Grid(rows=rows, columns=columns, empty="no jobs")
 
 

@@ -28,6 +28,13 @@ _Points = Sequence[tuple[float, float]]
 _Line = tuple[_Points, str, str | None]  # with its marker and label
 
 
+def is_uneven(times: Sequence[float]) -> bool:
+    """Return whether runs at these instants, in seconds, are too unevenly spread to be plotted over time."""
+    low, span = min(times), max(times) - min(times) or 1.0
+    columns = {int((at - low) / span * _POINTS) for at in times}
+    return len(columns) < _LEAST_SPREAD * min(len(times), _POINTS)
+
+
 class _Axis:
     """The horizontal axis: time, or the order of runs where they are unevenly spread over time.
 
@@ -39,9 +46,8 @@ class _Axis:
     def __init__(self, runs: Sequence[Timing] | Sequence[Counts], marked: Iterable[int] = ()) -> None:
         started = {one.run: one.started_at for one in runs}
         times = [at.timestamp() for at in started.values()]
-        low, span = min(times), max(times) - min(times) or 1.0
-        columns = {int((at - low) / span * _POINTS) for at in times}
-        self.ordered = len(columns) < _LEAST_SPREAD * min(len(times), _POINTS)
+        span = max(times) - min(times)
+        self.ordered = is_uneven(times)
         self.at = dict(zip(started, range(len(times)) if self.ordered else times, strict=True))
         # Seconds only where the minutes would be the same.
         pattern = "%Y-%m-%d %H:%M" if span >= 60 else "%Y-%m-%d %H:%M:%S"

@@ -24,9 +24,6 @@ _LINE = 15
 _SLOPED = 40
 _UP, _DOWN, _DIAMOND = "M-5 9L0 0L5 9Z", "M-5 0L0 9L5 0Z", "M0 0L5 5L0 10L-5 5Z"
 _KNOWN = frozenset({"sequential", "pool", "incremental"})
-# How much a narrow screen can show side by side.
-_NARROW = 250
-_FEWEST_UNEVEN = 12
 
 _Moment = tuple[int, datetime]
 _Point = tuple[int, datetime, float]
@@ -58,15 +55,6 @@ def make_axis(moments: Iterable[_Moment], *, by_runs: bool) -> Axis:
     ticks = svg.time_ticks(start, end) if start < end else [(start, f"{start.astimezone():%Y-%m-%d %H:%M}")]
     places = {run: scale(at.timestamp()) for run, at in runs}
     return Axis([(scale(at.timestamp()), label) for at, label in ticks], places)
-
-
-def is_uneven(moments: Iterable[_Moment]) -> bool:
-    """Return whether an axis of time would show less than half of the runs apart from each other."""
-    instants = [at.timestamp() for _, at in set(moments)]
-    if len(instants) < _FEWEST_UNEVEN:
-        return False
-    scale = Scale(min(instants), max(instants), 0, _NARROW)
-    return len({round(scale(instant)) for instant in instants}) < min(len(instants), _NARROW) / 2
 
 
 @dataclass(frozen=True, slots=True)

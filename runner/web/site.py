@@ -54,7 +54,7 @@ class Answer:
 
     def __post_init__(self) -> None:
         """Keep the content compressed, and its name, for all readers."""
-        object.__setattr__(self, "zipped", gzip.compress(self.content, 6, mtime=0))
+        object.__setattr__(self, "zipped", gzip.compress(self.content, 9, mtime=0))
         object.__setattr__(self, "etag", f'"{hashlib.blake2b(self.content, digest_size=12).hexdigest()}"')
 
     @property

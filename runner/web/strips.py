@@ -26,7 +26,7 @@ def strip(job: str, runs: Sequence[LastRun]) -> Markup:
     A bar of half the height took as long as usual, a full one at least twice as long. Failed runs have a mark above.
     """
     usual_s = median([run.wall_s for run in runs if run.wall_s] or [1.0])
-    # Written directly: a page has thousands of them.
+    # Written directly, and in few steps of height and digits that compress well: a page has thousands of them.
     bars = "".join(
         f'<a href="runs/{run.run}" class="{run.status}"><title>{_describe(run)}</title>'
         f'<path d="{_bar(run, _STEP * (BARS - len(runs) + place) + 2, usual_s)}"/></a>'
@@ -38,14 +38,14 @@ def strip(job: str, runs: Sequence[LastRun]) -> Markup:
 
 
 def _describe(run: LastRun) -> str:
-    took = "" if run.wall_s is None else f" {format_seconds(run.wall_s)}"
+    took = "" if run.wall_s is None else f" {format_seconds(float(f'{run.wall_s:.2g}'))}"
     return f"{run.status.replace('_', ' ')}{took}, {run.began_at.astimezone():%d %b %H:%M}"
 
 
 def _bar(run: LastRun, x: int, usual_s: float) -> str:
     if run.status in _BOXED:
         return f"M{x - 1} 16.5h2v10h-2z"
-    height = max(3, round(12 * min(2.0, (run.wall_s or 0.0) / usual_s)))
+    height = max(4, 2 * round(6 * min(2.0, (run.wall_s or 0.0) / usual_s)))
     return f"M{x} 28v-{height}" + (f"M{x} 0v4" if run.status in _FAILED else "")
 
 
@@ -70,10 +70,10 @@ def lines(runs: Sequence[LastRun], walls: Mapping[str, Mapping[int, float]]) -> 
 
 def _path(values: Sequence[float | None], low: float, high: float) -> str:
     """Return a line through the values that are known, the newest at the right; values above are cut."""
-    scale = (_LINE_HEIGHT - 4) / ((high - low) or 1.0)
+    scale = (_LINE_HEIGHT - 4) / 2 / ((high - low) or 1.0)
     first = 1 + _LINE_STEP * (BARS - len(values))
     points = [
-        (first + _LINE_STEP * place, _LINE_HEIGHT - 2 - round(scale * (min(value, high) - low)))
+        (first + _LINE_STEP * place, _LINE_HEIGHT - 2 - 2 * round(scale * (min(value, high) - low)))
         for place, value in enumerate(values)
         if value is not None
     ]

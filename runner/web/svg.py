@@ -162,7 +162,8 @@ def dots(points: Iterable[tuple[float, float]], class_: str) -> Markup:
     columns: dict[int, set[int]] = {}
     for x, y in points:
         columns.setdefault(round(x), set()).add(round(y))
-    drawn = [f"M{x} {low}v{high - low}" for x in sorted(columns) for low, high in _strokes(sorted(columns[x]))]
+    # A stroke of length zero is not printed if its caps are square.
+    drawn = [f"M{x} {low}v{high - low or '.01'}" for x in sorted(columns) for low, high in _strokes(sorted(columns[x]))]
     few = " few" if len(drawn) <= _FEW else ""
     return element("path", class_=f"dots{few} {class_}", d="".join(drawn))
 

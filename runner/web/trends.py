@@ -11,6 +11,7 @@ from runner.history import timings
 from runner.history.database import View
 from runner.output import trends as sentences
 from runner.output.grid import Grid
+from runner.output.trend_plots import is_uneven
 from runner.trends.job_trends import Trends, compute_trends
 from runner.trends.report import Event, Metric, Place
 from runner.web import plots
@@ -74,8 +75,8 @@ def show_trends(
         x: The horizontal axis; None for time, unless that would hide most runs.
     """
     trends = _find_trends(view, job_id, metric, since, until)
-    moments = plots.list_moments(trends)
-    chosen = x or AXES[plots.is_uneven(moments)]
+    times = [at.timestamp() for _, at in plots.list_moments(trends)]
+    chosen = x or AXES[bool(times) and is_uneven(times)]
     accepted: Mapping[str, int] = {}
     if trends.timings:
         accepted = timings.list_acknowledged(view, job_id, trends.timings[-1].environment, metric.value)

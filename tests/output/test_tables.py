@@ -204,6 +204,13 @@ def test_jobs_show_their_schedule_and_how_they_went() -> None:
     assert ("…" in narrow, "jitter" in narrow, "30s" in narrow) == (False, True, True)
 
 
+def test_tags_have_a_column_if_a_job_has_one() -> None:
+    tagged = replace(JOB, job_id=2, spec=replace(JOB.spec, tags=("text", "team/a")))
+    assert "tags" not in drawn(jobs_table([(JOB, None, None)], now=NOW), width=200)
+    header, _, row = drawn(jobs_table([(JOB, None, None), (tagged, None, None)], now=NOW), width=200).splitlines()
+    assert row[header.index("tags") :].startswith("text team/a")
+
+
 def test_fire_times_show_what_is_odd_about_them() -> None:
     fires = [FireTime(at=NOW, local=NOW.astimezone(ZoneInfo("Europe/Berlin")), note="the clock goes back")]
     assert drawn(next_table(fires, now=NOW - timedelta(hours=3), jobs=["docs"]), width=120).splitlines() == [

@@ -191,3 +191,15 @@ def test_json_equals_the_commands(
     path, _, query = address.partition("?")
     answer: Any = client.get(f"/jobs/docs/{path.removesuffix('.json')}.json?{query}", follow_redirects=True)
     assert program.json(*command, "--db", place) == answer.json()
+
+
+def test_slider_over_many_runs_has_few_notches(database: Database, client: httpx.Client) -> None:
+    job = some_job(database, "often")
+    for number in range(500):
+        play(database, job, snapshot(listing(b"", {b"x.md": (number // 100, 1)})))
+    page = read(client, "/jobs/2/files?run=100")
+    options = re.findall(r'<option value="(\d+)"( selected)?>([^<]*)', page)
+    assert len(options) <= 241
+    assert [("100", " selected")] == [option[:2] for option in options if option[1]]
+    assert sorted(options, key=lambda option: -int(option[0])) == options
+    assert 4 == sum("1 change in 3 runs" in text for *_, text in options)

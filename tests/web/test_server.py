@@ -179,6 +179,12 @@ def test_other_addresses_demand_the_token(program: Program) -> None:
         assert 421 == httpx.get(here, headers={**host, "Host": "example.org"}, trust_env=False).status_code
 
 
+def test_loopback_of_ipv6_needs_no_token(program: Program) -> None:
+    with web(program, "--host", "::1") as (_, address):
+        assert re.fullmatch(r"http://\[::1\]:\d+/", address)
+        assert "ok" in get(address, "healthz").text
+
+
 def test_browser_opens_the_printed_address(program: Program) -> None:
     opened = program.folder / "opened"
     browser = program.folder / "browser"
@@ -198,6 +204,7 @@ def test_wrong_options_are_refused_in_one_line(program: Program) -> None:
     assert "choose another address or port" in program.refused("web", "--host", "192.0.2.1", "--port", "0")
     assert "write it like /runner" in program.refused("web", "--root-path", "/a;b")
     assert "without a port" in program.refused("web", "--allow-host", "docs.example.org:80")
+    assert "is not a name alone" in program.refused("web", "--host", "")
     assert not program.database.exists()
 
 

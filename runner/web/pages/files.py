@@ -5,6 +5,7 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
+from math import log1p
 from typing import Any
 
 from runner.history import contents, rollup, time_range
@@ -147,7 +148,8 @@ def changes(asked: Asked) -> Page:
         "kinds": ChangeKind,
         "counts": total,
         "by_directory": by_directory,
-        "before": span.before and stored_runs.find_saved_before(asked.view, job, span.after),
+        "before": span.before,
+        "is_of_one_run": span.before == stored_runs.find_saved_before(asked.view, job, span.after),
         "next": stored_runs.find_saved_after(asked.view, job, span.after),
     }
     after = asked.path("after")
@@ -199,12 +201,13 @@ def _place(path: bytes) -> tuple[bytes, bytes]:
 
 def _course(states: list[SavedState], shown: int) -> str:
     """Draw how many files changed at each notch of the slider."""
-    most = max((state.changes for state in states), default=0) or 1
+    # Logarithmic, as the first run adds everything.
+    most = log1p(max((state.changes for state in states), default=0)) or 1.0
     last = max(len(states) - 1, 1)
     width = min(0.8, last / 50)
     bars = []
     for number, state in enumerate(states):
-        height = max(3.0, 20 * (state.changes / most) ** 0.5) if state.changes else 0.5
+        height = 20 * log1p(state.changes) / most if state.changes else 0.5
         mark = "now" if state.run_id == shown else None
         bars.append(
             element(
