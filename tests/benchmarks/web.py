@@ -1,7 +1,7 @@
 """What the web pages cost: time and bytes of every page, the browser's paint, and the firings beside readers.
 
 Histories of three sizes are written, or taken from --directory, and served. Every answer is rendered for itself: each
-request has a query of its own. Times are those of requests on one connection; "CPU ms" is the server's CPU time for one.
+request has a query of its own. Times are those of requests on one connection; "CPU ms" is CPU time of the server.
 """
 
 import gzip
