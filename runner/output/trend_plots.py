@@ -10,7 +10,7 @@ from runner.model.timings import Counts, Timing
 from runner.model.units import format_bytes, format_seconds
 from runner.output import cells
 from runner.trends.job_trends import pool_ratios
-from runner.trends.report import VALUES, Comparison, Creep, Event, Metric, Regression, by_strategy, find_levels
+from runner.trends.report import VALUES, Comparison, Drift, Event, Metric, Regression, by_strategy, find_levels
 
 # The maximum number of points of a strategy in a plot, each the median of some runs.
 _POINTS = 120
@@ -64,12 +64,12 @@ def time_plot(
     metric: Metric,
     width: int,
     rises: Sequence[Regression] = (),
-    creeps: Sequence[Creep] = (),
+    drifts: Sequence[Drift] = (),
 ) -> Text:
     """Plot a metric by strategy, on a log axis, with its steps, levels, drifts and lowest levels."""
     axis = _Axis(timings, [event.run for event in events])
     grouped = by_strategy(timings)
-    slopes = {creep.strategy: creep.per_day for creep in creeps if creep.per_day is not None}
+    slopes = {drift.strategy: drift.per_day for drift in drifts if drift.per_day is not None}
     levels: list[_Points] = []
     for strategy, own in grouped.items():
         steps = [event.step for event in events if event.strategy == strategy]

@@ -16,9 +16,9 @@ from runner.output.records import Record, bounds, encode, plain
 from runner.output.text import printable
 from runner.output.trend_plots import count_plot, format_value, ratio_plot, time_plot
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, judge, ratio_interval
-from runner.trends.course import Rising
 from runner.trends.job_trends import Trends
-from runner.trends.report import VALUES, Cause, Comparison, Creep, Event, Metric, Place, Regression
+from runner.trends.piecewise import Rising
+from runner.trends.report import VALUES, Cause, Comparison, Drift, Event, Metric, Place, Regression
 from runner.trends.summary import Summary
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
@@ -78,7 +78,7 @@ def trends_record(trends: Trends) -> Record:
             for event in trends.events
         ],
         "rises": [rise_record(one) for one in trends.rises],
-        "drift": [encode(creep, _DRIFT_KEYS, **_estimated("per_day", creep.per_day)) for creep in trends.creeps],
+        "drift": [encode(drift, _DRIFT_KEYS, **_estimated("per_day", drift.per_day)) for drift in trends.drifts],
         "series": series_records(timings, trends.metric),
         "files": [encode(one, Counts._fields) for one in trends.counts],
     }
@@ -100,7 +100,7 @@ def rise_record(rise: Regression) -> Record:
 
 def trends_view(trends: Trends, width: int) -> RenderableType:
     """Render the trends, a sentence above each part, within a width."""
-    timings, counts, comparisons, events, rises, creeps, metric, *_ = trends
+    timings, counts, comparisons, events, rises, drifts, metric, *_ = trends
     if not timings:
         return Text("no timings yet; run the job first", style="dim")
     parts: list[RenderableType] = []
@@ -109,10 +109,10 @@ def trends_view(trends: Trends, width: int) -> RenderableType:
         parts += [Text(""), comparison_table(comparisons), Text("")]
     parts += [Text(event_sentence(event)) for event in events] or [Text(f"{METRIC_NAMES[metric]}: no lasting step")]
     parts += [Text(rise_sentence(one)) for one in rises]
-    parts.append(time_plot(timings, events, metric, width, rises, creeps))
+    parts.append(time_plot(timings, events, metric, width, rises, drifts))
     if ratio := ratio_plot(timings, comparisons, width):
         parts += [Text(""), Text("pool by sequential, run by run; below the line the pool was faster"), ratio]
-    parts += [Text(""), *(Text(creep_sentence(creep)) for creep in creeps)]
+    parts += [Text(""), *(Text(drift_sentence(drift)) for drift in drifts)]
     if len(counts) > 1:
         parts += [Text(""), Text(count_sentence(counts)), count_plot(counts, width)]
     return Group(*parts)
@@ -204,14 +204,14 @@ def rise_sentence(rise: Regression) -> str:
     )
 
 
-def creep_sentence(creep: Creep) -> str:
+def drift_sentence(drift: Drift) -> str:
     """Format the drift of a strategy."""
-    slope = creep.per_day
+    slope = drift.per_day
     if slope is None:
-        return f"{creep.strategy}, drift: {creep.message}"
+        return f"{drift.strategy}, drift: {drift.message}"
     direction = "drifts up" if slope.low > 0 else "drifts down" if slope.high < 0 else "does not drift"
     return (
-        f"{creep.strategy} {direction}, {slope.estimate:+.2%} a day "
+        f"{drift.strategy} {direction}, {slope.estimate:+.2%} a day "
         f"({_span(slope, '.2%', less=0)}, Theil and Sen's slope of daily medians)"
     )
 

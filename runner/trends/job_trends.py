@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from runner.model.timings import Counts, Timing
 from runner.trends import report
-from runner.trends.report import VALUES, Comparison, Creep, Event, Metric, Regression
+from runner.trends.report import VALUES, Comparison, Drift, Event, Metric, Regression
 
 
 class Trends(NamedTuple):
@@ -18,7 +18,7 @@ class Trends(NamedTuple):
         comparisons: Of the wall times of the strategies since the last step.
         events: The steps of the metric.
         rises: How far the latest levels of the metric lie above the lowest ones.
-        creeps: The drift of the metric.
+        drifts: The drift of the metric.
         metric: What is followed.
         lasting: The steps of the wall time.
         elsewhere: The number of runs in other environments.
@@ -29,7 +29,7 @@ class Trends(NamedTuple):
     comparisons: Sequence[Comparison]
     events: Sequence[Event]
     rises: Sequence[Regression]
-    creeps: Sequence[Creep]
+    drifts: Sequence[Drift]
     metric: Metric
     lasting: Sequence[Event] = ()
     elsewhere: int = 0
@@ -62,7 +62,7 @@ def compute_trends(found: Sequence[Timing], counts: Sequence[Counts], metric: Me
         comparisons=report.compare(report.since_last_step(series, lasting)),
         events=events,
         rises=report.find_regressions(series, over=0.0, metric=metric),
-        creeps=report.find_creeps(series, events, metric),
+        drifts=report.find_drifts(series, events, metric),
         metric=metric,
         lasting=lasting,
         elsewhere=len({timing.run for timing in found} - {timing.run for timing in series}),
@@ -71,7 +71,7 @@ def compute_trends(found: Sequence[Timing], counts: Sequence[Counts], metric: Me
 
 def find_levels(trends: Trends) -> list[Level]:
     """Find the levels of each strategy, oldest first."""
-    slopes = {creep.strategy: creep.per_day for creep in trends.creeps}
+    slopes = {drift.strategy: drift.per_day for drift in trends.drifts}
     levels = []
     for strategy, own in report.by_strategy(trends.timings).items():
         steps = [event.step for event in trends.events if event.strategy == strategy]

@@ -10,8 +10,8 @@ from statistics import median
 
 from runner.model.timings import Timing
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, further_runs, judge, ratio_interval
-from runner.trends.course import Movement, Rising, Step, find_movement
 from runner.trends.drift import daily_slope
+from runner.trends.piecewise import Movement, Rising, Step, find_movement
 from runner.trends.steps import FEWEST
 
 _DAY_S = 86_400.0
@@ -104,7 +104,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Creep:
+class Drift:
     """How the timings of one strategy drift from day to day.
 
     Attributes:
@@ -328,9 +328,9 @@ def find_levels(
     return lines
 
 
-def find_creeps(timings: Sequence[Timing], events: Sequence[Event], metric: Metric = Metric.WALL) -> list[Creep]:
+def find_drifts(timings: Sequence[Timing], events: Sequence[Event], metric: Metric = Metric.WALL) -> list[Drift]:
     """Estimate for each strategy of one series how fast its timings drift since its last step."""
-    creeps = []
+    drifts = []
     last_step = {event.strategy: event.run for event in events}
     for strategy, series in by_strategy(timings).items():
         own = [timing for timing in series if timing.run >= last_step.get(strategy, 0)]
@@ -338,7 +338,7 @@ def find_creeps(timings: Sequence[Timing], events: Sequence[Event], metric: Metr
         try:
             per_day = daily_slope(days, logs(own, metric))
         except NotEnoughRuns as error:
-            creeps.append(Creep(strategy=strategy, metric=metric, message=str(error)))
+            drifts.append(Drift(strategy=strategy, metric=metric, message=str(error)))
         else:
-            creeps.append(Creep(strategy=strategy, metric=metric, per_day=per_day))
-    return creeps
+            drifts.append(Drift(strategy=strategy, metric=metric, per_day=per_day))
+    return drifts

@@ -81,7 +81,7 @@ class Rise:
     shape: Rising
 
 
-class Course:
+class PiecewiseFit:
     """The steps and slopes of a series of up to a few hundred runs.
 
     Steps, slope changes, regular cycles and noise with a memory (see :mod:`runner.trends.noise`) compete as
@@ -194,8 +194,8 @@ class Course:
 
 
 def find_steps(values: Sequence[float], confidence: float = 0.95) -> list[Step]:
-    """Find the steps of a series; see :class:`Course`."""
-    return Course(values, confidence).steps()
+    """Find the steps of a series; see :class:`PiecewiseFit`."""
+    return PiecewiseFit(values, confidence).steps()
 
 
 def _likely_fits(

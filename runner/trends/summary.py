@@ -7,7 +7,7 @@ from statistics import median
 
 from runner.model.timings import Timing
 from runner.trends.compare import Verdict
-from runner.trends.course import LongCourse, Rising, Step
+from runner.trends.piecewise import PiecewiseTrend, Rising, Step
 from runner.trends.report import Comparison, Metric, by_strategy, compare, logs
 
 
@@ -41,7 +41,7 @@ class Summary:
 def summarise(series: Sequence[Timing], metric: Metric) -> list[Summary]:
     """Return a summary of each strategy of one series; wall times are compared since the last step of the metric."""
     grouped = by_strategy(series)
-    courses = {name: LongCourse(logs(own, metric)) for name, own in grouped.items()}
+    courses = {name: PiecewiseTrend(logs(own, metric)) for name, own in grouped.items()}
     steps = {name: course.steps() for name, course in courses.items()}
     last = max((grouped[name][found[-1].index].run for name, found in steps.items() if found), default=0)
     comparisons = compare([timing for timing in series if timing.run >= last])
@@ -53,7 +53,7 @@ def summarise(series: Sequence[Timing], metric: Metric) -> list[Summary]:
 
 
 def _summarise(
-    own: Sequence[Timing], metric: Metric, course: LongCourse, steps: Sequence[Step], compared: Comparison | None
+    own: Sequence[Timing], metric: Metric, course: PiecewiseTrend, steps: Sequence[Step], compared: Comparison | None
 ) -> Summary:
     rise = course.rise()
     first = steps[-1].index if steps else 0

@@ -184,9 +184,9 @@ def line(points: Iterable[tuple[float, float]], class_: str) -> Markup:
     return element("path", class_=class_, d="M" + "L".join(ends))
 
 
-def segment(x: float, y: float, to_x: float, to_y: float, class_: str, title: str | None = None) -> Markup:
+def segment(x: float, y: float, to_x: float, to_y: float, class_: str) -> Markup:
     """Draw a straight line."""
-    return element("path", *_title(title), class_=class_, d=f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}")
+    return element("path", class_=class_, d=f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}")
 
 
 def band(x: float, to_x: float, ends: tuple[float, float], to_ends: tuple[float, float], class_: str) -> Markup:
@@ -235,7 +235,12 @@ def plot(
         viewBox=f"0 0 {WIDTH} {height}", preserveAspectRatio="none", width="100%", height=height,
     )  # fmt: skip
     above = [
-        element("svg", element("path", _title_of(flag), d=flag.shape, class_=flag.class_), x=_share(flag.x), y=flag.y)
+        element(
+            "svg",
+            element("path", element("title", flag.title), d=flag.shape, class_=flag.class_),
+            x=_share(flag.x),
+            y=flag.y,
+        )
         for flag in flags
     ]
     said = [element("text", text, x="100%", y=y, class_=f"name {class_}") for y, text, class_ in names]
@@ -257,11 +262,3 @@ def _x_labels(ticks: Sequence[tuple[float, str]], height: int) -> Iterator[Marku
 
 def _share(x: float) -> str:
     return f"{x / WIDTH:.2%}"
-
-
-def _title(text: str | None) -> list[Markup]:
-    return [] if text is None else [element("title", text)]
-
-
-def _title_of(flag: Flag) -> Markup:
-    return element("title", flag.title)

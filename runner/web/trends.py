@@ -125,7 +125,7 @@ def _list_findings(trends: Trends, accepted: Mapping[str, int]) -> list[Finding]
     """List the rises and the newest steps of a metric first."""
     rises = [Finding("rise", one.strategy, sentences.rise_sentence(one), one.since_run) for one in trends.rises]
     steps = [Finding(_direction(one), one.strategy, sentences.event_sentence(one), one.run) for one in trends.events]
-    drifts = [Finding("drift", one.strategy, sentences.creep_sentence(one)) for one in trends.creeps]
+    drifts = [Finding("drift", one.strategy, sentences.drift_sentence(one)) for one in trends.drifts]
     baselines = [Finding("baseline", name, plots.describe_baseline(name, run), run) for name, run in accepted.items()]
     return [*rises, *sorted(steps, key=lambda one: one.run or 0, reverse=True), *drifts, *baselines]
 

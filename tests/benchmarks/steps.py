@@ -25,7 +25,7 @@ from statistics import NormalDist, median
 
 import numpy as np
 
-from runner.trends.course import LongCourse
+from runner.trends.piecewise import PiecewiseTrend
 from runner.trends.steps import find_steps
 from tests.benchmarks.progress import followed
 from tests.benchmarks.timers import TIMERS, Series
@@ -182,7 +182,7 @@ def gradual(count: int, seed: int) -> list[float]:
         values = TIMERS["AR(1) 0.6"](generator, 720) + math.log(1.2) * np.arange(720) / 720
         for name, detector in DETECTORS.items():
             if name == "runner":
-                rise = LongCourse(values.tolist()).rise()
+                rise = PiecewiseTrend(values.tolist()).rise()
                 found[name] += rise is not None and rise.ratio.estimate > 1.1
             else:
                 found[name] += bool(detector(values))

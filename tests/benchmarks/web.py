@@ -1,7 +1,7 @@
 """What the web pages cost: time and bytes of every page, the browser's paint, and the firings beside readers.
 
-Histories of three sizes are written, or taken from --directory, and served. Every answer is rendered anew: each request
-has a query of its own. Times are those of requests on one connection; "CPU ms" is the server's CPU time for one.
+Histories of three sizes are written, or taken from --directory, and served. Every answer is rendered for itself: each
+request has a query of its own. Times are those of requests on one connection; "CPU ms" is CPU time of the server.
 """
 
 import gzip
@@ -134,7 +134,7 @@ def _ask(
     with closing(http.client.HTTPConnection(urlsplit(served.address).netloc, timeout=60)) as connection:
         connection.connect()
         for number, address in enumerate(islice(cycle(addresses), rounds + 1)):
-            target = f"/{address}" if unchanged else f"/{address}{'&' if '?' in address else '?'}anew={number}"
+            target = f"/{address}" if unchanged else f"/{address}{'&' if '?' in address else '?'}round={number}"
             headers = {"Accept-Encoding": "gzip"} | ({"If-None-Match": etag} if unchanged else {})
             if number == 1:  # the first one loads the template
                 before = server.cpu_times()
@@ -292,7 +292,7 @@ def _fire(scratch: Path, readers: int, seconds: int) -> list[float]:
 
 
 def _read(address: str, end: threading.Event) -> None:
-    """Do what a visible tab does: ask for the revision every two seconds, and for the page when it has changed."""
+    """Poll like a visible tab: ask for the revision every two seconds, and for the page when it has changed."""
     revision = b""
     with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)) as connection:
         while not end.wait(2):

@@ -37,7 +37,7 @@ PICTURES: dict[str, tuple[str, Literal["light", "dark"], int]] = {
 
 
 def main() -> None:
-    """Take the pictures."""
+    """Write the pictures."""
     os.environ["TZ"] = "UTC"
     time.tzset()
     DIRECTORY.mkdir(exist_ok=True)

@@ -273,8 +273,8 @@ def test_a_backup_never_replaces_a_file(old: Path, tmp_path: Path) -> None:
     places = {
         "there": "exists already",
         "folder": "exists already",
-        "there/below": "can't be written",
-        "missing/below": "can't be written",
+        "there/below": "does not exist; create it",
+        "missing/below": "does not exist; create it",
         "x" * 255: "File name too long",
     }
     before = contents(tmp_path)

@@ -4,7 +4,7 @@ from random import Random
 
 from runner.model.timings import Counts, Timing
 from runner.output.trend_plots import count_plot, time_plot
-from runner.trends.report import Metric, find_creeps, find_events, find_regressions
+from runner.trends.report import Metric, find_drifts, find_events, find_regressions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 IN_ORDER = "runs in their order, which are unevenly spread over time"
@@ -29,8 +29,8 @@ def series(wall_s: Callable[[int], float], every: timedelta, runs: int = 60) -> 
 
 def plotted(timings: list[Timing]) -> list[str]:
     events = find_events(timings)
-    rises, creeps = find_regressions(timings, over=0.0), find_creeps(timings, events)
-    return time_plot(timings, events, Metric.WALL, 80, rises, creeps).plain.splitlines()
+    rises, drifts = find_regressions(timings, over=0.0), find_drifts(timings, events)
+    return time_plot(timings, events, Metric.WALL, 80, rises, drifts).plain.splitlines()
 
 
 def columns(lines: list[str], mark: str) -> set[int]:

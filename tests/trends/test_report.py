@@ -9,13 +9,13 @@ import pytest
 
 from runner.model.timings import Timing
 from runner.trends.compare import Verdict
-from runner.trends.course import MOST_POINTS
+from runner.trends.piecewise import MOST_POINTS
 from runner.trends.report import (
     Cause,
     Metric,
     Place,
     compare,
-    find_creeps,
+    find_drifts,
     find_events,
     find_regressions,
     newest_series,
@@ -131,14 +131,14 @@ def test_an_accepted_level_is_what_later_ones_are_measured_against() -> None:
 
 def test_a_drift_is_told_per_day_since_the_last_step() -> None:
     made = timings(24 * 14, sequential=lambda run: 0.5 * 1.01 ** (run / 24), noise=0.02)
-    creeps = {creep.strategy: creep.per_day for creep in find_creeps(made, [])}
-    sequential, pool = creeps["sequential"], creeps["pool"]
+    drifts = {drift.strategy: drift.per_day for drift in find_drifts(made, [])}
+    sequential, pool = drifts["sequential"], drifts["pool"]
     assert sequential is not None
     assert pool is not None
     assert 0.008 < sequential.low <= 0.01 <= sequential.high < 0.012
     assert pool.low < 0 < pool.high
-    few = find_creeps(timings(10), [])
-    assert all(creep.per_day is None and creep.message for creep in few)
+    few = find_drifts(timings(10), [])
+    assert all(drift.per_day is None and drift.message for drift in few)
 
 
 def test_other_metrics_are_followed_too() -> None:

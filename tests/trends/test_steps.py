@@ -14,9 +14,9 @@ from scipy.stats import t as student
 
 from runner.trends import steps, survey
 from runner.trends.components import LEVEL, Component, FrequencyError, Harmonic, LevelShift, SlopeChange, sample
-from runner.trends.course import MOST_POINTS, LongCourse
 from runner.trends.cycles import best_cycle
 from runner.trends.noise import MODELS, WHITE, Noise, heavy_log_likelihood, log_likelihood
+from runner.trends.piecewise import MOST_POINTS, PiecewiseTrend
 from runner.trends.regression import Designs, Fit, Series
 from runner.trends.steps import Rising, find_steps
 
@@ -284,7 +284,7 @@ GRADUAL: dict[str, tuple[Values, float, float, Rising | None]] = {
 def test_a_rise_is_measured_at_its_end_whatever_its_shape(name: str) -> None:
     truth, spread, ratio, shape = GRADUAL[name]
     for seed in range(3):
-        rise = LongCourse((truth + np.random.default_rng(seed).normal(0, spread, len(truth))).tolist()).rise()
+        rise = PiecewiseTrend((truth + np.random.default_rng(seed).normal(0, spread, len(truth))).tolist()).rise()
         assert rise is not None
         assert rise.ratio.estimate == pytest.approx(ratio, rel=0.06)
         assert rise.ratio.low <= rise.ratio.estimate <= rise.ratio.high
@@ -293,21 +293,21 @@ def test_a_rise_is_measured_at_its_end_whatever_its_shape(name: str) -> None:
 
 def test_what_recovered_is_no_rise_and_noise_has_none() -> None:
     up = 0.3 * ((np.arange(400) >= 100) & (np.arange(400) < 300))
-    recovered = LongCourse((up + np.random.default_rng(1).normal(0, 0.03, 400)).tolist()).rise()
+    recovered = PiecewiseTrend((up + np.random.default_rng(1).normal(0, 0.03, 400)).tolist()).rise()
     assert recovered is None or recovered.ratio.estimate < 1.03
-    assert LongCourse(noisy(np.random.default_rng(2), 3 * MOST_POINTS, 0.6).tolist()).rise() is None
+    assert PiecewiseTrend(noisy(np.random.default_rng(2), 3 * MOST_POINTS, 0.6).tolist()).rise() is None
 
 
 def test_a_rise_is_measured_against_the_lowest_level_since_a_run() -> None:
     values = (levels(600, 3, 0.3) + np.random.default_rng(3).normal(0, 0.03, 600)).tolist()
     for since, expected in ((0, 1.3**2), (199, 1.3**2), (250, 1.3), (420, 1.0)):
-        rise = LongCourse(values).rise(since)
+        rise = PiecewiseTrend(values).rise(since)
         assert (1.0 if rise is None else rise.ratio.estimate) == pytest.approx(expected, rel=0.04)
 
 
 def test_steps_of_a_long_series_are_placed_to_its_resolution_and_new_ones_to_the_run() -> None:
     truth = 0.3 * (np.arange(2000) >= 700) + 0.2 * (np.arange(2000) >= 1950)
-    course = LongCourse((truth + np.random.default_rng(4).normal(0, 0.04, 2000)).tolist())
+    course = PiecewiseTrend((truth + np.random.default_rng(4).normal(0, 0.04, 2000)).tolist())
     early, late = course.steps()
     assert abs(early.index - 700) <= course.resolution == 10
     assert abs(late.index - 1950) <= 2

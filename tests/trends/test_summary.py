@@ -4,7 +4,7 @@ from random import Random
 import pytest
 
 from runner.model.timings import Timing
-from runner.trends.course import Rising
+from runner.trends.piecewise import Rising
 from runner.trends.report import Metric
 from runner.trends.summary import summarise
 

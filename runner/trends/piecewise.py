@@ -1,4 +1,4 @@
-"""The course of a series of any length: its steps, and how far its end lies above its lowest level."""
+"""The steps of a series of any length, and how far its end lies above its lowest level."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from statistics import median
 from typing import NamedTuple
 
 from runner.trends.compare import Interval
-from runner.trends.steps import Course, Rise, Rising, Step
+from runner.trends.steps import PiecewiseFit, Rise, Rising, Step
 
-__all__ = ["MOST_POINTS", "LongCourse", "Movement", "Rise", "Rising", "Step", "find_movement"]
+__all__ = ["MOST_POINTS", "Movement", "PiecewiseTrend", "Rise", "Rising", "Step", "find_movement"]
 
 # The search takes more than twice as long for twice as many points.
 MOST_POINTS = 200
@@ -18,7 +18,7 @@ MOST_POINTS = 200
 _SAME = MOST_POINTS
 
 
-class LongCourse:
+class PiecewiseTrend:
     """The steps and rises of a series: the last 200 runs one by one, longer series also in groups of runs.
 
     A group is represented by its median.
@@ -32,13 +32,13 @@ class LongCourse:
 
     def __init__(self, values: Sequence[float]) -> None:
         self._first = max(0, len(values) - MOST_POINTS)
-        self._recent = Course(values[self._first :])
+        self._recent = PiecewiseFit(values[self._first :])
         self.resolution = math.ceil(len(values) / MOST_POINTS) or 1
         # Groups end with the last run; what is left over at the start counts to the first one.
         starts = range(len(values) % self.resolution, len(values) - self.resolution + 1, self.resolution)
         self._starts = [0, *starts[1:]]
         groups = zip(self._starts, [*starts[1:], len(values)], strict=True)
-        self._whole = Course([median(values[start:end]) for start, end in groups]) if self._first else None
+        self._whole = PiecewiseFit([median(values[start:end]) for start, end in groups]) if self._first else None
 
     def steps(self) -> list[Step]:
         """Return the steps in run order."""
@@ -82,7 +82,7 @@ class Movement(NamedTuple):
 @lru_cache(maxsize=64)
 def find_movement(values: tuple[float, ...], since: int = 0) -> Movement:
     """Find the steps of a series, and its rise from run *since* on; recent answers are kept."""
-    course = LongCourse(values)
+    course = PiecewiseTrend(values)
     return Movement(course.resolution, course.steps(), course.rise(since))
 
 
