@@ -22,8 +22,7 @@
     slider.addEventListener("input", () => { clearTimeout(leaving); show(); });
     slider.addEventListener("change", leave);
     select.addEventListener("change", () => form.requestSubmit());
-    form.querySelector("[data-plain]").hidden = true;
-    form.querySelector(".course").after(slider);
+    form.querySelector(".track").append(slider);
     show();
   }
 }
