@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from conftest import Program
+from old_schemas import TO_0006
 
 SECOND_NS = 10**9
 TMPFS = Path("/dev/shm")  # noqa: S108  only there does every time fit
@@ -42,12 +43,7 @@ def test_times_are_kept_as_stat_returns_them(place: str, tmp_path: Path) -> None
 # As an older runner left them: the nearest time that 64 bits hold, and no more.
 TO_OLD_SCHEMA = (
     "DROP VIEW file_events",
-    "DROP TABLE firings",
-    "ALTER TABLE runs ADD COLUMN owed INTEGER DEFAULT 0 NOT NULL",
-    "ALTER TABLE jobs RENAME COLUMN schedule_start TO armed_at",
-    "ALTER TABLE jobs RENAME COLUMN recorded_until TO accounted_at",
-    "ALTER TABLE jobs RENAME COLUMN interval_origin TO schedule_anchor_at",
-    "ALTER TABLE jobs DROP COLUMN mounts",
+    *TO_0006,
     "ALTER TABLE files DROP COLUMN mtime_exact",
     "CREATE VIEW file_events AS SELECT 1 AS run",
     "UPDATE alembic_version SET version_num = '0005'",

@@ -56,6 +56,8 @@ KINDS = {
 }
 # What a command needs before it looks at a value.
 NEEDED = {"DIR": "docs", "DIR|JOB": "docs", "JOB": "docs", "RUN": "1", "FILE": "jobs.toml"}
+# Options that make a value matter; no machine has the address, so that the server does not start.
+OPTIONS = {"schedule": ["--every=1h"], "prune": ["--keep=1"], "web": ["--host=192.0.2.1"]}
 # These do not end, take long, or create much where a value is accepted.
 EXPENSIVE = {"calibrate", "lesson", "demo", "sample"}
 EACH = 4
@@ -109,11 +111,11 @@ def lines_for(name: str, taken: Counter[str]) -> Iterator[list[str]]:
         for number in range(taken[kind], taken[kind] + min(EACH, len(values))):
             value = values[number % len(values)]
             given = dict(needed)
-            options = ["--every=1h"] if name == "schedule" else ["--keep=1"] if name == "prune" else []
+            options = OPTIONS.get(name, [])
             if parameter.param_type_name == "argument":
                 given[parameter.name] = value
             else:
-                own = parameter.opts[0] in {"--every", "--cron", "--at"}
+                own = parameter.opts[0] in {"--every", "--cron", "--at", "--host"}
                 options = [*([] if own else options), f"{parameter.opts[0]}={value}"]
                 options += {"--path": ["--history"], "--depth": ["--by-folder"]}.get(parameter.opts[0], [])
             yield [*name.split(), *options, "--", *given.values()]

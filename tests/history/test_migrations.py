@@ -12,6 +12,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from history_examples import contents, listing, opened, play, snapshot, some_job
+from old_schemas import TO_0006
 from sqlalchemy import Connection, MetaData, select
 
 from runner.history import upgrade
@@ -176,17 +177,7 @@ def test_a_failed_migration_changes_nothing(
 
 
 def set_back_to_0006(connection: Connection) -> None:
-    for undo in (
-        "ALTER TABLE jobs DROP COLUMN tags",
-        "DROP INDEX ix_runs_unsuccessful",
-        "DROP TABLE firings",
-        "ALTER TABLE runs ADD COLUMN owed INTEGER DEFAULT 0 NOT NULL",
-        "ALTER TABLE jobs RENAME COLUMN schedule_start TO armed_at",
-        "ALTER TABLE jobs RENAME COLUMN recorded_until TO accounted_at",
-        "ALTER TABLE jobs RENAME COLUMN interval_origin TO schedule_anchor_at",
-        "ALTER TABLE jobs DROP COLUMN mounts",
-        "UPDATE alembic_version SET version_num = '0006'",
-    ):
+    for undo in TO_0006:
         connection.exec_driver_sql(undo)
 
 

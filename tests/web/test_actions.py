@@ -1,5 +1,5 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urljoin
@@ -30,6 +30,13 @@ def client(place: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client
         yield client
 
 
+@pytest.fixture
+def ended() -> Callable[[], bool]:
+    """Return a function that tells whether all processes that a test has started are gone, zombies as well."""
+    before = set(psutil.Process().children())
+    return lambda: set(psutil.Process().children()) <= before
+
+
 def post(client: httpx.Client, path: str) -> str:
     """Send a form without fields; return the path to which the answer leads, by a relative address."""
     answer = client.post(path)
@@ -44,23 +51,25 @@ def refused(client: httpx.Client, path: str, status: int) -> str:
     return answer.text
 
 
-def test_run_starts_in_a_process_of_its_own(client: httpx.Client, database: Database, tree: Path) -> None:
+def test_run_starts_in_a_process_of_its_own(
+    client: httpx.Client, database: Database, tree: Path, ended: Callable[[], bool]
+) -> None:
     job = some_job(database, root=bytes(tree))
     address = post(client, f"/jobs/{job.job_id}/run")
     assert "/runs/1" == address
     assert "Run 1 of" in client.get(address).text
     until(lambda: get_run(database, 1).status is Status.SUCCEEDED, "the end of the run")
-    until(lambda: not psutil.Process().children(), "the end of its process, which leaves no zombie")
+    until(ended, "the end of its process, which leaves no zombie")
     assert "/runs/2" == post(client, f"/jobs/{job.spec.name}/run")
-    until(lambda: not psutil.Process().children(), "the end of its process")
+    until(ended, "the end of its process")
 
 
-def test_failed_run_is_shown(client: httpx.Client, database: Database) -> None:
+def test_failed_run_is_shown(client: httpx.Client, database: Database, ended: Callable[[], bool]) -> None:
     some_job(database, root=b"/nowhere/at/all")
     address = post(client, "/jobs/1/run")
     until(lambda: list_runs(database)[0].status is Status.FAILED, "the end of the run")
     assert "failed" in client.get(address).text
-    until(lambda: not psutil.Process().children(), "the end of its process")
+    until(ended, "the end of its process")
 
 
 def test_running_job_is_not_run_twice(client: httpx.Client, database: Database) -> None:
