@@ -22,12 +22,12 @@ def explain(job: options.JobArgument, *, fmt: options.FormatOption = "table", db
     now = datetime.now(UTC)
     with options.answering(db) as view:
         known = jobs.get_job(view, job)
-        daemon = daemons.find_daemon(view)
+        alive = daemons.is_any_alive(view, now)
     chosen = settings.load_settings(db)
     facts = rendering.Explanation(
         job=known,
         fires=upcoming.next_fire(known, now),
-        alive=daemon is not None and daemons.state_of(daemon, now) is daemons.DaemonState.ALIVE,
+        alive=alive,
         retain_for=chosen.retain_for,
         retain_runs=chosen.retain_runs,
         retain_failures=chosen.retain_failures,

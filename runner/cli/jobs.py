@@ -41,7 +41,9 @@ def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
     with options.answering(db, recovering=True) as view:
         last = runs.list_last_runs(view)
         found = stored_jobs.list_jobs(view)
-    rows = [(job, upcoming.next_firing(job, now), last.get(job.job_id)) for job in found]
+        rows = [(job, upcoming.next_firing(job, now), last.get(job.job_id)) for job in found]
+        if fmt == "table" and any(at for _, at, _ in rows):
+            options.note_dead_daemon(view, now)
     output.emit(
         fmt,
         lambda: [tables.jobs_table(rows, now=now)],

@@ -11,9 +11,9 @@ import typer
 
 from runner.cli import logs, settings
 from runner.execution import recovery
+from runner.history import daemons, sqlite, upgrade
 from runner.history import database as databases
 from runner.history import jobs as stored_jobs
-from runner.history import sqlite, upgrade
 from runner.jobs import options as declared
 from runner.model.errors import DatabaseUnusable, NotWritable, RunnerError, Unknown, UsageError
 from runner.output.text import harmless
@@ -189,6 +189,12 @@ def answering(db: str | None, *, recovering: bool = False) -> Iterator["database
             yield view
 
 
+def note_dead_daemon(view: "databases.View", now: datetime) -> None:
+    """Write a note to stderr if no daemon is alive to fire anything."""
+    if not daemons.is_any_alive(view, now):
+        echo_notes(["no daemon is alive, so nothing fires; start one with `runner daemon`"])
+
+
 def require(database: "databases.Database | databases.View") -> None:
     """Refuse a missing database.
 
@@ -203,4 +209,5 @@ def require_extra(*libraries: str) -> None:
     """Check that the libraries of an extra are installed."""
     for library in libraries:
         if find_spec(library) is None:
-            raise UsageError(f"this command needs {library}, which is missing; run `pip install 'runner[web]'`")
+            cure = "install runner with the extra web, as in `pip install '.[web]'`"
+            raise UsageError(f"this command needs {library}, which is missing; {cure}")

@@ -140,6 +140,7 @@ def demo(
         for run in [run for run in done if run.modified][:1]:
             _call(environment, scratch, "show", str(run.run_id))
         output.write_views([trends.verdict_view(done)])
+    options.echo("\nthe scratch directory is removed; try `runner schedule ~/notes --every 1h` next")
 
 
 def _serve_demo() -> None:
@@ -147,6 +148,7 @@ def _serve_demo() -> None:
     options.require_extra("jinja2", "starlette", "uvicorn")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # removes the directory as ^C does
     with tempfile.TemporaryDirectory(prefix="runner-demo-") as scratch, sockets.listen("127.0.0.1", 0) as listener:
+        options.echo("inventing a year of runs …")
         place = str(Path(scratch, "runner.db"))
         with closing(upgrade.open_database(databases.locate(place))) as database:
             example.write_demo(database, datetime.now(UTC))

@@ -34,6 +34,8 @@ def upcoming(
     now = datetime.now(UTC)
     with options.answering(db) as view:
         chosen = jobs.list_jobs(view) if job is None else [jobs.get_job(view, job)]
+        if fmt == "table" and any(next_firing(one, now) for one in chosen):
+            options.note_dead_daemon(view, now)
     lists = [
         [(time.at, one.spec.name, _with_pause(one, time)) for time in _list_fire_times(one, now, count)]
         for one in chosen

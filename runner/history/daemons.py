@@ -73,5 +73,11 @@ def find_daemon(database: Reader) -> DaemonRecord | None:
     )
 
 
+def is_any_alive(database: Reader, now: datetime) -> bool:
+    """Return whether a daemon is alive."""
+    daemon = find_daemon(database)
+    return daemon is not None and state_of(daemon, now) is DaemonState.ALIVE
+
+
 def _owner_values(owner: Owner) -> dict[str, Any]:
     return {"host": owner.host, "boot": owner.boot, "pid": owner.pid, "process_started_s": owner.started_s}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -315,9 +316,8 @@ def _job(row: Row[Any]) -> Job:
 def _check_name(connection: Connection, name: str, own_id: int | None = None) -> None:
     taken = connection.execute(select(jobs.c.id).where(jobs.c.name == name, jobs.c.removed_at.is_(None))).scalar()
     if taken is not None and taken != own_id:
-        raise UsageError(
-            f"a job named {name!r} exists already; choose another --name, or change that one with `runner edit {name}`"
-        )
+        cure = f"choose another --name, or change that one with `runner edit {shlex.quote(name)}`"
+        raise UsageError(f"a job named {name!r} exists already; {cure}")
 
 
 def _increment_revision(connection: Connection) -> None:

@@ -4,6 +4,7 @@ import math
 import os
 import posixpath
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
@@ -53,7 +54,8 @@ def describe_nothing_found(spec: JobSpec) -> str:
     """Return a hint for a run that found no file."""
     patterns = spec.selection.patterns
     meant = next((wildcard for pattern in patterns if (wildcard := _missing_wildcard(pattern))), None)
-    cure = f"did you mean {meant!r}?" if meant else f"`runner edit {spec.name} --pattern '*.txt'` looks for others"
+    edit = f"`runner edit {shlex.quote(spec.name)} --pattern '*.txt'` looks for others"
+    cure = f"did you mean {meant!r}?" if meant else edit
     return f"no file was found by {' or '.join(map(repr, patterns))}; {cure}"
 
 

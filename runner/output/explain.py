@@ -92,10 +92,10 @@ def _explain_strategies(spec: JobSpec) -> str:
 def _explain_schedule(facts: Explanation) -> str:
     spec, fires = facts.job.spec, facts.fires
     if spec.schedule is None:
-        return f"It has no schedule, and runs only by `runner run {printable(spec.name)}`."
+        return f"It has no schedule, and runs only by `runner run {shlex.quote(printable(spec.name))}`."
     when = f"It fires {describe_in_words(spec.schedule)}"
     if spec.paused:
-        return f"{when}, but is paused: nothing fires until `runner resume {printable(spec.name)}`."
+        return f"{when}, but is paused: nothing fires until `runner resume {shlex.quote(printable(spec.name))}`."
     if fires is None:
         return f"{when}, which has no coming fire time."
     note = f" ({fires.note})" if fires.note else ""

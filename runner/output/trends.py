@@ -124,12 +124,14 @@ def trends_notes(trends: Trends, *, bounded: bool, steps: bool) -> list[str]:
     Args:
         trends: The answer.
         bounded: Whether only timings since an instant were asked for.
-        steps: Whether to mention the last step.
+        steps: Whether to mention the last step, or the only strategy.
     """
     notes = []
     if trends.elsewhere:
         left = ("run was made in another environment and is", "runs were made in another environment and are")
         notes.append(f"{format_count(trends.elsewhere, *left)} left out")
+    if steps and len(strategies := {timing.strategy for timing in trends.timings}) == 1:
+        notes.append(f"only {strategies.pop()} is measured; to compare, add a strategy by `runner edit JOB --strategy`")
     if steps and trends.lasting:
         last = max(event.run for event in trends.lasting)
         notes.append(f"strategies are compared since run {last}, the last step")
@@ -191,7 +193,7 @@ def event_sentence(event: Event) -> str:
 
 
 def _span(interval: Interval, spec: str, less: float) -> str:
-    low, high = (format(bound - less, f"+{spec}") for bound in (interval.low, interval.high))
+    low, high = (format(bound - less, f"+z{spec}") for bound in (interval.low, interval.high))
     return f"95 % interval {low} to {high}"
 
 
@@ -211,7 +213,7 @@ def drift_sentence(drift: Drift) -> str:
         return f"{drift.strategy}, drift: {drift.message}"
     direction = "drifts up" if slope.low > 0 else "drifts down" if slope.high < 0 else "does not drift"
     return (
-        f"{drift.strategy} {direction}, {slope.estimate:+.2%} a day "
+        f"{drift.strategy} {direction}, {slope.estimate:+z.2%} a day "
         f"({_span(slope, '.2%', less=0)}, Theil and Sen's slope of daily medians)"
     )
 

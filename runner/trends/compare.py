@@ -76,8 +76,8 @@ def shift_interval(baseline: Sequence[float], other: Sequence[float], confidence
     if rank == 0:
         needed = next(size for size in count(2) if _bound_rank(size, size, confidence))
         raise NotEnoughRuns(
-            f"{m} and {n} are too few runs to compare at {confidence:.4g} confidence; "
-            f"{needed} of each are enough, so let the job run more often"
+            f"{min(m, n)} of the {needed} runs of each that a comparison with {confidence:.4g} confidence needs; "
+            "run the job again"
         )
     lower, upper = sorted(baseline), sorted(other)
     total = m * n

@@ -22,8 +22,7 @@ def job(asked: Asked) -> Page:
     found = asked.job()
     view, now = asked.view, asked.now
     coming, problem = _list_fire_times(found, now)
-    daemon = daemons.find_daemon(view)
-    alive = daemon is not None and daemons.state_of(daemon, now) is daemons.DaemonState.ALIVE
+    alive = daemons.is_any_alive(view, now)
     last = runs.list_runs(view, job=found, limit=_ROWS)
     days = calendar.count_days(view, found.job_id, now)
     values = {
