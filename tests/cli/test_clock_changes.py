@@ -17,6 +17,7 @@ NEVER = "warning: 2025-03-30 02:30 does not exist in Europe/Berlin, as clocks go
 ASKING = [
     *("history --since {}", "history --until {}", "trends docs --since {}", "trends docs --until {}"),
     *("regressions --since {}", "changes docs --since {}", "changes docs --until {}", "files docs --at {}"),
+    "report docs --since {}",
 ]
 
 

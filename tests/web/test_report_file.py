@@ -144,6 +144,17 @@ def test_a_mistake_is_explained_in_a_line(program: Program, arguments: list[str]
     assert said in program.refused("report", *arguments)
 
 
+def test_only_a_regular_file_is_replaced(program: Program) -> None:
+    os.mkfifo(program.folder / "pipe")
+    (program.folder / "kept").write_text("kept")
+    (program.folder / "link").symlink_to("kept")
+    for name in ("pipe", "link"):
+        assert f"{name!r} is not a regular file; name another" in program.refused("report", "--output", name)
+    assert (program.folder / "pipe").is_fifo()
+    assert (program.folder / "link").is_symlink()
+    assert "kept" == (program.folder / "kept").read_text()
+
+
 def test_a_missing_library_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.cli.options.find_spec", lambda _: None)
     assert "needs jinja2, which is missing; run `pip install 'runner[web]'`" in program.refused("report")
