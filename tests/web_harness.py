@@ -140,7 +140,7 @@ class Tab:
     noted: list[str] = field(default_factory=list)
 
     def watch(self, site: str) -> None:
-        """Note from now on what the page does beside showing *site*."""
+        """Record from now on what the page does beside showing *site*."""
 
         def dismiss(dialog: "Dialog") -> None:
             self.noted.append(f"dialog: {dialog.message}")

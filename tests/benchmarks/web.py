@@ -1,6 +1,6 @@
 """What the web pages cost: time and bytes of every page, the browser's paint, and the firings beside readers.
 
-Histories of three sizes are written, or taken from --directory, and served. Every answer is rendered anew: each request
+Histories of three sizes are written, or taken from --directory, and served. Every answer is rendered for itself: each request
 has a query of its own. "ms" are the median and the 95th percentile of requests on one connection.
 """
 
@@ -117,7 +117,7 @@ def _ask(
     with closing(http.client.HTTPConnection(urlsplit(served.address).netloc, timeout=60)) as connection:
         connection.connect()
         for number, address in enumerate(islice(cycle(addresses), rounds + 1)):
-            target = f"/{address}" if unchanged else f"/{address}{'&' if '?' in address else '?'}anew={number}"
+            target = f"/{address}" if unchanged else f"/{address}{'&' if '?' in address else '?'}number={number}"
             headers = {"Accept-Encoding": "gzip"} | ({"If-None-Match": etag} if unchanged else {})
             began = time.perf_counter()
             connection.request("GET", target, headers=headers)
@@ -251,7 +251,7 @@ def _fire(scratch: Path, readers: int, seconds: int) -> list[float]:
 
 
 def _read(address: str, end: threading.Event) -> None:
-    """Do what a visible tab does: ask for the revision every two seconds, and for the page when it has changed."""
+    """Update like a visible tab: ask for the revision every two seconds, and for the page when it has changed."""
     revision = b""
     with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)) as connection:
         while not end.wait(2):
