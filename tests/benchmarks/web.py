@@ -1,6 +1,6 @@
 """What the web pages cost: time and bytes of every page, the browser's paint, and the firings beside readers.
 
-Histories of three sizes are written, or taken from --directory, and served. Every answer is rendered for itself: each request
+Histories of three sizes are written, or taken from --directory, and served. Every answer is rendered: each request
 has a query of its own. "ms" are the median and the 95th percentile of requests on one connection.
 """
 
