@@ -129,7 +129,7 @@ def _find_run(view: "database.View", text: str | None) -> Run:
     if text is None or text == "last":
         return runs.get_last_started(view)
     if text.isascii() and text.isdigit():
-        return runs.get_run(view, int(text))
+        return runs.get_run(view, int(text[:20]))  # Python refuses to read thousands of digits
     return runs.get_last_started(view, jobs.get_job(view, text, removed=True))
 
 

@@ -139,7 +139,9 @@ def _write_report(path: Path, content: bytes) -> None:
     try:
         if path.is_dir():
             raise UsageError(f"{str(path)!r} is a directory; name a file in it")
-        replace_file(path, content, durable=False)
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # a device, or /dev/stdout
+            raise UsageError(f"{str(path)!r} is not a regular file; name another, or - for stdout")
+        replace_file(path, content, durable=False, mode=0o600)  # like the database
     except OSError as error:
         kind = RunnerError if is_condition(error) else UsageError
         raise kind(f"can't write {str(path)!r}: {reason_of(error)}; name another file with --output") from error

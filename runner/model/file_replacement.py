@@ -13,14 +13,15 @@ _SUFFIX = ".new"
 _MODE = 0o644
 
 
-def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = False) -> None:
-    """Write a file atomically, with the mode of the present one, else readable by everybody.
+def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = False, mode: int = _MODE) -> None:
+    """Write a file atomically, with the mode of the present one.
 
     Args:
         path: Its path; a link is replaced.
         content: The new content.
         durable: Whether it is on the disk before it takes the place.
         create: Whether to create missing directories, for this user alone.
+        mode: The mode of a new file, by default readable by everybody.
 
     Raises:
         OSError: If it can't be, or another user's link is on the path; what was there before stays.
@@ -32,7 +33,7 @@ def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = Fa
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fchmod(descriptor, _mode_of(directory, name))
+                os.fchmod(descriptor, _mode_of(directory, name, mode))
                 if durable:
                     os.fsync(descriptor)
             os.replace(beside, name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -42,12 +43,12 @@ def replace_file(path: Path, content: bytes, *, durable: bool, create: bool = Fa
             raise
 
 
-def _mode_of(directory: int, name: bytes) -> int:
+def _mode_of(directory: int, name: bytes, otherwise: int) -> int:
     with suppress(FileNotFoundError):
         mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
         if S_ISREG(mode):
             return S_IMODE(mode)
-    return _MODE
+    return otherwise
 
 
 def remove_leftovers(path: Path) -> None:

@@ -14,8 +14,8 @@ from runner.output.text import printable
 STRATEGIES = ("sequential", "pool", "incremental")
 # The lists that ``show`` puts in place of counts; in CSV they are counts again.
 _COUNTED = frozenset({"changes", "problems", "differences", "notifications"})
-# With what a cell begins that a spreadsheet takes for a formula.
-_EXECUTED = ("=", "+", "-", "@")
+# With what a cell begins that a spreadsheet takes for a formula, also in full width.
+_EXECUTED = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # Without indentation the encoder is the one written in C: a million files take seconds instead of a minute. Like
 # json.dumps it escapes everything but printable ASCII.
 _encode = json.JSONEncoder(allow_nan=False).encode

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 
-from runner.model.errors import RunnerError, UsageError, reason_of
+from runner.model.errors import RunnerError, UsageError, is_condition, reason_of
 from runner.samples.recipe import Kind, Recipe, arrange, draw_counts, fill, numbered
 
 _PROGRESS_EVERY = 4096  # files
@@ -55,9 +55,8 @@ def _open_empty(directory: Path) -> int:
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{str(directory)!r} is not a directory or lies under a file; choose another path") from None
     except OSError as error:
-        raise UsageError(
-            f"cannot make the directory {str(directory)!r}: {reason_of(error)}; choose another path"
-        ) from error
+        kind = RunnerError if is_condition(error) else UsageError
+        raise kind(f"cannot make the directory {str(directory)!r}: {reason_of(error)}; choose another path") from error
 
 
 class _Writer:

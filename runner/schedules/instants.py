@@ -14,6 +14,10 @@ _WEEKDAYS = {text: number for number, name in enumerate(_NAMES) for text in (nam
 _WORDS = re.compile(
     rf"(?:(last|next) )?(?:({'|'.join((*_NEAR, *_WEEKDAYS))})(?:(?:,? at|,)? |$))?(\d\d?:\d\d(?::\d\d)?)?", re.ASCII
 )
+# Python alone also reads texts without a separator, or with too many digits.
+_ISO = re.compile(
+    r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)(?:[Tt ]\d\d(?::?\d\d){0,2}(?:[.,]\d+)?(?:Z|[+-].+)?)?", re.ASCII
+)
 # The machine's zone for the C library.
 LOCALTIME = "/etc/localtime"
 
@@ -75,6 +79,8 @@ def _read(text: str, now: datetime, zone: str | None, *, ahead: bool) -> datetim
         return now
     match = _WORDS.fullmatch(words.lower())
     if match is None:
+        if _ISO.fullmatch(words) is None:
+            raise ValueError(words)
         return datetime.fromisoformat(words)
     local = now.astimezone(load_zone(zone or local_zone_name())).replace(tzinfo=None)
     return _find_day(match, local, ahead=ahead)

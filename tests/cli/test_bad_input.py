@@ -115,6 +115,11 @@ def test_every_bad_input_is_one_line_with_nothing_changed(known: Program, subtes
             assert before == (jobs_of(known), known.history(), sorted(os.listdir(known.folder)))
 
 
+@pytest.mark.parametrize("line", ["show", "run", "edit", "explain"])
+def test_thousands_of_digits_are_refused(known: Program, line: str) -> None:
+    assert "there is no " in known.refused(*line.split(), "1" * 5000)
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -72,6 +72,11 @@ def test_a_backup_without_space_exits_with_1(program: Program, small: Path) -> N
         assert 1 == refused.returncode, refused.stderr
 
 
+def test_a_sample_without_inodes_exits_with_1(program: Program, small: Path) -> None:
+    without_inodes(small)
+    assert "No space left on device" in program.refused("sample", small / "tree", code=1)
+
+
 def test_a_full_metrics_directory_does_not_end_the_daemon(program: Program, small: Path) -> None:
     program.environment["RUNNER_DB"] = str(program.folder / "other.db")
     program.out("db", "upgrade")

@@ -120,7 +120,7 @@ def test_a_name_and_its_escaped_twin_are_told_apart_in_csv() -> None:
     assert names == [b64decode(row["path_base64"]) if row["path_base64"] else row["path"].encode() for row in rows]
 
 
-@pytest.mark.parametrize("begin", "=+-@")
+@pytest.mark.parametrize("begin", "=+-@\uff1d\uff20")
 def test_csv_has_no_text_that_a_spreadsheet_would_execute(begin: str) -> None:
     record: Record = {"path": f"{begin}1+1", "count": -5, "share": -0.5, "tags": [f"{begin}x"]}
     assert f"'{begin}1+1,-5,-0.5,'{begin}x" == list(listing([record], "csv"))[1]

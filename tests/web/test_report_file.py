@@ -144,6 +144,26 @@ def test_a_mistake_is_explained_in_a_line(program: Program, arguments: list[str]
     assert said in program.refused("report", *arguments)
 
 
+def test_a_new_report_is_private_and_a_present_one_keeps_its_mode(program: Program) -> None:
+    path = program.folder / "report.html"
+    program.out("report", "--output", "report.html")
+    assert 0o600 == path.stat().st_mode & 0o777
+    path.chmod(0o644)
+    program.out("report", "--output", "report.html")
+    assert 0o644 == path.stat().st_mode & 0o777
+
+
+def test_only_a_regular_file_is_replaced(program: Program) -> None:
+    os.mkfifo(program.folder / "pipe")
+    (program.folder / "kept").write_text("kept")
+    (program.folder / "link").symlink_to("kept")
+    for name in ("pipe", "link"):
+        assert f"{name!r} is not a regular file; name another" in program.refused("report", "--output", name)
+    assert (program.folder / "pipe").is_fifo()
+    assert (program.folder / "link").is_symlink()
+    assert "kept" == (program.folder / "kept").read_text()
+
+
 def test_a_missing_library_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.cli.options.find_spec", lambda _: None)
     assert "needs jinja2, which is missing; run `pip install 'runner[web]'`" in program.refused("report")
