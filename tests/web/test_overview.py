@@ -48,7 +48,7 @@ def record(
 
 
 def row_of(page: str, name: str) -> str:
-    return next(row for row in page.split("<tr>") if f">{name}</a>" in row)
+    return next(row for row in page.split("<tr>")[1:] if f">{name}</a>" in row)
 
 
 def test_no_jobs_yet(reader: Reader) -> None:
@@ -87,6 +87,16 @@ def test_failures_of_today_are_listed_by_job(reader: Reader, database: Database)
     assert "no &lt;b&gt;root&lt;/b&gt;" in failures
     assert "2 failures" in failures
     assert "other" not in failures
+
+
+def test_jobs_that_have_succeeded_since_come_last(reader: Reader, database: Database) -> None:
+    broken, recovered = add(database, "broken"), add(database, "recovered")
+    record(database, broken, "failed")
+    record(database, recovered, "timed_out", "succeeded")
+    page = reader.text("/")
+    failures = page[page.index("Failed today") : page.index("</section>")]
+    assert ["runs/1", "runs/2"] == re.findall('href="([^"]+)"', failures)
+    assert ["recovered"] == re.findall(">([a-z]+)</a>(?:(?!</li>).)*succeeded since", failures, re.DOTALL)
 
 
 def test_running_runs_are_listed(reader: Reader, database: Database) -> None:

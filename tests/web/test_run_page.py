@@ -143,7 +143,7 @@ def test_problems_and_differences_are_listed(reader: Reader, database: Database,
 
 def test_runs_are_paged_by_number(reader: Reader, database: Database) -> None:
     write_history(database, n_runs=250, n_jobs=2, n_files=20)
-    page, pages, row = reader.text("/runs?job=1"), 1, 'class="num wide"><a href="./runs/'
+    page, pages, row = reader.text("/runs?job=1"), 1, 'class="num"><a href="./runs/'
     assert 100 == page.count(row)
     while older := re.search(r'rel="next" href="([^"]+)"', page):
         page, pages = reader.text("/runs" + older[1].replace("&amp;", "&")), pages + 1

@@ -75,7 +75,7 @@ def test_runs_within_one_pixel_are_one_mark_with_a_count(reader: Reader, databas
         record(database, job, 6 + second / 3600)
     ((address, _, text, _),) = marks(reader.text("/timeline?day=2026-03-10"))
     assert "3 runs succeeded, 10 Mar 06:00" == text
-    assert 3 == reader.text("/" + address.replace("&amp;", "&")).count('class="num wide"><a href="./runs/')
+    assert 3 == reader.text("/" + address.replace("&amp;", "&")).count('class="num"><a href="./runs/')
 
 
 def test_a_gap_lasts_as_long_as_it_did(reader: Reader, database: Database) -> None:

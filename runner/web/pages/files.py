@@ -201,13 +201,13 @@ def _place(path: bytes) -> tuple[bytes, bytes]:
 
 def _course(states: list[SavedState], shown: int) -> str:
     """Draw how many files changed at each notch of the slider."""
-    # Logarithmic, as the first run adds everything.
-    most = log1p(max((state.changes for state in states), default=0)) or 1.0
+    # The first run adds everything, which would leave nothing to see of the others.
+    most = log1p(max((state.changes for state in states[1:]), default=0)) or 1.0
     last = max(len(states) - 1, 1)
     width = min(0.8, last / 50)
     bars = []
     for number, state in enumerate(states):
-        height = 20 * log1p(state.changes) / most if state.changes else 0.5
+        height = min(20.0, 20 * log1p(state.changes) / most) if state.changes else 0.5
         mark = "now" if state.run_id == shown else None
         bars.append(
             element(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from runner.history import jobs, notifications, recent, runs
@@ -60,7 +61,7 @@ def overview(asked: Asked) -> Page:
         "states": _STATES,
         "after": after,
         "next_after": shown[-1].job_id if len(rest) > len(shown) else None,
-        "failures": list(failures.values())[:_FAILED_JOBS],
+        "failures": _sort_failures(failures, newest)[:_FAILED_JOBS],
         "n_failed": len(failures),
         "running": recent.list_running(asked.view),
     }
@@ -76,6 +77,14 @@ def _records(asked: Asked, found: list[Job]) -> Iterator[dict[str, Any]]:
 def _states(job: Job, newest: dict[int, tuple[int, Status]]) -> tuple[str, ...]:
     last = newest[job.job_id][1] if job.job_id in newest else _NEVER
     return (last, _PAUSED) if job.spec.paused else (last,)
+
+
+def _sort_failures(
+    failures: dict[int, list[Run]], newest: dict[int, tuple[int, Status]]
+) -> list[tuple[list[Run], bool]]:
+    """List the failures of each job, and whether it has succeeded since; those that have not come first."""
+    succeeded = {job for job, (_, status) in newest.items() if status == Status.SUCCEEDED}
+    return sorted(((of_job, job in succeeded) for job, of_job in failures.items()), key=itemgetter(1))
 
 
 def _next_firing(job: Job, now: datetime) -> datetime | None:
