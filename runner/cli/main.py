@@ -3,7 +3,9 @@
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -57,6 +59,7 @@ def main() -> None:
     """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 3 a defect, 130 interrupted."""
     if sys.platform not in {"linux", "darwin"}:
         _fail("runner works on Linux and macOS; this system has no process groups to end a scan by", 2)
+    sys.unraisablehook = _repeat_interrupt
     _replace_closed_streams()
     _remove_invalid_sizes()
     words = _translate(sys.argv[1:])
@@ -97,6 +100,17 @@ def _translate(words: list[str]) -> list[str]:
             return [*command, "--help"]
         case _:
             return words
+
+
+def _repeat_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise an interrupt again that Python has swallowed, as it does in the callbacks of its import system."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        # A little later: raised here, it would be swallowed again.
+        again = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _command_of(words: list[str]) -> str:

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -12,6 +13,9 @@ from tests.benchmarks import fault_system as system
 from tests.benchmarks.fault_checks import Wrong, check, wait_for
 from tests.benchmarks.fault_kinds import Kind, expect, needs_mounts, rest
 from tests.benchmarks.fault_world import World
+
+# The attempts to mount while the daemon opens files.
+_MOUNTED_WITHIN = 50
 
 _QUESTIONS = (("history", "often"), ("jobs",), ("files", "other"), ("trends", "known"), ("changes", "large"), ("next",))
 
@@ -45,8 +49,16 @@ def _no_inodes(disk: Path) -> Iterator[None]:
 @contextmanager
 def _read_only_mount(world: World) -> Iterator[None]:
     """Attach the history's disk read-only over itself: only files that are open can be written."""
-    system.mount("--bind", world.kept, world.kept)
-    system.mount("--options", "remount,bind,ro", world.kept)
+    for left in reversed(range(_MOUNTED_WITHIN)):
+        system.mount("--bind", world.kept, world.kept)
+        try:
+            system.mount("--options", "remount,bind,ro", world.kept)
+            break
+        except OSError:  # the daemon has opened a file between the two
+            system.unmount(world.kept)
+            if not left:
+                raise
+            time.sleep(0.1)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Program, find_markdown
+from conftest import Program, find_markdown, until
 
 RUN_KEYS = [
     *("run", "job", "root", "cause", "status", "scheduled_at", "started_at", "finished_at", "wall_s", "files"),
@@ -76,6 +76,43 @@ def test_the_last_run_is_shown_without_its_number(program: Program, tree: Path) 
     program.out("schedule", tree / "part-1", "--every", "1h", "--name", "new")
     done = program.quick("show", "new")
     assert (2, True) == (done.returncode, b"no run of 'new' has started yet" in done.stderr)
+
+
+def test_tables_of_fire_times_note_that_no_daemon_is_alive(program: Program, tree: Path) -> None:
+    program.out("schedule", tree, "--every", "1h")
+    for command in ("jobs", "next"):
+        assert b"no daemon is alive" in program.quick(command).stderr
+        assert b"daemon" not in program.quick(command, "--format", "json").stderr
+    with program.daemon():
+        until(lambda: b"daemon" not in program.quick("jobs").stderr, "the daemon")
+    program.out("pause", "docs")
+    assert b"daemon" not in program.quick("jobs").stderr
+
+
+SWALLOWED = """
+import time, weakref
+from runner.cli import main
+
+class Thing:
+    pass
+
+def swallow(_):
+    raise KeyboardInterrupt
+
+def app(*_, **__):
+    thing = Thing()
+    kept = weakref.ref(thing, swallow)
+    del thing
+    time.sleep(20)
+
+main.app = app
+main.main()
+"""
+
+
+def test_an_interrupt_that_python_swallows_ends_a_command() -> None:
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, timeout=60, check=False)
+    assert (130, b"runner: interrupted\n") == (done.returncode, done.stderr)
 
 
 def test_old_and_new_files_are_given_exactly(program: Program, tree: Path) -> None:
