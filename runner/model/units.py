@@ -63,8 +63,10 @@ def format_seconds(seconds: float | None) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
-def format_bytes(count: int) -> str:
-    """Show a byte count in binary units: ``512 B``, ``1.5 KiB``, ``30.0 MiB``."""
+def format_bytes(count: int, beside: int | None = None) -> str:
+    """Show a byte count in binary units: ``512 B``, ``1.5 KiB``, ``30.0 MiB``; exact if *beside* looks equal."""
+    if beside not in {None, count} and format_bytes(count) == format_bytes(beside or 0):
+        return f"{count:,} B"
     if abs(count) < 1024:
         return f"{count} B"
     units = ("KiB", "MiB", "GiB", "TiB")

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from runner.model.contents import FolderChange, FolderCount, Version
 from runner.model.runs import Change, ChangeKind, FoundFile
+from runner.model.units import format_bytes
 from runner.output import cells
 from runner.output.cells import Cell, Column
 from runner.output.grid import Grid
@@ -42,10 +43,19 @@ def changes_table(changes: Iterable[Change]) -> Iterator[RenderableType]:
     def path(change: Change) -> Cell:
         return Cell(printable(change.path), cells.CHANGE_MARKS[change.kind].style)
 
+    def size(size_bytes: int | None, other: int | None) -> str | None:
+        return None if size_bytes is None else format_bytes(size_bytes, other)
+
+    def before(change: Change) -> str | None:
+        return size(change.old_size_bytes, change.new_size_bytes)
+
+    def after(change: Change) -> str | None:
+        return size(change.new_size_bytes, change.old_size_bytes)
+
     columns = [
         Column("", lambda change: cells.CHANGE_MARKS[change.kind]),
-        Column("before", "old_size_bytes", right=True, width=10, priority=1),
-        Column("after", "new_size_bytes", right=True, width=10, priority=1),
+        Column("before", before, right=True, width=10, priority=1),
+        Column("after", after, right=True, width=10, priority=1),
         Column("path", path, least=24, width=24, fold=True),
     ]
     return _parts(changes, columns)
