@@ -103,7 +103,7 @@ def _translate(words: list[str]) -> list[str]:
 
 
 def _repeat_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Raise an interrupt again that Python has swallowed, as it does in the callbacks of its import system."""
+    """Raise an interrupt again that Python has swallowed in a callback, such as one of its import system."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         # A little later: raised here, it would be swallowed again.
         again = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from runner.model.errors import reason_of
 from runner.model.links import create_file, open_own_file, open_parent
+from runner.scan.snapshot import dump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def load(path: bytes) -> Cache | str:
 
 def store(path: bytes, cache: Cache) -> None:
     """Store a cache for the next scan; after an OSError the earlier one remains."""
-    content = marshal.dumps(vars(cache))
+    content = dump(vars(cache))
     with open_parent(path, create=True) as (directory, name):
         partial = name + b".partial"  # always the same name, so that one left by a killed scan is removed
         with suppress(FileNotFoundError):

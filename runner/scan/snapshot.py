@@ -14,7 +14,7 @@ from struct import Struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     # Path that could not be read, error number and text.
     Trouble: TypeAlias = tuple[bytes, int, str]
@@ -32,6 +32,14 @@ STAMPS = Struct("=QQqq")
 # Begins packed stats if a time exceeds 64 bits; size, seconds and nanoseconds of each name follow.
 _WIDE = (UNKNOWN, 0)
 _SECOND_NS = 10**9
+
+
+def dump(value: Any) -> bytes:
+    """Encode plain data; raise MemoryError where marshal calls it unmarshallable, because there is no memory."""
+    try:
+        return marshal.dumps(value)
+    except ValueError as error:
+        raise MemoryError from error
 
 
 class Part:
@@ -93,7 +101,7 @@ class Part:
     def encode(self) -> bytes:
         """Encode everything except the rest."""
         pieces = (self.names, self.found, self.stats, bytes(self.places), bytes(self.stamps), self.problems)
-        return marshal.dumps((*pieces, self.unread))
+        return dump((*pieces, self.unread))
 
 
 def decode(pieces: Iterable[bytes]) -> Part:

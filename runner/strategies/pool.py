@@ -13,7 +13,7 @@ import math
 import os
 import time
 
-from runner.scan.snapshot import Part, Snapshot
+from runner.scan.snapshot import Part, Snapshot, dump
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan, ScanRequest
 from runner.strategies.exchange import Channel, Exchange
@@ -141,7 +141,7 @@ class _Reader:
     def _send(self) -> None:
         part = self._part
         message = (os.getpid(), self._began_at, part.encode(), part.problems, part.count())
-        self._channel.send(marshal.dumps(message))
+        self._channel.send(dump(message))
         self._part = Part(part.first_row + len(part.names))
         self._spent, self._send_at = 0, time.perf_counter() + _SEND_AFTER_S
 

@@ -226,7 +226,7 @@ def test_odd_names_drive_nothing_in_any_format(program: Program, odd: Path, fmt:
     for command in (["files", "odd"], ["show", "1"], ["history"], ["jobs"], ["status"]):
         done = program.quick(*command, "--format", fmt)
         assert command == ["status"] or 0 == done.returncode
-        assert b"" == done.stderr
+        assert done.stderr in {b"", b"note: no daemon is alive, so nothing fires; start one with `runner daemon`\n"}
         assert [] == [byte for byte in DANGEROUS if byte in done.stdout]
         done.stdout.decode("utf-8")
 

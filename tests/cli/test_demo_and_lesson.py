@@ -31,6 +31,7 @@ def test_the_demo_shows_a_year_as_web_pages(program: Program, number: int, code:
     program.environment["TMPDIR"] = str(program.folder)
     with program.start("demo", "--web", stderr=subprocess.PIPE) as served:
         assert served.stderr
+        assert b"inventing" in served.stderr.readline()
         address = served.stderr.readline().decode().split()[1]
         assert "notes" in httpx.get(f"{address}runs").text
         served.send_signal(number)

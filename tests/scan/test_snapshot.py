@@ -1,6 +1,7 @@
 from array import array
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from runner.scan.snapshot import (
     Snapshot,
     clamp,
     differing_paths,
+    dump,
     found_names,
     pack_stats,
     unpack_stats,
@@ -81,3 +83,10 @@ def test_differing_paths_name_the_strategies_that_found_them() -> None:
         }
     )
     assert {b"one": ("sequential",), b"a/x": ("sequential",), b"b/y": ("pool",)} == differing
+
+
+def test_what_marshal_refuses_is_a_lack_of_memory() -> None:
+    """Without memory it calls plain data unmarshallable."""
+    assert dump((1, b"x", None))
+    with pytest.raises(MemoryError):
+        dump((object(),))

@@ -71,7 +71,7 @@ def test_strategies_are_compared_at_each_place_by_itself() -> None:
 
 def test_too_few_runs_say_so_and_undecided_ones_how_many_more() -> None:
     few = compare(timings(4))
-    assert all(one.verdict is None and one.message and "are enough" in one.message for one in few)
+    assert all(one.verdict is None and one.message and "runs of each" in one.message for one in few)
     undecided = compare(timings(12, pool=lambda _: 0.54, noise=0.2))[0]
     assert Verdict.UNDECIDED is undecided.verdict
     assert undecided.further_runs

@@ -166,7 +166,7 @@ def test_only_a_regular_file_is_replaced(program: Program) -> None:
 
 def test_a_missing_library_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.cli.options.find_spec", lambda _: None)
-    assert "needs jinja2, which is missing; run `pip install 'runner[web]'`" in program.refused("report")
+    assert "needs jinja2, which is missing; install runner with the extra web" in program.refused("report")
 
 
 def test_no_jobs_make_an_empty_report(database: Database) -> None:
