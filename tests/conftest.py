@@ -338,9 +338,9 @@ def _is_at_work(trial: int) -> bool:
     return follows and "wchar: 0\n" in (process / "io").read_text()
 
 
-def enlarge(tree: Path) -> Path:
+def enlarge(tree: Path, folders: int = 4_000) -> Path:
     """Add so many folders that a trial can be caught at work; gives the tree."""
-    for number in range(4_000):
+    for number in range(folders):
         (tree / f"empty-{number}").mkdir(exist_ok=True)
     return tree
 
