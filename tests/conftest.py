@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,13 +142,13 @@ def history(empty_history: Path, tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
-def until(ask: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
+def until(ask: Callable[[], T | None], what: str, within_s: float = 20.0, pause_s: float = 0.01) -> T:
     """Ask until the answer is yes, and give it; fail when it does not come in time."""
     deadline = time.monotonic() + within_s
     while not (answer := ask()):
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within_s} s: {what}")
-        time.sleep(0.01)
+        time.sleep(pause_s)
     return answer
 
 
@@ -306,11 +306,11 @@ def as_nobody_special(program: Program, *arguments: str | Path) -> subprocess.Co
 
 def freeze_trial(pid: int) -> psutil.Process:
     """Wait for a trial of a process and stop it with its workers."""
-    parent = psutil.Process(pid)
 
     def frozen() -> psutil.Process | None:
-        for child in parent.children():
+        for child_pid in _children(pid):
             try:
+                child = psutil.Process(child_pid)
                 if child.status() == psutil.STATUS_ZOMBIE or os.getpgid(child.pid) != child.pid:
                     continue  # a pool's own, or not yet its own session
                 os.killpg(child.pid, signal.SIGSTOP)
@@ -326,7 +326,18 @@ def freeze_trial(pid: int) -> psutil.Process:
                 continue
         return None
 
-    return until(frozen, f"a trial of {pid}")
+    return until(frozen, f"a trial of {pid}", pause_s=0.001)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of a process; Linux lists them so fast that no trial ends before it is seen."""
+    if not sys.platform.startswith("linux"):
+        return [child.pid for child in psutil.Process(pid).children()]
+    children = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # that thread has ended
+            children += map(int, file.read_text().split())
+    return children
 
 
 def _is_at_work(trial: int) -> bool:

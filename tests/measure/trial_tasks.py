@@ -375,8 +375,12 @@ def lose_fork_server(_report: Report) -> Any:
     forkserver.ensure_running()
     server: int = vars(forkserver)["_forkserver"]._forkserver_pid
     os.kill(server, signal.SIGSTOP)
+    starter = Path(f"/proc/{os.getpid()}/stat")
     if os.fork() == 0:
-        time.sleep(0.3)
+        asleep = 0
+        while asleep < 20:  # now it waits for the server, whatever else the machine does
+            time.sleep(0.01)
+            asleep = asleep + 1 if starter.read_text(encoding="ascii").split()[2] == "S" else 0
         os.kill(server, signal.SIGKILL)
         os._exit(0)
     return use_pool("forkserver")
