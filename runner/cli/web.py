@@ -127,7 +127,7 @@ def report(
     start, _ = time_range.parse_time_range(since, None, now)
     with options.answering(db) as view:
         options.require(view)
-        names = job or [None]
+        names: list[str | None] = [*job] if job else [None]
         chosen = [one for name in names for one in jobs.list_chosen_jobs(view, name, tag, removed=True)]
         content = reports.render_report(view, chosen, now, start).encode()
     if output in {None, "-"}:

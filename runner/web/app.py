@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any
+from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
@@ -59,7 +60,9 @@ def make_app(site: Site) -> ASGIApp:
         Exception: partial(_explain_defect, site),
     }
     # Outside everything, so that pages about defects are guarded too.
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), site.options)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return Guard(app, site.options)
 
 
 def _html_endpoint(site: Site, page: PageFunction, limiter: CapacityLimiter) -> Callable[[Request], Any]:
@@ -185,6 +188,10 @@ def _explain(site: Site, request: Request, error: RunnerError) -> Response:
 
 
 def _explain_status(site: Site, request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    if error.status_code == 404 and len(path) > 1 and path.endswith("/"):
+        # Relative: Starlette's own redirection is absolute, which is wrong behind a proxy.
+        return RedirectResponse(f"../{quote(path.rstrip('/').rpartition('/')[2])}", 307)
     what = "there is no such page" if error.status_code == 404 else error.detail
     return _error_page(site, request, error.status_code, what)
 

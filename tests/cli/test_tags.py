@@ -4,8 +4,7 @@ import csv
 import io
 
 import pytest
-
-from tests.conftest import Program
+from conftest import Program
 
 LISTS = ("jobs", "next", "history", "trends", "regressions")
 
