@@ -11,7 +11,7 @@ from runner.history.backend import Backend
 from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
 from runner.history.tables import directories, files, jobs, problems
 from runner.model.runs import Problem
-from runner.scan.snapshot import Listing, Snapshot, found_names, lies_in, unpack_stats
+from runner.scan.snapshot import Snapshot, digest_directory, found_names, lies_in, unpack_stats
 
 # For more directories than this, all files of the job are read.
 _FEW = 500
@@ -20,6 +20,8 @@ _CHUNK = 10_000
 # Size in bytes and modification time in nanoseconds; None if unknown.
 Stat = tuple[int | None, int | None]
 _UNKNOWN: Stat = (None, None)
+# Path, names and stats of a directory.
+_Finding = tuple[bytes, bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -123,19 +125,18 @@ def _load_files(
 
 def _compare_directories(
     known: dict[bytes, tuple[int, bytes]], snapshot: Snapshot
-) -> tuple[dict[int, tuple[bytes, dict[bytes, Stat]]], list[tuple[Listing, bytes]]]:
-    """Return the digests and files of known directories that changed, and the listings and digests of new ones."""
+) -> tuple[dict[int, tuple[bytes, dict[bytes, Stat]]], list[tuple[_Finding, bytes]]]:
+    """Return the digests and files of known directories that changed, and the findings and digests of new ones."""
     changed: dict[int, tuple[bytes, dict[bytes, Stat]]] = {}
-    new: list[tuple[Listing, bytes]] = []
+    new: list[tuple[_Finding, bytes]] = []
     listed = set()
-    for listing in snapshot.listings:
-        listed.add(listing.path)
-        # A name never contains two NULs, so names and stats cannot be confused.
-        digest = blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
-        if listing.path not in known:
-            new.append((listing, digest))
-        elif digest != known[listing.path][1]:
-            changed[known[listing.path][0]] = (digest, dict(_found(listing)))
+    for path, names, stats in snapshot.findings():
+        listed.add(path)
+        digest = digest_directory(names, stats)
+        if path not in known:
+            new.append(((path, names, stats), digest))
+        elif digest != known[path][1]:
+            changed[known[path][0]] = (digest, dict(_found(names, stats)))
     unreadable = {path for path, _, _ in snapshot.problems}
     for path, (directory_id, digest) in known.items():
         if path not in listed and digest and not lies_in(path, unreadable):
@@ -144,15 +145,15 @@ def _compare_directories(
 
 
 def _insert_directories(
-    location: Backend, connection: Connection, new: list[tuple[Listing, bytes]], changes: _Changes
+    location: Backend, connection: Connection, new: list[tuple[_Finding, bytes]], changes: _Changes
 ) -> None:
     """Add new directories, and record their files as added."""
-    rows = [(changes.job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
+    rows = [(changes.job_id, path, digest_path(path), digest) for (path, _, _), digest in new]
     location.insert_many(connection, directories, ("job_id", "path", "path_digest", "findings_digest"), rows)
     known = _load_directories(connection, changes.job_id)
-    for listing, _ in new:
-        directory_id, _ = known[listing.path]
-        for name, stat in _found(listing):
+    for (path, names, stats), _ in new:
+        directory_id, _ = known[path]
+        for name, stat in _found(names, stats):
             changes.begin(directory_id, name, stat)
     changes.counts.added += len(changes.begun)
 
@@ -169,10 +170,9 @@ def _record_problems(connection: Connection, job_id: int, run_id: int, current: 
         connection.execute(insert(problems), begun)
 
 
-def _found(listing: Listing) -> Iterable[tuple[bytes, Stat]]:
-    names = found_names(listing.names)
-    stats: Iterable[Stat] = unpack_stats(listing.stats) if listing.stats else [_UNKNOWN] * len(names)
-    return zip(names, stats, strict=True)
+def _found(names: bytes, stats: bytes) -> Iterable[tuple[bytes, Stat]]:
+    found = found_names(names)
+    return zip(found, unpack_stats(stats) if stats else [_UNKNOWN] * len(found), strict=True)
 
 
 def digest_path(path: bytes) -> bytes:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NOTHING = "there is no earlier incremental scan of this tree"
 _DAMAGED = "what was remembered of it is damaged"
-_VERSION = 2
+_VERSION = 3
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -62,7 +62,7 @@ class Cache:
         settled: For each directory 1 if any later change of its list must change its stamps, else 0.
         part: The encoded part that covers the tree.
         counts: Directories read, entries listed and files found.
-        digest: Of all findings; see :func:`~runner.scan.snapshot.digest_findings`.
+        digest: Of all findings; see :class:`~runner.scan.snapshot.Snapshot`.
 
     Raises:
         TypeError: If a value is missing or unknown.

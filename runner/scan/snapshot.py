@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     # Path that could not be read, error number and text.
     Trouble: TypeAlias = tuple[bytes, int, str]
+    # Path of a directory, the names found in it, sorted and joined by NUL, and their stats as in a part.
+    Finding: TypeAlias = tuple[bytes, bytes, bytes]
 
 TYPE_CODE = "q"  # array: signed 64-bit
 
@@ -82,7 +84,7 @@ class Part:
             row = PLACE.unpack_from(self.places, row * PLACE.size)[0]
         return b"/".join(reversed(names)).lstrip(b"/")  # the root's own name is empty
 
-    def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+    def findings(self) -> Iterator[Finding]:
         """Yield path, found names and stats of each directory in which something was found."""
         for row, found in enumerate(self.found):
             if found:
@@ -119,15 +121,6 @@ def decode(pieces: Iterable[bytes]) -> Part:
     return part
 
 
-class Listing:
-    """The path of a directory, the names found in it, sorted and joined by NUL, and their stats as in a part."""
-
-    def __init__(self, path: bytes, names: bytes, stats: bytes) -> None:
-        self.path = path
-        self.names = names
-        self.stats = stats
-
-
 class Snapshot:
     """Everything one execution found; decoded on demand, which an unchanged run never needs.
 
@@ -157,68 +150,71 @@ class Snapshot:
         self.defect: str | None = None
         self.mounts: tuple[bytes, ...] = ()
         self._digest = digest
+        self._digests: dict[bytes, bytes] | None = None
         self._left_out: frozenset[bytes] = frozenset()
-        self._findings: list[tuple[bytes, bytes, bytes]] | None = None
 
     @classmethod
     def from_part(cls, part: Part) -> Snapshot:
         """Build the snapshot of a tree that one part covers."""
         return cls([[part.encode()]], part.count(), part.problems)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_digests": None}  # computing them again takes less than sending them
+
     @property
     def digest(self) -> bytes:
-        """A digest of everything found and unreadable; see :func:`digest_findings`."""
+        """A digest of everything found and unreadable, independent of the order of reading."""
         if self._digest is None:
-            self._digest = digest_findings(self.findings(), self.problems)
+            self._digest = _digest_all(self.digests(), self.problems)
         return self._digest
 
-    @digest.setter
-    def digest(self, digest: bytes) -> None:
-        self._digest = digest
+    def digests(self) -> Mapping[bytes, bytes]:
+        """Return the :func:`digest_directory` of each directory in which something was found, by path."""
+        if self._digests is None:
+            self._digests = {path: digest_directory(names, stats) for path, names, stats in self.findings()}
+        return self._digests
 
-    def findings(self) -> list[tuple[bytes, bytes, bytes]]:
-        """List path, found names and stats of each directory in which something was found, in any order."""
-        if self._findings is None:
-            found = (finding for pieces in self.parts for finding in decode(pieces).findings())
-            left_out = self._left_out
-            self._findings = [one for one in found if not lies_in(one[0], left_out)] if left_out else list(found)
-        return self._findings
-
-    @property
-    def listings(self) -> list[Listing]:
-        """The findings as records."""
-        return [Listing(*finding) for finding in self.findings()]
+    def findings(self) -> Iterator[Finding]:
+        """Yield path, found names and stats of each directory in which something was found, in the order of reading."""
+        for pieces in self.parts:
+            for finding in decode(pieces).findings():
+                if not (self._left_out and lies_in(finding[0], self._left_out)):
+                    yield finding
 
     def leave_out(self, paths: Collection[bytes], problems: Sequence[Trouble]) -> None:
         """Remove what was found in and below some directories, and add problems for them."""
         self._left_out = frozenset(paths)
         self.files = sum(names.count(b"\0") + 1 for _, names, _ in self.findings())
         self.problems = [*self.problems, *problems]
-        self._digest = self._findings = None  # a trial process does not send them
+        self._digest = self._digests = None
 
 
-def digest_findings(findings: Iterable[tuple[bytes, bytes, bytes]], problems: Iterable[Trouble]) -> bytes:
-    """Compute 128 bits of BLAKE2b over findings and problems, independent of their order."""
-    digest = blake2b(digest_size=16)
-    for path, names, stats in sorted(findings):
-        # The lengths separate the pieces unambiguously.
-        digest.update(b"%d %d %d " % (len(path), len(names), len(stats)))
-        digest.update(path + names + stats)
+def digest_directory(names: bytes, stats: bytes) -> bytes:
+    """Compute 128 bits of BLAKE2b over the found names and stats of a directory."""
+    # A name never contains two NULs, so names and stats cannot be confused.
+    return blake2b(names + b"\0\0" + stats, digest_size=16).digest()
+
+
+def _digest_all(digests: Mapping[bytes, bytes], problems: Sequence[Trouble]) -> bytes:
+    """Compute 128 bits of BLAKE2b over the digests of directories and over problems."""
+    # The number and the lengths separate them unambiguously.
+    digest = blake2b(b"%d " % len(digests), digest_size=16)
+    for path, one in sorted(digests.items()):
+        digest.update(b"%d " % len(path) + path + one)
     for path, number, text in sorted(problems):
-        digest.update(b"%d %d " % (len(path), number) + path + text.encode())
+        digest.update(b"%d %d %d " % (len(path), number, len(text)) + path + text.encode())
     return digest.digest()
 
 
 def differing_paths(snapshots: Mapping[str, Snapshot]) -> dict[bytes, tuple[str, ...]]:
     """Return the paths that not every strategy found, each with the names of the strategies that found it."""
-    listed = {
-        strategy: {path: names for path, names, _ in snapshot.findings()} for strategy, snapshot in snapshots.items()
-    }
+    digests = [snapshot.digests() for snapshot in snapshots.values()]
+    differing = {path for path in set().union(*digests) if len({one.get(path) for one in digests}) > 1}
     found_by: dict[bytes, tuple[str, ...]] = {}
-    for directory in set().union(*listed.values()):
-        if len({names.get(directory) for names in listed.values()}) > 1:
-            for strategy, names in listed.items():
-                for name in found_names(names.get(directory, b"")):
+    for strategy, snapshot in snapshots.items() if differing else ():
+        for directory, names, _ in snapshot.findings():
+            if directory in differing:
+                for name in found_names(names):
                     path = join_path(directory, name)
                     found_by[path] = (*found_by.get(path, ()), strategy)
     return {path: strategies for path, strategies in found_by.items() if len(strategies) < len(snapshots)}

@@ -9,7 +9,7 @@ from functools import partial
 from runner.model.errors import ScanError, reason_of
 from runner.scan.cache import NOTHING, Cache, Clock, key_of, load, store
 from runner.scan.rescan import SETTLED_AFTER_NS, differing, look_reaches, rescan, settle
-from runner.scan.snapshot import Snapshot, decode, digest_findings
+from runner.scan.snapshot import Snapshot, decode
 from runner.scan.walk import Walker
 from runner.strategies.base import Scan
 
@@ -111,7 +111,7 @@ def _store_cache(request: ScanRequest, clock: Clock, earlier: Cache | None, part
         clock: At the start of the scan.
         earlier: The cache that the scan relied on; None for a full scan.
         part: What was read.
-        snapshot: The snapshot of the same; receives digest and messages.
+        snapshot: The snapshot of the same; receives messages.
     """
     assert request.cache is not None  # noqa: S101  the scan would not have begun
     if not look_reaches(part):
@@ -125,7 +125,6 @@ def _store_cache(request: ScanRequest, clock: Clock, earlier: Cache | None, part
             f"{untrusted} {'directory is' if untrusted == 1 else 'directories are'} read every time: "
             "the stamps of their file system can't be relied on"
         )
-    snapshot.digest = digest_findings(part.findings(), part.problems)
     cache = Cache(
         key=key_of(request.root, request.selection),
         boot=clock.boot,

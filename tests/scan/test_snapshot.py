@@ -27,13 +27,13 @@ def listing(path: bytes, *names: bytes, entries: int = 0) -> Directory:
     return path, list(names), entries
 
 
-def snapshot(*directories: Directory, problems: Sequence[tuple[bytes, int, str]] = ()) -> Snapshot:
+def snapshot(*directories: Directory, problems: Sequence[tuple[bytes, int, str]] = (), stats: bytes = b"") -> Snapshot:
     part = Part()
     part.problems = list(problems)
     for path, names, entries in directories:
         part.names.append(path)
         part.found.append(b"\0".join(names))
-        part.stats.append(b"")
+        part.stats.append(stats)
         part.places += PLACE.pack(-1, entries)
         part.stamps += STAMPS.pack(1, 1, 0, 0)
     return Snapshot.from_part(part)
@@ -43,7 +43,7 @@ def test_a_snapshot_counts_what_was_found_and_what_was_listed() -> None:
     whole = snapshot(listing(b"", entries=3), listing(b"a", b"x", entries=1), listing(b"b", b"x", b"y", entries=9))
     assert (3, 13) == (whole.files, whole.entries)
     assert (0, 0) == (snapshot().files, snapshot().entries)
-    assert [] == snapshot(problems=[(b"x", 13, "no")]).listings
+    assert [] == list(snapshot(problems=[(b"x", 13, "no")]).findings())
 
 
 def test_a_directory_without_findings_has_no_names() -> None:
@@ -83,6 +83,21 @@ def test_differing_paths_name_the_strategies_that_found_them() -> None:
         }
     )
     assert {b"one": ("sequential",), b"a/x": ("sequential",), b"b/y": ("pool",)} == differing
+
+
+def test_another_size_is_another_digest_but_no_difference() -> None:
+    one, other = snapshot(listing(b"", b"x")), snapshot(listing(b"", b"x"), stats=pack_stats([(1, 2)]))
+    assert one.digests().keys() == other.digests().keys()
+    assert one.digest != other.digest
+    assert {} == differing_paths({"sequential": one, "pool": other})
+
+
+def test_the_digest_covers_problems_and_not_the_order() -> None:
+    here, there, problem = listing(b"", b"x"), listing(b"a", b"x"), (b"b", 13, "no")
+    assert snapshot(here, there).digest == snapshot(there, here).digest
+    assert 4 == len({each.digest for each in (
+        snapshot(here), snapshot(there), snapshot(here, there), snapshot(here, problems=[problem])
+    )})  # fmt: skip
 
 
 def test_what_marshal_refuses_is_a_lack_of_memory() -> None:
