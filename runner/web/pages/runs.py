@@ -104,4 +104,6 @@ def run(asked: Asked) -> Page:
 
 
 def _list_changes(asked: Asked, found: Run) -> list[Change]:
+    if found.files is None:  # perhaps it is being saved
+        return []
     return contents.list_changes(asked.view, found.job_id, found.run_id - 1, found.run_id)
