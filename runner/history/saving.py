@@ -87,7 +87,7 @@ class RunWriter:
         with self.database.read() as connection:
             for query in self._written_by(job_id):
                 counted = query.add_columns(func.count()).group_by(files.c.folder_id)
-                rows.update(dict(connection.execute(counted).tuples()))
+                rows.update(dict(connection.execute(counted).all()))
         for chunk in self._split(sorted(rows.items()), lambda item: item[1]):
             with self.write() as (connection, *_):
                 self._discard_from(connection, [directory_id for directory_id, _ in chunk])
