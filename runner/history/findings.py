@@ -1,22 +1,22 @@
 """The findings of a run compared with the intervals of the runs before: the cost is proportional to what changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain, repeat
+from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import select
 
 from runner.history.database import Reader
-from runner.history.rows import STAT_COLUMNS, StatValues, stat_rows
+from runner.history.rows import STAT_COLUMNS, FileRow, file_rows
 from runner.history.tables import directories, files
-from runner.scan.snapshot import Snapshot, found_names, lies_in
+from runner.scan.snapshot import Snapshot, lies_in
 
 # How many directories are compared at once.
 _DIRECTORIES = 500
 # The stat of a file that is found, but not read.
-_UNKNOWN: StatValues = (None, None, None)
+_UNKNOWN = (None, None, None)
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Change(NamedTuple):
 
     directory: Directory
     ended: Sequence[tuple[bytes, int]] = ()  # name and first run
-    begun: Sequence[tuple[bytes, StatValues]] = ()
+    begun: Sequence[FileRow] = ()  # by name
 
     @property
     def rows(self) -> int:
@@ -100,11 +100,10 @@ def _compare(
 ) -> Iterator[Change]:
     before = _load_files(database, [one.directory_id for one, *_ in batch if one.directory_id is not None])
     for directory, names, stats in batch:
-        found = found_names(names)
-        after = list(zip(found, stat_rows(stats) if stats else repeat(_UNKNOWN, len(found)), strict=True))
+        after = file_rows(names, stats)
         ended: list[tuple[bytes, int]] = []
         if old := before.pop(directory.directory_id, None):
-            ended, after = _compare_files(old, dict(after), counts)
+            ended, after = _compare_files(old, after, counts)
         else:
             counts.added += len(after)
         if len(ended) + len(after) < max_rows:
@@ -116,39 +115,38 @@ def _compare(
             yield Change(directory, begun=after[start : start + max_rows])
 
 
-def _load_files(
-    database: Reader, directory_ids: Sequence[int]
-) -> dict[int | None, dict[bytes, tuple[int, StatValues]]]:
-    """Load the current files of directories: by directory and name, the first run and the stat."""
-    by_directory: dict[int | None, dict[bytes, tuple[int, StatValues]]] = {}
+def _load_files(database: Reader, directory_ids: Sequence[int]) -> dict[int | None, list[tuple[int, FileRow]]]:
+    """Load the current files of directories, each with its first run, by directory."""
+    by_directory: dict[int | None, list[tuple[int, FileRow]]] = {}
     if directory_ids:
         # Without their job, by whose index SQLite would read all files.
-        query = select(files.c.folder_id, files.c.name, files.c.first_run_id, *STAT_COLUMNS)
+        query = select(files.c.folder_id, files.c.first_run_id, files.c.name, *STAT_COLUMNS)
         query = query.where(files.c.folder_id.in_(directory_ids), files.c.gone_run_id.is_(None))
         with database.read() as connection:
-            for directory_id, name, first_run_id, *stat in connection.execute(query).all():
-                by_directory.setdefault(directory_id, {})[name] = (first_run_id, tuple(stat))
+            for directory_id, first_run_id, *row in connection.execute(query).all():
+                by_directory.setdefault(directory_id, []).append((first_run_id, tuple(row)))
     return by_directory
 
 
 def _compare_files(
-    before: Mapping[bytes, tuple[int, StatValues]], after: Mapping[bytes, StatValues], counts: ChangeCounts
-) -> tuple[list[tuple[bytes, int]], list[tuple[bytes, StatValues]]]:
+    before: Sequence[tuple[int, FileRow]], after: Sequence[FileRow], counts: ChangeCounts
+) -> tuple[list[tuple[bytes, int]], list[FileRow]]:
     """Compare the files of a directory with the stored intervals; return those that end and those that begin."""
-    ended, begun = [], []
-    for name, (first_run_id, old) in before.items():
-        new = after.get(name)
+    ended: list[tuple[bytes, int]] = []
+    begun = {row[0]: row for row in after}
+    counts.added += len(after)
+    for first_run_id, old in before:
+        new = begun.get(old[0])
         if new is None:
             counts.removed += 1
-        elif new in (old, _UNKNOWN):  # not read now, so no change is known
-            continue
         else:
-            counts.modified += old != _UNKNOWN
-            begun.append((name, new))
-        ended.append((name, first_run_id))
-    added = [(name, new) for name, new in after.items() if name not in before]
-    counts.added += len(added)
-    return ended, begun + added
+            counts.added -= 1
+            if new == old or new[1:] == _UNKNOWN:  # not read now, so no change is known
+                del begun[old[0]]
+                continue
+            counts.modified += old[1:] != _UNKNOWN
+        ended.append((old[0], first_run_id))
+    return ended, list(begun.values())
 
 
 def digest_path(path: bytes) -> bytes:

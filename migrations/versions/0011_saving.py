@@ -1,5 +1,9 @@
-"""Events without the files of runs that are being saved; older versions of runner, which show them, are kept out."""
+"""Cheaper saves in several transactions: events without unsaved files, and no index of the files that are there.
 
+Older versions of runner, which would show unsaved files, refuse the new schema.
+"""
+
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
@@ -39,5 +43,8 @@ WHERE files.gone_run_id IS NOT NULL AND later.folder_id IS NULL AND COALESCE(run
 
 
 def upgrade() -> None:
+    op.drop_index("ix_files_gone", "files")
+    is_gone = sa.text("gone_run_id IS NOT NULL")
+    op.create_index("ix_files_gone", "files", ["job_id", "gone_run_id"], sqlite_where=is_gone, postgresql_where=is_gone)
     op.execute("DROP VIEW file_events")
     op.execute(FILE_EVENTS)
