@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     Trouble: TypeAlias = tuple[bytes, int, str]
     # Path of a directory, the names found in it, sorted and joined by NUL, and their stats as in a part.
     Finding: TypeAlias = tuple[bytes, bytes, bytes]
+    # Directories read, entries listed and files found.
+    Counts: TypeAlias = tuple[int, int, int]
 
 TYPE_CODE = "q"  # array: signed 64-bit
 
 # A size or time that could not be read or is unreliable; no file has either value.
 UNKNOWN = -(2**63)
 
+_NONE = 0, 0, 0
 # Row number of the parent, -1 for none, and number of entries.
 PLACE = Struct("=qq")
 # Device, inode, modification time and change time.
@@ -100,7 +103,7 @@ class Part:
             if found:
                 yield self.path(row), found if stats else sort_names(found), stats
 
-    def count(self) -> tuple[int, int, int]:
+    def count(self) -> Counts:
         """Count directories read, entries listed and files found."""
         entries = sum(place[1] for place in PLACE.iter_unpack(self.places))
         return len(self.names), entries, sum(found.count(b"\0") + 1 for found in self.found if found)
@@ -150,11 +153,7 @@ class Snapshot:
     """
 
     def __init__(
-        self,
-        fd: int,
-        pieces: Sequence[tuple[int, int]] = (),
-        counts: tuple[int, int, int] = (0, 0, 0),
-        digest: bytes | None = None,
+        self, fd: int, pieces: Sequence[tuple[int, int]] = (), counts: Counts = _NONE, digest: bytes | None = None
     ) -> None:
         self.open(fd)
         self._parts = {0: list(pieces)}
@@ -192,13 +191,7 @@ class Snapshot:
         self.directories, self.entries, self.files = other.counts
         self._digest = other.digest
 
-    def append(
-        self,
-        piece: bytes,
-        counts: tuple[int, int, int] = (0, 0, 0),
-        problems: Iterable[Trouble] = (),
-        source: int = 0,
-    ) -> None:
+    def append(self, piece: bytes, counts: Counts = _NONE, problems: Iterable[Trouble] = (), source: int = 0) -> None:
         """Append an encoded piece.
 
         Args:
@@ -258,7 +251,7 @@ class Snapshot:
         return [size for places in self._parts.values() for _, size in places]
 
     @property
-    def counts(self) -> tuple[int, int, int]:
+    def counts(self) -> Counts:
         """Directories read, entries listed and files found."""
         return self.directories, self.entries, self.files
 
@@ -303,20 +296,6 @@ def _digest_all(digests: Mapping[bytes, bytes], problems: Sequence[Trouble]) -> 
     for path, number, text in sorted(problems):
         digest.update(b"%d %d %d " % (len(path), number, len(text)) + path + text.encode())
     return digest.digest()
-
-
-def differing_paths(snapshots: Mapping[str, Snapshot]) -> dict[bytes, tuple[str, ...]]:
-    """Return the paths that not every strategy found, each with the names of the strategies that found it."""
-    digests = [snapshot.digests() for snapshot in snapshots.values()]
-    differing = {path for path in set().union(*digests) if len({one.get(path) for one in digests}) > 1}
-    found_by: dict[bytes, tuple[str, ...]] = {}
-    for strategy, snapshot in snapshots.items() if differing else ():
-        for directory, names, _ in snapshot.findings():
-            if directory in differing:
-                for name in found_names(names):
-                    path = join_path(directory, name)
-                    found_by[path] = (*found_by.get(path, ()), strategy)
-    return {path: strategies for path, strategies in found_by.items() if len(strategies) < len(snapshots)}
 
 
 def join_path(directory: bytes, name: bytes) -> bytes:

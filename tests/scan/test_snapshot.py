@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.model.errors import ScanError
+from runner.scan.compare import differing_paths
 from runner.scan.snapshot import (
     PLACE,
     STAMPS,
@@ -14,7 +15,6 @@ from runner.scan.snapshot import (
     Part,
     Snapshot,
     clamp,
-    differing_paths,
     dump,
     found_names,
     pack_stats,
