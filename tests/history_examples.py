@@ -18,6 +18,7 @@ from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
 from runner.model.runs import Environment, Owner, Run, Status
 from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Part, Snapshot, found_names
+from tests.benchmarks.snapshots import stored
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
 ENVIRONMENT = Environment(
@@ -70,7 +71,7 @@ def snapshot(*findings: Finding, unreadable: Sequence[bytes] = ()) -> Snapshot:
         part.stats.append(stats)
         part.places += PLACE.pack(-1, len(found_names(names)))
         part.stamps += STAMPS.pack(1, 2, 3, 4)
-    return Snapshot.from_part(part)
+    return stored([part])
 
 
 def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) -> int:

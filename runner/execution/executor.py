@@ -25,7 +25,8 @@ from runner.model.jobs import Job
 from runner.model.runs import Cache, Difference, Environment, Execution, Firing, Status
 from runner.model.subject import note_run
 from runner.model.units import format_count
-from runner.scan.snapshot import Snapshot, differing_paths
+from runner.scan.compare import differing_paths
+from runner.scan.snapshot import Snapshot
 from runner.strategies import load_strategy
 from runner.strategies.base import ScanRequest
 

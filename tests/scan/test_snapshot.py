@@ -1,3 +1,4 @@
+import os
 from array import array
 from collections.abc import Sequence
 
@@ -5,6 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runner.model.errors import ScanError
+from runner.scan.compare import differing_paths
 from runner.scan.snapshot import (
     PLACE,
     STAMPS,
@@ -12,12 +15,12 @@ from runner.scan.snapshot import (
     Part,
     Snapshot,
     clamp,
-    differing_paths,
     dump,
     found_names,
     pack_stats,
     unpack_stats,
 )
+from tests.benchmarks.snapshots import stored
 
 # A directory's path, the names found in it, and how many entries it has.
 Directory = tuple[bytes, list[bytes], int]
@@ -36,7 +39,7 @@ def snapshot(*directories: Directory, problems: Sequence[tuple[bytes, int, str]]
         part.stats.append(stats)
         part.places += PLACE.pack(-1, entries)
         part.stamps += STAMPS.pack(1, 1, 0, 0)
-    return Snapshot.from_part(part)
+    return stored([part])
 
 
 def test_a_snapshot_counts_what_was_found_and_what_was_listed() -> None:
@@ -98,6 +101,29 @@ def test_the_digest_covers_problems_and_not_the_order() -> None:
     assert 4 == len({each.digest for each in (
         snapshot(here), snapshot(there), snapshot(here, there), snapshot(here, problems=[problem])
     )})  # fmt: skip
+
+
+def test_parts_whose_pieces_come_mixed_are_read_apart() -> None:
+    found = stored()
+    pieces = {source: Part() for source in (1, 2)}
+    for names in (b"x", b"y"):
+        for source, piece in pieces.items():
+            piece.names.append(b"%d" % source + names)
+            piece.found.append(names)
+            piece.stats.append(b"")
+            piece.places += PLACE.pack(piece.first_row - 1, 1)  # the second directory is below the first
+            found.append(piece.encode(), piece.count(), source=source)
+            pieces[source] = piece.following()
+    assert [(b"1x", b"x"), (b"1x/1y", b"y"), (b"2x", b"x"), (b"2x/2y", b"y")] == [one[:2] for one in found.findings()]
+    assert (4, 4, 4) == found.counts
+
+
+def test_a_truncated_file_is_an_error_and_never_a_smaller_snapshot() -> None:
+    found = snapshot(listing(b"", b"x", b"y"))
+    assert 1 == len(list(found.findings()))
+    os.truncate(f"/proc/self/fd/{found._file.fileno()}", sum(found.sizes) - 1)
+    with pytest.raises(ScanError, match="can't be read back: its temporary file was truncated"):
+        list(found.findings())
 
 
 def test_what_marshal_refuses_is_a_lack_of_memory() -> None:
