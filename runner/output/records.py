@@ -5,7 +5,7 @@ in a second key, ``path_base64`` or ``root_base64``, which is null for the forme
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -72,7 +72,16 @@ def encode(record: Any, keys: Sequence[str] = (), **values: Any) -> Record:
     return encoded
 
 
-change_record = encode
+def change_record(change: Change) -> Record:
+    """Return one changed file, as quickly as :func:`file_record`."""
+    path, path_base64 = exact(change.path)
+    return {
+        "kind": change.kind.value,
+        "path": path,
+        "old_size_bytes": change.old_size_bytes,
+        "new_size_bytes": change.new_size_bytes,
+        "path_base64": path_base64,
+    }
 
 
 def plain(value: Any) -> Any:
@@ -99,16 +108,24 @@ def run_record(run: Run, retry_at: datetime | None = None) -> Record:
 
 def show_record(
     run: Run,
-    changes: Sequence[Change] = (),
+    changes: Iterable[Change] = (),
     problems: Sequence[Problem] = (),
     differences: Sequence[Difference] = (),
     notifications: Sequence[Notification] = (),
     retry_at: datetime | None = None,
 ) -> Record:
-    """Return one run as ``show`` does: :func:`run_record` with lists in place of their counts, and more lists."""
-    lists = {"problems": problems, "differences": differences, "changes": changes}
-    more = {"environment": run.environment, "notifications": notifications}
-    return run_record(run, retry_at) | {key: plain(value) for key, value in (lists | more).items()}
+    """Return one run as ``show`` does: :func:`run_record` with lists in place of their counts, and more lists.
+
+    Changes may be an iterator, and are one then.
+    """
+    changed = map(change_record, changes)
+    return run_record(run, retry_at) | {
+        "problems": plain(problems),
+        "differences": plain(differences),
+        "changes": changed if isinstance(changes, Iterator) else list(changed),
+        "environment": plain(run.environment),
+        "notifications": plain(notifications),
+    }
 
 
 def file_record(file: FoundFile) -> Record:
