@@ -47,8 +47,8 @@ def list_files(database: Reader, job_id: int, position: int, under: bytes = b"")
     query = _select_files(job_id, position, under, files.c.first_run_id, *STAT_COLUMNS)
     with database.read() as connection:
         unreadable = _list_unreadable(connection, job_id, position)
-        for row in connection.execute(query):
-            yield _read_file(row, row.path, unreadable)
+        for path, *columns in connection.execute(query):
+            yield _read_file(path, unreadable, *columns)
 
 
 def list_names(
@@ -89,23 +89,16 @@ def list_directory(
     )
     with database.read() as connection:
         unreadable = _list_unreadable(connection, job_id, position)
-        return [_read_file(row, directory, unreadable) for row in connection.execute(query)]
+        return [_read_file(directory, unreadable, *columns) for columns in connection.execute(query)]
 
 
 def _list_unreadable(connection: Connection, job_id: int, position: int) -> set[bytes]:
     return set(connection.execute(select(problems.c.path).where(*_at(problems, job_id, position))).scalars())
 
 
-def _read_file(row: Any, directory: bytes, unreadable: set[bytes]) -> FoundFile:
-    path = join_path(directory, row.name)
-    size_bytes, mtime_ns = read_stat(row.size_bytes, row.mtime_ns, row.mtime_exact)
-    return FoundFile(
-        path=path,
-        size_bytes=size_bytes,
-        mtime_ns=mtime_ns,
-        first_run=row.first_run_id,
-        unknown=bool(unreadable) and lies_in(path, unreadable),
-    )
+def _read_file(directory: bytes, unreadable: set[bytes], name: bytes, first_run_id: int, *columns: Any) -> FoundFile:
+    path = join_path(directory, name)
+    return FoundFile(path, *read_stat(*columns), first_run_id, bool(unreadable) and lies_in(path, unreadable))
 
 
 def list_changes(
