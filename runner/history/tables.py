@@ -27,6 +27,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
+    literal_column,
     text,
 )
 
@@ -329,6 +331,10 @@ directories = Table(
     Column("findings_digest", LargeBinary(16), nullable=False),
     UniqueConstraint("job_id", "path_digest"),
 )
+# Queries for directories by path have exactly this expression, and order by it first.
+PATH_START_BYTES = 256
+PATH_START = func.substr(directories.c.path, literal_column("1"), literal_column(str(PATH_START_BYTES)))
+Index("ix_folders_path", directories.c.job_id, PATH_START)
 
 files = Table(
     "files",

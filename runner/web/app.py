@@ -196,7 +196,7 @@ def _error_page(site: Site, request: Request, status: int, message: str) -> Resp
     """Return a page with one line; it asks the database nothing, which may be what has failed."""
     message = harmless(scrub(message))
     if request.url.path.endswith(".json"):
-        return Response(formats.to_json({"error": message}), status, media_type="application/json")
+        return Response("".join(formats.to_json({"error": message})), status, media_type="application/json")
     values = {"root": links.prefix(request.url.path), "here": request.url.path, "now": site.clock()}
     html = rendering.render("error.html", status=status, message=message, **values)
     return Response(html, status, media_type="text/html")

@@ -193,7 +193,7 @@ def test_every_run_of_any_history_can_be_rebuilt(make_place: MakePlace, steps: l
         for run_id, files, changes, problems in expected:
             run = get_run(database, run_id)
             assert files == list(list_files(database, run.job_id, run.run_id))
-            assert changes == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
+            assert changes == list(list_changes(database, run.job_id, run.run_id - 1, run.run_id))
             assert problems == [problem.path for problem in list_problems(database, run)]
         for job in jobs:
             own = [(run_id, files) for run_id, files, *_ in expected if get_run(database, run_id).job_id == job.job_id]
@@ -205,7 +205,7 @@ def check_questions(database: Database, job: Job, states: list[tuple[int, list[F
     """Check every query of a job against its replayed states."""
     for (before, old), (after, new) in combinations(states, 2):
         changes = differences(old, new)
-        assert changes == list_changes(database, job.job_id, before, after)
+        assert changes == list(list_changes(database, job.job_id, before, after))
         changed = count_changes(database, job.job_id, before, after)
         by_directory = Counter((one.path.rpartition(b"/")[0], one.kind.value) for one in changes)
         assert by_directory == {
@@ -213,7 +213,7 @@ def check_questions(database: Database, job: Job, states: list[tuple[int, list[F
         }
         within = [one.path for one in changed][:2]
         some = [change for change in changes if change.path.rpartition(b"/")[0] in within]
-        assert some == list_changes(database, job.job_id, before, after, within=within)
+        assert some == list(list_changes(database, job.job_id, before, after, within=within))
     for run_id, files in states:
         counts = count_directories(database, job.job_id, run_id)
         for depth in range(3):
@@ -321,7 +321,7 @@ def test_a_running_run_has_no_changes(database: Database) -> None:
     play(database, job, snapshot(listing(b"", [b"x"])))
     run = get_run(database, begin(database, job))
     assert [b"x"] == paths_of(database, run)
-    assert [] == list_changes(database, run.job_id, run.run_id - 1, run.run_id)
+    assert [] == list(list_changes(database, run.job_id, run.run_id - 1, run.run_id))
 
 
 @pytest.mark.parametrize("count", [2, 3, 40])
