@@ -123,8 +123,8 @@ def _load_files(database: Reader, directory_ids: Sequence[int]) -> dict[int | No
         query = select(files.c.folder_id, files.c.first_run_id, files.c.name, *STAT_COLUMNS)
         query = query.where(files.c.folder_id.in_(directory_ids), files.c.gone_run_id.is_(None))
         with database.read() as connection:
-            for directory_id, first_run_id, *row in connection.execute(query).all():
-                by_directory.setdefault(directory_id, []).append((first_run_id, tuple(row)))
+            for row in connection.execute(query).all():
+                by_directory.setdefault(row[0], []).append((row[1], row[2:]))
     return by_directory
 
 
