@@ -43,7 +43,7 @@ def main() -> None:
         for number in range(given.rounds):
             tell(f"round {number + 1} of {given.rounds}")
             for name in random.sample(list(figures), len(figures)):
-                figures[name].append(_ask("jobs", empty) if name == _START else _ask(_words(name), named))
+                figures[name].append(ask("jobs", empty) if name == _START else ask(_words(name), named))
     starts = figures.pop(_START)
     sys.stdout.write(f"{given.files:,} files; start-up {median(wall_s for wall_s, *_ in starts):.2f} s\n\n")
     write_head("question", "wall beyond the start-up", "CPU", "peak memory", "target")
@@ -62,8 +62,8 @@ def _words(question: str) -> str:
     return " ".join((command, *job, *since, *others))
 
 
-def _ask(words: str, database: str) -> tuple[float, float, int]:
-    """Return wall time and CPU time in seconds, and peak memory in bytes."""
+def ask(words: str, database: str) -> tuple[float, float, int]:
+    """Run a command; return wall time and CPU time in seconds, and peak memory in bytes."""
     command = [sys.executable, "-m", "runner", *words.split()]
     environment = {**os.environ, "RUNNER_DB": database, "PYTHONDONTWRITEBYTECODE": ""}
     began = time.perf_counter()
