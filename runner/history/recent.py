@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, case, extract, func, select
 
 from runner.history.database import Reader
 from runner.history.runs import EVERY_RUN, has_status, read_runs
-from runner.history.tables import UNSUCCESSFUL, executions, jobs, runs
+from runner.history.tables import IS_RUNNING, UNSUCCESSFUL, executions, jobs, runs
 from runner.model.runs import Run, Status
 
 # Rows are numbered in the order of time, except for long runs, gaps and a clock that was set back: these are looked for
@@ -96,7 +96,7 @@ def list_since(database: Reader, since: datetime, statuses: Sequence[Status], li
 
 def list_running(database: Reader) -> list[Run]:
     """List the running runs, oldest first."""
-    running = read_runs(database, EVERY_RUN.where(runs.c.status == Status.RUNNING.value))
+    running = read_runs(database, EVERY_RUN.where(IS_RUNNING))
     return sorted(running, key=lambda run: run.run_id)  # sorted by the database, all rows would be read
 
 

@@ -204,8 +204,9 @@ runs = Table(
 )
 Index("ix_runs_job", runs.c.job_id, runs.c.id)
 # The database guarantees that a job has at most one running run.
-_add_partial_index("uq_runs_running", runs.c.job_id, where=runs.c.status == text("'running'"), unique=True)
-# Queries for it have exactly this condition.
+# Queries for it have exactly this condition, and those for unsuccessful runs the next one.
+IS_RUNNING = runs.c.status == text("'running'")
+_add_partial_index("uq_runs_running", runs.c.job_id, where=IS_RUNNING, unique=True)
 UNSUCCESSFUL = runs.c.status != text("'succeeded'")
 _add_partial_index("ix_runs_unsuccessful", runs.c.id, where=UNSUCCESSFUL)
 

@@ -115,7 +115,7 @@ def _find_verdict(trends: Trends) -> str | None:
         key=lambda one: (
             (one.baseline, one.other) != ("sequential", "pool"),
             one.verdict is None,
-            one.place is not Place.AS_IT_COMES,
+            one.place is not Place.AS_FOUND,
         ),
     )
     return sentences.comparison_sentence(order[0]) if order else None
