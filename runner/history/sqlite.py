@@ -27,7 +27,7 @@ from runner.model.links import ForeignLink, open_parent
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
-_ROWS_A_STATEMENT = 20
+_ROWS_A_STATEMENT = 100  # SQLite may be limited to 999 parameters
 _MOST_FAULTS = 20
 # The steps of SQLite's virtual machine between two looks at the clock, about a millisecond.
 _STEPS = 20_000
