@@ -31,10 +31,11 @@ from runner.history.jobs import add_job, change_job
 from runner.history.maintenance import find_faults
 from runner.history.recording import Busy, RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run, list_differences, list_runs
+from runner.measure import trials
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.observer import RunObserver
 from runner.measure.trial import TrialResult
-from runner.model.errors import HistoryError
+from runner.model.errors import HistoryError, ScanError
 from runner.model.jobs import Job, JobSpec, Selection, Track
 from runner.model.runs import ChangeKind, Difference, Owner, Run, Status
 
@@ -106,6 +107,32 @@ def test_each_strategy_of_a_run_agrees_with_find(database: Database, job: Job, r
         assert done.wall_s is not None
         assert 0 < execution.wall_s < done.wall_s
     assert describe_environment(job.spec.root, workers=2, start_method="fork") == done.environment
+
+
+def test_a_snapshot_whose_file_was_truncated_saves_nothing(
+    database: Database, job: Job, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(database, job)
+    (root / "a" / "one.md").unlink()
+    before = len(os.listdir("/proc/self/fd"))
+
+    def carry_out(*args: Any, **options: Any) -> TrialResult:
+        result = trials.carry_out(*args, **options)
+        os.truncate(f"/proc/self/fd/{result.value._file.fileno()}", sum(result.value.sizes) - 1)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "carry_out", carry_out)
+        with pytest.raises(ScanError, match="what was found can't be read back: its temporary file was truncated"):
+            fire(database, job)
+
+    failed = list_runs(database, job=job)[0]
+    assert Status.FAILED is failed.status
+    assert failed.message is not None
+    assert failed.message.startswith("stopped by an error: what was found can't be read back")
+    assert files_of(database, first) == files_of(database, failed)
+    assert 1 == run(database, job).removed
+    assert before == len(os.listdir("/proc/self/fd"))
 
 
 def test_added_removed_and_modified_files_are_distinguished(database: Database, job: Job, root: Path) -> None:

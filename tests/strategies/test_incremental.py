@@ -13,6 +13,7 @@ import pytest
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
+from runner.scan import walk
 from runner.scan.cache import Clock, load, store
 from runner.scan.snapshot import Snapshot, join_path, unpack_stats
 from runner.strategies import incremental
@@ -187,6 +188,8 @@ def test_a_directory_from_the_future_is_never_relied_on(tree: Path) -> None:
 
 
 def test_a_problem_is_tried_again_until_it_is_none(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_REPORT_WORK", "PIECE_WORK"):
+        monkeypatch.setattr(walk, name, 1)  # a piece for each directory
     plain_open = os.open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> int:
@@ -201,6 +204,9 @@ def test_a_problem_is_tried_again_until_it_is_none(tree: Path, monkeypatch: pyte
         assert ([(b"d", 13, "Permission denied")], False) == (list(found.problems), b"d/x.md" in names(found))
     found, _ = scan(tree)
     assert ([], True) == (found.problems, b"d/x.md" in names(found))
+    rest()
+    scan(tree)
+    assert 0 == scan(tree)[1]
 
 
 def test_unreliable_stamps_are_reported_and_all_is_read(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
