@@ -226,20 +226,23 @@ def _group(rows: Iterable[Any], before: int) -> Iterator[tuple[bytes, Iterator[_
 
 
 def _pair(rows: Iterable[Any], before: int) -> Iterator[_Difference]:
-    """Yield the differences of a directory from its rows by name, of which each file has one or two."""
-    for name, states in groupby(rows, itemgetter(1)):
-        old = new = None
-        for _, _, first_run_id, *columns in states:
-            if first_run_id <= before:
-                old = read_stat(*columns)
-            else:
-                new = read_stat(*columns)
-        if old is None:
-            yield ChangeKind.ADDED, name, _UNKNOWN, new or _UNKNOWN
-        elif new is None:
-            yield ChangeKind.REMOVED, name, old, _UNKNOWN
-        elif old != new and _UNKNOWN not in (old, new):
-            yield ChangeKind.MODIFIED, name, old, new
+    """Yield the differences of a directory from its rows, by name and run; a file has an old one, a new one or both."""
+    old: tuple[bytes, Stat] | None = None
+    for _, name, first_run_id, *columns in rows:
+        stat = read_stat(*columns)
+        if old is not None and old[0] != name:
+            yield ChangeKind.REMOVED, *old, _UNKNOWN
+            old = None
+        if first_run_id <= before:
+            old = name, stat
+        elif old is None:
+            yield ChangeKind.ADDED, name, _UNKNOWN, stat
+        else:
+            if stat != old[1] and _UNKNOWN not in (stat, old[1]):
+                yield ChangeKind.MODIFIED, *old, stat
+            old = None
+    if old is not None:
+        yield ChangeKind.REMOVED, *old, _UNKNOWN
 
 
 def _differs(before: int, after: int, *condition: ColumnElement[bool]) -> ColumnElement[bool]:
