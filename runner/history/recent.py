@@ -64,6 +64,13 @@ def list_last_of_jobs(database: Reader, job_ids: Sequence[int], limit: int) -> l
         return [LastRun._make(row) for row in connection.execute(query).all()]
 
 
+def count_last(database: Reader, job_ids: Sequence[int], limit: int) -> dict[int, tuple[int, int]]:
+    """Count the last *limit* rows of each job, and return the number of the first of them too, by job."""
+    query = _of_last(select(runs.c.job_id, func.count(), func.min(runs.c.id)), job_ids, limit)
+    with database.read() as connection:
+        return {job: (count, first) for job, count, first in connection.execute(query.group_by(runs.c.job_id))}
+
+
 def list_last_walls(database: Reader, job_ids: Sequence[int], limit: int) -> list[tuple[int, str, float]]:
     """List the run, the strategy and the wall time of the finished executions in :func:`list_last_of_jobs`."""
     columns = (executions.c.run_id, executions.c.strategy, executions.c.wall_s)
