@@ -241,7 +241,7 @@ def test_a_run_stopped_while_it_is_saved_leaves_nothing(
     assert (Status.CANCELLED, "it was stopped while its findings were saved") == (done.status, done.message)
     assert 2 == len(done.executions)
     assert before == files_of(database, first)
-    assert [] == list_changes(database, job.job_id, first.run_id, done.run_id)
+    assert [] == list(list_changes(database, job.job_id, first.run_id, done.run_id))
     assert [] == find_faults(database)
 
 
