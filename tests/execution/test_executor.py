@@ -202,10 +202,10 @@ def test_a_run_stopped_by_an_error_ends_once_it_can_be_written(
 ) -> None:
     refusals = iter(range(3))
 
-    def refuse_three_times(*arguments: Any) -> bool:
+    def refuse_three_times(*arguments: Any, **options: Any) -> bool:
         if next(refusals, None) is not None:
             raise HistoryError("locked")
-        return finish_run(*arguments)
+        return finish_run(*arguments, **options)
 
     def fail(*_: object) -> None:
         raise RuntimeError("a defect")
@@ -218,6 +218,31 @@ def test_a_run_stopped_by_an_error_ends_once_it_can_be_written(
     (ended,) = list_runs(database)
     assert (Status.FAILED, "runner was stopped by an error") == (ended.status, ended.message)
     assert [("WARNING", "locked")] == [(one.levelname, one.message) for one in caplog.records]
+
+
+def test_a_run_stopped_while_it_is_saved_leaves_nothing(
+    database: Database, job: Job, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(database, job)
+    before = files_of(database, first)
+    (root / "a" / "new.md").write_text("new")
+    (root / "one.md").unlink()
+    stopped: list[Status] = []
+
+    def finish_slowly(*arguments: Any, on_written: Callable[[], object]) -> bool:
+        def stop_and_report() -> None:
+            stopped.append(Status.CANCELLED)
+            on_written()
+
+        return finish_run(*arguments, on_written=stop_and_report, max_rows=1)
+
+    monkeypatch.setattr(executor, "finish_run", finish_slowly)
+    done = run(database, job, RunObserver(stop=lambda: stopped[0] if stopped else None))
+    assert (Status.CANCELLED, "it was stopped while its findings were saved") == (done.status, done.message)
+    assert 2 == len(done.executions)
+    assert before == files_of(database, first)
+    assert [] == list(list_changes(database, job.job_id, first.run_id, done.run_id))
+    assert [] == find_faults(database)
 
 
 def test_a_run_starts_after_the_end_of_the_previous_one(

@@ -29,6 +29,7 @@ from runner.model.notifications import Notification
 from runner.model.runs import Execution, Run, Status
 from runner.operations import hook_command, notifications
 from runner.operations.notifications import Notifier
+from runner.output.formats import event_text
 from runner.output.records import show_record
 from tests.benchmarks.snapshots import stored
 
@@ -69,7 +70,7 @@ class World:
         return get_run(self.database, run_id)
 
     def notifier(self, **choices: Any) -> Notifier:
-        return Notifier(self.database, show_record, **choices)
+        return Notifier(self.database, event_text, **choices)
 
     def change(self, **choices: Any) -> None:
         self.job = change_job(self.database, self.job, replace(self.job.spec, **choices), datetime.now(UTC))
