@@ -146,7 +146,7 @@ def _emit_versions(view: "database.View", job: Job, path: str, fmt: options.Form
         if versions:
             break
     else:
-        raise UsageError(f"no file {path!r} was ever found by {job.spec.name!r}; see `runner files {job.job_id}`")
+        raise UsageError(f"no file {path!r} was ever found by {job.spec.name!r}; see `runner files {job.word}`")
     output.emit(
         fmt,
         lambda: [rendering.versions_table(versions)],

@@ -1,7 +1,8 @@
 """The contents of a tree: the files at any run, the changes between two runs, the versions of a file.
 
 A position is the number of a run, or a number between runs; the state there is that of the last saved run of the job
-up to it. Where *under* is given, only what is below this directory, relative to the root, counts; empty for all.
+up to it. What a run writes while it is saved lies behind all positions. Where *under* is given, only what is below this
+directory, relative to the root, counts; empty for all.
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    exists,
     func,
     literal_column,
     or_,
@@ -25,11 +27,11 @@ from sqlalchemy import (
 )
 
 from runner.history.database import Reader
-from runner.history.findings import Stat, digest_path
-from runner.history.rows import STAT_COLUMNS, read_stat
+from runner.history.findings import digest_path
+from runner.history.rows import STAT_COLUMNS, Stat, read_stat
 from runner.history.tables import PATH_START, PATH_START_BYTES, directories, files, problems, runs
 from runner.model.contents import ChangeCount, FolderCount, Version
-from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run
+from runner.model.runs import Change, ChangeKind, FoundFile, Problem, Run, Status
 from runner.scan.snapshot import join_path, lies_in
 
 _CHUNK = 10_000
@@ -269,16 +271,17 @@ def list_versions(database: Reader, job_id: int, path: bytes) -> list[Version]:
         .order_by(files.c.first_run_id)
     )
     with database.read() as connection:
+        unsaved = _first_unsaved(connection, job_id)
         return [
             Version(
                 first_run=row.first_run_id,
-                gone_run=row.gone_run_id,
+                gone_run=row.gone_run_id if row.gone_run_id != unsaved else None,
                 size_bytes=row.size_bytes,
                 mtime_ns=read_stat(row.size_bytes, row.mtime_ns, row.mtime_exact)[1],
                 seen_at=row.seen_at,
                 gone_at=row.gone_at,
             )
-            for row in connection.execute(query)
+            for row in connection.execute(query.where(files.c.first_run_id < unsaved))
         ]
 
 
@@ -311,7 +314,15 @@ def has_directory(database: Reader, job_id: int, path: bytes) -> bool:
     """Return whether any file was ever found below a directory."""
     query: Select[Any] = select(directories.c.id).where(directories.c.job_id == job_id, *_below(path)).limit(1)
     with database.read() as connection:
-        return connection.execute(query).first() is not None
+        saved = files.c.first_run_id < _first_unsaved(connection, job_id)
+        has_files = exists().where(files.c.folder_id == directories.c.id, saved)
+        return connection.execute(query.where(has_files)).first() is not None
+
+
+def _first_unsaved(connection: Connection, job_id: int) -> int:
+    """Return the number of the running run, which may have written files already, or one that no run has."""
+    running = select(runs.c.id).where(runs.c.job_id == job_id, runs.c.status == Status.RUNNING.value)
+    return int(connection.execute(running).scalar() or 2**63 - 1)
 
 
 def list_problems(database: Reader, run: Run) -> list[Problem]:

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         def parallel(self) -> bool:
             """Whether it uses workers."""
 
-        def scan(self, request: ScanRequest, report: Report) -> Scan:
+        def scan(self, request: ScanRequest, snapshot: Snapshot, report: Report) -> Scan:
             """Scan a tree.
 
             Args:
                 request: The tree.
+                snapshot: Receives what is found; empty.
                 report: Called with the directories read, entries listed and files found since the last call.
 
             Raises:
@@ -72,12 +73,10 @@ class Scan:
     """A finished scan.
 
     Args:
-        snapshot: What it found.
         startup_s: Seconds until the strategy could begin to read.
         end: Ends what the scan started; called after the clock has stopped.
     """
 
-    def __init__(self, snapshot: Snapshot, *, startup_s: float = 0.0, end: Callable[[], None] = lambda: None) -> None:
-        self.snapshot = snapshot
+    def __init__(self, *, startup_s: float = 0.0, end: Callable[[], None] = lambda: None) -> None:
         self.startup_s = startup_s
         self.end = end

@@ -80,7 +80,7 @@ def test_changes_between_two_instants_are_those_of_the_runs_saved_by_then(progra
     # Before the first run nothing was known, so that all it found is new.
     found = ["a/two.md", "b/c/three.md", "b/four.md", "top.md"]
     assert [("added", path) for path in found] == kinds(json.loads(done.stdout))
-    said = f"note: the history begins with run 1, at {times[1]}; what it found counts as added, but not with --from 1\n"
+    said = f"note: the history begins with run 1, at {times[1]}; everything that it found counts as added\n"
     assert said == done.stderr.decode()
 
 
@@ -106,17 +106,17 @@ def test_changes_since_before_a_history_that_was_pruned_begin_with_what_is_left(
 
 
 @pytest.mark.usefixtures("tree")
-def test_of_runs_that_were_forgotten_it_is_said_that_they_were(program: Program) -> None:
+def test_answers_say_that_older_runs_were_deleted(program: Program) -> None:
     program.out("run", "tree")
     times = {run["run"]: run["finished_at"] for run in program.json("history")}
     program.out("prune", "--keep", "1")
     done = program.quick("changes", "tree", "--since", "30d")
-    left = f"older runs were forgotten, and what is left begins with run 5, at {times[5]}"
-    assert f"note: {left}; what that changed counts, but not with --from 5\n" == done.stderr.decode()
+    left = f"older runs were deleted, and the history begins with run 5, at {times[5]}"
+    assert f"note: {left}; the changes of that run are the first ones\n" == done.stderr.decode()
     assert b"no changes\n" == done.stdout
     for asked in (("files", "tree", "--at"), ("changes", "tree", "--until")):
         assert f"runner: {left}; ask for it or for a later one\n" == program.refused(*asked, times[2])
-    assert "runner: there is no run 3: it was forgotten; see `runner history`\n" == program.refused("show", "3")
+    assert "runner: there is no run 3: it was deleted; see `runner history`\n" == program.refused("show", "3")
     assert "runner: there is no run 6; see `runner history`\n" == program.refused("show", "6")
 
 

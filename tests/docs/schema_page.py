@@ -67,7 +67,8 @@ def render_page(tables: Tables) -> str:
         "Instants are UTC, paths and names are bytes. Types are those of SQLite; PostgreSQL has equivalent ones.\n",
         "![Diagram of the tables and their foreign keys](schema.svg)\n",
         "A file is stored as an interval of runs: a row of `files` is valid from `first_run_id` up to, but not",
-        "including, `gone_run_id`, which is null while the file is there. The same holds for `problems`.\n",
+        "including, `gone_run_id`, which is null while the file is there. The same holds for `problems`. Ignore rows",
+        "that begin or end with a run that is still running: it is being saved.\n",
     ]
     for name, table in tables.items():
         parts += [f"## {name}\n", f"A row is {ROWS[name]}.\n", "| column | type | |", "|---|---|---|"]

@@ -23,6 +23,7 @@ from runner.scan.match import PlainSelection
 from runner.scan.mounts import check_mounts, list_mounts
 from runner.strategies.base import ScanRequest
 from runner.strategies.sequential import Sequential
+from tests.benchmarks.snapshots import scanned
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 MESSAGE = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
@@ -133,14 +134,15 @@ def test_a_vanished_mount_can_be_accepted(database: Database, job: Job, root: Pa
     assert (Status.SUCCEEDED, 3, 0, 0, 0) == counts(run(database, job))
 
 
-def test_a_removed_mount_point_is_removed(database: Database, job: Job, root: Path, mount: Mount) -> None:
+def test_a_mount_point_removed_with_its_mount_is_a_problem(
+    database: Database, job: Job, root: Path, mount: Mount
+) -> None:
     mount(root / "data/mnt")
     run(database, job)
     unmount(root / "data/mnt")
     (root / "data/mnt").rename(root.with_name("elsewhere"))
-    assert (Status.SUCCEEDED, 2, 0, 2, 0) == counts(run(database, job))
-    root.with_name("elsewhere").rename(root / "data/mnt")
-    assert (Status.SUCCEEDED, 3, 1, 0, 0) == counts(run(database, job))
+    assert (Status.PARTIAL, 2, 0, 0, 1) == counts(run(database, job))
+    assert (Status.SUCCEEDED, 2, 0, 2, 0) == counts(run(database, job, accept_unmounted=True))
 
 
 def test_a_root_whose_mount_vanished_keeps_its_files(database: Database, job: Job, root: Path, mount: Mount) -> None:
@@ -249,10 +251,11 @@ def test_a_mount_seen_only_before_or_after_a_scan_is_a_problem(root: Path, tmpfs
     for before, mounted in ((there, False), (frozenset[bytes](), True), (frozenset[bytes](), False)):
         if not mounted:
             unmount(root / "data/mnt")
-        found = Sequential().scan(ScanRequest(root=place, selection=selection, workers=1, start_method="fork"), ignore)
-        check_mounts(found.snapshot, place, selection, [b"data/mnt"], before)
-        assert [b"data/mnt"] == [path for path, _, _ in found.snapshot.problems]
-        assert (b"data/mnt",) == found.snapshot.mounts
+        request = ScanRequest(root=place, selection=selection, workers=1, start_method="fork")
+        found, _ = scanned(Sequential(), request)
+        check_mounts(found, place, selection, [b"data/mnt"], before)
+        assert [b"data/mnt"] == [path for path, _, _ in found.problems]
+        assert (b"data/mnt",) == found.mounts
         if not mounted:
             tmpfs(root / "data/mnt")
 
@@ -260,6 +263,6 @@ def test_a_mount_seen_only_before_or_after_a_scan_is_a_problem(root: Path, tmpfs
 def test_without_a_mount_table_nothing_is_compared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "_MOUNT_TABLE", root / "missing")
     place, selection = os.fsencode(root), PlainSelection(Selection())
-    found = Sequential().scan(ScanRequest(root=place, selection=selection, workers=1, start_method="fork"), ignore)
-    check_mounts(found.snapshot, place, selection, [b"data/mnt"], list_mounts(place, selection))
-    assert ([], (b"data/mnt",)) == (found.snapshot.problems, found.snapshot.mounts)
+    found, _ = scanned(Sequential(), ScanRequest(root=place, selection=selection, workers=1, start_method="fork"))
+    check_mounts(found, place, selection, [b"data/mnt"], list_mounts(place, selection))
+    assert ([], (b"data/mnt",)) == (found.problems, found.mounts)

@@ -104,7 +104,7 @@ def learn(tree: Tree, found: Snapshot, run_id: int, step: Step) -> list[Change]:
     """Update what is known of the tree; return the changes."""
     before = known_files(tree)
     tree.problems = frozenset(path for path, _, _ in found.problems)
-    seen = {one.path: one.names.split(b"\0") if one.names else [] for one in found.listings}
+    seen = {path: names.split(b"\0") for path, names, _ in found.findings()}
     for directory, name in PLACES:
         place = (directory, name)
         if name in seen.get(directory, []):
@@ -284,7 +284,7 @@ def test_a_path_of_20_kb_is_returned(database: Database) -> None:
         change.path for change in list_changes(database, run.job_id, run.run_id - 1, run.run_id)
     ]
     assert [deep + b"/no"] == [problem.path for problem in list_problems(database, run)]
-    again = play(database, job, snapshot(found.listings[0]))
+    again = play(database, job, snapshot(next(found.findings())))
     assert (0, 1) == (again.added, again.removed)
 
 

@@ -31,7 +31,7 @@ from runner.operations import hook_command, notifications
 from runner.operations.notifications import Notifier
 from runner.output.formats import event_text
 from runner.output.records import show_record
-from runner.scan.snapshot import Part, Snapshot
+from tests.benchmarks.snapshots import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,7 @@ def finish(
         status=status,
         finished_at=started_at + timedelta(seconds=attempt),
         executions=[execution] if wall_s else [],
-        snapshot=Snapshot.from_part(Part()) if wall_s else None,
+        snapshot=stored() if wall_s else None,
     )
     assert finish_run(world.database, run_id, ending)
     if tell:

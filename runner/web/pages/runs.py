@@ -105,4 +105,6 @@ def run(asked: Asked) -> Page:
 
 
 def _list_changes(asked: Asked, found: Run) -> Iterator[Change]:
+    if found.files is None:  # perhaps it is being saved
+        return iter(())
     return contents.list_changes(asked.view, found.job_id, found.run_id - 1, found.run_id)
