@@ -32,16 +32,18 @@ class RealCluster:
         directory: Receives their files and logs.
         workers: Number of workers.
         options: Options of all of them, such as for TLS.
-        preload: A module that every worker imports first.
+        preload: Text of a module that every worker imports first.
+        environment: Further variables of their environment.
     """
 
     def __init__(
-        self, directory: Path, workers: int = 2, options: tuple[str, ...] = (), preload: Path | None = None
+        self, directory: Path, workers: int = 2, options: tuple[str, ...] = (), preload: str = "", **environment: str
     ) -> None:
         self.directory = directory
         self.workers: list[subprocess.Popen[bytes]] = []
         self._options = options
-        self._preload = ("--preload", str(preload)) if preload else ()
+        self._environment = environment
+        (directory / "preload.py").write_text(preload)
         self._file = directory / "scheduler.json"
         protocol = ("--protocol", "tls") if options else ()
         self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(self._file), *protocol)
@@ -50,29 +52,44 @@ class RealCluster:
         self.wait_for_workers(workers)
         self.address: str = json.loads(self._file.read_text())["address"]
 
-    def add_worker(self, threads: int = 1, **environment: str) -> subprocess.Popen[bytes]:
-        """Start one more worker."""
-        options = ("--nthreads", str(threads), "--no-nanny", "--local-directory", str(self.directory), *self._preload)
-        self.workers.append(self._start("worker", *options, "--scheduler-file", str(self._file), **environment))
+    def add_worker(self, *wrapper: str, threads: int = 1, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one more worker, by a program that executes it if one is given."""
+        options = ["--nthreads", str(threads), "--no-nanny", "--local-directory", str(self.directory)]
+        options += ["--preload", str(self.directory / "preload.py"), "--scheduler-file", str(self._file)]
+        self.workers.append(self._start("worker", *options, wrapper=wrapper, **environment))
         return self.workers[-1]
 
-    def _start(self, what: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, what: str, *options: str, wrapper: tuple[str, ...] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        command = [*wrapper, sys.executable, "-m", f"distributed.cli.dask_{what}", *_LOOPBACK, *self._options, *options]
+        given = {**os.environ, "DASK_CONFIG": str(self.directory), **self._environment, **environment}
         with (self.directory / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.dask_{what}", *_LOOPBACK, *self._options, *options],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "DASK_CONFIG": str(self.directory), **environment},
-            )
+            return subprocess.Popen(command, stdout=log, stderr=log, env=given)
+
+    def known(self) -> int:
+        """Return how many workers have ever connected."""
+        return self._count("Starting worker compute stream")
 
     def wait_for_workers(self, number: int) -> None:
         """Wait until this many workers have ever connected."""
-        wait_until(lambda: (self.directory / "log").read_text().count("Starting worker compute stream") >= number)
+        wait_until(lambda: self.known() >= number)
 
     @property
     def cluster(self) -> Cluster:
         """The cluster as a scan is given it."""
         return Cluster(self.address)
+
+    def end_worker(self, worker: subprocess.Popen[bytes]) -> None:
+        """End a worker, and wait until the scheduler knows."""
+        ended = self._count("Remove worker addr")
+        worker.kill()
+        worker.wait()
+        self.workers.remove(worker)
+        wait_until(lambda: self._count("Remove worker addr") > ended)
+
+    def _count(self, text: str) -> int:
+        return (self.directory / "log").read_text().count(text)
 
     def end(self) -> None:
         """End all processes."""

@@ -84,11 +84,12 @@ async def _connected(address: str, cluster: Cluster) -> AsyncIterator[Any]:
         security = _engine.Security(**files, require_encryption=True)
     try:
         # Not the default client of the process, which the engine's functions take if none is named.
-        client = await _engine.Client(
-            address, asynchronous=True, set_as_default=False, timeout=_CONNECT_S, security=security
-        )
+        client = _engine.Client(address, asynchronous=True, set_as_default=False, security=security)
+        # Its own timeout is no limit for a scheduler that is stopped.
+        await asyncio.wait_for(client, _CONNECT_S)
     except (OSError, ValueError) as error:
-        raise ScanError(unreachable(address, reason_of(error))) from error
+        reason = f"no answer within {_CONNECT_S:g} s" if isinstance(error, TimeoutError) else reason_of(error)
+        raise ScanError(unreachable(address, reason)) from error
     try:
         yield client
     except (OSError, _engine.client.FutureCancelledError, asyncio.CancelledError) as error:
@@ -205,10 +206,12 @@ class _Driver:
             if path is not None:
                 self._problems.append((path, errno.EIO, "it ended every worker that read it; see their logs"))
             return
-        except ScanError:
-            self._walker.check_root()  # workers notice as well that it was replaced, but can't know
-            raise
-        reader, before, after, cpu_s, piece, problems, counts, left = marshal.loads(answer)  # noqa: S302  from runner
+        fields = marshal.loads(answer)  # noqa: S302  from runner
+        if len(fields) == 2:
+            self._walker.check_root()  # workers notice that it is another one, but not why
+            reason, defect = fields
+            raise RuntimeError(f"{reason}, in a worker: {defect}") if defect else ScanError(reason)
+        reader, before, after, cpu_s, piece, problems, counts, left = fields
         self.used[reader] = self.used.get(reader, (before, before))[0], after
         self._read_cpu_s += cpu_s
         self._lost += reader != worker

@@ -11,8 +11,9 @@ import resource
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from traceback import format_exc
 
-from runner.model.errors import ScanError
+from runner.model.errors import ScanError, is_condition, ran_short, reason_of
 from runner.scan.match import PlainSelection
 from runner.scan.mounts import list_mounts
 from runner.scan.snapshot import Part, dump
@@ -86,16 +87,26 @@ def usage(who: int) -> Usage:
     return used.ru_utime, used.ru_stime, used.ru_maxrss * _RSS_UNIT, used.ru_inblock
 
 
-def read_slice(scan: bytes, paths: bytes, length_s: float, descend: bool) -> bytes:  # noqa: FBT001  the engine passes by position
+def read_slice(*arguments: Any) -> bytes:
     """Read directories for some time, in a task.
+
+    Args:
+        arguments: The encoded scan and paths, how long to read, and whether to read what lies below.
 
     Returns:
         Encoded: the worker, its usage before and after, the CPU time of the task, the encoded piece, the problems and
-        counts, and the directories left over.
-
-    Raises:
-        ScanError: If the root is not the one of the driver here, or was replaced.
+        counts, and the directories left over; or why the whole scan fails, and the traceback of a defect. An error is
+        not raised, since a client waits forever if it can't decode it.
     """
+    try:
+        return _read_slice(*arguments)
+    except ScanError as error:
+        return dump((str(error), ""))
+    except Exception as error:  # noqa: BLE001  raised by the driver
+        return dump((str(ran_short(error)), "") if is_condition(error) else (reason_of(error), format_exc()))
+
+
+def _read_slice(scan: bytes, paths: bytes, length_s: float, descend: bool) -> bytes:  # noqa: FBT001  by position
     from distributed import get_worker
 
     began_s = time.monotonic()

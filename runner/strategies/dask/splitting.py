@@ -83,7 +83,9 @@ class Splitting:
             yield name, slice_
 
     def next_s(self, now_s: float) -> float:
-        """Return how long to wait until a slice is overdue."""
+        """Return how long to wait until a slice is overdue for which a worker is idle."""
+        if None not in self._workers.values():
+            return math.inf
         return max(0.0, min((slice_.again_at for slice_ in self._flying), default=math.inf) - now_s)
 
     def release(self, worker: str) -> None:
