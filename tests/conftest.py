@@ -333,7 +333,7 @@ def _children(pid: int) -> list[int]:
     """Return the children of a process; Linux lists them so fast that no trial ends before it is seen."""
     if not sys.platform.startswith("linux"):
         return [child.pid for child in psutil.Process(pid).children()]
-    children = []
+    children: list[int] = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):  # that thread has ended
             children += map(int, file.read_text().split())

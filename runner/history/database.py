@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
 
@@ -56,9 +56,15 @@ def locate(text: str) -> Backend:
         raise DatabaseUnusable(
             f"{backend} databases are not supported; give the path of a SQLite file, or a postgresql:// URL"
         )
+    return SqliteFile.at(_sqlite_path(url))
+
+
+def _sqlite_path(url: URL) -> str:
+    if url.host or url.username or url.port:
+        raise DatabaseUnusable("a SQLite URL has no host; write sqlite:///PATH, or only the file's path")
     if not url.database or url.database == ":memory:":
         raise DatabaseUnusable(_IN_MEMORY)
-    return SqliteFile.at(url.database)
+    return url.database
 
 
 class View:

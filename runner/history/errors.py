@@ -107,6 +107,8 @@ def explain_postgresql(where: str, error: BaseException | None) -> HistoryError:
     connecting = line.startswith(_CONNECTING)
     if state := getattr(error, "sqlstate", None):
         condition = _POSTGRESQL.get(state, _OTHER)
+    elif reason.startswith("connection is bad: invalid "):  # libpq refuses a value of the URL
+        condition, reason = _WRONG_URL, reason.removeprefix("connection is bad: ")
     elif connecting and not reason.startswith("FATAL:"):
         # An unknown host name is a wrong URL rather than a server that is down.
         unknown = line.startswith("failed to resolve") and f"[Errno {socket.EAI_AGAIN}]" not in line

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from runner.scan.snapshot import Snapshot
 
 _VANISHED = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
-_KIND, _DIRECTORY = 0o170000, 0o040000
 
 
 def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()) -> frozenset[bytes] | None:
@@ -49,7 +48,9 @@ def list_mounts(root: bytes, selection: Selecting, known: Collection[bytes] = ()
 def check_mounts(
     snapshot: Snapshot, root: bytes, selection: Selecting, known: Collection[bytes], before: frozenset[bytes] | None
 ) -> None:
-    """Record a problem for each mount of the last saved run that is a plain directory now, and leave out its contents.
+    """Record a problem for each mount of the last saved run that is none now, and leave out what is in its place.
+
+    Its directory may be missing as well: desktops remove it when they unmount a disk.
 
     Args:
         snapshot: Receives the problems, and the mounts that the next run has to compare.
@@ -66,15 +67,9 @@ def check_mounts(
     unknown = {path for path, _, _ in snapshot.problems}
     vanished, kept = [], set()
     for path in sorted(_select(selection, set(known) - mounted)):
-        is_unknown = lies_in(path, unknown)
-        try:
-            is_directory = os.lstat(os.path.join(root, path)).st_mode & _KIND == _DIRECTORY
-        except OSError as error:
-            is_directory = False
-            is_unknown = is_unknown or error.errno not in {errno.ENOENT, errno.ENOTDIR}
-        if is_unknown:
+        if lies_in(path, unknown):
             kept.add(path)
-        elif is_directory:
+        else:
             vanished.append(path)
             unknown.add(path)
     snapshot.mounts = tuple(sorted(mounted.union(kept, vanished)))

@@ -190,6 +190,7 @@ IN_MEMORY = "would forget everything"
         ("postgresql://me:sesame@db:port/runs", "can't be read"),
         ("://me:sesame@db", "can't be read"),
         *((url, IN_MEMORY) for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:", ":memory:")),
+        ("sqlite://me:sesame@host/h.db", "has no host"),
         ("postgresql//me:sesame@host/db", MISSPELT),
         ("postgres:/me:sesame@host/db", MISSPELT),
         ("postgresql:me:sesame@host", MISSPELT),

@@ -54,6 +54,8 @@ def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
     said = refusal(f"postgresql://me:hunter2@/runs?host={tmp_path}", HistoryError)
     assert "can't be reached: No such file or directory; start its server" in said
     assert "can't be reached: Connection refused" in refusal("postgresql://me:hunter2@127.0.0.1:1/runs", HistoryError)
+    assert "can't be opened: invalid port number" in refusal("postgresql://me:hunter2@127.0.0.1:99999/runs")
+    assert "can't be opened: invalid sslmode value" in refusal("postgresql://me:hunter2@127.0.0.1/runs?sslmode=on")
     with pytest.raises(HistoryError) as caught:
         open_database(locate(f"postgresql:///runs?host={tmp_path}"))
     assert 1 == caught.value.exit_code  # the URL is right: the service manager tries again
