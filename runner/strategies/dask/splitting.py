@@ -8,19 +8,25 @@ millisecond each.
 from __future__ import annotations
 
 import math
+from collections import deque
+from heapq import heappop, heappush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# The shortest slice, for hungry workers, and the longest one, after which progress and lost work are bounded.
+# The shortest slice, for hungry workers, and the longest one, by which progress and lost work are bounded.
 MIN_S, MAX_S = 0.010, 5.0
-# Part of the time so far that a slice may take: so much is lost at most if it turns out to be the last one.
-_OF_ELAPSED = 1 / 8
-# Time of a scheduler for each slice in flight; it takes about half of that.
+# Part of the time since workers were last hungry that a slice may take.
+_OF_FED = 1 / 4
+# Time of a slice for each one in flight, twice what a scheduler and a driver need for it.
 _SCHEDULING_S = 0.002
 # A slice is issued again after this many times its length, and not before this time.
 _AGAIN_AFTER, _MIN_AGAIN_S = 10, 1.0
+# Number of slices for each worker below which what is left is split: some are small, and their workers soon idle.
+_IN_STOCK = 2
+# Number of slices into which what is left of one is split, for so many hungry workers.
+_MOST_PARTS = 16
 # Size of the paths of one slice, and the longest path that is worth being passed to another worker; in bytes.
 _MOST_BYTES, _LONGEST = 1 << 20, 4096
 
@@ -32,20 +38,24 @@ class Slice:
         paths: Their paths relative to the root.
         length_s: How long to read.
         descend: Whether to read what lies below; if not, all subdirectories are left over.
-        again_at: When it is issued again.
+        issued: How often it was issued.
     """
 
-    __slots__ = ("again_at", "descend", "length_s", "paths")
+    __slots__ = ("descend", "issued", "length_s", "paths")
 
     def __init__(self, paths: list[bytes], length_s: float, *, descend: bool = True) -> None:
         self.paths = paths
         self.length_s = length_s
         self.descend = descend
-        self.again_at = math.inf
+        self.issued = 0
 
     def can_split(self) -> bool:
         """Return whether other workers can read a part; deep directories are cheaper to read than to pass on."""
         return len(self.paths) > 1 and len(self.paths[0]) <= _LONGEST
+
+
+def _depth(path: bytes) -> int:
+    return path.count(b"/")
 
 
 class Splitting:
@@ -55,13 +65,26 @@ class Splitting:
     """
 
     def __init__(self) -> None:
-        self._ready = [Slice([b""], MIN_S)]
-        self._flying: dict[Slice, None] = {}
-        self._workers: dict[str, Slice | None] = {}
+        self._ready = deque([Slice([b""], MIN_S)])
+        self._flying: set[Slice] = set()
+        self._due: list[tuple[float, int, Slice]] = []
+        self._count = 0
+        self._workers: frozenset[str] = frozenset()
+        self._busy: set[str] = set()
+        self._idle: list[str] = []
+        self._hungry_s = 0.0
 
     def set_workers(self, names: Iterable[str]) -> None:
         """Set the workers that exist; new ones are idle."""
-        self._workers = {name: self._workers.get(name) for name in names}
+        self._workers = frozenset(names)
+        self._busy &= self._workers
+        self._idle = sorted(self._workers - self._busy)
+
+    def release(self, worker: str) -> None:
+        """Mark a worker as idle."""
+        if worker in self._busy:
+            self._busy.discard(worker)
+            self._idle.append(worker)
 
     def is_done(self) -> bool:
         """Return whether everything was read."""
@@ -69,35 +92,36 @@ class Splitting:
 
     def issue(self, now_s: float) -> Iterator[tuple[str, Slice]]:
         """Yield a slice for each idle worker, first what is ready, then what is overdue elsewhere."""
-        idle = [name for name, slice_ in self._workers.items() if slice_ is None]
-        overdue = [slice_ for slice_ in self._flying if slice_.again_at <= now_s]
-        for name in idle:
-            if not self._ready and not overdue:
+        while self._idle:
+            if not self._ready:
+                self._hungry_s = now_s
+            slice_ = self._ready.popleft() if self._ready else self._pop_overdue(now_s)
+            if slice_ is None:
                 return
-            slice_ = self._ready.pop() if self._ready else overdue.pop()
-            # Each time later, since the directory itself may take long.
-            wait_s = max(_MIN_AGAIN_S, _AGAIN_AFTER * slice_.length_s)
-            slice_.again_at = now_s + (2 * wait_s if slice_ in self._flying else wait_s)
-            self._flying[slice_] = None
-            self._workers[name] = slice_
-            yield name, slice_
+            slice_.issued += 1
+            self._count += 1
+            # Each time later, since a directory itself may take long.
+            wait_s = slice_.issued * max(_MIN_AGAIN_S, _AGAIN_AFTER * slice_.length_s)
+            heappush(self._due, (now_s + wait_s, self._count, slice_))
+            self._flying.add(slice_)
+            worker = self._idle.pop()
+            self._busy.add(worker)
+            yield worker, slice_
+
+    def _pop_overdue(self, now_s: float) -> Slice | None:
+        return heappop(self._due)[2] if self.next_s(now_s) <= 0 else None
 
     def next_s(self, now_s: float) -> float:
         """Return how long to wait until a slice is overdue for which a worker is idle."""
-        if None not in self._workers.values():
-            return math.inf
-        return max(0.0, min((slice_.again_at for slice_ in self._flying), default=math.inf) - now_s)
-
-    def release(self, worker: str) -> None:
-        """Mark a worker as idle."""
-        if worker in self._workers:
-            self._workers[worker] = None
+        while self._due and self._due[0][2] not in self._flying:
+            heappop(self._due)
+        return self._due[0][0] - now_s if self._due and self._idle else math.inf
 
     def finish(self, slice_: Slice, left: list[bytes], now_s: float) -> bool:
         """Accept the answer for a slice; return False if another worker has answered before."""
         if slice_ not in self._flying:
             return False
-        del self._flying[slice_]
+        self._flying.remove(slice_)
         size, begin = 0, 0
         for end, path in enumerate(left, 1):
             size += len(path)
@@ -107,31 +131,33 @@ class Splitting:
         return True
 
     def _add(self, paths: list[bytes], last_s: float, now_s: float) -> None:
-        """Add left-over directories, in halves while there are fewer slices than workers."""
-        slices = len(self._flying) + len(self._ready)
-        pace_s = max(MIN_S, _SCHEDULING_S * slices)
-        slice_ = Slice(paths, pace_s)
-        if slices + 1 >= len(self._workers):
-            slice_.length_s = min(MAX_S, max(pace_s, now_s * _OF_ELAPSED))
+        """Add left-over directories, split while there are fewer slices than workers."""
+        others = len(self._flying) + len(self._ready)
+        pace_s = max(MIN_S, _SCHEDULING_S * len(self._flying))
+        slice_ = Slice(paths, min(MAX_S, pace_s))
+        wanted = _IN_STOCK * len(self._workers) - others
+        if wanted <= 1:
+            slice_.length_s = min(MAX_S, max(pace_s, (now_s - self._hungry_s) * _OF_FED))
         elif slice_.can_split():
-            self._halve(slice_)
+            self._split(slice_, min(_MOST_PARTS, wanted))
             return
         else:
             slice_.length_s = min(MAX_S, max(pace_s, 2 * last_s))
         self._ready.append(slice_)
 
-    def _halve(self, slice_: Slice) -> None:
-        # Every other one: the first are the highest and contain most.
-        for paths in (slice_.paths[1::2], slice_.paths[::2]):
-            self._ready.append(Slice(paths, slice_.length_s))
+    def _split(self, slice_: Slice, parts: int = 2) -> None:
+        # The last are read first: the highest, which contain most, so that there is soon more to share.
+        paths = sorted(slice_.paths, key=_depth, reverse=True)
+        for first in range(min(parts, len(paths))):
+            self._ready.append(Slice(paths[first::parts], slice_.length_s))
 
     def bisect(self, slice_: Slice) -> bytes | None:
         """Halve a slice that ends its workers; return the directory if it is known, which is then left out."""
         if slice_ not in self._flying:
             return None
-        del self._flying[slice_]
+        self._flying.remove(slice_)
         if len(slice_.paths) > 1:
-            self._halve(slice_)
+            self._split(slice_)
         elif slice_.descend:
             self._ready.append(Slice(slice_.paths, slice_.length_s, descend=False))
         else:
