@@ -14,6 +14,8 @@ from typing import Any, Self
 from runner.strategies.base import Cluster
 
 _LOOPBACK = ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard")
+# As docs/cluster.md recommends.
+_NO_PROFILE = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
 _LIMIT_S = 60.0
 
 
@@ -63,7 +65,7 @@ class RealCluster:
         self, what: str, *options: str, wrapper: tuple[str, ...] = (), **environment: str
     ) -> subprocess.Popen[bytes]:
         command = [*wrapper, sys.executable, "-m", f"distributed.cli.dask_{what}", *_LOOPBACK, *self._options, *options]
-        given = {**os.environ, "DASK_CONFIG": str(self.directory), **self._environment, **environment}
+        given = {**os.environ, "DASK_CONFIG": str(self.directory), **_NO_PROFILE, **self._environment, **environment}
         with (self.directory / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=given)
 

@@ -25,6 +25,8 @@ _POLL_S = 0.005
 # --no-dashboard alone would listen on all interfaces.
 _LOOPBACK = ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard")
 _WORKER = ("--nthreads", "1", "--no-nanny", "--memory-limit", "0")
+# The engine's profiler looks at every task a hundred times a second.
+_NO_PROFILE = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
 # As isolated as a trial process.
 _FLAGS = ("-I", "-S", "-X", "utf8")
 _BOOT = """\
@@ -54,7 +56,8 @@ class LocalCluster:
 
     def _start(self, what: str, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, *_FLAGS, "-c", _BOOT, self._paths, f"distributed.cli.dask_{what}"]
-        return subprocess.Popen([*command, *_LOOPBACK, *options, "--scheduler-file", str(self._file)], stdout=2)
+        command += [*_LOOPBACK, *options, "--scheduler-file", str(self._file)]
+        return subprocess.Popen(command, stdout=2, env=os.environ | _NO_PROFILE)
 
     def address(self) -> str:
         """Wait for the scheduler; return its address."""
