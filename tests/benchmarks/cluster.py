@@ -212,13 +212,14 @@ def _write_refusal(what: str, root: Path, cluster: Cluster) -> None:
 
 
 def _print_model(costs: Costs) -> None:
-    each_ms = f"{costs.scheduler_s * 1e3:.2f} ms of the scheduler and {costs.driver_s * 1e3:.2f} ms of the driver"
+    each_ms = f"{costs.scheduler_s * 1e3:.1f} ms of the scheduler and {costs.driver_s * 1e3:.1f} ms of the driver"
     processes = [(files, workers, seconds, files / workers / seconds) for files, workers, seconds in _PUBLISHED]
     remote = Costs(files_per_s=processes[0][3], scheduler_s=costs.scheduler_s, driver_s=costs.driver_s)
     sys.stdout.write(
-        f"\nModel: {FILES} files in a directory, 70 % of each subtree in one of its 10 parts. A slice takes\n{each_ms}, "
-        "as measured above, each in one thread; a message takes 0.5 ms. Not modelled: file systems slower with more\n"
-        "readers, the bandwidth of the network, and saving. In brackets: by an ideal division.\n\n"
+        f"\nModel: {FILES} files in a directory, 70 % of each subtree in one of its 10 parts;\n"
+        f"a slice takes {each_ms}, as measured above, each in one thread;\n"
+        "a message takes 0.5 ms. Not modelled: file systems that are slower with more readers, the bandwidth of the\n"
+        "network, and saving. In brackets: by an ideal division.\n\n"
     )
     for title, given in (
         (f"a local file system, {costs.files_per_s:,.0f} files/s a worker as measured", costs),
