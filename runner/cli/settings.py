@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import platformdirs
 
@@ -125,7 +125,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise kind(f"the settings file {path} can't be read: {reason_of(error)}; check its path") from error
     entries = parse_toml(f"the settings file {path}", data)
     table = Table(f"the settings file {path}: ", entries)
-    for key, (expected, fits) in _KEYS.items():
+    # An error lists the keys, of which most users need none of an extra.
+    cluster = _CLUSTER_KEYS if any(key.startswith("dask") for key in entries) else {}
+    for key, (expected, fits) in (_KEYS | cluster).items():
         value = table.take(key)
         if value is not None and not fits(value):
             raise table.wrong(key, expected, value)
@@ -152,8 +154,9 @@ def _is_duration(value: object) -> bool:
         return False
 
 
+_Keys: TypeAlias = dict[str, tuple[str, Callable[[object], bool]]]
 # For each key a description of its values and a predicate.
-_KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+_KEYS: _Keys = {
     "db": ("the path of a file or a URL in quotes", _is_text),
     "start_method": ("one of 'fork', 'forkserver', 'spawn'", lambda value: value in ("fork", "forkserver", "spawn")),
     "runs_at_once": ("a whole number from 1 to 64", _is_whole(1, 64)),
@@ -162,6 +165,8 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "retain_failures": ("true or false", lambda value: isinstance(value, bool)),
     "log_format": ("one of 'text', 'json'", lambda value: value in ("text", "json")),
     "metrics_file": ("the path of a file in quotes", _is_text),
+}
+_CLUSTER_KEYS: _Keys = {
     "dask_scheduler": ("'local', 'tcp://HOST:PORT' or 'tls://HOST:PORT'", _is_scheduler),
     "dask_tls_ca": ("the path of a file in quotes", _is_text),
     "dask_tls_cert": ("the path of a file in quotes", _is_text),

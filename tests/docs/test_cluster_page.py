@@ -29,7 +29,8 @@ def test_a_cluster_by_hand_runs_a_job(program: Program) -> None:
     lines = [line for language, _, text in blocks if language == "sh" for line in text.splitlines()]
     [scheduler] = [line for line in lines if line.startswith("dask scheduler --host")]
     [worker] = [line for line in lines if line.startswith("dask worker tcp:")]
-    program.environment |= [line.removeprefix("export ").split("=") for line in lines if "PROFILE" in line]
+    [(name, value)] = re.findall(r"^export (DASK\w+)=(\w+)$", "\n".join(lines), re.MULTILINE)
+    program.environment[name] = value
     commands = [line for line in lines if re.match("runner (schedule|run|history|show) ", line)]
     program.out("sample", "directories")
     log = program.folder / "log"

@@ -171,7 +171,7 @@ class _Driver:
         return time.perf_counter() - self.started_s
 
     async def _read(self, client: Any) -> None:
-        """Issue slices until everything was read."""
+        """Submit slices until everything was read."""
         splitting, look_s, seen_s = self._splitting, _POLL_S, 0.0
         try:
             while not splitting.is_done():
@@ -254,7 +254,7 @@ async def _scheduler_cpu_s(client: Any) -> float:
 
 
 async def _submit(client: Any, scan: bytes, worker: str, slice_: Slice) -> bytes:
-    """Have a worker read a slice, or another one if that is gone; return its answer."""
+    """Submit a slice to a worker, or another one if that is gone; return the answer."""
     arguments = (scan, dump(slice_.paths), slice_.length_s, slice_.descend)
     answer: bytes = await client.submit(read_slice, *arguments, workers=[worker], allow_other_workers=True, pure=False)
     return answer

@@ -153,7 +153,7 @@ class Splitting:
             self._ready.append(Slice(paths[first::parts], slice_.length_s))
 
     def bisect(self, slice_: Slice) -> bytes | None:
-        """Halve a slice that ends its workers; return the directory if it is known, which is then left out."""
+        """Split a slice that ends its workers; return the directory if it is known, which is then left out."""
         if slice_ not in self._flying:
             return None
         self._flying.remove(slice_)
