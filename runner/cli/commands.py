@@ -17,6 +17,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from runner.model.errors import UsageError
+
 # By the heading in the help: for each command its module and function, and the first paragraph of its help.
 _PANELS = {
     "Jobs": {
@@ -103,6 +105,22 @@ _PANELS = {
     },
 }
 _ALIASES = {"ls": "jobs", "list": "jobs"}
+# Words of other programs, and the commands that do the same here.
+_MEANT = {
+    **dict.fromkeys(("add", "create", "new", "init"), "runner schedule"),
+    **dict.fromkeys(("delete", "del", "rm"), "runner remove"),
+    **dict.fromkeys(("log", "logs", "runs"), "runner history"),
+    **dict.fromkeys(("diff", "compare"), "runner changes"),
+    **dict.fromkeys(("start", "up"), "runner daemon` or `runner run"),
+    **dict.fromkeys(("stop", "kill"), "runner cancel` or `runner pause"),
+    **dict.fromkeys(("update", "set", "rename"), "runner edit"),
+    **dict.fromkeys(("serve", "dashboard", "ui"), "runner web"),
+    "scan": "runner run",
+    "enable": "runner resume",
+    "disable": "runner pause",
+    "info": "runner show` or `runner explain",
+    "clean": "runner prune",
+}
 
 
 class _LazyModule(ModuleType):
@@ -168,6 +186,8 @@ class CommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command that the first of *args* names."""
+        if args[0] in _MEANT:
+            raise UsageError(f"there is no command {args[0]!r}; use `{_MEANT[args[0]]}`")
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and self.load(str(command.name)), rest
 

@@ -19,7 +19,7 @@ from runner.measure import environment, leftovers
 from runner.model.runs import Status
 from runner.model.units import parse_duration
 from runner.operations import metrics_writer, service_notifier, web_process
-from runner.output import records
+from runner.output import formats
 from runner.output import status as rendering
 from runner.web import sockets
 
@@ -65,7 +65,7 @@ def daemon(
         if path or metrics_file is not None:
             writer = metrics_writer.MetricsWriter(database, path)
         daemons.Daemon(
-            database, lambda: _daemon_settings(settings.load_settings(db)), records.show_record, service, writer, pages
+            database, lambda: _daemon_settings(settings.load_settings(db)), formats.event_text, service, writer, pages
         ).run()
         _ignore_signals()
 

@@ -63,6 +63,8 @@ def schedule(directory: options.Directory, *, name: options.Name = None, db: opt
 def edit(job: options.JobArgument, *, name: options.Name = None, db: options.Db = None, **given: Any) -> None:
     """Change a job. Other options stay; patterns, excludes, strategies and notifications are replaced whole.
 
+    --every none removes the schedule: the job then runs by hand only.
+
     [bold]Examples[/bold]
 
     runner edit docs --every 2h

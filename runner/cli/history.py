@@ -23,6 +23,7 @@ _OTHER_LINES = 7
 def history(
     job: options.OptionalJob = None,
     *,
+    tag: options.Tag = None,
     status: Annotated[
         list[str] | None, options.option("Only runs with this status, such as failed. Repeatable.", metavar="STATUS")
     ] = None,
@@ -57,7 +58,7 @@ def history(
     now = datetime.now(UTC)
     statuses = _parse_statuses(status or [])
     start, end = time_range.parse_time_range(since, until, now)
-    which: Any = {"job": job, "statuses": statuses, "since": start, "until": end}
+    which: Any = {"job": job, "tag": tag, "statuses": statuses, "since": start, "until": end}
     if watch:
         _watch(db, fmt, limit=limit or _TABLE_ROWS, **which)
     shown = limit if limit is not None else _TABLE_ROWS + 1 if fmt == "table" else None
@@ -74,9 +75,12 @@ def history(
         options.echo(f"older runs are not shown; runner history --limit {10 * _TABLE_ROWS} shows more")
 
 
-def _list_runs(view: "database.View", now: datetime, *, job: str | None, **which: Any) -> tuple[list[Run], Attempts]:
-    known = jobs.get_job(view, job, removed=True) if job is not None else None
-    found = runs.list_runs(view, job=known, **which)
+def _list_runs(
+    view: "database.View", now: datetime, *, job: str | None, tag: str | None, **which: Any
+) -> tuple[list[Run], Attempts]:
+    every = job is None and tag is None  # removed ones too
+    chosen = None if every else [one.job_id for one in jobs.list_chosen_jobs(view, job, tag, removed=True)]
+    found = runs.list_runs(view, job_ids=chosen, **which)
     return found, retries.find_attempts(view, found, now)
 
 
@@ -137,7 +141,8 @@ def show_run(view: "database.View", run: Run, fmt: options.FormatName, *, summar
     """Write one run with all its details, or with *summary* a table of a few lines."""
     now = datetime.now(UTC)
     attempts = retries.find_attempts(view, [run], now)
-    changes = contents.list_changes(view, run.job_id, run.run_id - 1, run.run_id)
+    is_saved = run.files is not None
+    changes = contents.list_changes(view, run.job_id, run.run_id - 1, run.run_id) if is_saved else ()
     problems, differences = contents.list_problems(view, run), runs.list_differences(view, run)
     lists = changes, problems, differences, notifications.list_notifications(view, run)
     retry_at = attempts.again_at.get(run.run_id)

@@ -21,26 +21,28 @@ app = typer.Typer(invoke_without_command=True, add_completion=False)
 
 
 @app.callback()
-def jobs(context: typer.Context, *, fmt: options.FormatOption = "table", db: options.Db = None) -> None:
+def jobs(
+    context: typer.Context, *, tag: options.Tag = None, fmt: options.FormatOption = "table", db: options.Db = None
+) -> None:
     """List the jobs with their next fire times and last runs; or export and apply a job file. Aliases: ls list.
 
     [bold]Example[/bold]
 
-    runner jobs --format json
+    runner jobs --tag docs --format json
     """
     if context.invoked_subcommand is None:
-        _list_jobs(fmt, db)
-    elif fmt != "table":
-        raise UsageError(f"--format is for the list; write options of {context.invoked_subcommand} after it")
+        _list_jobs(tag, fmt, db)
+    elif fmt != "table" or tag is not None:
+        raise UsageError(f"--format and --tag are for the list; write options of {context.invoked_subcommand} after it")
     else:
         settings.choose_database(db)
 
 
-def _list_jobs(fmt: options.FormatName, db: str | None) -> None:
+def _list_jobs(tag: str | None, fmt: options.FormatName, db: str | None) -> None:
     now = datetime.now(UTC)
     with options.answering(db, recovering=True) as view:
         last = runs.list_last_runs(view)
-        found = stored_jobs.list_jobs(view)
+        found = stored_jobs.list_chosen_jobs(view, None, tag)
         rows = [(job, upcoming.next_firing(job, now), last.get(job.job_id)) for job in found]
         if fmt == "table" and any(at for _, at, _ in rows):
             options.note_dead_daemon(view, now)

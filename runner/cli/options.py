@@ -74,6 +74,7 @@ OptionalJob = Annotated[str | None, argument("[JOB]", "Name, number or directory
 RunArgument = Annotated[int, argument("RUN", "The number of the run.")]
 Directory = Annotated[str, argument("DIR", "The directory to scan.")]
 Name = Annotated[str | None, option("The name of the job.", metavar="NAME")]
+Tag = Annotated[str | None, option("Only jobs with this tag.", "--tag", metavar="WORD")]
 Command = TypeVar("Command", bound=Callable[..., None])
 
 

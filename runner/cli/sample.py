@@ -152,7 +152,8 @@ def _serve_demo() -> None:
         place = str(Path(scratch, "runner.db"))
         with closing(upgrade.open_database(databases.locate(place))) as database:
             example.write_demo(database, datetime.now(UTC))
-        chosen = site.Options(port=listener.getsockname()[1])
+        notice = "Invented data: `runner demo` made up these jobs and runs, and deletes them when it ends."
+        chosen = site.Options(port=listener.getsockname()[1], notice=notice)
         pages.serve(place, chosen, "127.0.0.1", listener, open_browser=sys.stdout.isatty())
 
 

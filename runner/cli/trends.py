@@ -24,6 +24,7 @@ Since = Annotated[str | None, options.when("Only runs from this instant on: 2026
 def trends(
     job: options.OptionalJob = None,
     *,
+    tag: options.Tag = None,
     since: Since = None,
     until: Annotated[str | None, options.when("Only runs before this instant.")] = None,
     metric: MetricName = "wall_s",
@@ -49,10 +50,10 @@ def trends(
     followed = _parse_metric(metric)
     start, end = time_range.parse_time_range(since, until, datetime.now(UTC))
     if job is None:
-        _show_summaries(start, end, followed, fmt, db)
+        _show_summaries(tag, start, end, followed, fmt, db)
         return
     with options.answering(db) as view:
-        known = jobs.get_job(view, job, removed=True)
+        [known] = jobs.list_chosen_jobs(view, job, tag, removed=True)
         found = timings.list_timings(view, known.job_id, since=start, until=end)
         counts = timings.list_counts(view, known.job_id, since=start, until=end)
     answer = job_trends.compute_trends(found, counts, followed)
@@ -67,12 +68,17 @@ def trends(
 
 
 def _show_summaries(
-    start: datetime | None, end: datetime | None, metric: "report.Metric", fmt: options.FormatName, db: str | None
+    tag: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    metric: "report.Metric",
+    fmt: options.FormatName,
+    db: str | None,
 ) -> None:
     with options.answering(db) as view:
         series = {
             one.spec.name: report.newest_series(timings.list_timings(view, one.job_id, since=start, until=end))
-            for one in jobs.list_jobs(view)
+            for one in jobs.list_chosen_jobs(view, None, tag)
         }
     found = {name: summary.summarise(own, metric) for name, own in series.items()}
     output.emit(
@@ -86,6 +92,7 @@ def _show_summaries(
 def regressions(
     job: options.OptionalJob = None,
     *,
+    tag: options.Tag = None,
     fail_over: Annotated[
         str, options.option("How much slower than its best level a strategy may be.", metavar="PERCENT")
     ] = "20%",
@@ -115,7 +122,7 @@ def regressions(
     start, _ = time_range.parse_time_range(since, None, now)
     with options.opened(db) as (database, _):
         options.require(database)  # a typing error must not pass as a good answer
-        found = _find_regressions(database, job, start, over, followed, now if acknowledge else None)
+        found = _find_regressions(database, job, tag, start, over, followed, now if acknowledge else None)
     records = ({"job": name, **rendering.rise_record(one)} for name, slower in found.items() for one in slower)
     output.emit(fmt, lambda: [rendering.regressions_table(found)], records, columns=rendering.REGRESSION_KEYS)
     if found and acknowledge:
@@ -127,6 +134,7 @@ def regressions(
 def _find_regressions(
     opened: "database.Database",
     job: str | None,
+    tag: str | None,
     start: datetime | None,
     over: float,
     metric: "report.Metric",
@@ -135,7 +143,7 @@ def _find_regressions(
     """Find the regressions by job, and acknowledge them at an instant if there is one."""
     read, short = [], []
     with opened.view() as view:
-        for each in [jobs.get_job(view, job, removed=True)] if job is not None else jobs.list_jobs(view):
+        for each in jobs.list_chosen_jobs(view, job, tag, removed=True):
             if series := report.newest_series(timings.list_timings(view, each.job_id, since=start)):
                 accepted = timings.list_acknowledged(view, each.job_id, series[-1].environment, metric.value)
                 read.append((each, series, accepted))

@@ -19,6 +19,7 @@ from runner.schedules import fire_times
 def upcoming(
     job: options.OptionalJob = None,
     *,
+    tag: options.Tag = None,
     count: Annotated[int, options.option("Number of fire times.", "--count", "-n", least=1, most=10_000)] = 5,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
@@ -33,7 +34,7 @@ def upcoming(
     """
     now = datetime.now(UTC)
     with options.answering(db) as view:
-        chosen = jobs.list_jobs(view) if job is None else [jobs.get_job(view, job)]
+        chosen = jobs.list_chosen_jobs(view, job, tag)
         if fmt == "table" and any(next_firing(one, now) for one in chosen):
             options.note_dead_daemon(view, now)
     lists = [

@@ -102,6 +102,7 @@ def report(
         list[str] | None, options.argument("[JOB]...", "Names or numbers of jobs, default all.", options.complete_job)
     ] = None,
     *,
+    tag: options.Tag = None,
     output: Annotated[
         str | None, options.option("The file to write or replace; - for stdout.", "--output", "-o", metavar="FILE")
     ] = None,
@@ -126,7 +127,8 @@ def report(
     start, _ = time_range.parse_time_range(since, None, now)
     with options.answering(db) as view:
         options.require(view)
-        chosen = [jobs.get_job(view, name, removed=True) for name in job] if job else jobs.list_jobs(view)
+        names: list[str | None] = [*job] if job else [None]
+        chosen = [one for name in names for one in jobs.list_chosen_jobs(view, name, tag, removed=True)]
         content = reports.render_report(view, chosen, now, start).encode()
     if output in {None, "-"}:
         sys.stdout.buffer.write(content)

@@ -21,7 +21,7 @@ from runner.model.calibration import Calibration, Condition, Measurement, Questi
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Status
-from runner.scan.snapshot import PLACE, Snapshot, decode
+from runner.scan.snapshot import PLACE, Snapshot
 from runner.strategies.base import Cluster, ScanRequest
 
 # Subtrees are chosen by size: each about a quarter of the one before, down to this many entries.
@@ -56,8 +56,7 @@ def choose_conditions(found: Snapshot, *, cpus: int, start_method: str, dask: bo
 
 def choose_subtrees(found: Snapshot) -> list[bytes]:
     """Choose subtrees whose sizes are closest to a quarter, a sixteenth … of the whole tree, largest first."""
-    [pieces] = found.parts
-    part = decode(pieces)
+    part = found.tree()
     sizes = [place[1] + 1 for place in PLACE.iter_unpack(part.places)]
     parents = [place[0] for place in PLACE.iter_unpack(part.places)]
     # Backwards, a directory's size is complete when it is added to its parent, which counts the directory itself.

@@ -25,7 +25,8 @@ from runner.model.jobs import Job
 from runner.model.runs import Cache, Difference, Environment, Execution, Firing, Status
 from runner.model.subject import note_run
 from runner.model.units import format_count
-from runner.scan.snapshot import Snapshot, differing_paths
+from runner.scan.compare import differing_paths
+from runner.scan.snapshot import Snapshot
 from runner.strategies import load_strategy
 from runner.strategies.base import Cluster, ScanRequest
 
@@ -163,16 +164,29 @@ def _stop_when_cancelled(
     return poll
 
 
+class _StoppedSave(RunnerError):
+    """A run was stopped while it was saved."""
+
+
 def _save(database: Database, run_id: int, outcome: RunOutcome, observer: RunObserver) -> None:
     """Save a run's outcome; the daemon retries for a while with its snapshot, and then without it until it is saved."""
-    deadline_s = time.monotonic() + _SAVE_S
+    deadline_s = 0.0
     logged = ""
+
+    def on_written() -> None:
+        if outcome.snapshot is not None and (status := observer.stop()) is not None:
+            raise _StoppedSave(status)
+
     while True:
         try:
-            finish_run(database, run_id, outcome)
+            finish_run(database, run_id, outcome, on_written=on_written)
+        except _StoppedSave as stopped:
+            message = "it was stopped while its findings were saved"
+            outcome = replace(outcome, status=stopped.args[0], snapshot=None, differences=(), message=message)
         except HistoryError as error:
             if not observer.patient or database.is_past_deadline():
                 raise
+            deadline_s = deadline_s or time.monotonic() + _SAVE_S  # a save may take longer
             if str(error) != logged:
                 logged = str(error)
                 _log.warning("%s", logged)

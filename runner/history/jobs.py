@@ -120,6 +120,26 @@ def list_jobs(database: Reader) -> list[Job]:
         return _list(connection)
 
 
+def list_chosen_jobs(database: Reader, name: str | None, tag: str | None, *, removed: bool = False) -> list[Job]:
+    """List the job that a user names, or the jobs with a tag, or all.
+
+    Raises:
+        Unknown: If there is no such job or no job with the tag.
+        UsageError: If both are given.
+    """
+    if name is not None and tag is not None:
+        raise UsageError("a job and --tag exclude each other; give one of them")
+    if name is not None:
+        return [get_job(database, name, removed=removed)]
+    found = list_jobs(database)
+    tagged = [job for job in found if tag is None or tag in job.spec.tags]
+    if tag is not None and not tagged:
+        known = ", ".join(sorted({one for job in found for one in job.spec.tags}))
+        cure = f"choose from {known}" if known else "give one to a job by `runner edit JOB --tag WORD`"
+        raise Unknown(f"no job has the tag {tag!r}; {cure}")
+    return tagged
+
+
 def get_job(database: Reader, name_or_number: str, *, removed: bool = False) -> Job:
     """Return a job by its name, its number or its root directory.
 

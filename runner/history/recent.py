@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, case, extract, func, select
 
 from runner.history.database import Reader
 from runner.history.runs import EVERY_RUN, has_status, read_runs
-from runner.history.tables import UNSUCCESSFUL, executions, jobs, runs
+from runner.history.tables import IS_RUNNING, UNSUCCESSFUL, executions, jobs, runs
 from runner.model.runs import Run, Status
 
 # Rows are numbered in the order of time, except for long runs, gaps and a clock that was set back: these are looked for
@@ -64,6 +64,13 @@ def list_last_of_jobs(database: Reader, job_ids: Sequence[int], limit: int) -> l
         return [LastRun._make(row) for row in connection.execute(query).all()]
 
 
+def count_last(database: Reader, job_ids: Sequence[int], limit: int) -> dict[int, tuple[int, int]]:
+    """Count the last *limit* rows of each job, and return the number of the first of them too, by job."""
+    query = _of_last(select(runs.c.job_id, func.count(), func.min(runs.c.id)), job_ids, limit)
+    with database.read() as connection:
+        return {job: (count, first) for job, count, first in connection.execute(query.group_by(runs.c.job_id))}
+
+
 def list_last_walls(database: Reader, job_ids: Sequence[int], limit: int) -> list[tuple[int, str, float]]:
     """List the run, the strategy and the wall time of the finished executions in :func:`list_last_of_jobs`."""
     columns = (executions.c.run_id, executions.c.strategy, executions.c.wall_s)
@@ -96,7 +103,7 @@ def list_since(database: Reader, since: datetime, statuses: Sequence[Status], li
 
 def list_running(database: Reader) -> list[Run]:
     """List the running runs, oldest first."""
-    running = read_runs(database, EVERY_RUN.where(runs.c.status == Status.RUNNING.value))
+    running = read_runs(database, EVERY_RUN.where(IS_RUNNING))
     return sorted(running, key=lambda run: run.run_id)  # sorted by the database, all rows would be read
 
 

@@ -7,25 +7,34 @@ from sqlalchemy import func, select
 
 from runner.history import daemons
 from runner.history.database import Reader
-from runner.history.tables import acknowledgements, calibrations, firings, notifications, runs, state
-from runner.model.runs import Status
+from runner.history.tables import IS_RUNNING, acknowledgements, calibrations, firings, notifications, runs, state
+
+# One statement, prepared once, as every visible page asks every two seconds.
+_PARTS = select(
+    *(
+        part.scalar_subquery()
+        for part in (
+            select(state.c.jobs_revision),
+            select(func.max(runs.c.id)),
+            select(func.min(runs.c.id)),  # of a prune
+            select(func.count(runs.c.id)).where(IS_RUNNING),
+            select(func.count(runs.c.cancel_requested_at)).where(IS_RUNNING),
+            select(func.max(runs.c.cancel_requested_at)).where(IS_RUNNING),
+            select(func.max(notifications.c.id)),
+            select(func.max(firings.c.id)),
+            select(func.count(firings.c.id)),
+            select(func.max(calibrations.c.id)),
+            select(func.count(calibrations.c.owner_pid)),  # of running ones
+            select(func.max(acknowledgements.c.acknowledged_at)),
+        )
+    )
+)
 
 
 def find_revision(database: Reader, now: datetime) -> str:
     """Return the revision, in time independent of the size of the history."""
     with database.read() as connection:
-        queries = (
-            select(state.c.jobs_revision),
-            select(func.max(runs.c.id)),
-            select(func.min(runs.c.id)),  # of a prune
-            select(runs.c.id, runs.c.cancel_requested_at).where(runs.c.status == Status.RUNNING.value),
-            select(func.max(notifications.c.id)),
-            select(func.max(firings.c.id), func.count(firings.c.id)),
-            select(func.max(calibrations.c.id)),
-            select(calibrations.c.id).where(calibrations.c.owner_pid.is_not(None)),
-            select(func.max(acknowledgements.c.acknowledged_at)),
-        )
-        parts = [list(map(tuple, connection.execute(query))) for query in queries]
+        parts = tuple(connection.execute(_PARTS).one())
     daemon = daemons.find_daemon(database)
     liveness = daemon and (daemon.started_at, daemons.state_of(daemon, now))
     return blake2b(repr((parts, liveness)).encode(), digest_size=12).hexdigest()

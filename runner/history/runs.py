@@ -34,7 +34,7 @@ def get_run(database: Reader, run_id: int) -> Run:
     """
     run = _find_run(database, EVERY_RUN.where(runs.c.id == run_id)) if 0 < run_id < 2**63 else None
     if run is None:
-        why = ": it was forgotten" if 0 < run_id < newest_run_id(database) else ""
+        why = ": it was deleted" if 0 < run_id < newest_run_id(database) else ""
         raise Unknown(f"there is no run {run_id}{why}; see `runner history`")
     return run
 
@@ -48,7 +48,7 @@ def get_last_started(database: Reader, job: Job | None = None) -> Run:
     query = EVERY_RUN.where(runs.c.started_at.is_not(None), *([runs.c.job_id == job.job_id] if job is not None else []))
     run = _find_run(database, query.order_by(_NEWEST_FIRST))
     if run is None:
-        of_job, which = (f" of {job.spec.name!r}", job.job_id) if job is not None else ("", "DIR")
+        of_job, which = (f" of {job.spec.name!r}", job.word) if job is not None else ("", "DIR")
         raise Unknown(f"no run{of_job} has started yet; start one with `runner run {which}`")
     return run
 
@@ -57,6 +57,7 @@ def list_runs(
     database: Reader,
     *,
     job: Job | None = None,
+    job_ids: Collection[int] | None = None,
     statuses: Sequence[Status] = (),
     since: datetime | None = None,
     until: datetime | None = None,
@@ -68,6 +69,7 @@ def list_runs(
     Args:
         database: The history.
         job: Only the runs of this job.
+        job_ids: Only those of these jobs; None for all.
         statuses: Only these; empty for all.
         since: Only runs that started, or were due without starting, at or after this instant.
         until: The same before this instant.
@@ -78,6 +80,8 @@ def list_runs(
     started_at, scheduled_at = runs.c.started_at, runs.c.scheduled_at
     if job is not None:
         query = query.where(runs.c.job_id == job.job_id)
+    if job_ids is not None:
+        query = query.where(runs.c.job_id.in_(job_ids))
     if before is not None:
         query = query.where(runs.c.id < before)
     if statuses:
@@ -137,11 +141,11 @@ def list_lateness(database: Reader, since: datetime, limit: int) -> list[float]:
         return list(connection.execute(query).scalars())
 
 
-def list_owners(database: Reader) -> dict[int, Owner]:
-    """Return the owners of the running runs, by run."""
+def list_owners(database: Reader) -> dict[int, Owner | None]:
+    """Return the owners of the running runs, by run; None for a run that is taken from its owner and not ended yet."""
     with database.read() as connection:
         query = select(runs).where(runs.c.status == Status.RUNNING.value)
-        return {row.id: read_owner(row) for row in connection.execute(query)}
+        return {row.id: None if row.owner_pid is None else read_owner(row) for row in connection.execute(query)}
 
 
 def list_first_strategies(database: Reader, job: Job, limit: int) -> list[str]:

@@ -15,7 +15,7 @@ from runner.schedules.instants import parse_past
 
 # The final statuses of runs without a snapshot.
 _UNSAVED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.INTERRUPTED)
-_FORGOTTEN = "older runs were forgotten, and what is left begins with"
+_DELETED = "older runs were deleted, and the history begins with"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +46,9 @@ def find_state(database: Reader, job: Job, run: int | None, at: str | None, now:
         return saved
     first = runs.find_first_saved(database, job)
     if first is None:
-        raise UsageError(f"no run of {job.spec.name!r} has been saved yet; start one with `runner run {job.job_id}`")
+        raise UsageError(f"no run of {job.spec.name!r} has been saved yet; start one with `runner run {job.word}`")
     if runs.has_earlier_files(database, first):
-        raise UsageError(f"{_FORGOTTEN} {_describe(first)}; ask for it or for a later one")
+        raise UsageError(f"{_DELETED} {_describe(first)}; ask for it or for a later one")
     raise UsageError(f"{job.spec.name!r} has no saved run before {at}; its first is {_describe(first)}")
 
 
@@ -110,18 +110,17 @@ def _describe(saved: Run) -> str:
 
 
 def _describe_first(database: Reader, first: Run) -> str:
-    but = f"but not with --from {first.run_id}"
     if runs.has_earlier_files(database, first):
-        return f"{_FORGOTTEN} {_describe(first)}; what that changed counts, {but}"
-    return f"the history begins with {_describe(first)}; what it found counts as added, {but}"
+        return f"{_DELETED} {_describe(first)}; the changes of that run are the first ones"
+    return f"the history begins with {_describe(first)}; everything that it found counts as added"
 
 
 def _get_saved_run(database: Reader, job: Job, run_id: int) -> Run:
     run = runs.get_run(database, run_id)
     if run.job_id != job.job_id:
-        raise UsageError(f"run {run_id} is one of the job {run.job!r}; see `runner history {job.job_id}`")
+        raise UsageError(f"run {run_id} is one of the job {run.job!r}; see `runner history {job.word}`")
     if run.files is None:
-        raise UsageError(f"run {run_id} has saved nothing: it is {run.status}; see `runner history {job.job_id}`")
+        raise UsageError(f"run {run_id} has saved nothing: it is {run.status}; see `runner history {job.word}`")
     return run
 
 
@@ -130,7 +129,7 @@ def find_directory(database: Reader, job: Job, path: str) -> bytes:
     relative = relative_path(job, path)
     if relative and not has_directory(database, job.job_id, relative):
         what = f"nothing was ever found in a directory {path!r} of {job.spec.name!r}"
-        raise UsageError(f"{what}; see `runner files {job.job_id} --by-folder`")
+        raise UsageError(f"{what}; see `runner files {job.word} --by-folder`")
     return relative
 
 

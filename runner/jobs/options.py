@@ -229,7 +229,7 @@ OPTIONS = (
     JobOption("notify", _NOTIFY, "notify", ("--notify",), "EVENT=COMMAND", _HOW,
               "Run a command on an event: failure, recovery, change, slow. Repeatable."),
     JobOption("tags", _TAGS, "tags", ("--tag",), "WORD", _LISTED,
-              "Group the job with others of this tag on web pages. Repeatable; '' for none."),
+              "Group the job with others of this tag, to list them alone. Repeatable; '' for none."),
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Jobs, their selections and their schedules."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -96,3 +97,9 @@ class Job:
     created_at: datetime
     schedule_start: datetime  # since when its schedule counts: creation, the last change of the schedule, or resumption
     removed_at: datetime | None = None  # its history stays
+
+    @property
+    def word(self) -> str:
+        """What names it on a command line: its name if that needs no quotes, else its number."""
+        is_plain = self.removed_at is None and re.fullmatch(r"[A-Za-z_][\w.-]*", self.spec.name, re.ASCII)
+        return self.spec.name if is_plain else str(self.job_id)

@@ -57,7 +57,7 @@ def format_seconds(seconds: float | None) -> str:
         return "–"
     if seconds >= 60:
         return format_duration(round(seconds))
-    scale, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "µs")
+    scale, unit = (1, "s") if seconds >= 1 or seconds == 0 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "µs")
     value = seconds * scale
     digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:.{digits}f} {unit}"

@@ -18,7 +18,7 @@ from runner.output.trend_plots import count_plot, format_value, ratio_plot, time
 from runner.trends.compare import Interval, NotEnoughRuns, Verdict, judge, ratio_interval
 from runner.trends.job_trends import Trends
 from runner.trends.piecewise import Rising
-from runner.trends.report import VALUES, Cause, Comparison, Drift, Event, Metric, Place, Regression
+from runner.trends.report import VALUES, Cause, Comparison, Drift, Event, Metric, Regression
 from runner.trends.summary import Summary
 
 REGRESSION_KEYS = ("job", "strategy", "metric", "since_run", "best", "latest", "rise", "interval", "shape")
@@ -161,7 +161,7 @@ def _verdict_sentence(baseline: str, other: str, verdict: Verdict, ratio: Interv
 
 def comparison_sentence(one: Comparison) -> str:
     """Format how two strategies compare."""
-    cache = "cache as found" if one.place is Place.AS_IT_COMES else "warm cache"
+    cache = f"cache {one.place}"
     if one.ratio is None or one.verdict is None:
         return f"{one.other} against {one.baseline} ({cache}): {one.message}."
     more = ""
@@ -211,10 +211,10 @@ def drift_sentence(drift: Drift) -> str:
     slope = drift.per_day
     if slope is None:
         return f"{drift.strategy}, drift: {drift.message}"
-    direction = "drifts up" if slope.low > 0 else "drifts down" if slope.high < 0 else "does not drift"
+    direction = "drifts up" if slope.low > 0 else "drifts down" if slope.high < 0 else "has no measurable drift"
     return (
-        f"{drift.strategy} {direction}, {slope.estimate:+z.2%} a day "
-        f"({_span(slope, '.2%', less=0)}, Theil and Sen's slope of daily medians)"
+        f"{drift.strategy} {direction}, {slope.estimate:+z.3%} a day "
+        f"({_span(slope, '.3%', less=0)}, Theil and Sen's slope of daily medians)"
     )
 
 

@@ -85,10 +85,16 @@ def _parse_at(text: str, zone: str, now: datetime) -> datetime:
 def update_schedule(old: Schedule | None, *, now: datetime, **texts: str | None) -> Schedule | None:
     """Return a schedule with some parts replaced; the others, and the origin of an interval, are kept.
 
+    *every* may be ``none`` for no schedule.
+
     Raises:
         UsageError: As for :func:`parse_schedule`.
     """
     given = {key: text for key, text in texts.items() if text is not None}
+    if given.get("every") == "none":
+        if len(given) > 1:
+            raise UsageError("--every none removes the schedule; leave out its other options")
+        return None
     if old is None or not given:
         return parse_schedule(now=now, **given) if given else old
     kept = {"timezone": old.timezone} | ({"jitter": format_duration(old.jitter_s)} if old.jitter_s else {})

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
         def prepare(self, request: ScanRequest) -> None:
             """Import what a scan needs, outside the measured time."""
 
-        def scan(self, request: ScanRequest, report: Report) -> Scan:
+        def scan(self, request: ScanRequest, snapshot: Snapshot, report: Report) -> Scan:
             """Scan a tree.
 
             Args:
                 request: The tree.
+                snapshot: Receives what is found; empty.
                 report: Called with the directories read, entries listed and files found since the last call.
 
             Raises:
@@ -113,7 +114,6 @@ class Scan:
     """A finished scan.
 
     Args:
-        snapshot: What it found.
         startup_s: Seconds until the strategy could begin to read.
         end: Ends what the scan started; called after the clock has stopped.
         workers: Number of workers that were used, if that is not the number of the request.
@@ -123,7 +123,6 @@ class Scan:
 
     def __init__(
         self,
-        snapshot: Snapshot,
         *,
         startup_s: float = 0.0,
         end: Callable[[], None] = lambda: None,
@@ -131,7 +130,6 @@ class Scan:
         remote: Usage = NOTHING_USED,
         detail: str = "",
     ) -> None:
-        self.snapshot = snapshot
         self.startup_s = startup_s
         self.end = end
         self.workers = workers

@@ -81,7 +81,9 @@ def shift_interval(baseline: Sequence[float], other: Sequence[float], confidence
         )
     lower, upper = sorted(baseline), sorted(other)
     total = m * n
-    middle = (_kth_difference(lower, upper, (total + 1) // 2) + _kth_difference(lower, upper, total // 2 + 1)) / 2
+    middle = _kth_difference(lower, upper, (total + 1) // 2)
+    if total % 2 == 0:
+        middle = (middle + _kth_difference(lower, upper, total // 2 + 1)) / 2
     return Interval(
         estimate=middle,
         low=_kth_difference(lower, upper, rank),
@@ -195,20 +197,28 @@ def _rank_sum_counts(m: int, n: int) -> list[int]:
 def _kth_difference(lower: Sequence[float], upper: Sequence[float], k: int) -> float:
     """Return the k-th smallest (from 1) of all ``u - l``, from sorted samples, without building the m * n differences.
 
-    The bracket (low, high] always holds it; it is halved until the differences inside are few enough to sort.
+    The bracket (low, high] always holds it. It shrinks until the differences inside are few enough to sort: to where
+    the k-th is expected if they are evenly spread, and every third time to a half, as they may not be.
     """
     low = math.nextafter(upper[0] - lower[-1], -math.inf)
     high = upper[-1] - lower[0]
-    below, inside = 0, len(lower) * len(upper)
-    while inside > 4 * (len(lower) + len(upper)):
-        middle = low + (high - low) / 2
+    below, inside, tries = 0, len(lower) * len(upper), 0
+    while inside > len(lower) + len(upper):
+        tries += 1
+        middle = low + (high - low) * ((k - below - 0.5) / inside if tries % 3 else 0.5)
         if not low < middle < high:
-            return high  # no number lies between: all differences inside are equal
-        up_to = sum(_counts_up_to(lower, upper, middle))
+            middle = low + (high - low) / 2
+            if not low < middle < high:
+                return high
+        counts = _counts_up_to(lower, upper, middle)
+        up_to = sum(counts)
         if up_to >= k:
-            high, inside = middle, up_to - below
+            high = max(upper[end - 1] - value for value, end in zip(lower, counts, strict=True) if end)
+            inside = up_to - below
         else:
             low, inside, below = middle, inside - (up_to - below), up_to
+            if high == min(upper[end] - value for value, end in zip(lower, counts, strict=True) if end < len(upper)):
+                return high  # all differences inside are equal
     ends = zip(lower, _counts_up_to(lower, upper, low), _counts_up_to(lower, upper, high), strict=True)
     return sorted(u - value for value, start, end in ends for u in upper[start:end])[k - below - 1]
 
@@ -216,9 +226,9 @@ def _kth_difference(lower: Sequence[float], upper: Sequence[float], k: int) -> f
 def _counts_up_to(lower: Sequence[float], upper: Sequence[float], bound: float) -> list[int]:
     """Count for each of *lower* how many of *upper* lie at most *bound* above it."""
     counts = []
-    end = 0
+    end, n = 0, len(upper)
     for value in lower:
-        while end < len(upper) and upper[end] - value <= bound:
+        while end < n and upper[end] - value <= bound:
             end += 1
         counts.append(end)
     return counts

@@ -42,7 +42,7 @@ VALUES: Mapping[Metric, Callable[[Timing], float]] = {
 class Place(StrEnum):
     """What an execution finds: whatever cache there is, or the one that an earlier execution of its run has warmed."""
 
-    AS_IT_COMES = "as it comes"
+    AS_FOUND = "as found"
     WARM = "warm"
 
 
@@ -159,7 +159,7 @@ def compare(timings: Sequence[Timing], band: float = 0.05) -> list[Comparison]:
 
 
 def _at(timings: Sequence[Timing], place: Place) -> list[Timing]:
-    return [timing for timing in timings if (timing.position == 1) is (place is Place.AS_IT_COMES)]
+    return [timing for timing in timings if (timing.position == 1) is (place is Place.AS_FOUND)]
 
 
 def _compare(

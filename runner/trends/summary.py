@@ -45,7 +45,7 @@ def summarise(series: Sequence[Timing], metric: Metric) -> list[Summary]:
     steps = {name: course.steps() for name, course in courses.items()}
     last = max((grouped[name][found[-1].index].run for name, found in steps.items() if found), default=0)
     comparisons = compare([timing for timing in series if timing.run >= last])
-    # The one with the clearest verdict counts: as it comes, or with a warm cache.
+    # The one with the clearest verdict counts: with the cache as found, or warm.
     comparisons.sort(key=lambda one: (one.verdict is not None) + (one.verdict not in {None, Verdict.UNDECIDED}))
     compared = {one.other: one for one in comparisons if one.baseline == "sequential"}
     order = sorted(grouped, key=lambda name: (name != "sequential", name != "pool", name))

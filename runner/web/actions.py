@@ -62,7 +62,7 @@ def run(site: Site, request: Request) -> str:
         if new and new[0].run_id > before:
             return f"runs/{new[0].run_id}"
         if has_ended:
-            raise HTTPException(409, f"the run did not begin; see `runner run {job.job_id}`")
+            raise HTTPException(409, f"the run did not begin; see `runner run {job.word}`")
         time.sleep(_POLL_S)
     return f"jobs/{job.job_id}"
 

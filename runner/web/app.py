@@ -5,10 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any
+from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -58,7 +60,9 @@ def make_app(site: Site) -> ASGIApp:
         Exception: partial(_explain_defect, site),
     }
     # Outside everything, so that pages about defects are guarded too.
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), site.options)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return Guard(app, site.options)
 
 
 def _html_endpoint(site: Site, page: PageFunction, limiter: CapacityLimiter) -> Callable[[Request], Any]:
@@ -82,7 +86,7 @@ def _json_endpoint(site: Site, page: PageFunction, limiter: CapacityLimiter) -> 
 def respond(request: Request, answer: Answer) -> Response:
     """Return the response that sends an answer: compressed where the reader allows, without content if unchanged."""
     headers = {"ETag": answer.etag, "Vary": "Accept-Encoding, Cookie"}
-    if request.headers.get("if-none-match") == answer.etag:
+    if answer.etag in request.headers.get("if-none-match", ""):  # a proxy that compresses calls it weak
         return Response(status_code=304, headers=headers)
     content = answer.content
     if "gzip" in request.headers.get("accept-encoding", "") and len(answer.zipped) < len(content):
@@ -115,6 +119,7 @@ def _frame(site: Site, request: Request, view: View, asked: Asked) -> dict[str, 
         "daemon": daemon,
         "daemon_state": None if daemon is None else daemons.state_of(daemon, asked.now),
         "allow_actions": site.options.allow_actions,
+        "notice": site.options.notice,
         "database": scrub(str(view.location)),
     }
 
@@ -183,6 +188,10 @@ def _explain(site: Site, request: Request, error: RunnerError) -> Response:
 
 
 def _explain_status(site: Site, request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    if error.status_code == 404 and len(path) > 1 and path.endswith("/"):
+        # Relative: Starlette's own redirection is absolute, which is wrong behind a proxy.
+        return RedirectResponse(f"../{quote(path.rstrip('/').rpartition('/')[2])}", 307)
     what = "there is no such page" if error.status_code == 404 else error.detail
     return _error_page(site, request, error.status_code, what)
 
@@ -196,7 +205,15 @@ def _error_page(site: Site, request: Request, status: int, message: str) -> Resp
     """Return a page with one line; it asks the database nothing, which may be what has failed."""
     message = harmless(scrub(message))
     if request.url.path.endswith(".json"):
-        return Response(formats.to_json({"error": message}), status, media_type="application/json")
-    values = {"root": links.prefix(request.url.path), "here": request.url.path, "now": site.clock()}
-    html = rendering.render("error.html", status=status, message=message, **values)
+        return Response("".join(formats.to_json({"error": message})), status, media_type="application/json")
+    html = rendering.render(
+        "error.html",
+        status=status,
+        message=message,
+        root=links.prefix(request.url.path),
+        here=request.url.path,
+        now=site.clock(),
+        notice=site.options.notice,
+        asked=request.query_params if status == 400 else QueryParams(),
+    )
     return Response(html, status, media_type="text/html")

@@ -19,9 +19,6 @@ _STEP, _SIZE, _LEFT, _TOP = 20, 17, 34, 20
 _LEAST = 3
 _BAD = frozenset({Status.FAILED, Status.TIMED_OUT, Status.INTERRUPTED})
 _NOT_RUN = frozenset({Status.MISSED, Status.SKIPPED, Status.CANCELLED})
-_DAY = Markup('<g class="day" data-day="{}"><title>{}</title>{}</g>')
-_PART = Markup('<path class="{}" d="M{} {}h{}v{}h-{}z"/>')
-_MONTH = Markup('<a href="{}"><text x="{}" y="13">{}</text></a>')
 
 Days = Mapping[date, Counter[Status]]
 
@@ -54,14 +51,14 @@ def draw_calendar(days: Days, now: datetime, address: str) -> Markup:
     """
     start, today = first_day(now).date(), now.astimezone().date()
     every = [start + timedelta(days=number) for number in range((today - start).days + 1)]
-    drawn = [_draw_day(day, number, days.get(day, Counter())) for number, day in enumerate(every)]
+    drawn = svg.drawn("".join(_draw_day(day, number, days.get(day, Counter())) for number, day in enumerate(every)))
     names = [
         svg.element("text", f"{start + timedelta(days=number):%a}", x=0, y=_TOP + number * _STEP + 13)
         for number in (0, 2, 4)
     ]
     width, height = _LEFT + _STEP * (len(every) // _WEEK + 1), _TOP + _STEP * _WEEK
     return svg.element(
-        *("svg", *_months(every, address), *names, *drawn),
+        *("svg", *_months(every, address), *names, drawn),
         class_="calendar", width=width, height=height, role="group", aria_label="Days of a year", data_runs=address,
     )  # fmt: skip
 
@@ -70,26 +67,27 @@ def _months(every: Sequence[date], address: str) -> Iterator[Markup]:
     for number, day in enumerate(every):
         if day.day == 1 and number // _WEEK < len(every) // _WEEK - 1:
             until = (day + timedelta(days=31)).replace(day=1)
-            yield _MONTH.format(
-                f"{address}&{links.query(since=day, until=until)[1:]}", _LEFT + number // _WEEK * _STEP, f"{day:%b}"
-            )
+            month = svg.element("text", f"{day:%b}", x=_LEFT + number // _WEEK * _STEP, y=13)
+            yield svg.element("a", month, href=f"{address}&{links.query(since=day, until=until)[1:]}")
 
 
-def _draw_day(day: date, number: int, counts: Counter[Status]) -> Markup:
+def _draw_day(day: date, number: int, counts: Counter[Status]) -> str:
     x, y = _LEFT + number // _WEEK * _STEP, _TOP + number % _WEEK * _STEP
     total = counts.total()
-    parts = [_PART.format("good" if total else "none", x, y, _SIZE, _SIZE, _SIZE)]
     bad, partial, not_run = (
         _height(sum(counts[one] for one in kind), total) for kind in (_BAD, {Status.PARTIAL}, _NOT_RUN)
     )
-    if partial:
-        parts.append(_PART.format("partial", x, y + _SIZE - bad - partial, _SIZE, partial, _SIZE))
-    if bad:
-        parts.append(_PART.format("bad", x, y + _SIZE - bad, _SIZE, bad, _SIZE))
-    if not_run:
-        parts.append(_PART.format("not-run", x, y, _SIZE, not_run, _SIZE))
+    parts = (
+        ("good" if total else "none", y, _SIZE),
+        ("partial", y + _SIZE - bad - partial, partial),
+        ("bad", y + _SIZE - bad, bad),
+        ("not-run", y, not_run),
+    )
+    shapes = "".join(
+        f'<path class="{kind}" d="M{x} {top}h{_SIZE}v{high}h-{_SIZE}z"/>' for kind, top, high in parts if high
+    )
     said = ", ".join(f"{counts[one]:,} {one.value.replace('_', ' ')}" for one in Status if counts[one]) or "no runs"
-    return _DAY.format(day, f"{day:%a} {day.day} {day:%b}: {said}", Markup("").join(parts))
+    return f'<g class="day" data-day="{day}"><title>{day:%a} {day.day} {day:%b}: {said}</title>{shapes}</g>'
 
 
 def _height(count: int, total: int) -> int:

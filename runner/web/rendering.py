@@ -18,6 +18,7 @@ from runner.output.text import harmless, printable
 from runner.web import links
 from runner.web.plots import class_of
 from runner.web.site import Answer
+from runner.web.svg import element
 
 # Sent as one file each, to save requests.
 _STATIC = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -36,6 +37,12 @@ def static_files() -> dict[str, Answer]:
 def render(template: str, **values: Any) -> str:
     """Return a page as HTML."""
     return _environment().get_template(template).render(values)
+
+
+def compile_templates() -> None:
+    """Compile all templates, for which the first reader of a page would wait."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
 
 
 @cache
@@ -83,11 +90,10 @@ def _sentence(text: str) -> str:
     )
 
 
-def _day(instant: datetime) -> str:
+def _day(instant: datetime) -> Markup:
     """Show a date and time that does not become relative."""
-    return Markup('<time data-fixed datetime="{}">{}</time>').format(
-        format_instant(instant), cells.clock(instant, "%Y-%m-%d %H:%M")
-    )
+    shown = cells.clock(instant, "%Y-%m-%d %H:%M")
+    return element("time", shown, data_fixed="", datetime=format_instant(instant))
 
 
 @pass_context
@@ -95,14 +101,12 @@ def _when(context: Context, instant: datetime | None) -> str:
     """Show an instant as its distance from now, its date and time in the tooltip; the script keeps it current."""
     if instant is None:
         return cells.UNKNOWN
-    local = instant.astimezone()
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        format_instant(instant), f"{local:%Y-%m-%d %H:%M:%S %Z}", cells.relative(instant, context["now"])
-    )
+    title = f"{instant.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    return element("time", cells.relative(instant, context["now"]), datetime=format_instant(instant), title=title)
 
 
-def _status(run: Run | Status) -> str:
+def _status(run: Run | Status) -> Markup:
     """Show a status as its mark and its name."""
     status = run if isinstance(run, Status) else run.status
     text = cells.status(run).text if isinstance(run, Run) else status.value
-    return Markup('<span class="status {}">{}</span>').format(status.value, text.replace("_", " "))
+    return element("span", text.replace("_", " "), class_=f"status {status.value}")

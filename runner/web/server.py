@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from runner.web import rendering
 from runner.web.app import make_app
 from runner.web.site import Site
 
@@ -90,4 +91,5 @@ def make_server(site: Site) -> uvicorn.Server:
 def serve(site: Site, listener: socket.socket) -> None:
     """Serve pages until SIGTERM or SIGINT."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    threading.Thread(target=rendering.compile_templates, name="templates", daemon=True).start()
     make_server(site).run(sockets=[listener])

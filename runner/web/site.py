@@ -33,6 +33,7 @@ class Options:
         token: What a browser has to present, empty for nothing.
         port: The port, which is in the name of the cookie.
         root_path: The path under which a proxy shows the pages, without a slash at the end; empty for none.
+        notice: A sentence that every page shows; empty for none.
     """
 
     allow_actions: bool = False
@@ -40,6 +41,7 @@ class Options:
     token: str = ""
     port: int = 0
     root_path: str = ""
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

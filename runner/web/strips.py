@@ -34,7 +34,7 @@ def strip(job: str, runs: Sequence[LastRun]) -> Markup:
     )
     label = escape(f"The last {len(runs)} runs of {job}")
     size = f'width="{BARS * _STEP}" height="{_HEIGHT}" viewBox="0 0 {BARS * _STEP} {_HEIGHT}"'
-    return Markup(f'<svg class="strip" {size} role="group" aria-label="{label}">{bars}</svg>')  # noqa: S704  numbers, known words and an escaped name
+    return svg.drawn(f'<svg class="strip" {size} role="group" aria-label="{label}">{bars}</svg>')
 
 
 def _describe(run: LastRun) -> str:
@@ -101,10 +101,9 @@ def phases(executions: Iterable[Execution]) -> list[tuple[Execution, Markup]]:
 
 
 def course(run: Run) -> Markup | None:
-    """Draw how long a run waited after its fire time, and how long it took; None if it has not ended."""
-    if run.started_at is None or run.finished_at is None:
+    """Draw how long a run waited after its fire time, and how long it took; None if that was not measured."""
+    if (took_s := run.wall_s) is None:
         return None
-    took_s = max(0.0, (run.finished_at - run.started_at).total_seconds())
     late_s = run.lateness_s or 0.0
     return _bars({"waiting": late_s, f"took {run.status}": took_s}, late_s + took_s)
 

@@ -1,7 +1,7 @@
 """What the overview shows of each job's last runs, kept in memory until the job has a newer run."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -21,12 +21,12 @@ from runner.trends.compare import Interval, NotEnoughRuns, Verdict, judge, ratio
 from runner.web import strips
 
 _RATED = timedelta(days=30)
-# Rates change with time, and runs may be deleted.
+# Rates change with time.
 _KEPT_S = 600
 _MOST_KEPT = 5_000
 
-_Key = tuple[int, Status, int]
-_kept: dict[tuple[str, int], tuple[_Key, "Summary"]] = {}
+# By job: on what its summary depends, and the summary.
+_kept: dict[tuple[str, int], tuple[Hashable, "Summary"]] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +82,14 @@ class Summary:
 def summarize(
     view: View, shown: Sequence[Job], newest: Mapping[int, tuple[int, Status]], now: datetime
 ) -> dict[int, Summary]:
-    """Return the summaries of jobs that have runs, by job, computing those of jobs with a newer run only."""
-    place, slot = str(view.location), int(now.timestamp()) // _KEPT_S
-    keys = {job.job_id: (*newest[job.job_id], slot) for job in shown if job.job_id in newest}
+    """Return the summaries of jobs that have runs, by job, computing those of jobs whose runs changed only."""
+    place, of_all = str(view.location), (view.location.signature(), int(now.timestamp()) // _KEPT_S)
+    last = recent.count_last(view, [job.job_id for job in shown], strips.BARS)  # fewer after a prune
+    keys = {
+        job.job_id: (job.spec.name, newest[job.job_id], last.get(job.job_id), of_all)
+        for job in shown
+        if job.job_id in newest
+    }
     found = {number: _kept.get((place, number)) for number in keys}
     summaries = {number: kept[1] for number, kept in found.items() if kept is not None and kept[0] == keys[number]}
     missing = [job for job in shown if job.job_id in keys and job.job_id not in summaries]

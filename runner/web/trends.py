@@ -94,7 +94,7 @@ def show_trends(
 def _find_trends(view: View, job_id: int, metric: Metric, since: datetime | None, until: datetime | None) -> Trends:
     """Return the trends of a metric, computed once for the same runs."""
     extent = timings.find_extent(view, job_id, since=since, until=until)
-    key = (str(view.location), job_id, metric, extent)
+    key = (str(view.location), view.location.signature(), job_id, metric, extent)
     # Readers that need the same answer wait for it, and others would not be faster by sharing the interpreter.
     with _computing:
         trends = _kept.pop(key, None)
@@ -115,7 +115,7 @@ def _find_verdict(trends: Trends) -> str | None:
         key=lambda one: (
             (one.baseline, one.other) != ("sequential", "pool"),
             one.verdict is None,
-            one.place is not Place.AS_IT_COMES,
+            one.place is not Place.AS_FOUND,
         ),
     )
     return sentences.comparison_sentence(order[0]) if order else None

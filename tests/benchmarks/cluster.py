@@ -30,6 +30,7 @@ from tests.benchmarks.cluster_model import FILES, Costs, simulate
 from tests.benchmarks.contest import hold, middle, strategy
 from tests.benchmarks.dask_cluster import RealCluster
 from tests.benchmarks.progress import make_parser, write_head, write_row
+from tests.benchmarks.snapshots import scanned
 from tests.benchmarks.trees import kept_tree
 
 _FILES_A_DIRECTORY = 30
@@ -121,7 +122,7 @@ def _read_slowly(root: Path, files_per_s: float) -> Costs:
         before_s = sum(scheduler.cpu_times()[:2])
         outcome = _scan(root, real.cluster)
         scheduler_s = sum(scheduler.cpu_times()[:2]) - before_s
-    slices = len(outcome.value.parts)
+    slices = len(outcome.value.sizes)
     what = f"8 workers at 1 ms a directory: sequential {alone_s:.2f} s, dask {outcome.wall_s:.2f} s, {slices} slices"
     write_row(what, f"{alone_s / outcome.wall_s:.2f} ×", "≥ 5 × sequential")
     driver_s = outcome.own_user_s + outcome.own_system_s
@@ -140,7 +141,7 @@ def _sequential_slowly(root: Path) -> float:
 
         pytest.MonkeyPatch().setattr(Pending, "open", open_slowly)
         began = time.perf_counter()
-        Sequential().scan(_request(root), lambda *_counts: None)
+        scanned(Sequential(), _request(root))
         os.write(writer, str(time.perf_counter() - began).encode())
         os._exit(0)
     os.waitpid(child, 0)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,24 @@ def kinds(records: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(record["kind"], record["path"]) for record in records]
 
 
+def test_paths_that_end_with_nul_are_those_of_find(program: Program) -> None:
+    root = program.folder / "odd"
+    for path in (b"a/z.md", b"a/b/c.md", b"a-b/x.md", b"a.md", b"new\nline/\xe9 .md", b"=1+1/\\n.md", b"deep/er/est/x"):
+        file = Path(os.fsdecode(os.path.join(os.fsencode(root), path)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    program.out("schedule", root, "--pattern", "*", "--cron", "0 0 1 1 *", "--strategy", "sequential")
+    program.out("run", "odd")
+    for directory in (root, root / "a"):
+        find = subprocess.run(["find", directory, "-type", "f", "-print0"], check=True, stdout=subprocess.PIPE).stdout
+        listed = program.quick("files", "odd", "-0", "--under", directory).stdout
+        # As find has them, but in an order that does not change.
+        assert sorted(find.split(b"\0")) == sorted(listed.split(b"\0"))
+        assert listed.split(b"\0")[:-1] == sorted(find.split(b"\0")[:-1], key=lambda path: path.rpartition(b"/")[::2])
+    every = [change["path"] for change in program.json("changes", "odd")]
+    assert every == sorted(every) == sorted(file["path"] for file in program.json("files", "odd"))
+
+
 @pytest.mark.usefixtures("tree")
 def test_changes_are_those_between_two_runs_by_default_the_last(program: Program) -> None:
     assert [("added", "new/five.md")] == kinds(program.json("changes", "tree"))
@@ -61,7 +80,7 @@ def test_changes_between_two_instants_are_those_of_the_runs_saved_by_then(progra
     # Before the first run nothing was known, so that all it found is new.
     found = ["a/two.md", "b/c/three.md", "b/four.md", "top.md"]
     assert [("added", path) for path in found] == kinds(json.loads(done.stdout))
-    said = f"note: the history begins with run 1, at {times[1]}; what it found counts as added, but not with --from 1\n"
+    said = f"note: the history begins with run 1, at {times[1]}; everything that it found counts as added\n"
     assert said == done.stderr.decode()
 
 
@@ -87,17 +106,17 @@ def test_changes_since_before_a_history_that_was_pruned_begin_with_what_is_left(
 
 
 @pytest.mark.usefixtures("tree")
-def test_of_runs_that_were_forgotten_it_is_said_that_they_were(program: Program) -> None:
+def test_answers_say_that_older_runs_were_deleted(program: Program) -> None:
     program.out("run", "tree")
     times = {run["run"]: run["finished_at"] for run in program.json("history")}
     program.out("prune", "--keep", "1")
     done = program.quick("changes", "tree", "--since", "30d")
-    left = f"older runs were forgotten, and what is left begins with run 5, at {times[5]}"
-    assert f"note: {left}; what that changed counts, but not with --from 5\n" == done.stderr.decode()
+    left = f"older runs were deleted, and the history begins with run 5, at {times[5]}"
+    assert f"note: {left}; the changes of that run are the first ones\n" == done.stderr.decode()
     assert b"no changes\n" == done.stdout
     for asked in (("files", "tree", "--at"), ("changes", "tree", "--until")):
         assert f"runner: {left}; ask for it or for a later one\n" == program.refused(*asked, times[2])
-    assert "runner: there is no run 3: it was forgotten; see `runner history`\n" == program.refused("show", "3")
+    assert "runner: there is no run 3: it was deleted; see `runner history`\n" == program.refused("show", "3")
     assert "runner: there is no run 6; see `runner history`\n" == program.refused("show", "6")
 
 

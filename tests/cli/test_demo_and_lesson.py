@@ -33,7 +33,9 @@ def test_the_demo_shows_a_year_as_web_pages(program: Program, number: int, code:
         assert served.stderr
         assert b"inventing" in served.stderr.readline()
         address = served.stderr.readline().decode().split()[1]
-        assert "notes" in httpx.get(f"{address}runs").text
+        page = httpx.get(f"{address}runs").text
+        assert "notes" in page
+        assert "Invented data" in page
         served.send_signal(number)
         assert code == served.wait(20), served.stderr.read()
     assert [] == list(program.folder.iterdir())

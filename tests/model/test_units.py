@@ -20,7 +20,7 @@ from runner.model.units import format_bytes, format_count, format_duration, form
         ("30.0 MiB", format_bytes(30 << 20)),
         ("1.0 TiB", format_bytes(1 << 40)),
         ("5120.0 TiB", format_bytes(5 << 50)),
-        ("0 µs", format_seconds(0)),
+        ("0 s", format_seconds(0)),
         ("45.6 ms", format_seconds(0.0456)),
         ("1.23 s", format_seconds(1.234)),
         ("2m5s", format_seconds(125)),

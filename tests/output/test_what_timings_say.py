@@ -43,7 +43,7 @@ def test_the_strategies_are_compared_by_how_long_they_take() -> None:
     slower = Comparison(
         baseline="sequential", other="pool", place=Place.WARM, runs=9, ratio=ratio, verdict=Verdict.SLOWER
     )
-    said = "pool is 7.40× slower than sequential (95 % interval 7.10–7.70, warm cache).\n"
+    said = "pool is 7.40× slower than sequential (95 % interval 7.10–7.70, cache warm).\n"
     assert said in told(comparisons=[slower], events=[])
 
 

@@ -95,6 +95,20 @@ def test_selection_agrees_with_sorting_all_differences(a: list[float], b: list[f
     }
 
 
+def test_equal_differences_are_counted_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+
+    def count(lower: list[float], upper: list[float], bound: float) -> list[int]:
+        counted.append(bound)
+        return real(lower, upper, bound)
+
+    real = compare._counts_up_to
+    monkeypatch.setattr(compare, "_counts_up_to", count)
+    coarse = [float(place % 3) for place in range(900)]
+    assert Interval(estimate=0.0, low=0.0, high=0.0) == shift_interval(coarse, coarse)
+    assert len(counted) < 60
+
+
 def test_equal_runs_have_no_shift_and_no_width() -> None:
     assert Interval(estimate=0.0, low=0.0, high=0.0) == shift_interval([0.25] * 90, [0.25] * 80)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from reader import Reader, reading
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from runner.history.database import Database, View
 from runner.history.jobs import add_job
@@ -170,6 +170,18 @@ def test_only_jobs_with_a_new_run_are_computed_again(
     record(database, jobs[1], "failed")
     assert 'class="failed"' in row_of(reader.text("/"), "mail")
     assert [["mail"]] == computed
+
+
+def test_deleted_runs_leave_the_strip(reader: Reader, database: Database) -> None:
+    job = add(database, "docs")
+    for _ in range(3):
+        record(database, job, "succeeded")
+    bar = re.compile(r'<a href="runs/(\d)" class="succeeded">')
+    assert ["1", "2", "3"] == bar.findall(row_of(reader.text("/"), "docs"))
+    with database.write() as connection:
+        connection.execute(delete(runs).where(runs.c.id == 2))
+    add(database, "mail")  # so that the revision changes
+    assert ["1", "3"] == bar.findall(row_of(reader.text("/"), "docs"))
 
 
 def test_names_are_escaped_everywhere(reader: Reader, database: Database) -> None:

@@ -82,7 +82,7 @@ def test_lateness_is_told_apart_from_the_duration(reader: Reader, database: Data
     page = reader.text(f"/runs/{record(database, job, **times)}")
     assert facts(page)["started"].endswith("30.0 s late")
     assert "9.50 s" == facts(page)["duration"]
-    assert '<rect x="0" width="750" height="12" class="waiting"/><rect x="750" width="250"' in page
+    assert '<rect x="0" width="759.5" height="12" class="waiting"/><rect x="759.5" width="240.5"' in page
 
 
 def test_a_running_run_shows_the_elapsed_time(reader: Reader, database: Database, job: int) -> None:

@@ -65,7 +65,7 @@ def test_every_run_is_drawn_at_its_time(reader: Reader, database: Database) -> N
     assert [
         ("runs/3", "skipped", "skipped, 10 Mar 18:00", "M720 6h3v8h-3z"),
         ("runs/1", "succeeded", "succeeded 3h, 10 Mar 06:00", "M240 5h120v10h-120z"),
-        ("runs/2", "failed", "failed 0 µs, 10 Mar 12:00", "M480 2h3v16h-3z"),
+        ("runs/2", "failed", "failed 0 s, 10 Mar 12:00", "M480 2h3v16h-3z"),
     ] == marks(reader.text("/timeline?day=2026-03-10"))
 
 

@@ -15,6 +15,7 @@ from runner.model.errors import ScanError, is_condition, reason_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.scan.snapshot import Snapshot
     from runner.scan.walk import Report
     from runner.strategies.base import Cluster, Scan, ScanRequest
 
@@ -38,12 +39,12 @@ class Dask:
         with suppress(ScanError):
             _load_driver(request.cluster)
 
-    def scan(self, request: ScanRequest, report: Report) -> Scan:
+    def scan(self, request: ScanRequest, snapshot: Snapshot, report: Report) -> Scan:
         """Scan a tree on a cluster; see :class:`~runner.strategies.base.Strategy`."""
         _load_driver(request.cluster)
         from runner.strategies.dask.driver import scan
 
-        return scan(request, report)
+        return scan(request, snapshot, report)
 
 
 def _load_driver(cluster: Cluster) -> None:

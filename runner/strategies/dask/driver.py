@@ -14,7 +14,7 @@ from typing import Any
 import distributed
 
 from runner.model.errors import ScanError, reason_of
-from runner.scan.snapshot import Snapshot, dump
+from runner.scan.snapshot import dump
 from runner.scan.walk import Walker
 from runner.strategies.base import NOTHING_USED, Scan
 from runner.strategies.dask import unreachable
@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from runner.scan.snapshot import Trouble
+    from runner.scan.snapshot import Snapshot
     from runner.scan.walk import Report
     from runner.strategies.base import Cluster, ScanRequest, Usage
     from runner.strategies.dask.splitting import Slice
@@ -47,7 +47,7 @@ _POLL_S, _START_POLL_S = 1.0, 0.01
 _engine: Any = distributed  # only a part of it has types
 
 
-def scan(request: ScanRequest, report: Report) -> Scan:
+def scan(request: ScanRequest, snapshot: Snapshot, report: Report) -> Scan:
     """Scan a tree on the cluster of the request; see :class:`~runner.strategies.base.Strategy`."""
     # The engine creates cycles, but none of its modules is garbage.
     gc.freeze()
@@ -57,7 +57,7 @@ def scan(request: ScanRequest, report: Report) -> Scan:
     walker = Walker(request.root, request.selection)
     try:
         local = LocalCluster(request.workers, request.cluster) if request.cluster.scheduler == "local" else None
-        driver = _Driver(request, report, walker)
+        driver = _Driver(request, snapshot, report, walker)
         asyncio.run(driver.run(local))
         walker.check_root()
     except BaseException:
@@ -67,7 +67,6 @@ def scan(request: ScanRequest, report: Report) -> Scan:
     finally:
         walker.close()
     return Scan(
-        driver.snapshot(),
         startup_s=driver.started_s - began_s,
         end=local.end if local is not None else lambda: None,
         workers=len(driver.used),
@@ -108,17 +107,16 @@ class _Driver:
         started_s: When the first slice was issued.
     """
 
-    def __init__(self, request: ScanRequest, report: Report, walker: Walker) -> None:
+    def __init__(self, request: ScanRequest, snapshot: Snapshot, report: Report, walker: Walker) -> None:
         self._request = request
+        self._snapshot = snapshot
         self._report = report
         self._walker = walker
         self._identities = find_identities(request.root, request.selection)
         self._scan = encode_scan(request.root, request.selection, self._identities)
         self._splitting = Splitting()
         self._running: dict[asyncio.Task[bytes], tuple[str, Slice]] = {}
-        self._pieces: list[list[bytes]] = []
-        self._problems: list[Trouble] = []
-        self._counts = (0, 0, 0)
+        self._pieces = 0
         self._read_cpu_s = 0.0
         self._lost = 0
         self._scheduler = self._own_cpu_s = 0.0
@@ -206,7 +204,7 @@ class _Driver:
         except _engine.KilledWorker:
             path = self._splitting.bisect(slice_)
             if path is not None:
-                self._problems.append((path, errno.EIO, "it ended every worker that read it; see their logs"))
+                self._snapshot.problems.append((path, errno.EIO, "it ended every worker that read it; see their logs"))
             return
         fields = marshal.loads(answer)  # noqa: S302  from runner
         if len(fields) == 2:
@@ -218,15 +216,9 @@ class _Driver:
         self._read_cpu_s += cpu_s
         self._lost += reader != worker
         if self._splitting.finish(slice_, left, self._now_s()):
-            self._pieces.append([piece])
-            self._problems += problems
-            directories, entries, files = self._counts
-            self._counts = directories + counts[0], entries + counts[1], files + counts[2]
+            self._pieces += 1
+            self._snapshot.append(piece, counts, problems, source=self._pieces)
             self._report(*counts)
-
-    def snapshot(self) -> Snapshot:
-        """Return the snapshot of the tree."""
-        return Snapshot(self._pieces, self._counts, self._problems)
 
     def usage(self) -> Usage:
         """Return what the workers and the scheduler used."""

@@ -4,7 +4,7 @@
 
   function seconds(value) {
     if (value >= 60) return `${Math.floor(value / 60)}m${Math.round(value % 60)}s`;
-    const [scale, unit] = value >= 1 ? [1, "s"] : value >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"];
+    const [scale, unit] = value >= 1 || value === 0 ? [1, "s"] : value >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"];
     return `${Number((value * scale).toPrecision(3))} ${unit}`;
   }
 
