@@ -17,7 +17,8 @@ from runner.history.runs import get_run
 from runner.history.upgrade import open_database
 from runner.model.jobs import Job, JobSpec
 from runner.model.runs import Environment, Owner, Run, Status
-from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Listing, Part, Snapshot, found_names
+from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Part, Snapshot, found_names
+from tests.benchmarks.snapshots import stored
 
 NOW = datetime(2026, 11, 22, 10, 2, 3, 456789, tzinfo=UTC)
 ENVIRONMENT = Environment(
@@ -33,6 +34,7 @@ ENVIRONMENT = Environment(
 )
 OWNER = Owner(host="here", boot="this", pid=4711, started_s=1234.5)
 
+Finding = tuple[bytes, bytes, bytes]
 # Size in bytes and modification time in nanoseconds; None for a file that could not be looked at.
 Stat = tuple[int, int] | None
 
@@ -50,26 +52,26 @@ def some_job(database: Database, name: str = "docs", root: bytes = b"/srv/docs")
     return add_job(database, JobSpec(name=name, root=root), NOW)
 
 
-def listing(path: bytes, found: Mapping[bytes, Stat] | Sequence[bytes]) -> Listing:
-    """Return the listing of a directory: names with or without stats."""
+def listing(path: bytes, found: Mapping[bytes, Stat] | Sequence[bytes]) -> Finding:
+    """Return the findings of a directory: names with or without stats."""
     names = sorted(found)
     stats = array("q")
     if isinstance(found, Mapping):
         for name in names:
             stats.extend(found[name] or (UNKNOWN, UNKNOWN))
-    return Listing(path, b"\0".join(names), stats.tobytes())
+    return path, b"\0".join(names), stats.tobytes()
 
 
-def snapshot(*listings: Listing, unreadable: Sequence[bytes] = ()) -> Snapshot:
+def snapshot(*findings: Finding, unreadable: Sequence[bytes] = ()) -> Snapshot:
     part = Part()
     part.problems = [(path, errno.EACCES, os.strerror(errno.EACCES)) for path in unreadable]
-    for each in listings:
-        part.names.append(each.path)
-        part.found.append(each.names)
-        part.stats.append(each.stats)
-        part.places += PLACE.pack(-1, len(found_names(each.names)))
+    for path, names, stats in findings:
+        part.names.append(path)
+        part.found.append(names)
+        part.stats.append(stats)
+        part.places += PLACE.pack(-1, len(found_names(names)))
         part.stamps += STAMPS.pack(1, 2, 3, 4)
-    return Snapshot.from_part(part)
+    return stored([part])
 
 
 def begin(database: Database, job: Job, owner: Owner = OWNER, at_once: int = 1) -> int:

@@ -1,6 +1,7 @@
 """Statements that set a database back to the schema of an older runner, on both kinds of databases."""
 
 TO_0006 = (
+    "DROP INDEX ix_folders_path",
     "ALTER TABLE jobs DROP COLUMN tags",
     "DROP INDEX ix_runs_unsuccessful",
     "DROP TABLE firings",

@@ -1,7 +1,6 @@
 """``runner files`` and ``changes``: the files of a tree and their changes."""
 
 import sys
-from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -69,10 +68,12 @@ def files(
         if by_folder:
             _emit_counts(view, known, state.run_id, directory, depth, fmt)
             return
-        found = contents.list_files(view, known.job_id, state.run_id, directory)
         if null:
-            sys.stdout.buffer.writelines(known.spec.root.rstrip(b"/") + b"/" + file.path + b"\0" for file in found)
+            root = known.spec.root.rstrip(b"/") + b"/"
+            for prefix, names in contents.list_names(view, known.job_id, state.run_id, directory):
+                sys.stdout.buffer.writelines((root + prefix, (b"\0" + root + prefix).join(names), b"\0"))
             return
+        found = contents.list_files(view, known.job_id, state.run_id, directory)
         output.emit(
             fmt,
             lambda: rendering.files_table(found, doubtful=bool(state.problems)),
@@ -131,15 +132,12 @@ def changes(
             )
             return
         found = contents.list_changes(view, known.job_id, *span.positions, directory)
-    output.emit(
-        fmt,
-        lambda: (
-            *rendering.changes_table(found),
-            rendering.change_counts(Counter(change.kind for change in found)),
-        ),
-        map(records.change_record, found),
-        columns=records.CHANGE_KEYS,
-    )
+        output.emit(
+            fmt,
+            lambda: rendering.changes_view(found),
+            map(records.change_record, found),
+            columns=records.CHANGE_KEYS,
+        )
 
 
 def _emit_versions(view: "database.View", job: Job, path: str, fmt: options.FormatName) -> None:

@@ -19,7 +19,7 @@ from runner.measure import environment, leftovers
 from runner.model.runs import Status
 from runner.model.units import parse_duration
 from runner.operations import metrics_writer, service_notifier, web_process
-from runner.output import records
+from runner.output import formats
 from runner.output import status as rendering
 from runner.web import sockets
 
@@ -65,7 +65,7 @@ def daemon(
         if path or metrics_file is not None:
             writer = metrics_writer.MetricsWriter(database, path)
         daemons.Daemon(
-            database, lambda: _daemon_settings(settings.load_settings(db)), records.show_record, service, writer, pages
+            database, lambda: _daemon_settings(settings.load_settings(db)), formats.event_text, service, writer, pages
         ).run()
         _ignore_signals()
 
@@ -95,6 +95,7 @@ def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
 def _daemon_settings(chosen: "settings.Settings") -> "daemon_settings.DaemonSettings":
     return daemon_settings.DaemonSettings(
         start_method=chosen.start_method or environment.DEFAULT_START_METHOD,
+        cluster=chosen.cluster,
         at_once=chosen.runs_at_once,
         retention=partial(_retention, chosen) if chosen.retain_for or chosen.retain_runs else None,
     )

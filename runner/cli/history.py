@@ -141,7 +141,8 @@ def show_run(view: "database.View", run: Run, fmt: options.FormatName, *, summar
     """Write one run with all its details, or with *summary* a table of a few lines."""
     now = datetime.now(UTC)
     attempts = retries.find_attempts(view, [run], now)
-    changes = contents.list_changes(view, run.job_id, run.run_id - 1, run.run_id)
+    is_saved = run.files is not None
+    changes = contents.list_changes(view, run.job_id, run.run_id - 1, run.run_id) if is_saved else ()
     problems, differences = contents.list_problems(view, run), runs.list_differences(view, run)
     lists = changes, problems, differences, notifications.list_notifications(view, run)
     retry_at = attempts.again_at.get(run.run_id)

@@ -27,12 +27,12 @@ def emit(
         records: The records of a listing, written one by one.
         columns: Their keys, for the header of an empty CSV.
         document: Returns the one record of an answer that is not a listing, for JSON; the other formats write
-            *records* if they have columns, else this record.
+            *records* if they have columns, else this record. Its iterators are lists of records, written one by one.
     """
     if fmt == "table":
         write_views(view())
-    elif fmt == "json" and document is not None:
-        sys.stdout.write(formats.to_json(document()))
+    elif document is not None and (fmt == "json" or (fmt == "jsonl" and not columns)):
+        sys.stdout.writelines(formats.to_json(document(), indented=fmt == "json"))
     else:
         if document is not None and not columns:
             records = [document()]

@@ -21,7 +21,7 @@ from runner.model.jobs import Job
 from runner.model.runs import Status
 from runner.model.subject import log_context
 from runner.operations import notifications
-from runner.output import records
+from runner.output import formats
 from runner.output.text import harmless
 
 
@@ -64,7 +64,7 @@ def run(
         directories = last[0].directories if last else None
         with foreground.shown_progress(directories, interrupt) as observer, log_context(job.spec.name):
             run_id = _fire(database, job, chosen, observer, accept_unmounted=accept_unmounted)
-            notifications.Notifier(database, records.show_record, interrupt).notify(job, run_id)
+            notifications.Notifier(database, formats.event_text, interrupt).notify(job, run_id)
         with database.view() as view:
             finished = runs.get_run(view, run_id)
             if finished.status is Status.CANCELLED and fmt == "table":
@@ -92,6 +92,7 @@ def _fire(
             database,
             job,
             start_method=chosen.start_method or environment.DEFAULT_START_METHOD,
+            cluster=chosen.cluster,
             at_once=chosen.runs_at_once,
             accept_unmounted=accept_unmounted,
             observer=observer,

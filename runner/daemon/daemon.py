@@ -56,7 +56,7 @@ class Daemon:
     Args:
         database: Its jobs and their history.
         load: Loads the settings, now and on SIGHUP.
-        describe: Returns a run's record for notifications.
+        describe: Returns the text of a notification.
         service: The service manager.
         metrics: The metrics; None without a metrics file.
         web: The process of the web pages; None without pages.

@@ -22,17 +22,20 @@ def recover(database: Database, gone: Owner | None = None) -> list[int]:
         return []
     with database.view() as view:
         calibrators, owners = list_calibrators(view), list_owners(view)
-    for calibration_id, owner in calibrators.items():
-        if _is_gone(database, owner):
+    for calibration_id, calibrator in calibrators.items():
+        if _is_gone(database, calibrator):
             finish_calibration(database, calibration_id, None)
     recovered = []
     for run_id, owner in owners.items():
-        # Not by the machine's name, which may have been changed.
-        is_known = gone is not None and replace(owner, host=gone.host) == gone
-        if is_known or _is_gone(database, owner):
+        message = "the process that carried it out is gone"
+        if owner is not None:
+            # Not by the machine's name, which may have been changed.
+            is_known = gone is not None and replace(owner, host=gone.host) == gone
+            if not is_known and not _is_gone(database, owner):
+                continue
             message = f"the process that carried it out ({owner.pid}) is gone"
-            if _interrupt(database, run_id, message):
-                recovered.append(run_id)
+        if _interrupt(database, run_id, message):
+            recovered.append(run_id)
     return recovered
 
 
@@ -53,7 +56,7 @@ def end_unreachable(database: Database, run_id: int) -> bool:
 
 def _interrupt(database: Database, run_id: int, message: str) -> bool:
     outcome = RunOutcome(status=Status.INTERRUPTED, finished_at=datetime.now(UTC), message=message)
-    return finish_run(database, run_id, outcome)
+    return finish_run(database, run_id, outcome, by_owner=False)
 
 
 def _is_gone(database: Database, owner: Owner) -> bool:

@@ -1,25 +1,22 @@
-"""Saving the findings of a run as intervals: the cost is proportional to what changed."""
+"""The findings of a run compared with the intervals of the runs before: the cost is proportional to what changed."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from itertools import chain
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import select
 
-from runner.history.backend import Backend
-from runner.history.rows import STAT_COLUMNS, read_stat, stat_values
-from runner.history.tables import directories, files, jobs, problems
-from runner.model.runs import Problem
-from runner.scan.snapshot import Listing, Snapshot, found_names, lies_in, unpack_stats
+from runner.history.database import Reader
+from runner.history.rows import STAT_COLUMNS, FileRow, file_rows
+from runner.history.tables import directories, files
+from runner.scan.snapshot import Snapshot, lies_in
 
-# For more directories than this, all files of the job are read.
-_FEW = 500
-_CHUNK = 10_000
-
-# Size in bytes and modification time in nanoseconds; None if unknown.
-Stat = tuple[int | None, int | None]
-_UNKNOWN: Stat = (None, None)
+# How many directories are compared at once.
+_DIRECTORIES = 500
+# The stat of a file that is found, but not read.
+_UNKNOWN = (None, None, None)
 
 
 @dataclass(slots=True)
@@ -31,148 +28,125 @@ class ChangeCounts:
     modified: int = 0
 
 
-class _Changes:
-    """The changes of one run, in rows to be written."""
+@dataclass(slots=True)
+class Directory:
+    """A directory to be written.
 
-    def __init__(self, job_id: int, run_id: int) -> None:
-        self.job_id, self.run_id = job_id, run_id
-        self.counts = ChangeCounts()
-        self.begun: list[tuple[Any, ...]] = []  # rows of files
-        self.ended: list[tuple[int, int, bytes, int]] = []  # the run that ends them, and keys of rows of files
-
-    def begin(self, directory_id: int, name: bytes, stat: Stat) -> None:
-        self.begun.append((directory_id, name, self.run_id, None, self.job_id, *stat_values(stat)))
-
-    def compare(self, directory_id: int, before: dict[bytes, tuple[int, Stat]], after: dict[bytes, Stat]) -> None:
-        """Compare the files of a directory with the stored intervals."""
-        for name, (first_run_id, old) in before.items():
-            new = after.get(name)
-            if new is None:
-                self.counts.removed += 1
-            elif new in {old, _UNKNOWN}:  # not read now, so no change is known
-                continue
-            elif old != _UNKNOWN:
-                self.counts.modified += 1
-            self.ended.append((self.run_id, directory_id, name, first_run_id))
-            if new is not None:
-                self.begin(directory_id, name, new)
-        for name, new in after.items():
-            if name not in before:
-                self.counts.added += 1
-                self.begin(directory_id, name, new)
-
-
-def record_findings(
-    location: Backend, connection: Connection, job_id: int, run_id: int, snapshot: Snapshot
-) -> ChangeCounts:
-    """Save the findings of a run, within the caller's transaction.
-
-    A snapshot, and each directory, with the stored digest is skipped. The files of an unreadable directory are unknown,
-    so their intervals continue.
+    Attributes:
+        path: Relative to the root.
+        directory_id: None until it is inserted.
+        digest: The digest of its findings; empty if there are none any more.
     """
-    digest = snapshot.digest
-    if digest == connection.execute(select(jobs.c.findings_digest).where(jobs.c.id == job_id)).scalar():
-        return ChangeCounts()
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(findings_digest=digest))
-    changed, new = _compare_directories(_load_directories(connection, job_id), snapshot)
-    current = {Problem(path=path, errno=number, text=text) for path, number, text in snapshot.problems}
-    _record_problems(connection, job_id, run_id, current)
-    changes = _Changes(job_id, run_id)
-    if new:
-        _insert_directories(location, connection, new, changes)
-    before = _load_files(connection, job_id, changed.keys())
-    for directory_id, (_, found) in changed.items():
-        changes.compare(directory_id, before.get(directory_id, {}), found)
-    if changes.ended:
-        key = ("folder_id", "name", "first_run_id")
-        location.update_many(connection, files, "gone_run_id", key, changes.ended)
-    if changes.begun:
-        location.insert_many(connection, files, files.c.keys(), changes.begun)
-    if changed:
-        digests = [(digest, directory_id) for directory_id, (digest, _) in changed.items()]
-        location.update_many(connection, directories, "findings_digest", ["id"], digests)
-    return changes.counts
+
+    path: bytes
+    directory_id: int | None
+    digest: bytes
 
 
-def _load_directories(connection: Connection, job_id: int) -> dict[bytes, tuple[int, bytes]]:
+class Change(NamedTuple):
+    """Intervals that a run begins and ends in a directory, all of them or a part."""
+
+    directory: Directory
+    ended: Sequence[tuple[bytes, int]] = ()  # name and first run
+    begun: Sequence[FileRow] = ()  # by name
+
+    @property
+    def rows(self) -> int:
+        """The number of rows to be written, in proportion to which a transaction lasts."""
+        return 1 + len(self.ended) + len(self.begun)
+
+
+def find_changes(
+    database: Reader, job_id: int, snapshot: Snapshot, counts: ChangeCounts, max_rows: int
+) -> Iterator[Change]:
+    """Yield the changes of each directory whose digest is not the stored one, and add their numbers to *counts*.
+
+    The files of an unreadable directory are unknown, so their intervals continue. The files of few directories are in
+    memory at a time. Nothing is locked meanwhile: only the running run of a job changes what is compared.
+    """
+    known, digests = _load_directories(database, job_id), snapshot.digests()
+    unreadable = {path for path, _, _ in snapshot.problems}
+    vanished = (
+        (path, b"", b"")
+        for path, (_, digest) in known.items()
+        if digest and path not in digests and not lies_in(path, unreadable)
+    )
+    batch: list[tuple[Directory, bytes, bytes]] = []
+    n_files = 0
+    for path, names, stats in chain(snapshot.findings(), vanished):
+        directory_id, before = known.get(path, (None, None))
+        digest = digests.get(path, b"")
+        if digest == before:
+            continue
+        batch.append((Directory(path, directory_id, digest), names, stats))
+        n_files += names.count(b"\0") + 1
+        if n_files >= max_rows or len(batch) == _DIRECTORIES:
+            yield from _compare(database, batch, counts, max_rows)
+            batch, n_files = [], 0
+    yield from _compare(database, batch, counts, max_rows)
+
+
+def _load_directories(database: Reader, job_id: int) -> dict[bytes, tuple[int, bytes]]:
     """Return the numbers and the digests of directories by path."""
     columns = (directories.c.path, directories.c.id, directories.c.findings_digest)
     query = select(*columns).where(directories.c.job_id == job_id)
-    # All at once: row by row takes three times as long, most of the time of an unchanged run.
-    return {path: (directory_id, digest) for path, directory_id, digest in connection.execute(query).all()}
+    with database.read() as connection:
+        # All at once: row by row takes three times as long.
+        return {path: (directory_id, digest) for path, directory_id, digest in connection.execute(query).all()}
 
 
-def _load_files(
-    connection: Connection, job_id: int, directory_ids: Collection[int]
-) -> dict[int, dict[bytes, tuple[int, Stat]]]:
-    """Load the current files of directories: by directory and name, the first run and the stat."""
-    by_directory: dict[int, dict[bytes, tuple[int, Stat]]] = {}
-    if not directory_ids:
-        return by_directory
-    key = (files.c.folder_id, files.c.name, files.c.first_run_id)
-    query = select(*key, *STAT_COLUMNS).where(files.c.job_id == job_id, files.c.gone_run_id.is_(None))
-    if len(directory_ids) <= _FEW:
-        query = query.where(files.c.folder_id.in_(directory_ids))
-    # In chunks: row by row takes twice the time, and all at once twice the memory.
-    for chunk in connection.execute(query).partitions(_CHUNK):
-        for directory_id, name, first_run_id, *stat in chunk:
-            if directory_id in directory_ids:
-                by_directory.setdefault(directory_id, {})[name] = (first_run_id, read_stat(*stat))
+def _compare(
+    database: Reader, batch: Sequence[tuple[Directory, bytes, bytes]], counts: ChangeCounts, max_rows: int
+) -> Iterator[Change]:
+    before = _load_files(database, [one.directory_id for one, *_ in batch if one.directory_id is not None])
+    for directory, names, stats in batch:
+        after = file_rows(names, stats)
+        ended: list[tuple[bytes, int]] = []
+        if old := before.pop(directory.directory_id, None):
+            ended, after = _compare_files(old, after, counts)
+        else:
+            counts.added += len(after)
+        if len(ended) + len(after) < max_rows:
+            yield Change(directory, ended, after)
+            continue
+        for start in range(0, len(ended), max_rows):  # first, so that no interval overlaps another
+            yield Change(directory, ended=ended[start : start + max_rows])
+        for start in range(0, len(after), max_rows):
+            yield Change(directory, begun=after[start : start + max_rows])
+
+
+def _load_files(database: Reader, directory_ids: Sequence[int]) -> dict[int | None, list[tuple[int, FileRow]]]:
+    """Load the current files of directories, each with its first run, by directory."""
+    by_directory: dict[int | None, list[tuple[int, FileRow]]] = {}
+    if directory_ids:
+        # Without their job, by whose index SQLite would read all files.
+        query = select(files.c.folder_id, files.c.first_run_id, files.c.name, *STAT_COLUMNS)
+        query = query.where(files.c.folder_id.in_(directory_ids), files.c.gone_run_id.is_(None))
+        with database.read() as connection:
+            for row in connection.execute(query).all():
+                by_directory.setdefault(row[0], []).append((row[1], row[2:]))
     return by_directory
 
 
-def _compare_directories(
-    known: dict[bytes, tuple[int, bytes]], snapshot: Snapshot
-) -> tuple[dict[int, tuple[bytes, dict[bytes, Stat]]], list[tuple[Listing, bytes]]]:
-    """Return the digests and files of known directories that changed, and the listings and digests of new ones."""
-    changed: dict[int, tuple[bytes, dict[bytes, Stat]]] = {}
-    new: list[tuple[Listing, bytes]] = []
-    listed = set()
-    for listing in snapshot.listings:
-        listed.add(listing.path)
-        # A name never contains two NULs, so names and stats cannot be confused.
-        digest = blake2b(listing.names + b"\0\0" + listing.stats, digest_size=16).digest()
-        if listing.path not in known:
-            new.append((listing, digest))
-        elif digest != known[listing.path][1]:
-            changed[known[listing.path][0]] = (digest, dict(_found(listing)))
-    unreadable = {path for path, _, _ in snapshot.problems}
-    for path, (directory_id, digest) in known.items():
-        if path not in listed and digest and not lies_in(path, unreadable):
-            changed[directory_id] = (b"", {})
-    return changed, new
-
-
-def _insert_directories(
-    location: Backend, connection: Connection, new: list[tuple[Listing, bytes]], changes: _Changes
-) -> None:
-    """Add new directories, and record their files as added."""
-    rows = [(changes.job_id, listing.path, digest_path(listing.path), digest) for listing, digest in new]
-    location.insert_many(connection, directories, ("job_id", "path", "path_digest", "findings_digest"), rows)
-    known = _load_directories(connection, changes.job_id)
-    for listing, _ in new:
-        directory_id, _ = known[listing.path]
-        for name, stat in _found(listing):
-            changes.begin(directory_id, name, stat)
-    changes.counts.added += len(changes.begun)
-
-
-def _record_problems(connection: Connection, job_id: int, run_id: int, current: set[Problem]) -> None:
-    query = select(problems).where(problems.c.job_id == job_id, problems.c.gone_run_id.is_(None))
-    before = {Problem(path=row.path, errno=row.errno, text=row.text): row.id for row in connection.execute(query)}
-    ended = [{"problem": before[problem]} for problem in before.keys() - current]
-    if ended:
-        by_id = update(problems).where(problems.c.id == bindparam("problem"))
-        connection.execute(by_id.values(gone_run_id=run_id), ended)
-    begun = [{"job_id": job_id, **asdict(one), "first_run_id": run_id} for one in current - before.keys()]
-    if begun:
-        connection.execute(insert(problems), begun)
-
-
-def _found(listing: Listing) -> Iterable[tuple[bytes, Stat]]:
-    names = found_names(listing.names)
-    stats: Iterable[Stat] = unpack_stats(listing.stats) if listing.stats else [_UNKNOWN] * len(names)
-    return zip(names, stats, strict=True)
+def _compare_files(
+    before: Sequence[tuple[int, FileRow]], after: Sequence[FileRow], counts: ChangeCounts
+) -> tuple[list[tuple[bytes, int]], list[FileRow]]:
+    """Compare the files of a directory with the stored intervals; return those that end and those that begin."""
+    ended: list[tuple[bytes, int]] = []
+    begun = {row[0]: row for row in after}
+    counts.added += len(after)
+    for first_run_id, old in before:
+        new = begun.get(old[0])
+        if new is None:
+            counts.removed += 1
+        else:
+            counts.added -= 1
+            if new == old or new[1:] == _UNKNOWN:  # not read now, so no change is known
+                del begun[old[0]]
+                continue
+            counts.modified += old[1:] != _UNKNOWN
+        ended.append((old[0], first_run_id))
+    return ended, list(begun.values())
 
 
 def digest_path(path: bytes) -> bytes:

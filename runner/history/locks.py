@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 # A lock is tried at first every millisecond, later at this interval; a longer wait is reported.
 _FIRST_POLL_S = 0.001
-_POLL_S = 0.05
+POLL_S = 0.01
 _REPORT_AFTER_S = 2.0
 _PROCESSES = Path("/proc")
 
@@ -62,7 +62,7 @@ def wait_for_lock(
             _log.warning("waiting for %s, held by %s", what, find_holder() or "another program")
             find_holder = None
         time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _POLL_S)
+        pause_s = min(2 * pause_s, POLL_S)
 
 
 def find_lock_holders(

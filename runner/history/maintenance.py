@@ -8,8 +8,9 @@ from sqlalchemy import Select, func, or_, select
 from runner.history.backup import copy_file
 from runner.history.database import Database, Reader
 from runner.history.postgresql import PostgresqlDatabase
-from runner.history.tables import directories, files, problems
+from runner.history.tables import directories, files, problems, runs
 from runner.model.errors import DatabaseUnusable
+from runner.model.runs import Status
 from runner.model.units import format_count
 
 
@@ -64,6 +65,9 @@ def _impossible_rows() -> Iterator[tuple[Select[int], str, str, str]]:
     for table, name in ((files, "file"), (problems, "problem")):
         reversed_ = select(func.count()).where(table.c.gone_run_id <= table.c.first_run_id)
         yield reversed_, f"{name} interval ends before it begins", f"{name} intervals end before they begin", ""
+        unsaved = select(runs.c.id).where(runs.c.files.is_(None), runs.c.status != Status.RUNNING.value)
+        left = select(func.count()).where(or_(table.c.first_run_id.in_(unsaved), table.c.gone_run_id.in_(unsaved)))
+        yield left, f"{name} interval belongs", f"{name} intervals belong", " to a run that has saved nothing"
     other = files.alias()
     same_file = (files.c.folder_id == other.c.folder_id) & (files.c.name == other.c.name)
     later = same_file & (files.c.first_run_id < other.c.first_run_id)

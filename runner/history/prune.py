@@ -106,5 +106,7 @@ def _delete_unseen(connection: Connection, job_id: int) -> int:
         gone = delete(table).where(table.c.job_id == job_id, table.c.gone_run_id.is_not(None), ~seen)
         counts.append(connection.execute(gone).rowcount)
     has_files = exists().where(files.c.folder_id == directories.c.id)
-    connection.execute(delete(directories).where(directories.c.job_id == job_id, ~has_files))
+    # A run that is being saved may know a directory without files, and add some.
+    is_running = exists().where(runs.c.job_id == job_id, runs.c.status == Status.RUNNING.value)
+    connection.execute(delete(directories).where(directories.c.job_id == job_id, ~has_files, ~is_running))
     return counts[0]

@@ -1,4 +1,4 @@
-"""Writes of runs: start one, cancel it, save its outcome and findings in one transaction."""
+"""Writes of runs: start one, cancel it, save its outcome and findings."""
 
 import json
 import os
@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from runner.history.database import Database, Reader
-from runner.history.findings import ChangeCounts, record_findings
+from runner.history.findings import ChangeCounts
 from runner.history.retries import add_retry
 from runner.history.rows import environment_id, insert_row, owner_columns, selection_id
 from runner.history.runs import find_last_of_other_selection
+from runner.history.saving import MAX_ROWS, RunTaken, RunWriter
 from runner.history.tables import calibrations, differences, executions, firings, jobs, runs
 from runner.model.errors import RunnerError, Unknown, UsageError
 from runner.model.jobs import Job
@@ -151,43 +152,79 @@ def refuse_beside_another(connection: Connection, *, job_id: int | None, at_once
     raise Busy(f"a calibration of {root!r} is running; wait until it has finished", None)
 
 
-def finish_run(database: Database, run_id: int, outcome: RunOutcome) -> bool:
-    """Save the outcome and the findings of a run in one transaction.
+def finish_run(
+    database: Database,
+    run_id: int,
+    outcome: RunOutcome,
+    *,
+    by_owner: bool = True,
+    on_written: Callable[[], object] = lambda: None,
+    max_rows: int = MAX_ROWS,
+) -> bool:
+    """Save the outcome and the findings of a run, which become visible in one transaction.
+
+    Many changes are written before, in several transactions that nobody sees; see :mod:`runner.history.saving`. What an
+    interrupted save has written is deleted first.
+
+    Args:
+        database: The history.
+        run_id: The run.
+        outcome: What is saved.
+        by_owner: Whether this process executes the run. Otherwise it takes the run from the one that did.
+        on_written: Called after each of those transactions; an error interrupts the save.
+        max_rows: How many rows each of them writes.
 
     Returns:
         False, without any change, if another process has already recorded its end.
     """
-    with database.write() as connection:
-        running = select(runs.c.job_id).where(runs.c.id == run_id, runs.c.status == Status.RUNNING.value)
-        job_id = connection.execute(running).scalar()
-        if job_id is None:
-            return False
-        values: dict[str, Any] = {
-            "status": outcome.status.value,
-            "finished_at": outcome.finished_at,
-            "wall_s": outcome.wall_s,
-            "message": outcome.message,
-            "differences": len(outcome.differences),
-        }
-        if outcome.environment is not None:
-            values["environment_id"] = environment_id(connection, outcome.environment)
-        if outcome.snapshot is not None:
-            counts = record_findings(database.location, connection, job_id, run_id, outcome.snapshot)
-            values |= _snapshot_values(outcome.snapshot, counts)
-            _record_mounts(connection, job_id, outcome.snapshot.mounts)
-            values["message"] = _add_selection_note(connection, job_id, run_id, outcome.message)
-        if outcome.executions:
-            connection.execute(insert(executions), [{**asdict(one), "run_id": run_id} for one in outcome.executions])
-        if outcome.differences:
-            rows = [
-                {"run_id": run_id, "number": number, "path": one.path, "found_by": json.dumps(one.found_by)}
-                for number, one in enumerate(outcome.differences[:_MAX_DIFFERENCES], start=1)
-            ]
-            connection.execute(insert(differences), rows)
-        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
-        if outcome.status.is_failure:
-            add_retry(database, connection, run_id)
+    writer = RunWriter(database=database, run_id=run_id, by_owner=by_owner, on_written=on_written, max_rows=max_rows)
+    counts, snapshot = ChangeCounts(), outcome.snapshot
+    digest = snapshot.digest if snapshot is not None else None  # computed while nothing is locked
+    try:
+        with writer.write() as (connection, job_id, stored):
+            is_clean = stored is not None or not writer.has_written(connection, job_id)
+            if is_clean and (snapshot is None or digest == stored):
+                _end_run(database, connection, job_id, run_id, outcome, counts)
+                return True
+        if not is_clean:
+            writer.discard(job_id)
+        last = writer.save(job_id, snapshot, counts) if snapshot is not None else []
+        with writer.write() as (connection, *_):
+            if snapshot is not None:
+                writer.publish(connection, job_id, last, snapshot)
+            _end_run(database, connection, job_id, run_id, outcome, counts)
+    except RunTaken:
+        return False
     return True
+
+
+def _end_run(
+    database: Database, connection: Connection, job_id: int, run_id: int, outcome: RunOutcome, counts: ChangeCounts
+) -> None:
+    values: dict[str, Any] = {
+        "status": outcome.status.value,
+        "finished_at": outcome.finished_at,
+        "wall_s": outcome.wall_s,
+        "message": outcome.message,
+        "differences": len(outcome.differences),
+    }
+    if outcome.environment is not None:
+        values["environment_id"] = environment_id(connection, outcome.environment)
+    if outcome.snapshot is not None:
+        values |= _snapshot_values(outcome.snapshot, counts)
+        _record_mounts(connection, job_id, outcome.snapshot.mounts)
+        values["message"] = _add_selection_note(connection, job_id, run_id, outcome.message)
+    if outcome.executions:
+        connection.execute(insert(executions), [{**asdict(one), "run_id": run_id} for one in outcome.executions])
+    if outcome.differences:
+        rows = [
+            {"run_id": run_id, "number": number, "path": one.path, "found_by": json.dumps(one.found_by)}
+            for number, one in enumerate(outcome.differences[:_MAX_DIFFERENCES], start=1)
+        ]
+        connection.execute(insert(differences), rows)
+    connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+    if outcome.status.is_failure:
+        add_retry(database, connection, run_id)
 
 
 def _snapshot_values(snapshot: Snapshot, counts: ChangeCounts) -> dict[str, Any]:

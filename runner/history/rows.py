@@ -1,7 +1,9 @@
 """Selections, environments, owners and stats: rows and columns that several tables share."""
 
 import json
+from array import array
 from dataclasses import asdict
+from itertools import repeat
 from typing import Any
 
 from sqlalchemy import Connection, Label, Row, Table, insert, select
@@ -9,7 +11,7 @@ from sqlalchemy import Connection, Label, Row, Table, insert, select
 from runner.history.tables import environments, files, selections
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Environment, Owner
-from runner.scan.snapshot import clamp
+from runner.scan.snapshot import TYPE_CODE, UNKNOWN, clamp, found_names, unpack_stats
 
 
 def selection_columns() -> list[Label[Any]]:
@@ -84,18 +86,32 @@ def _get_or_insert(connection: Connection, table: Table, values: dict[str, Any])
     return insert_row(connection, table, values) if row_id is None else int(row_id)
 
 
+# Size in bytes and modification time in nanoseconds; None if unknown.
+Stat = tuple[int | None, int | None]
 STAT_COLUMNS = (files.c.size_bytes, files.c.mtime_ns, files.c.mtime_exact)
+# The values of a name and of these columns.
+FileRow = tuple[bytes, int | None, int | None, str | None]
 
 
-def stat_values(stat: tuple[int | None, int | None]) -> tuple[int | None, int | None, str | None]:
-    """Return the values of :data:`STAT_COLUMNS` for a size and a modification time in nanoseconds."""
+def file_rows(names: bytes, stats: bytes) -> list[FileRow]:
+    """Return the values of a name and of :data:`STAT_COLUMNS` for each file that was found in a directory."""
+    found = found_names(names)
+    if not stats:
+        return [(name, None, None, None) for name in found]
+    numbers = array(TYPE_CODE, stats)
+    if UNKNOWN in numbers:
+        return [_file_row(*file) for file in zip(found, unpack_stats(stats), strict=True)]
+    return list(zip(found, numbers[::2], numbers[1::2], repeat(None, len(found)), strict=True))
+
+
+def _file_row(name: bytes, stat: Stat) -> FileRow:
     size_bytes, mtime_ns = stat
     if mtime_ns is None:
-        return size_bytes, None, None
+        return name, size_bytes, None, None
     clamped_ns = clamp(mtime_ns)
-    return size_bytes, clamped_ns, None if clamped_ns == mtime_ns else str(mtime_ns)
+    return name, size_bytes, clamped_ns, None if clamped_ns == mtime_ns else str(mtime_ns)
 
 
-def read_stat(size_bytes: int | None, mtime_ns: int | None, mtime_exact: str | None) -> tuple[int | None, int | None]:
+def read_stat(size_bytes: int | None, mtime_ns: int | None, mtime_exact: str | None) -> Stat:
     """Return a size and a modification time in nanoseconds from their columns."""
     return size_bytes, mtime_ns if mtime_exact is None else int(mtime_exact)

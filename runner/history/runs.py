@@ -141,11 +141,11 @@ def list_lateness(database: Reader, since: datetime, limit: int) -> list[float]:
         return list(connection.execute(query).scalars())
 
 
-def list_owners(database: Reader) -> dict[int, Owner]:
-    """Return the owners of the running runs, by run."""
+def list_owners(database: Reader) -> dict[int, Owner | None]:
+    """Return the owners of the running runs, by run; None for a run that is taken from its owner and not ended yet."""
     with database.read() as connection:
         query = select(runs).where(runs.c.status == Status.RUNNING.value)
-        return {row.id: read_owner(row) for row in connection.execute(query)}
+        return {row.id: None if row.owner_pid is None else read_owner(row) for row in connection.execute(query)}
 
 
 def list_first_strategies(database: Reader, job: Job, limit: int) -> list[str]:

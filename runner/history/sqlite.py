@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from stat import S_IMODE
 from typing import Self
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, Update, bindparam, create_engine, insert, update
+from sqlalchemy import URL, Connection, Engine, Table, bindparam, create_engine, update
 from sqlalchemy.pool import StaticPool
 
 from runner.history.backup import copy_file
@@ -26,6 +27,7 @@ from runner.model.links import ForeignLink, open_parent
 from runner.model.units import format_bytes
 
 _CHUNK = 10_000
+_ROWS_A_STATEMENT = 100  # SQLite may be limited to 999 parameters
 _MOST_FAULTS = 20
 # The steps of SQLite's virtual machine between two looks at the clock, about a millisecond.
 _STEPS = 20_000
@@ -188,13 +190,23 @@ class SqliteFile(Location):
             driver.execute("PRAGMA foreign_keys = ON")
 
     def insert_many(self, connection: Connection, table: Table, names: Sequence[str], rows: Rows) -> None:
-        """Add rows with these columns, through the driver, which takes a fifth of SQLAlchemy's time."""
-        _execute_many(connection, insert(table).values({name: bindparam(name) for name in names}), rows)
+        """Add rows with these columns, through the driver, several by each statement, which takes half the time."""
+        place = f"({', '.join('?' * len(names))})"
+        sql = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {place}"  # noqa: S608  own names
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            several = [tuple(chain(*some)) for some in zip(*[iter(chunk)] * _ROWS_A_STATEMENT, strict=False)]
+            if several:
+                connection.exec_driver_sql(sql + f", {place}" * (_ROWS_A_STATEMENT - 1), several)
+            if rest := list(chunk[len(several) * _ROWS_A_STATEMENT :]):
+                connection.exec_driver_sql(sql, rest)
 
     def update_many(self, connection: Connection, table: Table, changed: str, keys: Sequence[str], rows: Rows) -> None:
         """Update one column of many rows; each of *rows* contains the new value, then the values of *keys*."""
         same = (table.c[name] == bindparam(f"key_{name}") for name in keys)
-        _execute_many(connection, update(table).values({changed: bindparam("new")}).where(*same), rows)
+        sql = str(update(table).values({changed: bindparam("new")}).where(*same).compile(dialect=connection.dialect))
+        for start in range(0, len(rows), _CHUNK):
+            connection.exec_driver_sql(sql, list(rows[start : start + _CHUNK]))
 
     def size_bytes(self, _connection: Connection) -> int:
         """Return the size of the database and its -wal file."""
@@ -295,9 +307,3 @@ class MissingFile(SqliteFile):
 def _refuse(path: str, error: Exception) -> HistoryError:
     short = path if len(path) < _SHOWN_CHARACTERS else f"{path[:_SHOWN_CHARACTERS]}…"
     return refusal(error)(f"the database path {short!r} can't be used: {reason_of(error)}; choose another")
-
-
-def _execute_many(connection: Connection, statement: Insert | Update, rows: Rows) -> None:
-    sql = str(statement.compile(dialect=connection.dialect))
-    for start in range(0, len(rows), _CHUNK):
-        connection.exec_driver_sql(sql, list(rows[start : start + _CHUNK]))

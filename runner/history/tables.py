@@ -27,6 +27,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
+    literal_column,
     text,
 )
 
@@ -78,9 +80,9 @@ def _metrics(*, nullable: bool) -> list[Column[Any]]:
     return [Column(name, type_, nullable=nullable) for name, type_ in types.items()]
 
 
-def _add_partial_index(name: str, column: Column[Any], where: ColumnElement[bool], *, unique: bool = False) -> None:
+def _add_partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
     # Without postgresql_where, which imports that dialect; only migrations create indexes.
-    Index(name, column, unique=unique, sqlite_where=where)
+    Index(name, *columns, unique=unique, sqlite_where=where)
 
 
 state = Table(
@@ -157,7 +159,7 @@ jobs = Table(
     Column("tags", Text, nullable=False, server_default=text("'[]'")),  # JSON array
     sqlite_autoincrement=True,
 )
-_add_partial_index("uq_jobs_name", jobs.c.name, jobs.c.removed_at.is_(None), unique=True)
+_add_partial_index("uq_jobs_name", jobs.c.name, where=jobs.c.removed_at.is_(None), unique=True)
 
 environments = Table(
     "environments",
@@ -204,9 +206,9 @@ Index("ix_runs_job", runs.c.job_id, runs.c.id)
 # The database guarantees that a job has at most one running run.
 # Queries for it have exactly this condition, and those for unsuccessful runs the next one.
 IS_RUNNING = runs.c.status == text("'running'")
-_add_partial_index("uq_runs_running", runs.c.job_id, IS_RUNNING, unique=True)
+_add_partial_index("uq_runs_running", runs.c.job_id, where=IS_RUNNING, unique=True)
 UNSUCCESSFUL = runs.c.status != text("'succeeded'")
-_add_partial_index("ix_runs_unsuccessful", runs.c.id, UNSUCCESSFUL)
+_add_partial_index("ix_runs_unsuccessful", runs.c.id, where=UNSUCCESSFUL)
 
 # Runs that are due. A row moves to runs in one transaction, when its run begins, or when it is skipped or missed.
 firings = Table(
@@ -264,7 +266,7 @@ calibrations = Table(
     *_owner(),
     sqlite_autoincrement=True,
 )
-_add_partial_index("ix_calibrations_going_on", calibrations.c.owner_pid, calibrations.c.owner_pid.is_not(None))
+_add_partial_index("ix_calibrations_going_on", calibrations.c.owner_pid, where=calibrations.c.owner_pid.is_not(None))
 
 measurements = Table(
     "measurements",
@@ -330,6 +332,10 @@ directories = Table(
     Column("findings_digest", LargeBinary(16), nullable=False),
     UniqueConstraint("job_id", "path_digest"),
 )
+# Queries for directories by path have exactly this expression, and order by it first.
+PATH_START_BYTES = 256
+PATH_START = func.substr(directories.c.path, literal_column("1"), literal_column(str(PATH_START_BYTES)))
+Index("ix_folders_path", directories.c.job_id, PATH_START)
 
 files = Table(
     "files",
@@ -344,6 +350,6 @@ files = Table(
     Column("mtime_ns", BigInteger),
     Column("mtime_exact", Text),
     Index("ix_files_first", "job_id", "first_run_id"),
-    Index("ix_files_gone", "job_id", "gone_run_id"),
     sqlite_with_rowid=False,
 )
+_add_partial_index("ix_files_gone", files.c.job_id, files.c.gone_run_id, where=files.c.gone_run_id.is_not(None))

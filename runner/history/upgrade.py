@@ -8,7 +8,7 @@ from runner.model.bundled import bundled
 from runner.model.errors import DatabaseUnusable
 
 # All schema revisions, oldest first; this runner works with the last.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 
 
 def open_database(location: Backend) -> Database:

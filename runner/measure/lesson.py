@@ -38,7 +38,7 @@ class LessonTask(Task):
     start_method: str
     directories: bytes
 
-    def carry_out(self, report: Report) -> tuple[TrialResult, End]:
+    def carry_out(self, report: Report, _output: int) -> tuple[TrialResult, End]:
         """Measure it from the first line of the lesson's cell to the last."""
         function: Any
         items: list[Any]

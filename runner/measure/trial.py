@@ -27,6 +27,7 @@ from runner.model.errors import ScanError, is_condition, ran_short, reason_of
 from runner.scan.filesystems import find_filesystem
 from runner.scan.mounts import check_mounts, list_mounts
 from runner.scan.root import open_root
+from runner.scan.snapshot import Snapshot
 from runner.strategies import load_strategy
 
 TYPE_CHECKING = False
@@ -73,6 +74,8 @@ class TrialResult(SimpleNamespace):
     workers_system_s: float = 0.0
     blocks_in: int = 0  # read from devices
     max_rss_bytes: int = 0  # peak resident memory of the largest process
+    workers: int | None = None  # that were used, if that was not the requested number
+    detail: str = ""  # a remark about these figures
 
     @property
     def user_s(self) -> float:
@@ -92,8 +95,11 @@ class Task:
         """Import what the work needs, outside the measured time; return its file system's type, empty if unknown."""
         return ""
 
-    def carry_out(self, report: Report) -> tuple[TrialResult, End]:
-        """Execute and measure the work; return its times and value, and what ends it."""
+    def carry_out(self, report: Report, output: int) -> tuple[TrialResult, End]:
+        """Execute and measure the work; return its times and value, and what ends it.
+
+        *output* is a descriptor of an empty file, for what is too large to be sent.
+        """
         raise NotImplementedError
 
 
@@ -106,22 +112,25 @@ class ScanTask(Task):
 
     def prepare(self) -> str:
         """Import the strategy and check the root."""
-        load_strategy(self.strategy)
+        load_strategy(self.strategy).prepare(self.request)
         return _check_root(self.request.root)
 
-    def carry_out(self, report: Report) -> tuple[TrialResult, End]:
-        """Scan from the root's path to the complete list."""
-        strategy, request = load_strategy(self.strategy), self.request
+    def carry_out(self, report: Report, output: int) -> tuple[TrialResult, End]:
+        """Scan from the root's path to the complete list, which lies in a file."""
+        strategy, request, snapshot = load_strategy(self.strategy), self.request, Snapshot(output)
         mounts = list_mounts(request.root, request.selection, request.mounts)
         began = time.perf_counter()
-        scan = strategy.scan(request, report)
+        scan = strategy.scan(request, snapshot, report)
         wall_s = time.perf_counter() - began
 
         def end() -> None:
             scan.end()
-            check_mounts(scan.snapshot, request.root, request.selection, request.mounts, mounts)
+            check_mounts(snapshot, request.root, request.selection, request.mounts, mounts)
 
-        return TrialResult(wall_s=wall_s, startup_s=scan.startup_s, value=scan.snapshot), end
+        result = TrialResult(wall_s=wall_s, startup_s=scan.startup_s, value=snapshot)
+        result.workers, result.detail = scan.workers, scan.detail
+        result.workers_user_s, result.workers_system_s, result.max_rss_bytes, result.blocks_in = scan.remote
+        return result, end
 
 
 class CheckTask(Task):
@@ -131,7 +140,7 @@ class CheckTask(Task):
         self.check = check
         self.paths = paths
 
-    def carry_out(self, report: Report) -> tuple[TrialResult, End]:
+    def carry_out(self, report: Report, _output: int) -> tuple[TrialResult, End]:
         """Check the paths."""
         results = []
         for path in self.paths:
@@ -165,7 +174,7 @@ def main() -> None:
     _follow_parent(int(sys.argv[3]))
     # A scan creates no cycles, but the collector would traverse every object kept.
     gc.disable()
-    result = _carry_out(task, int(sys.argv[2]))
+    result = _carry_out(task, int(sys.argv[2]), int(sys.argv[4]))
     message = dumps(result, protocol=5)
     with os.fdopen(result_fd, "wb") as pipe:
         pipe.write(HEADER.pack(len(message)))
@@ -174,14 +183,14 @@ def main() -> None:
     os._exit(0 if result.message is None else 1)
 
 
-def _carry_out(task: Task, progress_fd: int) -> TrialResult:
+def _carry_out(task: Task, progress_fd: int, output: int) -> TrialResult:
     begun = False
     try:
         shared = mmap.mmap(progress_fd, SHARED_BYTES)
         FILESYSTEM.pack_into(shared, PROGRESS.size, task.prepare().encode("ascii", "replace"))
         begun = True
         before = resource.getrusage(resource.RUSAGE_SELF)
-        result, end = task.carry_out(_share_progress(shared))
+        result, end = task.carry_out(_share_progress(shared), output)
         after = resource.getrusage(resource.RUSAGE_SELF)
         if end is not None:
             end()
@@ -200,9 +209,10 @@ def _carry_out(task: Task, progress_fd: int) -> TrialResult:
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     result.own_user_s = after.ru_utime - before.ru_utime
     result.own_system_s = after.ru_stime - before.ru_stime
-    result.workers_user_s, result.workers_system_s = workers.ru_utime, workers.ru_stime
-    result.blocks_in = after.ru_inblock - before.ru_inblock + workers.ru_inblock
-    result.max_rss_bytes = _peak_rss_bytes()
+    result.workers_user_s += workers.ru_utime
+    result.workers_system_s += workers.ru_stime
+    result.blocks_in += after.ru_inblock - before.ru_inblock + workers.ru_inblock
+    result.max_rss_bytes = max(result.max_rss_bytes, _peak_rss_bytes())
     return result
 
 

@@ -23,6 +23,7 @@ from runner.measure.trial import FILESYSTEM, HEADER, PROGRESS, SHARED_BYTES, Tri
 from runner.model.errors import ScanError, is_condition_text, ran_short, reason_of
 from runner.model.runs import Status
 from runner.model.signals import is_known_stopped, signal_group, signal_name
+from runner.scan.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,8 +107,8 @@ class _Trial:
         directory = files.enter_context(trial_directory())
         try:
             # Open in the directory, these files identify the process even before it executes its program.
-            temporary = (tempfile.TemporaryFile(dir=directory, buffering=0) for _ in range(3))  # noqa: SIM115
-            stdin, progress, self._stderr = map(files.enter_context, temporary)
+            temporary = (tempfile.TemporaryFile(dir=directory, buffering=0) for _ in range(4))  # noqa: SIM115
+            stdin, progress, self._output, self._stderr = map(files.enter_context, temporary)
             stdin.write(request)
             stdin.seek(0)
             # Access to a mapped hole in a file on a full disk ends in SIGBUS.
@@ -120,12 +121,12 @@ class _Trial:
         files.callback(os.close, kept)
         try:
             self._process = subprocess.Popen(
-                [*command, str(progress.fileno()), str(lifeline)],
+                [*command, *map(str, (progress.fileno(), lifeline, self._output.fileno()))],
                 bufsize=0,
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                pass_fds=[progress.fileno(), lifeline],
+                pass_fds=[progress.fileno(), lifeline, self._output.fileno()],
                 start_new_session=True,
                 env={**os.environ, "TMPDIR": directory},
             )
@@ -181,6 +182,11 @@ class _Trial:
         """Return the result, or why the process did not live to send it."""
         if self._is_complete():
             result: TrialResult = pickle.loads(memoryview(self._received)[HEADER.size :])  # noqa: S301  from a child
+            if isinstance(result.value, Snapshot):
+                try:
+                    result.value.open(os.dup(self._output.fileno()))
+                except OSError as error:
+                    raise ran_short(error) from error
             return result
         code: int | None = self._process.returncode
         if code is not None and code < 0:  # what the workers of a killed process wrote is no defect

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Cause(StrEnum):
@@ -130,9 +131,8 @@ class Change:
     new_size_bytes: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoundFile:
-    """A found file as one run saw it."""
+class FoundFile(NamedTuple):
+    """A found file as one run saw it; a tuple, because a listing may have millions."""
 
     path: bytes  # relative to the root
     size_bytes: int | None  # None when only names are tracked

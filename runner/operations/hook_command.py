@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO
@@ -27,9 +27,9 @@ _MAX_BYTES = 64_000
 
 
 def run_hook(
-    notify: Notify, text: bytes, environment: Mapping[str, str], stop: Callable[[], bool]
+    notify: Notify, text: Iterable[bytes], environment: Mapping[str, str], stop: Callable[[], bool]
 ) -> tuple[Notification, str]:
-    """Run the command of a notification, with a text as standard input, and wait for its end.
+    """Run the command of a notification, with a text in pieces as standard input, and wait for its end.
 
     It starts in ``/``, where it keeps no file system from being unmounted. Its stdout is dropped. Children that it
     leaves running when it ends by itself continue: ``mail`` delivers that way.
@@ -42,7 +42,7 @@ def run_hook(
     try:
         # Files instead of pipes: nobody has to read and write at once, and children that continue can write.
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as file:
-            stdin.write(text)
+            stdin.writelines(text)
             stdin.seek(0)
             stderr = _Stderr(file)
             process = subprocess.Popen(

@@ -1,10 +1,8 @@
 """Notifications: the events of a run, and the hook commands for them."""
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from runner.history.contents import list_changes, list_problems
 from runner.history.database import Database, Reader
@@ -35,7 +33,8 @@ _MAX_TIMINGS = 10_000
 # More attempts than a firing can have.
 _MAX_ATTEMPTS = 200
 
-Describe = Callable[[Run, Sequence[Change], Sequence[Problem], Sequence[Difference]], Mapping[str, Any]]
+# Returns the text for a hook, in pieces.
+Describe = Callable[[Run, Iterable[Change], Sequence[Problem], Sequence[Difference], Event], Iterable[str]]
 
 
 def _is_due(database: Reader, job: Job, run: Run, notify: Notify) -> bool:
@@ -113,14 +112,16 @@ class Notifier:
                 self._send(job, run, notify)
         return True
 
+    def _text(self, run: Run, event: Event) -> Iterator[bytes]:
+        with self.database.view() as view:
+            changes = list_changes(view, run.job_id, run.run_id - 1, run.run_id)
+            lists = changes, list_problems(view, run), list_differences(view, run)
+            yield from map(str.encode, self.describe(run, *lists, event))
+
     def _send(self, job: Job, run: Run, notify: Notify) -> None:
         variables = {"RUNNER_EVENT": notify.event.value, "RUNNER_JOB": job.spec.name, "RUNNER_RUN": str(run.run_id)}
         try:
-            with self.database.view() as view:
-                changes = list_changes(view, run.job_id, run.run_id - 1, run.run_id)
-                record = self.describe(run, changes, list_problems(view, run), list_differences(view, run))
-            text = json.dumps({**record, "event": notify.event.value}).encode() + b"\n"
-            result, error = run_hook(notify, text, variables, lambda: self.stop() is not None)
+            result, error = run_hook(notify, self._text(run, notify.event), variables, lambda: self.stop() is not None)
             record_notification(self.database, run.run_id, result)
         except HistoryError as failure:
             _log.error("a notification for run %d could not be recorded: %s", run.run_id, failure)

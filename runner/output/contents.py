@@ -1,5 +1,6 @@
 """The files of a tree, their changes and versions, and counts by directory, as tables."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -59,6 +60,19 @@ def changes_table(changes: Iterable[Change]) -> Iterator[RenderableType]:
         Column("path", path, least=24, width=24, fold=True),
     ]
     return _parts(changes, columns)
+
+
+def changes_view(changes: Iterable[Change]) -> Iterator[RenderableType]:
+    """Yield the tables of :func:`changes_table`, then the number of changes of each kind."""
+    counts = Counter[ChangeKind]()
+
+    def counted() -> Iterator[Change]:
+        for change in changes:
+            counts[change.kind] += 1
+            yield change
+
+    yield from changes_table(counted())
+    yield change_counts(counts)
 
 
 def _parts(rows: Iterable[Any], columns: Sequence[Column]) -> Iterator[Grid]:

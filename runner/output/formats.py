@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from runner.output.records import EXECUTION_KEYS, Record
+from runner.model.jobs import Event
+from runner.model.runs import Change, Difference, Problem, Run
+from runner.output.records import EXECUTION_KEYS, Record, show_record
 from runner.output.text import printable
 
 # The column groups of a run's executions in CSV, fixed so that the columns do not depend on what was run.
@@ -21,9 +23,36 @@ _EXECUTED = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
-def to_json(document: Record | Sequence[Record]) -> str:
-    """Write one document over several lines, indented by two, with a newline at its end."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+def to_json(document: Record, *, indented: bool = True) -> Iterator[str]:
+    """Yield one document over several lines, indented by two, or on one, with a newline at its end, in pieces.
+
+    A value that is an iterator is a list of records of simple values, which are written one by one.
+    """
+    line, item, field = ("\n  ", "\n    ", "\n      ") if indented else ("", "", "")
+    comma = "," if indented else ", "
+    # Without its own indentation for the reason above.
+    encode = json.JSONEncoder(allow_nan=False, separators=(comma + field, ": ")).encode
+    before = "{"
+    for key, value in document.items():
+        yield f"{before}{line}{_encode(key)}: "
+        before = comma
+        if isinstance(value, Iterator):
+            opening = "["
+            for record in value:
+                yield f"{opening}{item}{{{field}{encode(record)[1:-1]}{item}}}"
+                opening = comma
+            yield "[]" if opening == "[" else f"{line}]"
+        else:
+            # Strings contain no newlines, which are escaped.
+            yield json.dumps(value, indent=2 if indented else None, allow_nan=False).replace("\n", line)
+    yield "\n}\n" if indented else "}\n"
+
+
+def event_text(
+    run: Run, changes: Iterable[Change], problems: Sequence[Problem], differences: Sequence[Difference], event: Event
+) -> Iterator[str]:
+    """Yield what a hook reads, in pieces: the record of ``show`` and the event, on one line."""
+    return to_json(show_record(run, changes, problems, differences) | {"event": event.value}, indented=False)
 
 
 def listing(records: Iterable[Record], fmt: str, *, columns: Sequence[str] = ()) -> Iterator[str]:
@@ -54,14 +83,13 @@ def listing(records: Iterable[Record], fmt: str, *, columns: Sequence[str] = ())
 
 
 def _csv(records: Iterable[Record], columns: Sequence[str], *, safe: bool) -> Iterator[str]:
-    records = iter(records)
-    first = next(records, None)
-    names = list(_flat(dict.fromkeys(columns) if first is None else first))
+    rows = map(_flat, records)
+    first = next(rows, None)
+    names = list(_flat(dict.fromkeys(columns)) if first is None else first)
     if names:
         writer = csv.DictWriter(_Lines(), names, lineterminator="")
         yield writer.writeheader()
-        for record in records if first is None else chain((first,), records):
-            row = _flat(record)
+        for row in rows if first is None else chain((first,), rows):
             for name, cell in row.items() if safe else ():
                 if isinstance(cell, str) and cell.startswith(_EXECUTED):  # controls are escaped already
                     row[name] = f"'{cell}"
@@ -84,9 +112,11 @@ def _flat(record: Record) -> dict[str, str | float | None]:
         if key == "executions":
             row |= {f"{strategy}_{name}": None for strategy in STRATEGIES for name in EXECUTION_KEYS[1:]}
             for execution in value or ():
+                if execution["strategy"] == "dask":  # an extra; the other formats have it
+                    continue
                 row |= {f"{execution['strategy']}_{name}": _cell(execution[name]) for name in EXECUTION_KEYS[1:]}
-        elif key in _COUNTED and isinstance(value, list):
-            row[key] = len(value)
+        elif key in _COUNTED and isinstance(value, list | Iterator):
+            row[key] = sum(1 for _ in value)
         elif isinstance(value, dict):
             row |= {f"{key}_{name}": _cell(inner) for name, inner in value.items()}
         elif record.get(f"{key}_base64") is not None:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -26,7 +27,7 @@ _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 def run_view(
     run: Run,
-    changes: Sequence[Change] = (),
+    changes: Iterable[Change] = (),
     problems: Sequence[Problem] = (),
     differences: Sequence[Difference] = (),
     notifications: Sequence[Notification] = (),
@@ -151,10 +152,13 @@ def _cpu_per_wall(execution: Execution) -> Cell:
     return Cell(f"{(execution.user_s + execution.system_s) / execution.wall_s:.2f}")
 
 
-def _section(title: str, items: Sequence[Any], view: Callable[[Any], Iterable[RenderableType]]) -> list[RenderableType]:
+def _section(title: str, items: Iterable[Any], view: Callable[[Any], Iterable[RenderableType]]) -> list[RenderableType]:
     """Render the first of the items below a title, and the number of the others."""
-    more = [Text(f"… and {len(items) - _LIMIT:,} more", style="dim")] if len(items) > _LIMIT else []
-    return titled(title, *view(items[:_LIMIT]), *more) if items else []
+    items = iter(items)
+    shown = list(islice(items, _LIMIT))
+    n_more = sum(1 for _ in items)
+    more = [Text(f"… and {n_more:,} more", style="dim")] if n_more else []
+    return titled(title, *view(shown), *more) if shown else []
 
 
 def _path_grid(rows: Sequence[Problem | Difference], reason: Callable[[Any], str]) -> Grid:

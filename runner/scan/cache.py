@@ -1,6 +1,6 @@
 """The cache file of an incremental scan, which can be rebuilt at any time.
 
-It stores for each directory how it was listed, its stamps then, and whether they can be relied on. Losing it costs one
+It contains the last snapshot, with the stamps of each directory and whether they can be relied on. Losing it costs one
 full scan, so it is written whole and renamed, but not flushed to disk; a checksum detects a torn file.
 """
 
@@ -11,10 +11,11 @@ import os
 import time
 from binascii import crc32
 from contextlib import suppress
+from itertools import accumulate, chain
 
 from runner.model.errors import reason_of
 from runner.model.links import create_file, open_own_file, open_parent
-from runner.scan.snapshot import dump
+from runner.scan.snapshot import Snapshot, dump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 NOTHING = "there is no earlier incremental scan of this tree"
 _DAMAGED = "what was remembered of it is damaged"
-_VERSION = 2
+_VERSION = 3
+_CHUNK = 1 << 20
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -60,9 +62,9 @@ class Cache:
         ahead_ns: Maximum lead of the clock since the last full scan; see :class:`Clock`.
         full_at_ns: Start of the last full scan, nanoseconds since the epoch.
         settled: For each directory 1 if any later change of its list must change its stamps, else 0.
-        part: The encoded part that covers the tree.
+        sizes: Of the encoded pieces of the snapshot, of one part that covers the tree.
         counts: Directories read, entries listed and files found.
-        digest: Of all findings; see :func:`~runner.scan.snapshot.digest_findings`.
+        digest: Of the snapshot.
 
     Raises:
         TypeError: If a value is missing or unknown.
@@ -73,7 +75,7 @@ class Cache:
     ahead_ns: int
     full_at_ns: int
     settled: bytes
-    part: bytes
+    sizes: list[int]
     counts: tuple[int, int, int]
     digest: bytes
 
@@ -97,33 +99,43 @@ def key_of(root: bytes, selection: Selecting) -> Key:
     )
 
 
-def load(path: bytes) -> Cache | str:
-    """Load a cache, or return why there is no reliable one."""
+def load(path: bytes) -> tuple[Cache, Snapshot] | str:
+    """Load a cache and the snapshot in its file, or return why there is no reliable one."""
     try:
         with open_parent(path) as (directory, name), os.fdopen(open_own_file(directory, name), "rb") as file:
-            content = file.read()
+            checksum, computed = file.read(4), 0
+            while chunk := file.read(_CHUNK):
+                computed = crc32(chunk, computed)
+            if computed.to_bytes(4, "big") != checksum:
+                return _DAMAGED
+            file.seek(4)
+            cache = Cache(**marshal.load(file))  # noqa: S302  checked above
+            offsets = accumulate(cache.sizes, initial=file.tell())
+            pieces = list(zip(offsets, cache.sizes, strict=False))
+            return cache, Snapshot(os.dup(file.fileno()), pieces, cache.counts, cache.digest)
     except FileNotFoundError:
         return NOTHING
     except OSError as error:
         return f"what was remembered of it can't be read: {reason_of(error)}"
-    if crc32(content[4:]).to_bytes(4, "big") != content[:4]:
-        return _DAMAGED
-    try:
-        return Cache(**marshal.loads(memoryview(content)[4:]))  # noqa: S302  checked above
     except (EOFError, TypeError, ValueError):  # of another version
         return _DAMAGED
 
 
-def store(path: bytes, cache: Cache) -> None:
-    """Store a cache for the next scan; after an OSError the earlier one remains."""
-    content = dump(vars(cache))
+def store(path: bytes, cache: Cache, snapshot: Snapshot) -> None:
+    """Store a cache and its snapshot for the next scan; after an OSError the earlier one remains."""
     with open_parent(path, create=True) as (directory, name):
         partial = name + b".partial"  # always the same name, so that one left by a killed scan is removed
         with suppress(FileNotFoundError):
             os.unlink(partial, dir_fd=directory)
         try:
             with os.fdopen(create_file(directory, partial), "wb") as file:
-                file.write(crc32(content).to_bytes(4, "big") + content)
+                file.write(bytes(4))
+                checksum = 0
+                for content in chain([dump(vars(cache))], snapshot.encoded()):
+                    checksum = crc32(content, checksum)
+                    file.write(content)
+                file.seek(0)
+                file.write(checksum.to_bytes(4, "big"))
             os.replace(partial, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError:
             with suppress(OSError):

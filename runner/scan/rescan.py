@@ -18,15 +18,19 @@ from itertools import compress
 from operator import attrgetter
 
 from runner.scan.filesystems import devices_stamping_changes
-from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Part
+from runner.scan.snapshot import PLACE, STAMPS, UNKNOWN, Part, decode, digest_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
     from typing import TypeAlias
 
+    from runner.scan.snapshot import Snapshot
     from runner.scan.walk import Report, Walker
 
     Stamps: TypeAlias = tuple[int, int, int, int]
+    # Found names and stats by row.
+    Contents: TypeAlias = dict[int, tuple[bytes, bytes]]
 
 # Minimum age of the latest stamp at the scan's start: FAT stores every other second, and this is a little more.
 SETTLED_AFTER_NS = 2_100_000_000
@@ -72,55 +76,97 @@ def _look_at(path: bytes) -> Stamps:
     return stamps
 
 
-def rescan(walker: Walker, old: Part, settled: bytes, report: Report, *, stats: bool) -> Part:
-    """Return the whole tree, reading the directories that may have changed; *old* itself if nothing has.
+def rescan(walker: Walker, old: Snapshot, settled: bytes, snapshot: Snapshot, report: Report, *, stats: bool) -> bool:
+    """Store the whole tree, reading the directories that may have changed; return False and store nothing if none has.
 
     The root must be the current directory.
 
     Args:
         walker: Reads them; must settle.
-        old: The earlier tree.
+        old: The earlier snapshot, of one part.
         settled: For each directory whether any later change must have changed its stamps.
+        snapshot: Receives the tree; empty.
         report: Called with the progress, unless nothing has changed.
         stats: Whether sizes and times of found files are stored.
     """
-    paths = list_paths(old)
+    tree, ends = Part(), []
+    for tree in old.pieces():  # in the end it has all directories
+        ends.append((len(tree.names), len(tree.problems) + len(tree.unread)))
+    paths = list_paths(tree)
     looks = look(paths)
-    stamps: list[Stamps] = list(STAMPS.iter_unpack(old.stamps))
-    changed = _find_changed(old, looks, stamps, settled) if 0 in settled or looks != stamps else set()
-    new_stats = _stat_again(walker, old, paths, looks, changed) if stats else old.stats
-    if not changed and new_stats == old.stats:
-        return old
+    stamps: list[Stamps] = list(STAMPS.iter_unpack(tree.stamps))
+    changed = _find_changed(tree, looks, stamps, settled) if 0 in settled or looks != stamps else set()
+    contents = _stat_again(walker, old, paths, looks, changed) if stats else {}
+    if not changed and not contents:
+        return False
     if 2 * len(changed) > len(paths):  # reusing the rest costs more than reading it
-        return walker.read([b""], report)
+        snapshot.extend(walker.read([b""], report))
+        return True
+    numbers = {paths[number]: number for number in changed}
     # The deepest first: directories opened on the way down then serve the way back up.
-    again = walker.read([paths[number] for number in sorted(changed)], report, descend=False)
-    away, added = _compare_subdirectories(old, paths, looks, changed, again.rest)
-    whole, failed = _patch(old, new_stats, again, {paths[number]: number for number in changed})
-    rows = _remove(whole, away | failed) if away or failed else range(len(paths))
-    # Only problems in directories that are still reachable count.
-    above = {number: PLACE.unpack_from(old.places, number * PLACE.size)[0] for number in changed}
-    reached = {
-        paths[number]
-        for number, parent in above.items()
-        if rows[number] >= 0 or (number not in away and (parent < 0 or rows[parent] >= 0))
-    }
-    read = {paths[number] for number in changed}
-    whole.problems = [
-        problem
-        for problem in again.problems
-        if (problem[0] if problem[0] in read else problem[0].rpartition(b"/")[0]) in reached
-    ]
-    whole.unread = [path for path in again.unread if path in reached]
-    directories, entries, files = (
-        all_of - part_of for all_of, part_of in zip(whole.count(), again.count(), strict=True)
-    )
-    report(directories, entries, files)
-    row_of = {paths[number]: rows[number] for number in changed if rows[number] >= 0}
+    again = Part()
+    read = _read_again(walker, tree, [paths[number] for number in sorted(changed)], numbers, again, contents, report)
+    away, added = _compare_subdirectories(tree, paths, looks, changed, again.rest)
+    rows = _renumber(tree, away | (changed - contents.keys()))
+    _copy(old, snapshot, tree, ends, rows, contents)
+    report(*(all_of - part_of for all_of, part_of in zip(snapshot.counts, read, strict=True)))
+    _add_problems(snapshot, tree, again, numbers, rows, away)
+    row_of = {path: rows[number] for path, number in numbers.items() if rows[number] >= 0}
     starts = [path + b"/" + name if path else name for path, name in added if path in row_of]
     if starts:
-        _append(whole, walker.read(starts, report), row_of)
-    return whole
+        snapshot.extend(_below(piece, row_of) for piece in walker.read(starts, report, first_row=max(rows) + 1))
+    return True
+
+
+def _read_again(
+    walker: Walker,
+    tree: Part,
+    paths: list[bytes],
+    numbers: Mapping[bytes, int],
+    again: Part,
+    contents: Contents,
+    report: Report,
+) -> tuple[int, int, int]:
+    """Read directories, update their rows of the tree and their contents, and count them.
+
+    Their subdirectories and problems are added to *again*.
+    """
+    counts = 0, 0, 0
+    for piece in walker.read(paths, report, descend=False):
+        for row, path in enumerate(piece.names):
+            number = numbers[path]
+            contents[number] = piece.found[row], piece.stats[row]
+            parent, _ = PLACE.unpack_from(tree.places, number * PLACE.size)
+            _, entries = PLACE.unpack_from(piece.places, row * PLACE.size)
+            PLACE.pack_into(tree.places, number * PLACE.size, parent, entries)
+            STAMPS.pack_into(tree.stamps, number * STAMPS.size, *STAMPS.unpack_from(piece.stamps, row * STAMPS.size))
+        again.rest += piece.rest
+        again.problems += piece.problems
+        again.unread += piece.unread
+        directories, entries, files = piece.count()
+        counts = counts[0] + directories, counts[1] + entries, counts[2] + files
+    return counts
+
+
+def _add_problems(
+    snapshot: Snapshot, tree: Part, again: Part, numbers: Mapping[bytes, int], rows: list[int], away: Collection[int]
+) -> None:
+    """Store the problems in directories that are still reachable."""
+    above = {number: PLACE.unpack_from(tree.places, number * PLACE.size)[0] for number in numbers.values()}
+    reached = {
+        path
+        for path, number in numbers.items()
+        if rows[number] >= 0 or (number not in away and (above[number] < 0 or rows[above[number]] >= 0))
+    }
+    part = Part()
+    part.problems = [
+        problem
+        for problem in again.problems
+        if (problem[0] if problem[0] in numbers else problem[0].rpartition(b"/")[0]) in reached
+    ]
+    part.unread = [path for path in again.unread if path in reached]
+    if part.problems or part.unread:
+        snapshot.extend([part])
 
 
 def _find_changed(old: Part, looks: list[Stamps], stamps: list[Stamps], settled: bytes) -> set[int]:
@@ -137,17 +183,18 @@ def _find_changed(old: Part, looks: list[Stamps], stamps: list[Stamps], settled:
     return changed
 
 
-def _stat_again(walker: Walker, old: Part, paths: list[bytes], looks: list[Stamps], changed: set[int]) -> list[bytes]:
-    """Return the stats of the found files in unchanged directories; add to *changed* where they can't be read."""
-    stats = list(old.stats)
-    for number, found in enumerate(old.found):
-        if found and number not in changed and looks[number] != _GONE:
-            again = walker.stat_again(paths[number], found.split(b"\0"), looks[number][:2])
-            if again is None:
-                changed.add(number)
-            else:
-                stats[number] = again
-    return stats
+def _stat_again(walker: Walker, old: Snapshot, paths: list[bytes], looks: list[Stamps], changed: set[int]) -> Contents:
+    """Return the changed contents of unchanged directories; add to *changed* where stats can't be read."""
+    contents: Contents = {}
+    for piece in old.pieces():
+        for number, (found, stats) in enumerate(zip(piece.found, piece.stats, strict=True), piece.first_row):
+            if found and number not in changed and looks[number] != _GONE:
+                again = walker.stat_again(paths[number], found.split(b"\0"), looks[number][:2])
+                if again is None:
+                    changed.add(number)
+                elif again != stats:
+                    contents[number] = found, again
+    return contents
 
 
 def _compare_subdirectories(
@@ -168,63 +215,85 @@ def _compare_subdirectories(
     return away, [(path, name) for path, names in below.items() for name in sorted(names)]
 
 
-def _patch(old: Part, stats: list[bytes], again: Part, changed: dict[bytes, int]) -> tuple[Part, set[int]]:
-    """Replace the rows of the directories that were read again; return the tree and the rows of those that were not."""
-    whole = Part()
-    whole.names, whole.found, whole.stats = list(old.names), list(old.found), list(stats)
-    whole.places, whole.stamps = bytearray(old.places), bytearray(old.stamps)
-    for row, path in enumerate(again.names):
-        number = changed[path]
-        whole.found[number], whole.stats[number] = again.found[row], again.stats[row]
-        parent, _ = PLACE.unpack_from(old.places, number * PLACE.size)
-        _, entries = PLACE.unpack_from(again.places, row * PLACE.size)
-        PLACE.pack_into(whole.places, number * PLACE.size, parent, entries)
-        STAMPS.pack_into(whole.stamps, number * STAMPS.size, *STAMPS.unpack_from(again.stamps, row * STAMPS.size))
-    return whole, set(changed.values()) - {changed[path] for path in again.names}
-
-
-def _remove(part: Part, away: set[int]) -> list[int]:
-    """Remove some directories and everything below; return the new row of each, -1 for a removed one."""
+def _renumber(tree: Part, away: Collection[int]) -> list[int]:
+    """Return the new row of each directory when some are removed with everything below; -1 for a removed one."""
     rows: list[int] = []
-    places, kept = bytearray(), 0
-    for number, (parent, entries) in enumerate(PLACE.iter_unpack(part.places)):
+    kept = 0
+    for number, (parent, _) in enumerate(PLACE.iter_unpack(tree.places)):
         is_kept = number not in away and (parent < 0 or rows[parent] >= 0)
         rows.append(kept if is_kept else -1)
-        if is_kept:
-            places += PLACE.pack(rows[parent] if parent >= 0 else -1, entries)
-            kept += 1
-    are_kept = [row >= 0 for row in rows]
-    part.names, part.found, part.stats = (
-        list(compress(column, are_kept)) for column in (part.names, part.found, part.stats)
-    )
-    part.stamps = bytearray(b"".join(STAMPS.pack(*one) for one in compress(STAMPS.iter_unpack(part.stamps), are_kept)))
-    part.places = places
+        kept += is_kept
     return rows
 
 
-def _append(whole: Part, part: Part, rows: dict[bytes, int]) -> None:
-    """Append subtrees below rows of the whole."""
-    base = len(whole.names)
-    for name, (parent, entries) in zip(part.names, PLACE.iter_unpack(part.places), strict=True):
-        directory, _, last = name.rpartition(b"/")
-        whole.names.append(last if parent < 0 else name)
-        whole.places += PLACE.pack(rows[directory] if parent < 0 else base + parent, entries)
-    whole.found += part.found
-    whole.stats += part.stats
-    whole.stamps += part.stamps
-    whole.problems += part.problems
-    whole.unread += part.unread
+def _copy(
+    old: Snapshot, snapshot: Snapshot, tree: Part, ends: list[tuple[int, int]], rows: list[int], contents: Contents
+) -> None:
+    """Copy a snapshot without its problems, with changed rows and contents; other pieces stay encoded.
+
+    Args:
+        old: The earlier snapshot.
+        snapshot: Receives the copy.
+        tree: The directories of the earlier snapshot, with changed places and stamps.
+        ends: Number of rows, and of problems and unread directories, up to the end of each piece.
+        rows: The new row of each directory, -1 for a removed one.
+        contents: Changed contents by earlier row.
+    """
+    counts: list[Iterable[int]] = [old.counts]
+    begin = noted = 0
+    for encoded, (end, noted_here) in zip(old.encoded(), ends, strict=True):
+        is_placed = begin == end or rows[end - 1] == end - 1  # nothing was removed up to here
+        changed = [number for number in range(begin, end) if number in contents]
+        if is_placed and not changed and noted == noted_here:
+            snapshot.append(encoded)
+        else:
+            [piece] = decode([encoded])
+            before = piece.count()
+            for number in changed:
+                piece.found[number - begin], piece.stats[number - begin] = contents[number]
+            piece.places = tree.places[begin * PLACE.size : end * PLACE.size]
+            piece.stamps = tree.stamps[begin * STAMPS.size : end * STAMPS.size]
+            piece.problems, piece.unread = [], []
+            if not is_placed:
+                _remove(piece, rows, begin)
+            counts.append([now - then for now, then in zip(piece.count(), before, strict=True)])
+            if piece.names:
+                snapshot.append(piece.encode())
+        begin, noted = end, noted_here
+    snapshot.directories, snapshot.entries, snapshot.files = map(sum, zip(*counts, strict=True))
 
 
-def differing(old: Part, settled: bytes, full: Part) -> list[bytes]:
+def _remove(piece: Part, rows: list[int], begin: int) -> None:
+    """Remove the directories of a piece that have no new row, and renumber the parents of the others."""
+    kept = [row >= 0 for row in rows[begin : begin + len(piece.names)]]
+    piece.names, piece.found, piece.stats = (
+        list(compress(column, kept)) for column in (piece.names, piece.found, piece.stats)
+    )
+    places, stamps = (
+        compress(one.iter_unpack(all_of), kept) for one, all_of in ((PLACE, piece.places), (STAMPS, piece.stamps))
+    )
+    piece.places = bytearray(b"".join(PLACE.pack(rows[parent] if parent >= 0 else -1, n) for parent, n in places))
+    piece.stamps = bytearray(b"".join(STAMPS.pack(*one) for one in stamps))
+
+
+def _below(piece: Part, row_of: Mapping[bytes, int]) -> Part:
+    """Return a piece whose topmost directories are below rows of the tree."""
+    for row, (parent, entries) in enumerate(PLACE.iter_unpack(bytes(piece.places))):
+        if parent < 0:
+            directory, _, piece.names[row] = piece.names[row].rpartition(b"/")
+            PLACE.pack_into(piece.places, row * PLACE.size, row_of[directory], entries)
+    return piece
+
+
+def differing(old: Snapshot, settled: bytes, full: Snapshot) -> list[bytes]:
     """Find the directories whose lists changed although their stamps did not, which should never happen.
 
     The root must be the current directory.
 
     Args:
-        old: The earlier tree.
+        old: The earlier snapshot.
         settled: As for :func:`rescan`.
-        full: The tree from a full scan.
+        full: The snapshot of a full scan.
     """
     before, now = _by_path(old), _by_path(full)
     suspects = [
@@ -236,19 +305,18 @@ def differing(old: Part, settled: bytes, full: Part) -> list[bytes]:
     return [path for path, seen in zip(suspects, look(suspects), strict=True) if seen == before[path][0]]
 
 
-def _by_path(part: Part) -> dict[bytes, tuple[Stamps, bytes, set[bytes]]]:
-    """Return stamps, found names and subdirectories, read or not, of each directory, in the order of rows."""
-    paths = list_paths(part)
+def _by_path(snapshot: Snapshot) -> dict[bytes, tuple[Stamps, bytes, set[bytes]]]:
+    """Return stamps, a digest of found names, and subdirectories, read or not, of each directory, by row."""
+    digests = {path: digest_directory(names, b"") for path, names, _ in snapshot.findings()}
+    tree = snapshot.tree()
+    paths = list_paths(tree)
     below: dict[bytes, set[bytes]] = {path: set() for path in paths}
-    for path in (*paths[1:], *(problem[0] for problem in part.problems), *part.unread):
+    for path in (*paths[1:], *(problem[0] for problem in tree.problems), *tree.unread):
         directory, _, name = path.rpartition(b"/")
         if directory in below:
             below[directory].add(name)
-    stamps: list[Stamps] = list(STAMPS.iter_unpack(part.stamps))
-    return {
-        path: (stamp, part.sorted_names(number), below[path])
-        for number, (path, stamp) in enumerate(zip(paths, stamps, strict=True))
-    }
+    stamps: list[Stamps] = list(STAMPS.iter_unpack(tree.stamps))
+    return {path: (stamp, digests.get(path, b""), below[path]) for path, stamp in zip(paths, stamps, strict=True)}
 
 
 def settle(part: Part, root: bytes, before_ns: int) -> tuple[bytearray, int]:

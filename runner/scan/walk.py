@@ -21,7 +21,7 @@ from runner.scan.snapshot import PLACE, STAMPS, TYPE_CODE, UNKNOWN, Part, clamp,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeAlias
 
     from runner.scan.match import Selecting
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 # Cost of reading a directory, and of the stat of a file, in listed entries; measured on a warm ext4.
 _DIRECTORY_COST, _STAT_COST = 50, 8
-# Work between two reports of progress, about 2 ms.
+# Work between two reports of progress, about 2 ms, and work of one piece, about 50 ms.
 _REPORT_WORK = 5_000
+PIECE_WORK = 100_000
 
 _size_and_time = attrgetter("st_size", "st_mtime_ns")
 _name = attrgetter("name")
@@ -102,22 +103,29 @@ class Walker:
         if identity != self.identity:
             raise ScanError(f"the root {os.fsdecode(self._path)!r} was replaced while it was scanned; run it again")
 
-    def read(self, starts: Iterable[bytes], report: Report, *, descend: bool = True) -> Part:
-        """Read directories and everything below them.
+    def read(
+        self, starts: Iterable[bytes], report: Report, *, first_row: int = 0, descend: bool = True
+    ) -> Iterator[Part]:
+        """Yield the pieces of a part, at least one: directories and everything below them.
 
         Args:
             starts: Paths relative to the root; empty for the root itself.
             report: Called with the progress every few directories.
+            first_row: Number of the first row.
             descend: Whether to read subdirectories as well, or to list them in the part's rest.
 
         Raises:
             ScanError: If the process runs out of descriptors or memory.
         """
-        part = Part()
+        part, spent = Part(first_row), 0
         self.pending.add_starts(starts)
         while self.pending.directories:
+            if spent >= PIECE_WORK:
+                yield part
+                part, spent = part.following(), 0
             report(*self.read_some(part, _REPORT_WORK, descend=descend))
-        return part
+            spent += _REPORT_WORK
+        yield part
 
     def read_some(self, part: Part, work: int, *, descend: bool = True) -> tuple[int, int, int]:
         """Read pending directories into *part*, at least one; return directories read, entries listed, files found.

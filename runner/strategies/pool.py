@@ -13,9 +13,9 @@ import math
 import os
 import time
 
-from runner.scan.snapshot import Part, Snapshot, dump
-from runner.scan.walk import Walker
-from runner.strategies.base import Scan, ScanRequest
+from runner.scan.snapshot import Part, dump
+from runner.scan.walk import PIECE_WORK, Walker
+from runner.strategies.base import Prepared, Scan, ScanRequest
 from runner.strategies.exchange import Channel, Exchange
 from runner.strategies.watched_pool import WatchedPool, starting, trial_context
 
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.scan.match import Selecting
-    from runner.scan.snapshot import Trouble
+    from runner.scan.snapshot import Snapshot
     from runner.scan.walk import Report
 
-# Work, about 50 ms, after which a worker sends what it found, and the interval after which it does so in a slow tree.
-_PIECE_WORK = 100_000
+# Interval after which a worker sends what it found in a slow tree.
 _SEND_AFTER_S = 0.5
 # Minimum work, about 1 ms, before a worker sends away half of its directories, which costs a tenth of that.
 _LEAST_WORK = 2_000
@@ -36,36 +35,50 @@ _LEAST_WORK = 2_000
 _POLL_WORK = 400
 
 
-class Pool:
+class Pool(Prepared):
     """Subtrees read by the workers of a pool."""
 
     parallel = True
 
-    def scan(self, request: ScanRequest, report: Report) -> Scan:
+    def scan(self, request: ScanRequest, snapshot: Snapshot, report: Report) -> Scan:
         """Scan a tree with a pool; see :class:`~runner.strategies.base.Strategy`."""
         began = time.perf_counter()
         walker = Walker(request.root, request.selection)
         try:
-            top, pending = Part(), walker.pending
+            top, spent, pending = Part(), 0, walker.pending
             pending.add_starts([b""])
             # There is nothing to share above, and a process with several threads lists a sixth more slowly.
             while pending.directories and not (walker.branches or pending.can_be_shared()):
-                report(*walker.read_some(top, 1))
+                counts = walker.read_some(top, 1)
+                report(*counts)
+                spent += sum(counts)
+                if spent >= PIECE_WORK:
+                    snapshot.extend([top])
+                    top, spent = top.following(), 0
+            snapshot.extend([top])
             if not pending.directories:
                 walker.check_root()
-                return Scan(Snapshot.from_part(top))
+                return Scan()
             pool, channel = _start_workers(request, walker)
             starts = pending.paths()
             for number in range(request.workers):
                 pool.submit(_read, starts[number :: request.workers])
-            collected = _Collected(top)
+            began_at: list[float] = []
+
+            def collect() -> None:
+                for message in channel.receive():
+                    process, time_s, piece, counts, problems = marshal.loads(message)  # noqa: S302  by runner itself
+                    snapshot.append(piece, counts, problems, source=process)
+                    report(*counts)
+                    began_at.append(time_s)
+
             for _ in range(request.workers):
-                pool.result(channel.reader, lambda: collected.add(channel, report))
-            collected.add(channel, report)  # the last messages
+                pool.result(channel.reader, collect)
+            collect()  # the last messages
             walker.check_root()
         finally:
             walker.close()
-        return Scan(collected.snapshot(), startup_s=max(0.0, collected.began_at - began), end=pool.end)
+        return Scan(startup_s=max(0.0, min(began_at, default=math.inf) - began), end=pool.end)
 
 
 def _start_workers(request: ScanRequest, walker: Walker) -> tuple[WatchedPool, Channel]:
@@ -75,31 +88,6 @@ def _start_workers(request: ScanRequest, walker: Walker) -> tuple[WatchedPool, C
     # Other methods than fork pass these through a pipe before the worker is watched; so no directories here.
     initargs = (walker.branches, request.root, request.selection, walker.identity, exchange, channel)
     return WatchedPool(request.workers, request.start_method, initializer=_begin, initargs=initargs), channel
-
-
-class _Collected:
-    """What the parent has read and received from workers, and when the first of them began."""
-
-    def __init__(self, top: Part) -> None:
-        self._parts = {os.getpid(): [top.encode()]} if top.names else {}
-        self._problems: list[Trouble] = top.problems
-        self._counts = top.count()
-        self.began_at = math.inf
-
-    def add(self, channel: Channel, report: Report) -> None:
-        """Add the messages of workers that have come."""
-        for message in channel.receive():
-            process, began_at, piece, problems, counts = marshal.loads(message)  # noqa: S302  by runner itself
-            self.began_at = min(began_at, self.began_at)
-            self._parts.setdefault(process, []).append(piece)
-            self._problems += problems
-            directories, entries, files = self._counts
-            self._counts = directories + counts[0], entries + counts[1], files + counts[2]
-            report(*counts)
-
-    def snapshot(self) -> Snapshot:
-        """Return the snapshot of the tree."""
-        return Snapshot(list(self._parts.values()), self._counts, self._problems)
 
 
 class _Reader:
@@ -135,14 +123,14 @@ class _Reader:
             if pending.can_split() and self._exchange.accept_request():
                 self._exchange.send(pending.take_half())
                 work = _LEAST_WORK
-            if self._spent >= _PIECE_WORK or time.perf_counter() >= self._send_at:
+            if self._spent >= PIECE_WORK or time.perf_counter() >= self._send_at:
                 self._send()
 
     def _send(self) -> None:
         part = self._part
-        message = (os.getpid(), self._began_at, part.encode(), part.problems, part.count())
+        message = (os.getpid(), self._began_at, part.encode(), part.count(), part.problems)
         self._channel.send(dump(message))
-        self._part = Part(part.first_row + len(part.names))
+        self._part = part.following()
         self._spent, self._send_at = 0, time.perf_counter() + _SEND_AFTER_S
 
 

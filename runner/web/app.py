@@ -205,7 +205,7 @@ def _error_page(site: Site, request: Request, status: int, message: str) -> Resp
     """Return a page with one line; it asks the database nothing, which may be what has failed."""
     message = harmless(scrub(message))
     if request.url.path.endswith(".json"):
-        return Response(formats.to_json({"error": message}), status, media_type="application/json")
+        return Response("".join(formats.to_json({"error": message})), status, media_type="application/json")
     html = rendering.render(
         "error.html",
         status=status,

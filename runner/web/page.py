@@ -101,4 +101,4 @@ def listed(records: Iterable[Record]) -> Callable[[], Iterable[str]]:
 
 def document(record: Callable[[], Record]) -> Callable[[], Iterable[str]]:
     """Return a :attr:`Page.json` for an answer that is one record."""
-    return lambda: [formats.to_json(record())]
+    return lambda: formats.to_json(record())

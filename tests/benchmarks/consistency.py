@@ -33,9 +33,10 @@ from runner.measure.environment import describe_environment, describe_process
 from runner.model.calibration import Condition, Measurement, Question
 from runner.model.jobs import Job, JobSpec, Schedule, ScheduleKind, Selection
 from runner.model.runs import Cache
-from runner.scan.snapshot import PLACE, STAMPS, Part, Snapshot
+from runner.scan.snapshot import PLACE, STAMPS, Part
 from tests.benchmarks.histories import save_run
 from tests.benchmarks.progress import make_parser
+from tests.benchmarks.snapshots import stored
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as PipeConnection
@@ -151,7 +152,7 @@ def record(database: Database, job: Job, numbers: random.Random) -> None:
     part.stats.append(array("q", chain(*(found[name] for name in sorted(found)))).tobytes())
     part.places += PLACE.pack(-1, len(found))
     part.stamps += STAMPS.pack(1, 2, 3, 4)
-    save_run(database, job, Snapshot.from_part(part), numbers.uniform(1, 2))
+    save_run(database, job, stored([part]), numbers.uniform(1, 2))
 
 
 def _calibrate(database: Database, numbers: random.Random) -> None:

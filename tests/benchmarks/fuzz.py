@@ -26,6 +26,7 @@ from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental
 from runner.strategies.sequential import Sequential
 from tests.benchmarks.progress import make_parser, write_head, write_row
+from tests.benchmarks.snapshots import scanned
 
 # The clock that stamps files, which Python does not name; <linux/time.h>.
 _CLOCK_REALTIME_COARSE = 5
@@ -207,22 +208,25 @@ def compare(
         cache=os.fsencode(folder / "remembered"),
     )
     read = there = 0
-    with patch.object(incremental, "SETTLED_AFTER_NS", settled_after_ns):
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(incremental, "SETTLED_AFTER_NS", settled_after_ns))
+        for name in ("_REPORT_WORK", "PIECE_WORK"):  # a few directories in each piece
+            patches.enter_context(patch.object(walk, name, random.choice((100, 200, 5_000))))
         for number in range(rounds):
             if wait is not None:
                 wait(number)
             for _ in range(random.choice((0, 0, 1, 1, 2, 5))):
                 tree.change()
             with counted_listings() as counts:
-                scan = Incremental().scan(request, lambda *_: None)
-            full = Sequential().scan(request, lambda *_: None)
+                found, scan = scanned(Incremental(), request)
+            full, _ = scanned(Sequential(), request)
             if random.random() < 0.3:  # in the very tick of the scan, before it is remembered
                 tree.change()
             scan.end()
             for look in (findings, lambda found: sorted(found.problems), lambda found: found.directories):
-                assert look(full.snapshot) == look(scan.snapshot), f"round {number} of seed {seed}"
+                assert look(full) == look(found), f"round {number} of seed {seed}"
             read += counts[0]
-            there += scan.snapshot.directories
+            there += found.directories
     return read, there
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert, select
 
 from runner.history.database import Database
+from runner.history.findings import digest_path
 from runner.history.jobs import add_job
 from runner.history.recording import RunOutcome, begin_run, finish_run
 from runner.history.tables import directories, environments, executions, files, runs
@@ -21,6 +22,7 @@ from runner.scan.snapshot import Snapshot
 
 _EVERY = timedelta(hours=1)
 _FILES_A_FOLDER = 20
+_FILES_A_LEAF = 100
 _ROWS = 20_000
 # What all executions have in common.
 _FIGURES: dict[str, Any] = {"user_s": 0.3, "system_s": 0.2, "max_rss_bytes": 20_000_000}
@@ -82,6 +84,37 @@ def write_history(database: Database, *, n_runs: int, n_jobs: int, n_files: int,
         query = select(directories.c.job_id, directories.c.path, directories.c.id)
         folder_ids = {(job_id, path): folder_id for job_id, path, folder_id in connection.execute(query)}
         _insert(connection, files, _files(job_ids, folder_ids, rounds, n_files // n_jobs, random))
+
+
+def write_tree(database: Database, n_files: int) -> None:
+    """Write a job ``job-0000`` whose run 1 found files, a hundred in each directory; run 2 found no change.
+
+    Args:
+        database: An empty one.
+        n_files: How many files.
+    """
+    write_history(database, n_runs=2, n_jobs=1, n_files=0)
+    numbers = list(range(1, n_files // _FILES_A_LEAF + 1))
+    paths = [tree_directory(number) for number in numbers]
+    Random(0).shuffle(numbers)  # noqa: S311  a scan reads directories in any order
+    location = database.location
+    with database.write() as connection:
+        folders = [(number, 1, path, digest_path(path), b"") for number, path in zip(numbers, paths, strict=True)]
+        location.insert_many(connection, directories, directories.c.keys(), folders)
+        names = [b"file-%04d.md" % number for number in range(_FILES_A_LEAF)]
+        for start in range(0, len(numbers), _ROWS // _FILES_A_LEAF):
+            some = range(start + 1, start + 1 + _ROWS // _FILES_A_LEAF)[: len(numbers) - start]
+            rows = [
+                (number, name, 1, None, 1, 1_000 + number, 10**18 + 1_000_000_007 * number, None)
+                for number in some
+                for name in names
+            ]
+            location.insert_many(connection, files, files.c.keys(), rows)
+
+
+def tree_directory(number: int) -> bytes:
+    """Return the path of a directory of :func:`write_tree`, from number 1 on."""
+    return b"area-%02d/group-%03d/leaf-%06d" % (number % 20, number // 20 % 100, number)
 
 
 def _insert(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ from tests.benchmarks.contest import Contestant, Results, hold_round, middle, sc
 from tests.benchmarks.fuzz import counted_listings
 from tests.benchmarks.progress import make_parser, reporting, write_head, write_row
 from tests.benchmarks.scan import RIVALS, programs
+from tests.benchmarks.snapshots import scanned
 from tests.benchmarks.trees import shaped_tree
 
 _CHANGES = (0, 1, 100, 10_000)
@@ -79,7 +80,7 @@ def _rescan(
                 if not number:
                     # What is remembered stays, as the scan is never ended.
                     with counted_listings() as counts:
-                        Incremental().scan(request, lambda *_: None)
+                        scanned(Incremental(), request)
                     read[count] = counts[0]
                 hold_round(contestants, results[count] if number else None, random)
     return results, read

@@ -2,12 +2,28 @@
 
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program, enlarge, freeze_trial
+from conftest import Program, changed, enlarge, freeze_trial
+
+# Each transaction of a save writes two rows, and the second is the last.
+KILLED = """
+import os
+from runner.history.recording import finish_run
+from runner.history.saving import RunWriter
+finish_run.__kwdefaults__["max_rows"] = 2
+left = 2
+def pause(_writer):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), 9)
+RunWriter._pause = pause
+"""
 
 
 @pytest.fixture
@@ -50,3 +66,21 @@ def test_an_interrupted_run_leaves_nothing(program: Program, tree: Path, tempora
     assert 130 == running.wait()
     assert not trial.is_running()
     assert [] == os.listdir(temporary)
+
+
+@pytest.mark.parametrize("following", ["history", "daemon"])
+def test_a_run_killed_while_it_is_saved_leaves_no_findings(program: Program, tree: Path, following: str) -> None:
+    program.out("schedule", tree, "--name", "docs", "--every", "1d")
+    assert "succeeded" == program.json("run", "docs")["status"]
+    before = program.json("files", "docs"), program.json("changes", "docs")
+    for number in range(9):
+        (tree / f"new-{number}.md").touch()
+    assert -signal.SIGKILL == changed(program, KILLED).start("run", "docs", stderr=subprocess.DEVNULL).wait()
+    assert before == (program.json("files", "docs"), program.json("changes", "docs"))
+    if following == "daemon":
+        with program.daemon():
+            pass
+    assert ["succeeded", "interrupted"] == [run["status"] for run in reversed(program.json("history", "docs"))]
+    assert before == (program.json("files", "docs"), program.json("changes", "docs"))
+    assert program.out("db", "check").endswith(" is sound\n")
+    assert 9 == program.json("run", "docs")["added"]

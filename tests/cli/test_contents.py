@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,24 @@ def tree(program: Program) -> Path:
 
 def kinds(records: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(record["kind"], record["path"]) for record in records]
+
+
+def test_paths_that_end_with_nul_are_those_of_find(program: Program) -> None:
+    root = program.folder / "odd"
+    for path in (b"a/z.md", b"a/b/c.md", b"a-b/x.md", b"a.md", b"new\nline/\xe9 .md", b"=1+1/\\n.md", b"deep/er/est/x"):
+        file = Path(os.fsdecode(os.path.join(os.fsencode(root), path)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    program.out("schedule", root, "--pattern", "*", "--cron", "0 0 1 1 *", "--strategy", "sequential")
+    program.out("run", "odd")
+    for directory in (root, root / "a"):
+        find = subprocess.run(["find", directory, "-type", "f", "-print0"], check=True, stdout=subprocess.PIPE).stdout
+        listed = program.quick("files", "odd", "-0", "--under", directory).stdout
+        # As find has them, but in an order that does not change.
+        assert sorted(find.split(b"\0")) == sorted(listed.split(b"\0"))
+        assert listed.split(b"\0")[:-1] == sorted(find.split(b"\0")[:-1], key=lambda path: path.rpartition(b"/")[::2])
+    every = [change["path"] for change in program.json("changes", "odd")]
+    assert every == sorted(every) == sorted(file["path"] for file in program.json("files", "odd"))
 
 
 @pytest.mark.usefixtures("tree")

@@ -13,7 +13,7 @@ from runner.daemon.settings import DaemonSettings
 from runner.history.database import Database
 from runner.history.jobs import add_job
 from runner.model.jobs import Job, JobSpec
-from runner.output.records import show_record
+from runner.output.formats import event_text
 from runner.schedules import trigger
 from runner.schedules.parse import parse_schedule
 
@@ -87,7 +87,7 @@ def test_a_clock_set_back_by_hours_is_followed(history: Database, monkeypatch: p
     add_job(history, job.spec, job.schedule_start)
     offset_s = clock._clock_offset_s()
     monkeypatch.setattr(clock, "_clock_offset_s", lambda: offset_s + 3 * 3600)
-    daemon = Daemon(history, lambda: DaemonSettings(start_method="fork"), show_record)
+    daemon = Daemon(history, lambda: DaemonSettings(start_method="fork"), event_text)
     due: list[tuple[datetime, int, datetime, datetime]] = []
     monkeypatch.setattr(daemon._dispatcher, "record_due", lambda *arguments: due.append(arguments))
     # As the clock was three hours ahead, everything up to then has fired.

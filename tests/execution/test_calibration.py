@@ -24,8 +24,8 @@ from runner.model.calibration import Calibration, Question
 from runner.model.errors import ScanError
 from runner.model.jobs import JobSpec, Selection, Track
 from runner.model.runs import Owner, Status
-from runner.scan.snapshot import Snapshot
 from runner.scan.walk import Walker
+from tests.benchmarks.snapshots import stored
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NAMES = Selection(track=Track.NAMES)
@@ -61,7 +61,7 @@ def test_over_two_rounds_all_mean_positions_are_equal(count: int, rounds: int) -
 
 def test_subtrees_are_chosen_by_quartered_sizes(root: Path) -> None:
     walker = Walker(os.fsencode(root), NAMES)
-    found = Snapshot.from_part(walker.read([b""], lambda *_: None))
+    found = stored(walker.read([b""], lambda *_: None))
     walker.close()
     # A quarter of the whole is 421 entries, of which middle has 323; a quarter of that is 105, small has 81.
     assert [b"middle", b"small"] == choose_subtrees(found)

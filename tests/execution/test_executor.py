@@ -31,10 +31,11 @@ from runner.history.jobs import add_job, change_job
 from runner.history.maintenance import find_faults
 from runner.history.recording import Busy, RunOutcome, begin_run, finish_run
 from runner.history.runs import get_run, list_differences, list_runs
+from runner.measure import trials
 from runner.measure.environment import describe_environment, describe_process
 from runner.measure.observer import RunObserver
 from runner.measure.trial import TrialResult
-from runner.model.errors import HistoryError
+from runner.model.errors import HistoryError, ScanError
 from runner.model.jobs import Job, JobSpec, Selection, Track
 from runner.model.runs import ChangeKind, Difference, Owner, Run, Status
 
@@ -108,6 +109,32 @@ def test_each_strategy_of_a_run_agrees_with_find(database: Database, job: Job, r
     assert describe_environment(job.spec.root, workers=2, start_method="fork") == done.environment
 
 
+def test_a_snapshot_whose_file_was_truncated_saves_nothing(
+    database: Database, job: Job, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(database, job)
+    (root / "a" / "one.md").unlink()
+    before = len(os.listdir("/proc/self/fd"))
+
+    def carry_out(*args: Any, **options: Any) -> TrialResult:
+        result = trials.carry_out(*args, **options)
+        os.truncate(f"/proc/self/fd/{result.value._file.fileno()}", sum(result.value.sizes) - 1)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "carry_out", carry_out)
+        with pytest.raises(ScanError, match="what was found can't be read back: its temporary file was truncated"):
+            fire(database, job)
+
+    failed = list_runs(database, job=job)[0]
+    assert Status.FAILED is failed.status
+    assert failed.message is not None
+    assert failed.message.startswith("stopped by an error: what was found can't be read back")
+    assert files_of(database, first) == files_of(database, failed)
+    assert 1 == run(database, job).removed
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
 def test_added_removed_and_modified_files_are_distinguished(database: Database, job: Job, root: Path) -> None:
     first = run(database, job)
     before = find(root)
@@ -175,10 +202,10 @@ def test_a_run_stopped_by_an_error_ends_once_it_can_be_written(
 ) -> None:
     refusals = iter(range(3))
 
-    def refuse_three_times(*arguments: Any) -> bool:
+    def refuse_three_times(*arguments: Any, **options: Any) -> bool:
         if next(refusals, None) is not None:
             raise HistoryError("locked")
-        return finish_run(*arguments)
+        return finish_run(*arguments, **options)
 
     def fail(*_: object) -> None:
         raise RuntimeError("a defect")
@@ -191,6 +218,31 @@ def test_a_run_stopped_by_an_error_ends_once_it_can_be_written(
     (ended,) = list_runs(database)
     assert (Status.FAILED, "runner was stopped by an error") == (ended.status, ended.message)
     assert [("WARNING", "locked")] == [(one.levelname, one.message) for one in caplog.records]
+
+
+def test_a_run_stopped_while_it_is_saved_leaves_nothing(
+    database: Database, job: Job, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(database, job)
+    before = files_of(database, first)
+    (root / "a" / "new.md").write_text("new")
+    (root / "one.md").unlink()
+    stopped: list[Status] = []
+
+    def finish_slowly(*arguments: Any, on_written: Callable[[], object]) -> bool:
+        def stop_and_report() -> None:
+            stopped.append(Status.CANCELLED)
+            on_written()
+
+        return finish_run(*arguments, on_written=stop_and_report, max_rows=1)
+
+    monkeypatch.setattr(executor, "finish_run", finish_slowly)
+    done = run(database, job, RunObserver(stop=lambda: stopped[0] if stopped else None))
+    assert (Status.CANCELLED, "it was stopped while its findings were saved") == (done.status, done.message)
+    assert 2 == len(done.executions)
+    assert before == files_of(database, first)
+    assert [] == list(list_changes(database, job.job_id, first.run_id, done.run_id))
+    assert [] == find_faults(database)
 
 
 def test_a_run_starts_after_the_end_of_the_previous_one(

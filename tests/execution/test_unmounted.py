@@ -23,6 +23,7 @@ from runner.scan.match import PlainSelection
 from runner.scan.mounts import check_mounts, list_mounts
 from runner.strategies.base import ScanRequest
 from runner.strategies.sequential import Sequential
+from tests.benchmarks.snapshots import scanned
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 MESSAGE = "is no longer a mount point; mount it, or accept that with `runner run JOB --accept-unmounted`"
@@ -250,10 +251,11 @@ def test_a_mount_seen_only_before_or_after_a_scan_is_a_problem(root: Path, tmpfs
     for before, mounted in ((there, False), (frozenset[bytes](), True), (frozenset[bytes](), False)):
         if not mounted:
             unmount(root / "data/mnt")
-        found = Sequential().scan(ScanRequest(root=place, selection=selection, workers=1, start_method="fork"), ignore)
-        check_mounts(found.snapshot, place, selection, [b"data/mnt"], before)
-        assert [b"data/mnt"] == [path for path, _, _ in found.snapshot.problems]
-        assert (b"data/mnt",) == found.snapshot.mounts
+        request = ScanRequest(root=place, selection=selection, workers=1, start_method="fork")
+        found, _ = scanned(Sequential(), request)
+        check_mounts(found, place, selection, [b"data/mnt"], before)
+        assert [b"data/mnt"] == [path for path, _, _ in found.problems]
+        assert (b"data/mnt",) == found.mounts
         if not mounted:
             tmpfs(root / "data/mnt")
 
@@ -261,6 +263,6 @@ def test_a_mount_seen_only_before_or_after_a_scan_is_a_problem(root: Path, tmpfs
 def test_without_a_mount_table_nothing_is_compared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "_MOUNT_TABLE", root / "missing")
     place, selection = os.fsencode(root), PlainSelection(Selection())
-    found = Sequential().scan(ScanRequest(root=place, selection=selection, workers=1, start_method="fork"), ignore)
-    check_mounts(found.snapshot, place, selection, [b"data/mnt"], list_mounts(place, selection))
-    assert ([], (b"data/mnt",)) == (found.snapshot.problems, found.snapshot.mounts)
+    found, _ = scanned(Sequential(), ScanRequest(root=place, selection=selection, workers=1, start_method="fork"))
+    check_mounts(found, place, selection, [b"data/mnt"], list_mounts(place, selection))
+    assert ([], (b"data/mnt",)) == (found.problems, found.mounts)

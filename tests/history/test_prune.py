@@ -50,7 +50,7 @@ def answers(database: Database, job: Job) -> dict[int, tuple[object, ...]]:
             run,
             list(list_files(database, job.job_id, run.run_id)) if run.files is not None else None,
             list_problems(database, run),
-            list_changes(database, job.job_id, run.run_id - 1, run.run_id) if run.files is not None else None,
+            list(list_changes(database, job.job_id, run.run_id - 1, run.run_id)) if run.files is not None else None,
         )
         for run in list_runs(database, job=job)
     }

@@ -107,7 +107,7 @@ QUERIES: dict[str, Callable[[Database, Job, Runs, bytes], object]] = {
         database, job, get_run(database, ids[0]), saved(database, ids)
     ),
     "files": lambda database, job, *_: list(list_files(database, job.job_id, 99)),
-    "changes": lambda database, job, *_: list_changes(database, job.job_id, 0, 99),
+    "changes": lambda database, job, *_: list(list_changes(database, job.job_id, 0, 99)),
     "versions": lambda database, job, _ids, name: list_versions(database, job.job_id, name),
     "directories": lambda database, job, *_: count_directories(database, job.job_id, 99),
     "has directory": lambda database, job, _ids, name: has_directory(database, job.job_id, name),

@@ -17,10 +17,13 @@ from trial_tasks import FOLLOW, Remote, wait_until
 
 from runner.measure import trials
 from runner.measure.lesson import Experiment, LessonTask
+from runner.measure.trial import ScanTask
 from runner.measure.trials import Progress, carry_out
 from runner.model.errors import ScanError
+from runner.model.jobs import Selection
 from runner.model.runs import Status
 from runner.model.signals import is_known_stopped
+from runner.strategies.base import ScanRequest
 
 OUR_MODULES = ("runner.measure.", "runner.model.", "runner.scan.", "runner.strategies.")
 
@@ -201,6 +204,60 @@ def test_without_room_for_temporary_files_it_says_so_in_one_line(full: Path) -> 
     reported = f"a process for the scan can't be started: No space left on device ({full})"
     assert 1 == done.returncode
     assert done.stderr.decode().endswith(f"ScanError: {reported}\n")
+
+
+def scan_task(root: Path, strategy: str) -> ScanTask:
+    request = ScanRequest(root=os.fsencode(root), selection=Selection(), workers=2, start_method="fork")
+    return ScanTask(strategy=strategy, request=request)
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "pool"])
+def test_without_room_for_what_is_found_it_says_so_in_one_line(tmp_path: Path, full: Path, strategy: str) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}").mkdir()
+        for name in range(100):
+            (tmp_path / f"{number}" / f"{name:0200}.md").touch()
+    (full / "filler").write_bytes(bytes((full / "filler").stat().st_size - 6 * resource.getpagesize()))
+
+    outcome = carry_out(scan_task(tmp_path, strategy))
+
+    said = "what was found can't be stored until it is saved: No space left on device"
+    assert (Status.FAILED, None) == (outcome.status, outcome.defect)
+    assert f"{said}; free some space in {full}, or set TMPDIR to another directory" == outcome.message
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "pool"])
+def test_memory_does_not_grow_with_the_found_files(tmp_path: Path, strategy: str) -> None:
+    peaks = []
+    for links in (1, 1_000):
+        for number in range(300):
+            directory = tmp_path / f"{links}" / f"{number}"
+            directory.mkdir(parents=True)
+            (directory / "x.md").touch()
+            for name in range(links):
+                os.link(directory / "x.md", directory / f"{name:0240}.md")
+        outcome = carry_out(scan_task(tmp_path / f"{links}", strategy))
+        assert 300 * (links + 1) == outcome.value.files
+        assert outcome.value.files == sum(names.count(b"\0") + 1 for _, names, _ in outcome.value.findings())
+        peaks.append(outcome.max_rss_bytes)
+    assert peaks[1] - peaks[0] < 30_000_000  # 77 MB were found
+
+
+def test_snapshots_that_are_no_longer_needed_leave_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "x.md").touch()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    carry_out(scan_task(tmp_path / "tree", "sequential"))
+    before = len(os.listdir("/proc/self/fd"))
+    outcome = carry_out(scan_task(tmp_path / "tree", "sequential"))
+    assert [] == list((tmp_path / "temporary").iterdir())
+    assert [b"x.md"] == [names for _, names, _ in outcome.value.findings()]
+    assert before + 1 == len(os.listdir("/proc/self/fd"))
+    del outcome
+    assert before == len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("callback", ["on_progress", "stop"])

@@ -54,7 +54,7 @@ class Remote(Task):
     def prepare(self) -> str:
         return "of its own"
 
-    def carry_out(self, report: Report) -> tuple[TrialResult, Any]:
+    def carry_out(self, report: Report, _output: int) -> tuple[TrialResult, Any]:
         function, *args = self.call
         began = time.perf_counter()
         result = globals()[function](report, *args)

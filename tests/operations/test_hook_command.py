@@ -24,7 +24,7 @@ def run(
     script: str, *arguments: str | Path, text: bytes = TEXT, stop: Callable[[], bool] = lambda: False, **variables: str
 ) -> Notification:
     notify = Notify(Event.CHANGE, (sys.executable, "-c", script, *map(str, arguments)))
-    return run_hook(notify, text, variables, stop)[0]
+    return run_hook(notify, [text], variables, stop)[0]
 
 
 def test_a_hook_gets_text_arguments_and_environment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ json.dump(got, open(sys.argv[1], "w"))
 
 @pytest.mark.parametrize("program", ["/nowhere/at all", "no-such-program-anywhere", "/", "/etc/passwd", "a\0b"])
 def test_a_hook_that_cannot_be_started_has_a_reason(program: str) -> None:
-    result, error = run_hook(Notify(Event.CHANGE, (program,)), TEXT, {}, lambda: False)
+    result, error = run_hook(Notify(Event.CHANGE, (program,)), [TEXT], {}, lambda: False)
     assert error == result.message
     assert result.exit_code is None
     assert result.message is not None

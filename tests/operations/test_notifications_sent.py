@@ -29,8 +29,9 @@ from runner.model.notifications import Notification
 from runner.model.runs import Execution, Run, Status
 from runner.operations import hook_command, notifications
 from runner.operations.notifications import Notifier
+from runner.output.formats import event_text
 from runner.output.records import show_record
-from runner.scan.snapshot import Part, Snapshot
+from tests.benchmarks.snapshots import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ class World:
         return get_run(self.database, run_id)
 
     def notifier(self, **choices: Any) -> Notifier:
-        return Notifier(self.database, show_record, **choices)
+        return Notifier(self.database, event_text, **choices)
 
     def change(self, **choices: Any) -> None:
         self.job = change_job(self.database, self.job, replace(self.job.spec, **choices), datetime.now(UTC))
@@ -149,7 +150,7 @@ def finish(
         status=status,
         finished_at=started_at + timedelta(seconds=attempt),
         executions=[execution] if wall_s else [],
-        snapshot=Snapshot.from_part(Part()) if wall_s else None,
+        snapshot=stored() if wall_s else None,
     )
     assert finish_run(world.database, run_id, ending)
     if tell:

@@ -3,8 +3,8 @@ import os
 import resource
 import tempfile
 from collections.abc import Callable
-from itertools import chain, cycle, islice
 from itertools import count as naturals
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.scan import pending, walk
 from runner.scan.pending import Pending
-from runner.scan.snapshot import STAMPS, Part, decode, unpack_stats
+from runner.scan.snapshot import STAMPS, Part, unpack_stats
 from runner.scan.walk import Walker
+from tests.benchmarks.snapshots import joined, stored
 
 NAMES_ONLY = Selection(track=Track.NAMES)
 
@@ -30,7 +31,7 @@ def test_a_time_beyond_64_bits_is_kept_as_it_is(time_ns: int) -> None:
         for path in (root / "far.md", root):
             os.utime(path, ns=(time_ns, time_ns))
         walker = Walker(os.fsencode(root), Selection(), settle=True)
-        part = walker.read([b""], lambda *_: None)
+        part = joined(walker.read([b""], lambda *_: None))
         walker.close()
 
     [(_, mtime_ns)] = unpack_stats(part.stats[0])
@@ -72,7 +73,7 @@ def test_a_process_out_of_descriptors_fails_in_one_line(tmp_path: Path) -> None:
             try:
                 os.open("/", os.O_RDONLY)
             except OSError:
-                walker.read([b""], lambda *_: None)
+                joined(walker.read([b""], lambda *_: None))
 
     with pytest.raises(ScanError, match="ran short: Too many open files; raise the limit"):
         in_child(lambda: with_descriptors(10, read_without_descriptors))
@@ -294,7 +295,7 @@ def test_other_file_systems_are_left_unread_only_on_request() -> None:
         reported = []
         selection = Selection(patterns=("*",), track=Track.NAMES, one_file_system=one_file_system)
         walker = Walker(b"/dev", selection, settle=True)
-        part = walker.read([b""], lambda directories, _entries, _files: reported.append(directories))
+        part = joined(walker.read([b""], lambda directories, _entries, _files: reported.append(directories)))
         walker.close()
         return part, sum(reported)
 
@@ -331,8 +332,8 @@ def test_two_readers_that_share_lose_and_double_nothing(
         patch.setattr(pending, "MAX_OPEN", most_open)
         root = Path(directory)
         write_nested(root, tree)
-        walkers, pieces = [Walker(os.fsencode(root), Selection()) for _ in range(2)], [list[bytes](), list[bytes]()]
-        parts = [Part(), Part()]
+        walkers, parts = [Walker(os.fsencode(root), Selection()) for _ in range(2)], [Part(), Part()]
+        whole = stored()
         walkers[0].pending.add_starts([b""])
         turns = cycle(budgets)
         while any(walker.pending.directories for walker in walkers):
@@ -341,18 +342,18 @@ def test_two_readers_that_share_lose_and_double_nothing(
                 walkers[number].read_some(parts[number], next(turns))
                 assert len(waiting._open) <= most_open
                 if data.draw(st.booleans()):
-                    pieces[number].append(parts[number].encode())
-                    parts[number] = Part(parts[number].first_row + len(parts[number].names))
+                    whole.append(parts[number].encode(), source=number)
+                    parts[number] = parts[number].following()
                 if waiting.can_split() and data.draw(st.booleans()):
                     other.add_starts(waiting.take_half())
-        for walker in walkers:
+        for number, walker in enumerate(walkers):
+            whole.append(parts[number].encode(), source=number)
             walker.close()
         there = [b"", *(os.fsencode(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())]
         expected = find(root, "!", "-type", "d", "-name", "*.md")
 
-    whole = [decode([*pieces[number], parts[number].encode()]) for number in (0, 1)]
-    assert sorted(there) == sorted(chain.from_iterable(map(directories, whole)))
-    assert expected == sorted(chain.from_iterable(map(found, whole)))
+    assert sorted(there) == directories(whole)
+    assert expected == found(whole)
 
 
 def test_a_directory_is_closed_with_its_last_subdirectory(tmp_path: Path) -> None:
@@ -389,7 +390,7 @@ def test_deep_or_large_shares_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> 
 def test_stamps_are_recorded_on_request(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.md": 0, "b.txt": 0, "below/": 0})
     walker = Walker(os.fsencode(tmp_path), Selection(), settle=True)
-    part = walker.read([b""], lambda *_: None)
+    part = joined(walker.read([b""], lambda *_: None))
     walker.close()
     reported = tmp_path.stat()
     assert (b"", b"a.md", 3) == (part.path(0), part.found[0], part.count()[1])

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.jobs import Selection
-from runner.scan.snapshot import Part, found_names, join_path
+from runner.scan.snapshot import Part, Snapshot, found_names, join_path
 from runner.scan.walk import Walker
+from tests.benchmarks.snapshots import joined
 
 NOBODY = 65534
 
@@ -34,19 +35,20 @@ def find(root: Path, *conditions: str, user: int | None = None) -> list[bytes]:
     return sorted(path[2:] for path in listing.split(b"\0")[:-1])
 
 
-def found(part: Part) -> list[bytes]:
-    return sorted(join_path(path, name) for path, names, _ in part.findings() for name in found_names(names))
+def found(read: Part | Snapshot) -> list[bytes]:
+    return sorted(join_path(path, name) for path, names, _ in read.findings() for name in found_names(names))
 
 
-def directories(part: Part) -> list[bytes]:
-    return sorted(part.path(number) for number in range(len(part.names)))
+def directories(read: Part | Snapshot) -> list[bytes]:
+    pieces = read.pieces() if isinstance(read, Snapshot) else [read]
+    return sorted(piece.path(row) for piece in pieces for row in range(piece.first_row, len(piece.names)))
 
 
 def read(root: Path, selection: Selection | None = None, **limits: Any) -> Part:
     """Read a tree whole."""
     walker = Walker(os.fsencode(root), selection or Selection())
     try:
-        part = walker.read([b""], lambda *_: None, **limits)
+        part = joined(walker.read([b""], lambda *_: None, **limits))
         walker.check_root()
         return part
     finally:

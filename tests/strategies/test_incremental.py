@@ -13,13 +13,15 @@ import pytest
 
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
+from runner.scan import walk
 from runner.scan.cache import Clock, load, store
-from runner.scan.snapshot import Snapshot, decode, join_path, unpack_stats
+from runner.scan.snapshot import Snapshot, join_path, unpack_stats
 from runner.strategies import incremental
 from runner.strategies.base import ScanRequest
 from runner.strategies.incremental import Incremental
 from runner.strategies.sequential import Sequential
 from tests.benchmarks.fuzz import compare, counted_listings, findings, two_ticks_ns
+from tests.benchmarks.snapshots import scanned, stored
 
 FILE_SYSTEMS = ["/tmp", "/dev/shm"]  # noqa: S108  ext4 on most machines, and tmpfs
 
@@ -67,10 +69,10 @@ def scan(root: Path, **options: Any) -> tuple[Snapshot, int]:
     """Scan incrementally; gives what was found and how many directories were read."""
     request = request_for(root, **options)
     with counted_listings() as counts:
-        done = Incremental().scan(request, lambda *_: None)
+        found, done = scanned(Incremental(), request)
     done.end()
-    assert findings(Sequential().scan(request, lambda *_: None).snapshot) == findings(done.snapshot)
-    return done.snapshot, counts[0]
+    assert findings(scanned(Sequential(), request)[0]) == findings(found)
+    return found, counts[0]
 
 
 def known(root: Path, **selection: Any) -> None:
@@ -141,9 +143,9 @@ def test_a_directory_away_for_a_moment_loses_nothing(tree: Path, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", lstat)
-        done = Incremental().scan(request_for(tree, track=Track.NAMES), lambda *_: None)
+        found, done = scanned(Incremental(), request_for(tree, track=Track.NAMES))
     done.end()
-    assert b"a/b/c/x.md" in names(done.snapshot)
+    assert b"a/b/c/x.md" in names(found)
     assert 5 == scan(tree, track=Track.NAMES)[0].files
 
 
@@ -186,6 +188,8 @@ def test_a_directory_from_the_future_is_never_relied_on(tree: Path) -> None:
 
 
 def test_a_problem_is_tried_again_until_it_is_none(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_REPORT_WORK", "PIECE_WORK"):
+        monkeypatch.setattr(walk, name, 1)  # a piece for each directory
     plain_open = os.open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> int:
@@ -200,6 +204,9 @@ def test_a_problem_is_tried_again_until_it_is_none(tree: Path, monkeypatch: pyte
         assert ([(b"d", 13, "Permission denied")], False) == (list(found.problems), b"d/x.md" in names(found))
     found, _ = scan(tree)
     assert ([], True) == (found.problems, b"d/x.md" in names(found))
+    rest()
+    scan(tree)
+    assert 0 == scan(tree)[1]
 
 
 def test_unreliable_stamps_are_reported_and_all_is_read(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,10 +311,10 @@ def test_an_unreadable_cache_counts_as_none(tree: Path, content: bytes | None) -
 
 def test_an_unwritable_cache_is_reported(tree: Path) -> None:
     (tree.parent / "file").touch()
-    done = Incremental().scan(request_for(tree, "file/remembered"), lambda *_: None)
+    found, done = scanned(Incremental(), request_for(tree, "file/remembered"))
     done.end()
-    assert 5 == done.snapshot.files
-    assert "can't be written: " in done.snapshot.messages[-1]
+    assert 5 == found.files
+    assert "can't be written: " in found.messages[-1]
     assert [] == [name for name in os.listdir(tree.parent) if "remembered" in name]
 
 
@@ -323,17 +330,19 @@ def test_a_full_scan_finds_out_what_should_never_happen(tree: Path, change: str)
     """Use a false cache like one of a file system with unreliable stamps."""
     known(tree)
     path = os.fsencode(tree.parent / "remembered")
-    cache = load(path)
-    assert not isinstance(cache, str)
-    part = decode([cache.part])
+    loaded = load(path)
+    assert not isinstance(loaded, str)
+    cache, old = loaded
+    part = old.tree()
     number = next(number for number in range(len(part.names)) if part.path(number) == b"a/b")
     if change == "name":
         part.found[number] = b"other.md"
     else:
         child = next(number for number in range(len(part.names)) if part.path(number) == b"a/b/c")
         part.names[child] = b"elsewhere"
-    cache.part = part.encode()
-    store(path, cache)
+    old = stored([part])
+    cache.sizes = old.sizes
+    store(path, cache, old)
 
     found, _ = scan(tree, full_every_s=0)
 
@@ -352,20 +361,20 @@ def test_a_full_scan_takes_no_honest_change_for_a_defect(tree: Path) -> None:
 
 def test_a_scan_without_a_cache_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match="needs a place"):
-        Incremental().scan(request_for(tmp_path, cache=None), lambda *_: None)
+        scanned(Incremental(), request_for(tmp_path, cache=None))
 
 
 def test_a_torn_write_leaves_what_was_there(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known(tree)
     before = (tree.parent / "remembered").read_bytes()
-    cache = load(os.fsencode(tree.parent / "remembered"))
-    assert not isinstance(cache, str)
+    loaded = load(os.fsencode(tree.parent / "remembered"))
+    assert not isinstance(loaded, str)
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        store(os.fsencode(tree.parent / "remembered"), cache)
+        store(os.fsencode(tree.parent / "remembered"), *loaded)
     assert before == (tree.parent / "remembered").read_bytes()
     assert {"remembered", "tree"} == set(os.listdir(tree.parent))

@@ -14,25 +14,35 @@ import pytest
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.scan import pending, walk
-from runner.scan.snapshot import decode
+from runner.scan.snapshot import Snapshot
 from runner.strategies import pool
-from runner.strategies.base import Scan, ScanRequest
+from runner.strategies.base import ScanRequest
 from runner.strategies.exchange import Channel, Exchange
 from runner.strategies.pool import Pool
+from tests.benchmarks.snapshots import scanned
 
 FORK = multiprocessing.get_context("fork")
 # More than a pipe takes.
 LARGE = b"x" * 2_000_000
 
 
-def scan(root: Path, workers: int = 2, reported: list[int] | None = None) -> Scan:
+def scan(root: Path, workers: int = 2, reported: list[int] | None = None) -> Snapshot:
     """Scan with a pool whose forked workers have what a test has replaced; append the directories of each report."""
-    done = Pool().scan(
+    found, done = scanned(
+        Pool(),
         ScanRequest(root=os.fsencode(root), selection=Selection(), workers=workers, start_method="fork"),
         lambda directories, _entries, _files: reported.append(directories) if reported is not None else None,
     )
     done.end()
-    return done
+    return found
+
+
+def count_by_process(found: Snapshot) -> list[int]:
+    """Return how many directories each process has read that has read any."""
+    counts: list[int] = []
+    for piece in found.pieces():
+        counts[-1 if piece.first_row else len(counts) :] = [len(piece.names)]
+    return [count for count in counts if count]
 
 
 def make_directories(root: Path, count: int, below: str = "") -> None:
@@ -97,15 +107,17 @@ def test_every_directory_is_read_once(
     for number in range(20):
         make_directories(tmp_path / f"{number}", 2, "a/b")
         expected += [f"{number}{below}".encode() for below in ("", "/0", "/0/a", "/0/a/b", "/1", "/1/a", "/1/a/b")]
-    for name in ("_LEAST_WORK", "_POLL_WORK", "_PIECE_WORK"):
+    for name in ("_LEAST_WORK", "_POLL_WORK", "PIECE_WORK"):
         monkeypatch.setattr(pool, name, work)
     if not is_counting:
         monkeypatch.setattr(walk, "devices_counting_subdirectories", frozenset)
     reported: list[int] = []
 
-    parts = list(map(decode, scan(tmp_path, workers, reported).snapshot.parts))
+    pieces = scan(tmp_path, workers, reported).pieces()
 
-    assert sorted(expected) == sorted(part.path(number) for part in parts for number in range(len(part.names)))
+    assert sorted(expected) == sorted(
+        piece.path(row) for piece in pieces for row in range(piece.first_row, len(piece.names))
+    )
     assert len(expected) == sum(reported)
 
 
@@ -151,8 +163,8 @@ def test_a_worker_that_found_only_problems_sends_them(tmp_path: Path, monkeypatc
         return read(self, parent, name)
 
     monkeypatch.setattr(pending.Pending, "open", deny_the_second)
-    snapshot = scan(tmp_path).snapshot
-    assert len(snapshot.parts) == 2
+    snapshot = scan(tmp_path)
+    assert len(count_by_process(snapshot)) == 1
     assert snapshot.problems
     assert snapshot.directories + len(snapshot.problems) == 2_001
 
@@ -168,17 +180,17 @@ def test_shares_that_cost_too_much_are_not_sent(
         os.chdir("long" * 50)
     make_directories(Path(), 300, "below")
 
-    snapshot = scan(tmp_path).snapshot
+    snapshot = scan(tmp_path)
 
     assert snapshot.directories == 1 + depth + 600
-    assert sum(len(piece) for part in snapshot.parts for piece in part) < 150_000
+    assert sum(snapshot.sizes) < 150_000
     shutil.rmtree(tmp_path / ("long" * 50))
 
 
 def test_work_of_one_worker_reaches_the_others(tmp_path: Path) -> None:
     make_directories(tmp_path / "large", 3_000, "below")
     (tmp_path / "small").mkdir()
-    directories = [len(part.names) for part in map(decode, scan(tmp_path).snapshot.parts)]
+    directories = count_by_process(scan(tmp_path))
     assert len(directories) == 2
     assert sum(directories) == 6_003
     assert min(directories) > 500

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ from runner.measure.trials import Progress, carry_out
 from runner.model.errors import ScanError
 from runner.model.jobs import Selection, Track
 from runner.model.runs import Status
-from runner.scan.snapshot import Part, decode, found_names, join_path, unpack_stats
+from runner.scan.snapshot import Snapshot, found_names, join_path, unpack_stats
 from runner.strategies import STRATEGIES, load_strategy
-from runner.strategies.base import ScanRequest
+from runner.strategies.base import Cluster, ScanRequest
+from tests.benchmarks.dask_cluster import RealCluster
+from tests.benchmarks.snapshots import scanned
 
 PLAIN_NAMES = [
     b"plain.md",
@@ -44,9 +45,21 @@ ODD_NAMES = [
 AGAIN = "incremental, again"
 
 
-@pytest.fixture(params=[*sorted(STRATEGIES), AGAIN])
-def strategy(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with RealCluster(tmp_path_factory.mktemp("cluster")) as real:
+        yield real.cluster
+
+
+_clusters: list[Cluster] = []
+
+
+@pytest.fixture(params=[*sorted(STRATEGIES), AGAIN, "dask"])
+def strategy(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "dask":
+        _clusters.append(request.getfixturevalue("cluster"))
+    yield str(request.param)
+    _clusters.clear()
 
 
 def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2, **selection: Any) -> TrialResult:
@@ -75,21 +88,27 @@ def request_for(
         workers=workers,
         start_method=start_method,
         cache=os.path.join(os.fsencode(directory), b"remembered"),
+        cluster=_clusters[0] if _clusters else None,
     )
 
 
-def parts(outcome: TrialResult) -> list[Part]:
+def snapshot_of(outcome: TrialResult) -> Snapshot:
     assert (Status.SUCCEEDED, None, None) == (outcome.status, outcome.message, outcome.defect)
-    return [decode(part) for part in outcome.value.parts]
+    snapshot: Snapshot = outcome.value
+    return snapshot
 
 
 def found(outcome: TrialResult) -> list[bytes]:
-    findings = chain.from_iterable(part.findings() for part in parts(outcome))
+    findings = snapshot_of(outcome).findings()
     return sorted(join_path(path, name) for path, names, _ in findings for name in found_names(names))
 
 
 def directories(outcome: TrialResult) -> list[bytes]:
-    return sorted(part.path(number) for part in parts(outcome) for number in range(len(part.names)))
+    return sorted(
+        part.path(number)
+        for part in snapshot_of(outcome).pieces()
+        for number in range(part.first_row, part.first_row + len(part.found))
+    )
 
 
 def find(root: Path, *conditions: str) -> list[bytes]:
@@ -140,7 +159,7 @@ def test_regardless_of_case_it_finds_what_find_finds(strategy: str, zoo: Path) -
 
 
 def test_every_size_and_time_is_that_of_lstat(strategy: str, zoo: Path) -> None:
-    for path, names, stats in chain.from_iterable(part.findings() for part in parts(scan(strategy, zoo))):
+    for path, names, stats in snapshot_of(scan(strategy, zoo)).findings():
         paths = [os.path.join(os.fsencode(zoo), path, name) for name in found_names(names)]
         expected = [(os.lstat(path).st_size, os.lstat(path).st_mtime_ns) for path in paths]
         assert expected == list(unpack_stats(stats))
@@ -199,7 +218,7 @@ def test_progress_only_grows_and_ends_at_what_was_found(strategy: str, zoo: Path
 
     for counts in zip(*((each.directories, each.entries, each.files) for each in reported), strict=True):
         assert sorted(counts) == list(counts)
-    entries = sum(part.count()[1] for part in parts(outcome))
+    entries = outcome.value.entries
     expected = Progress(directories=len(directories(outcome)), entries=entries, files=len(found(outcome)))
     assert expected == reported[-1]
 
@@ -236,7 +255,7 @@ def test_a_root_that_changes_in_mid_scan_fails_in_one_line(strategy: str, tmp_pa
     pid = os.fork()
     if pid == 0:
         try:
-            load_strategy(name).scan(request, change)
+            scanned(load_strategy(name), request, change)
             os.write(writer, b"no error")
         except ScanError as error:
             os.write(writer, str(error).encode())

@@ -2,7 +2,7 @@
 
 import os
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from math import log1p
@@ -160,20 +160,17 @@ def changes(asked: Asked) -> Page:
         values |= {"moves": rest[:_ROWS], "more": rest[_ROWS - 1].path if len(rest) > _ROWS else None}
         return Page(template="changes.html", values=values, json=listed(map(rendering.move_record, moves)))
 
-    def find(within: list[bytes] | None = None) -> list[Change]:
+    def find(within: list[bytes] | None = None) -> Iterator[Change]:
         found = contents.list_changes(asked.view, job.job_id, *span.positions, under, within=within)
-        return [change for change in found if kind is None or change.kind == kind]
-
-    def list_records() -> Iterator[records.Record]:
-        yield from map(records.change_record, find())
+        return (change for change in found if kind is None or change.kind == kind)
 
     groups, more = _group(counts, find, after)
     values |= {"groups": groups, "more": more}
-    return Page(template="changes.html", values=values, json=listed(list_records()))
+    return Page(template="changes.html", values=values, json=listed(map(records.change_record, find())))
 
 
 def _group(
-    counts: list[ChangeCount], find: Callable[[list[bytes]], list[Change]], after: bytes | None
+    counts: list[ChangeCount], find: Callable[[list[bytes]], Iterable[Change]], after: bytes | None
 ) -> tuple[list[tuple[bytes, list[Change]]], bytes | None]:
     """Return the changes after a path by directory, and the path of the last if there are more."""
     directory, _, name = (after or b"").rpartition(b"/")

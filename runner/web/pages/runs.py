@@ -1,7 +1,8 @@
 """The runs, one run, and what did not run."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from runner.history import contents, jobs, notifications, recent, retries, time_range
 from runner.history import runs as stored_runs
@@ -86,7 +87,7 @@ def run(asked: Asked) -> Page:
         "lines": show.execution_lines(found),
         "environment": list(show.environment_lines(found.environment)) if found.environment else (),
         "n_changes": n_changes,
-        "changes": _list_changes(asked, found)[:_ITEMS] if n_changes <= _MOST_SORTED else (),
+        "changes": list(islice(_list_changes(asked, found), _ITEMS)) if n_changes <= _MOST_SORTED else (),
         "problems": problems[:_ITEMS],
         "differences": differences[:_ITEMS],
         "notifications": [(one, show.sent(one), shlex.join(one.command)) for one in sent],
@@ -103,5 +104,7 @@ def run(asked: Asked) -> Page:
     )
 
 
-def _list_changes(asked: Asked, found: Run) -> list[Change]:
+def _list_changes(asked: Asked, found: Run) -> Iterator[Change]:
+    if found.files is None:  # perhaps it is being saved
+        return iter(())
     return contents.list_changes(asked.view, found.job_id, found.run_id - 1, found.run_id)
