@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any
 
+import typer
+
 from runner.cli import foreground, logs, options, output
 from runner.execution import calibration as experiment
 from runner.execution import locks
@@ -13,6 +15,7 @@ from runner.model.calibration import Calibration
 from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import JobSpec, Selection
 from runner.output import calibration as rendering
+from runner.strategies import dask
 
 _ROUNDS = 8
 
@@ -28,6 +31,7 @@ def calibrate(
     workers: Annotated[
         int | None, options.option("Number of CPUs, default all usable ones.", "--workers", "-w", least=1, most=64)
     ] = None,
+    strategy: Annotated[list[str] | None, typer.Option("--strategy", "-s", hidden=True)] = None,
     last: Annotated[bool, options.option("Show the last calibration of DIR without measuring.", "--last")] = False,
     fmt: options.FormatOption = "table",
     db: options.Db = None,
@@ -47,8 +51,12 @@ def calibrate(
 
     runner calibrate /srv/docs --last --format json
     """
-    if last and any(choice is not None for choice in (rounds, workers, *given.values())):
+    if last and any(choice is not None for choice in (rounds, workers, strategy, *given.values())):
         raise UsageError("--last shows the last calibration; leave out the options that say how to measure")
+    if any(name != "dask" for name in strategy or ()):
+        raise UsageError("sequential and pool are always measured; only dask can be added by --strategy")
+    if strategy and not dask.is_installed():
+        raise UsageError(dask.MISSING)
     spec = declared.apply_options(JobSpec(name="", root=b""), given)
     selection = validation.check_selection(spec.selection)
     logs.warn_on_stderr()
@@ -67,6 +75,8 @@ def calibrate(
                 start_method=settings.start_method or environment.DEFAULT_START_METHOD,
                 rounds=rounds or _ROUNDS,
                 timeout_s=spec.timeout_s,
+                dask=bool(strategy),
+                cluster=settings.cluster,
             )
     output.emit(
         fmt,

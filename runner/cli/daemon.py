@@ -95,6 +95,7 @@ def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
 def _daemon_settings(chosen: "settings.Settings") -> "daemon_settings.DaemonSettings":
     return daemon_settings.DaemonSettings(
         start_method=chosen.start_method or environment.DEFAULT_START_METHOD,
+        cluster=chosen.cluster,
         at_once=chosen.runs_at_once,
         retention=partial(_retention, chosen) if chosen.retain_for or chosen.retain_runs else None,
     )

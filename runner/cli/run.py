@@ -92,6 +92,7 @@ def _fire(
             database,
             job,
             start_method=chosen.start_method or environment.DEFAULT_START_METHOD,
+            cluster=chosen.cluster,
             at_once=chosen.runs_at_once,
             accept_unmounted=accept_unmounted,
             observer=observer,

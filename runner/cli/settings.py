@@ -1,10 +1,11 @@
 """Settings: defaults, then the settings file, then the environment, then flags; one frozen object."""
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import platformdirs
 
@@ -13,6 +14,7 @@ from runner.model.links import open_parent
 from runner.model.secrets import keep_secret
 from runner.model.toml import Table, parse_toml, read_bounded
 from runner.model.units import parse_duration
+from runner.strategies.base import Cluster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +30,10 @@ class Settings:
         retain_failures: Whether it keeps failed runs at any age.
         log_format: The log format of the daemon: text or json.
         metrics_file: The file for Prometheus metrics of the daemon; empty for none.
+        dask_scheduler: The address of a Dask scheduler, or local.
+        dask_tls_ca: The file of the certificate authority for a tls:// address.
+        dask_tls_cert: The file of the certificate.
+        dask_tls_key: The file of its key.
     """
 
     db: str
@@ -38,6 +44,16 @@ class Settings:
     retain_failures: bool = False
     log_format: str = "text"
     metrics_file: str = ""
+    dask_scheduler: str = "local"
+    dask_tls_ca: str = ""
+    dask_tls_cert: str = ""
+    dask_tls_key: str = ""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster of the strategy dask."""
+        files = {"tls_ca": self.dask_tls_ca, "tls_cert": self.dask_tls_cert, "tls_key": self.dask_tls_key}
+        return Cluster(self.dask_scheduler, **files)
 
 
 def load_settings(db: str | None = None) -> Settings:
@@ -56,7 +72,14 @@ def load_settings(db: str | None = None) -> Settings:
     chosen = db or os.environ.get("RUNNER_DB") or given.get("db")
     if chosen:
         keep_secret(chosen)  # before an error can contain it
-    return Settings(**{**given, "db": chosen or _create_default()})
+    settings = Settings(**{**given, "db": chosen or _create_default()})
+    if settings.dask_scheduler.startswith("tls://"):
+        missing = [key for key in ("dask_tls_ca", "dask_tls_cert", "dask_tls_key") if key not in given]
+        if missing:
+            raise UsageError(
+                f"dask_scheduler is a tls:// address, which needs {missing[0]} in the settings file as well"
+            )
+    return settings
 
 
 def choose_database(db: str | None) -> None:
@@ -102,7 +125,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise kind(f"the settings file {path} can't be read: {reason_of(error)}; check its path") from error
     entries = parse_toml(f"the settings file {path}", data)
     table = Table(f"the settings file {path}: ", entries)
-    for key, (expected, fits) in _KEYS.items():
+    # An error lists the keys, of which most users need none of an extra.
+    cluster = _CLUSTER_KEYS if any(key.startswith("dask") for key in entries) else {}
+    for key, (expected, fits) in (_KEYS | cluster).items():
         value = table.take(key)
         if value is not None and not fits(value):
             raise table.wrong(key, expected, value)
@@ -118,6 +143,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _is_scheduler(value: object) -> bool:
+    return isinstance(value, str) and (value == "local" or bool(re.fullmatch(r"(tcp|tls)://.+:\d{1,5}", value)))
+
+
 def _is_duration(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(parse_duration(value))
@@ -125,8 +154,9 @@ def _is_duration(value: object) -> bool:
         return False
 
 
+_Keys: TypeAlias = dict[str, tuple[str, Callable[[object], bool]]]
 # For each key a description of its values and a predicate.
-_KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+_KEYS: _Keys = {
     "db": ("the path of a file or a URL in quotes", _is_text),
     "start_method": ("one of 'fork', 'forkserver', 'spawn'", lambda value: value in ("fork", "forkserver", "spawn")),
     "runs_at_once": ("a whole number from 1 to 64", _is_whole(1, 64)),
@@ -135,4 +165,10 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "retain_failures": ("true or false", lambda value: isinstance(value, bool)),
     "log_format": ("one of 'text', 'json'", lambda value: value in ("text", "json")),
     "metrics_file": ("the path of a file in quotes", _is_text),
+}
+_CLUSTER_KEYS: _Keys = {
+    "dask_scheduler": ("'local', 'tcp://HOST:PORT' or 'tls://HOST:PORT'", _is_scheduler),
+    "dask_tls_ca": ("the path of a file in quotes", _is_text),
+    "dask_tls_cert": ("the path of a file in quotes", _is_text),
+    "dask_tls_key": ("the path of a file in quotes", _is_text),
 }

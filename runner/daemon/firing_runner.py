@@ -49,6 +49,7 @@ class FiringRunner:
                 job,
                 firing,
                 start_method=settings.start_method,
+                cluster=settings.cluster,
                 at_once=settings.at_once,
                 observer=RunObserver(
                     stop=self.shutdown.run_status,

@@ -22,7 +22,7 @@ from runner.model.errors import ScanError
 from runner.model.jobs import Selection
 from runner.model.runs import Cache, Status
 from runner.scan.snapshot import PLACE, Snapshot
-from runner.strategies.base import ScanRequest
+from runner.strategies.base import Cluster, ScanRequest
 
 # Subtrees are chosen by size: each about a quarter of the one before, down to this many entries.
 _SIZE_RATIO = 4
@@ -30,13 +30,14 @@ _MIN_ENTRIES = 50
 _WHOLE = Condition(question=Question.WORKERS, strategy="sequential", workers=1, start_method=None, path=b"")
 
 
-def choose_conditions(found: Snapshot, *, cpus: int, start_method: str) -> list[Condition]:
+def choose_conditions(found: Snapshot, *, cpus: int, start_method: str, dask: bool = False) -> list[Condition]:
     """Choose what is measured in each round.
 
     Args:
         found: What a sequential scan of the whole tree found.
         cpus: Usable processors; the pool is measured with up to twice as many workers.
         start_method: How its workers are started, except where start methods are compared.
+        dask: Whether to measure the strategy dask as well.
     """
 
     def condition(question: Question, workers: int, method: str | None = None, path: bytes = b"") -> Condition:
@@ -45,6 +46,8 @@ def choose_conditions(found: Snapshot, *, cpus: int, start_method: str) -> list[
 
     conditions = [condition(Question.WORKERS, 1), condition(Question.NOISE, 1)]
     conditions += [condition(Question.WORKERS, workers, start_method) for workers in range(1, 2 * cpus + 1)]
+    if dask:
+        conditions.append(replace(_WHOLE, strategy="dask", workers=cpus))
     conditions += [condition(Question.START_METHOD, cpus, method) for method in START_METHODS if method != start_method]
     for path in choose_subtrees(found):
         conditions += [condition(Question.SIZE, 1, path=path), condition(Question.SIZE, cpus, start_method, path)]
@@ -91,13 +94,15 @@ def calibrate(
     rounds: int,
     observer: RunObserver,
     timeout_s: int | None = None,
+    dask: bool = False,
+    cluster: Cluster | None = None,
     on_total: Callable[[int], None] = lambda _total: None,
     random: Random | None = None,
 ) -> Calibration:
     """Measure a tree, and record every round as soon as it is complete; *rounds* follow one that does not count.
 
-    *start_method* is that of pool workers, except where start methods are compared. *on_total* is called with the
-    number of executions, once it is known.
+    *start_method* is that of pool workers, except where start methods are compared. *dask*
+    adds the strategy on *cluster*. *on_total* is called with the number of executions, once it is known.
 
     Raises:
         ScanError: If the tree can't be scanned, or an execution fails.
@@ -120,10 +125,10 @@ def calibrate(
     observer = replace(observer, stop=stop_when_lock_lost(lock, observer.stop))
     finished_at, kept = None, " before a round was complete; nothing is kept"
     try:
-        measure = partial(_measure, root, selection, observer=observer, timeout_s=timeout_s)
+        measure = partial(_measure, root, selection, observer=observer, timeout_s=timeout_s, cluster=cluster)
         observer.on_strategy("first look", 1)
         found, _ = measure(_WHOLE)
-        conditions = choose_conditions(found, cpus=cpus, start_method=start_method)
+        conditions = choose_conditions(found, cpus=cpus, start_method=start_method, dask=dask)
         on_total(len(conditions) * (rounds + 1))
         for measured in _measure_rounds(measure, observer, conditions, order_rounds(len(conditions), rounds, random)):
             record_round(database, calibration_id, measured)
@@ -158,13 +163,19 @@ def _measure_rounds(
 
 
 def _measure(
-    root: bytes, selection: Selection, condition: Condition, observer: RunObserver, timeout_s: float | None
+    root: bytes,
+    selection: Selection,
+    condition: Condition,
+    observer: RunObserver,
+    timeout_s: float | None,
+    cluster: Cluster | None,
 ) -> tuple[Snapshot, Measurement]:
     request = ScanRequest(
         root=os.path.join(root, condition.path) if condition.path else root,
         selection=selection,
         workers=condition.workers,
         start_method=condition.start_method or DEFAULT_START_METHOD,
+        cluster=cluster,
     )
     observer = report_waiting(observer, [request.root])
     task = ScanTask(strategy=condition.strategy, request=request)
@@ -175,7 +186,7 @@ def _measure(
         raise ScanError(f"the {condition.strategy} execution failed: {outcome.message}")
     found: Snapshot = outcome.value
     return found, Measurement(
-        condition=condition,
+        condition=replace(condition, workers=outcome.workers or condition.workers),
         round=0,
         position=0,
         wall_s=outcome.wall_s,
@@ -192,7 +203,7 @@ def _measure(
 
 def describe(condition: Condition) -> str:
     """Describe a condition in a few words."""
-    name = "sequential" if condition.strategy == "sequential" else f"pool of {condition.workers}"
+    name = f"pool of {condition.workers}" if condition.strategy == "pool" else condition.strategy
     if condition.question is Question.START_METHOD:
         name += f" by {condition.start_method}"
     return f"{name} on {os.fsdecode(condition.path)!r}" if condition.path else name

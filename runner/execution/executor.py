@@ -28,7 +28,7 @@ from runner.model.units import format_count
 from runner.scan.compare import differing_paths
 from runner.scan.snapshot import Snapshot
 from runner.strategies import load_strategy
-from runner.strategies.base import ScanRequest
+from runner.strategies.base import Cluster, ScanRequest
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ def fire(
     firing: Firing | None = None,
     *,
     start_method: str = DEFAULT_START_METHOD,
+    cluster: Cluster | None = None,
     at_once: int = 1,
     accept_unmounted: bool = False,
     observer: RunObserver | None = None,
@@ -78,6 +79,7 @@ def fire(
         job: The job.
         firing: What is due; None for a manual run.
         start_method: How pool workers are started.
+        cluster: Where the strategy dask finds its workers; None for this machine.
         at_once: How many runs of this database may be concurrent.
         accept_unmounted: Whether directories that no longer are mount points cause no problem.
         observer: Receives progress and may stop the run.
@@ -107,6 +109,7 @@ def fire(
         cache=os.fsencode(cache_file(database, job)),
         full_every_s=job.spec.full_every_s,
         mounts=() if accept_unmounted else run.mounts,
+        cluster=cluster,
     )
     try:
         order = choose_order(job.spec.strategies, run.first_strategies, random or Random())  # noqa: S311  no secret
@@ -259,8 +262,8 @@ def _describe(
         strategy=strategy,
         position=position,
         status=result.status,
-        workers=request.workers if parallel else 1,
-        start_method=request.start_method if parallel else None,
+        workers=result.workers or (request.workers if parallel else 1),
+        start_method=request.start_method if parallel and strategy != "dask" else None,
         message=result.message,
     )
     if result.message is not None:
@@ -270,7 +273,7 @@ def _describe(
         execution,
         # After a defect of incremental's cache the tree was read again: the snapshot is right, and is saved.
         status=Status.FAILED if snapshot.defect else Status.PARTIAL if snapshot.problems else Status.SUCCEEDED,
-        message=snapshot.defect or "; ".join(snapshot.messages) or None,
+        message=snapshot.defect or "; ".join(filter(None, (*snapshot.messages, result.detail))) or None,
         wall_s=result.wall_s,
         startup_s=result.startup_s,
         user_s=result.user_s,
@@ -284,10 +287,19 @@ def _describe(
     return execution, snapshot
 
 
+def _is_plain(snapshot: Snapshot | None) -> bool:
+    """Return whether the message of an execution can only be about its figures."""
+    return snapshot is not None and not snapshot.messages and not snapshot.defect
+
+
 def _conclude(executions: Sequence[Execution], snapshots: Mapping[str, Snapshot], wall_s: float) -> RunOutcome:
     """Compare the executions; the last snapshot is saved."""
     differing = differing_paths(snapshots) if len(snapshots) > 1 else {}
-    messages = [f"{execution.strategy}: {execution.message}" for execution in executions if execution.message]
+    messages = [
+        f"{execution.strategy}: {execution.message}"
+        for execution in executions
+        if execution.message and not _is_plain(snapshots.get(execution.strategy))
+    ]
     if differing:
         messages.append(
             f"the strategies differ on {format_count(len(differing), 'path')}: "

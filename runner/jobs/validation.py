@@ -16,6 +16,7 @@ from runner.model.errors import Unknown, UsageError
 from runner.model.jobs import Job, JobSpec, Selection
 from runner.scan.match import Matcher
 from runner.strategies import STRATEGIES
+from runner.strategies.dask import MISSING, is_installed
 
 _MAX_NAME = 100
 _MAX_RETRIES = 100
@@ -33,7 +34,9 @@ def check_spec(spec: JobSpec, before: JobSpec | None = None) -> JobSpec:
     if before is None or spec.name != before.name:
         _check_name(spec.name)
     check_selection(spec.selection)
-    unknown = [f" {name!r}" for name in spec.strategies if name not in STRATEGIES]
+    if "dask" in spec.strategies and not is_installed():
+        raise UsageError(MISSING)
+    unknown = [f" {name!r}" for name in spec.strategies if name not in {*STRATEGIES, "dask"}]
     if unknown or not spec.strategies:
         raise UsageError(f"there is no strategy{''.join(unknown[:1])}; choose from {', '.join(STRATEGIES)}")
     if len(set(spec.strategies)) < len(spec.strategies):

@@ -74,6 +74,8 @@ class TrialResult(SimpleNamespace):
     workers_system_s: float = 0.0
     blocks_in: int = 0  # read from devices
     max_rss_bytes: int = 0  # peak resident memory of the largest process
+    workers: int | None = None  # that were used, if that was not the requested number
+    detail: str = ""  # a remark about these figures
 
     @property
     def user_s(self) -> float:
@@ -110,7 +112,7 @@ class ScanTask(Task):
 
     def prepare(self) -> str:
         """Import the strategy and check the root."""
-        load_strategy(self.strategy)
+        load_strategy(self.strategy).prepare(self.request)
         return _check_root(self.request.root)
 
     def carry_out(self, report: Report, output: int) -> tuple[TrialResult, End]:
@@ -125,7 +127,10 @@ class ScanTask(Task):
             scan.end()
             check_mounts(snapshot, request.root, request.selection, request.mounts, mounts)
 
-        return TrialResult(wall_s=wall_s, startup_s=scan.startup_s, value=snapshot), end
+        result = TrialResult(wall_s=wall_s, startup_s=scan.startup_s, value=snapshot)
+        result.workers, result.detail = scan.workers, scan.detail
+        result.workers_user_s, result.workers_system_s, result.max_rss_bytes, result.blocks_in = scan.remote
+        return result, end
 
 
 class CheckTask(Task):
@@ -204,9 +209,10 @@ def _carry_out(task: Task, progress_fd: int, output: int) -> TrialResult:
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     result.own_user_s = after.ru_utime - before.ru_utime
     result.own_system_s = after.ru_stime - before.ru_stime
-    result.workers_user_s, result.workers_system_s = workers.ru_utime, workers.ru_stime
-    result.blocks_in = after.ru_inblock - before.ru_inblock + workers.ru_inblock
-    result.max_rss_bytes = _peak_rss_bytes()
+    result.workers_user_s += workers.ru_utime
+    result.workers_system_s += workers.ru_stime
+    result.blocks_in += after.ru_inblock - before.ru_inblock + workers.ru_inblock
+    result.max_rss_bytes = max(result.max_rss_bytes, _peak_rss_bytes())
     return result
 
 

@@ -1,6 +1,6 @@
 """The results of a calibration, as a record and as tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from statistics import median
 
@@ -171,6 +171,7 @@ def calibration_view(calibration: Calibration) -> RenderableType:
         for title, table in calibration_tables(record, calibration.environment.workers):
             parts += titled(title, table)
         parts.append(Text(break_even_sentence(record)))
+        parts += [Text(line) for line in _cluster_sentences(record)]
     return Group(*parts)
 
 
@@ -229,8 +230,25 @@ def break_even_sentence(record: Record) -> str:
     return f"the pool is faster from about {size} on (95 % interval {low:,} to {upper})"
 
 
+def _cluster_sentences(record: Record) -> Iterator[str]:
+    """Yield whether the strategy dask pays, if it was measured."""
+    best = min((row for row in record["scaling"] if row["strategy"] != "dask"), key=lambda row: row["wall_s"])
+    for row in record["scaling"]:
+        if row["strategy"] == "dask":
+            factor, share = row["wall_s"] / best["wall_s"], row["startup_s"] / row["wall_s"]
+            times = f"{_worker_label(row)} takes {factor:.2f} times as long as {_worker_label(best)}"
+            if factor < 1:
+                yield f"the cluster pays: {times}"
+            else:
+                yield (
+                    f"the cluster does not pay: {times}, of that {share:.0%} for its start; "
+                    "it pays for trees of millions of files, read by several machines"
+                )
+
+
 def _worker_label(row: Record) -> str:
-    return "sequential" if row["strategy"] == "sequential" else f"pool of {row['workers']}"
+    of = "" if row["strategy"] == "sequential" else f" of {row['workers']}"
+    return f"{row['strategy']}{of}"
 
 
 def _compared_table(rows: Sequence[Record], label: Callable[[Record], str]) -> Grid:

@@ -82,7 +82,10 @@ def _explain_selection(spec: JobSpec) -> str:
 
 def _explain_strategies(spec: JobSpec) -> str:
     workers = "one worker per CPU" if spec.workers is None else format_count(spec.workers, "worker")
-    names = [f"{name} ({workers})" if name == "pool" else name for name in spec.strategies]
+    names = [
+        f"{name} ({workers})" if name == "pool" else "dask (the workers of its cluster)" if name == "dask" else name
+        for name in spec.strategies
+    ]
     if "incremental" in spec.strategies:
         names[spec.strategies.index("incremental")] += f" (reading all every {format_duration(spec.full_every_s)})"
     limit = f"is stopped after {format_duration(spec.timeout_s)}" if spec.timeout_s else "has no time limit"

@@ -8,7 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.strategies.base import Strategy
 
-# Each is a class of that name in a module of that name.
+# Each is a class of that name in a module of that name. The strategy dask is not listed: it needs an extra, and only
+# its own documentation names it.
 STRATEGIES = ("sequential", "pool", "incremental")
 
 

@@ -10,7 +10,7 @@ from runner.model.errors import ScanError, reason_of
 from runner.scan.cache import NOTHING, Cache, Clock, key_of, load, store
 from runner.scan.rescan import SETTLED_AFTER_NS, differing, look_reaches, rescan, settle
 from runner.scan.walk import Walker
-from runner.strategies.base import Scan
+from runner.strategies.base import Prepared, Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _MOST_NAMED = 5
 _STEP_NS = 1_000_000_000
 
 
-class Incremental:
+class Incremental(Prepared):
     """A scan whose cost grows with what has changed."""
 
     parallel = False

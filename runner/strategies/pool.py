@@ -15,7 +15,7 @@ import time
 
 from runner.scan.snapshot import Part, dump
 from runner.scan.walk import PIECE_WORK, Walker
-from runner.strategies.base import Scan, ScanRequest
+from runner.strategies.base import Prepared, Scan, ScanRequest
 from runner.strategies.exchange import Channel, Exchange
 from runner.strategies.watched_pool import WatchedPool, starting, trial_context
 
@@ -35,7 +35,7 @@ _LEAST_WORK = 2_000
 _POLL_WORK = 400
 
 
-class Pool:
+class Pool(Prepared):
     """Subtrees read by the workers of a pool."""
 
     parallel = True

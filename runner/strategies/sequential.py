@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.scan.walk import Walker
-from runner.strategies.base import Scan
+from runner.strategies.base import Prepared, Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from runner.strategies.base import ScanRequest
 
 
-class Sequential:
+class Sequential(Prepared):
     """The baseline that every other strategy is compared with."""
 
     parallel = False

@@ -21,6 +21,8 @@ from runner.cli.main import load_commands
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Its commands stay in the foreground; test_cluster_page.py runs them.
+_CLUSTER = ROOT / "docs/cluster.md"
 # Commands that other tests run: they take long.
 _TESTED_ELSEWHERE = {"demo": "test_demo_and_lesson.py", "lesson": "test_demo_and_lesson.py"}
 # Programs that change the machine, need the network or another program's server. Their lines are only parsed.
@@ -126,7 +128,9 @@ def _join_lines(text: str) -> Iterator[str]:
             yield line
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != _GENERATED], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page not in {_GENERATED, _CLUSTER}], ids=lambda page: page.name
+)
 def test_every_command_of_a_page_runs(program: Program, page: Path) -> None:
     reader = Reader(program)
     blocks = list_blocks(page)

@@ -19,7 +19,8 @@ from runner.model.jobs import Selection, Track
 from runner.model.runs import Status
 from runner.scan.snapshot import Snapshot, found_names, join_path, unpack_stats
 from runner.strategies import STRATEGIES, load_strategy
-from runner.strategies.base import ScanRequest
+from runner.strategies.base import Cluster, ScanRequest
+from tests.benchmarks.dask_cluster import RealCluster
 from tests.benchmarks.snapshots import scanned
 
 PLAIN_NAMES = [
@@ -44,9 +45,21 @@ ODD_NAMES = [
 AGAIN = "incremental, again"
 
 
-@pytest.fixture(params=[*sorted(STRATEGIES), AGAIN])
-def strategy(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with RealCluster(tmp_path_factory.mktemp("cluster")) as real:
+        yield real.cluster
+
+
+_clusters: list[Cluster] = []
+
+
+@pytest.fixture(params=[*sorted(STRATEGIES), AGAIN, "dask"])
+def strategy(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "dask":
+        _clusters.append(request.getfixturevalue("cluster"))
+    yield str(request.param)
+    _clusters.clear()
 
 
 def scan(strategy: str, root: Path, start_method: str = "fork", workers: int = 2, **selection: Any) -> TrialResult:
@@ -75,6 +88,7 @@ def request_for(
         workers=workers,
         start_method=start_method,
         cache=os.path.join(os.fsencode(directory), b"remembered"),
+        cluster=_clusters[0] if _clusters else None,
     )
 
 
