@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MIN_S, MAX_S = 0.010, 5.0
 # The shortest slice while nobody is hungry, since each takes about 8 ms of CPU time, and the part of the time since
 # workers were last hungry that it may take.
-_FED_S, _OF_FED = 0.020, 1 / 3
+_FED_S, _OF_FED = 0.040, 1 / 3
 # Time of a slice for each one in flight, twice what a scheduler and a driver need for it.
 _SCHEDULING_S = 0.002
 # A slice is issued again after this many times its length, and not before this time.
