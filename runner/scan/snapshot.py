@@ -105,8 +105,10 @@ class Part:
 
     def count(self) -> Counts:
         """Count directories read, entries listed and files found."""
-        entries = sum(place[1] for place in PLACE.iter_unpack(self.places))
-        return len(self.names), entries, sum(found.count(b"\0") + 1 for found in self.found if found)
+        # In bulk: one by one takes twice as long, a two-hundredth of a scan.
+        entries = sum(array(TYPE_CODE, bytes(self.places))[1::2])
+        found = list(filter(None, self.found))
+        return len(self.names), entries, b"\0".join(found).count(b"\0") + bool(found)
 
     def encode(self) -> bytes:
         """Encode everything except the rest."""

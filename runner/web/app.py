@@ -192,8 +192,8 @@ def _explain_status(site: Site, request: Request, error: HTTPException) -> Respo
     if error.status_code == 404 and len(path) > 1 and path.endswith("/"):
         # Relative: Starlette's own redirection is absolute, which is wrong behind a proxy.
         return RedirectResponse(f"../{quote(path.rstrip('/').rpartition('/')[2])}", 307)
-    what = "there is no such page" if error.status_code == 404 else error.detail
-    return _error_page(site, request, error.status_code, what)
+    what = {404: "there is no such page", 405: "this address is for a button of a page; go back and press it"}
+    return _error_page(site, request, error.status_code, what.get(error.status_code, error.detail))
 
 
 def _explain_defect(site: Site, request: Request, _error: Exception) -> Response:

@@ -17,6 +17,8 @@ from runner.web import links
 
 # The numbers of rows fit 64 bits.
 _MOST_DIGITS = 18
+# More jobs than these are shown in pages.
+_MOST_JOBS, _JOBS = 100, 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +33,13 @@ class Asked:
     def job(self) -> Job:
         """Return the job that the address names by its number, also a removed one; raise Unknown if there is none."""
         return jobs.get_job(self.view, self.parameters["job"], removed=True)
+
+    def choose_page(self, found: Sequence[Job]) -> tuple[Sequence[Job], int | None]:
+        """Return the jobs of the page that begins after the job ``after``, and the ``after`` of the next page."""
+        after = self.number("after") or 0
+        rest = [job for job in found if job.job_id > after]
+        shown = rest[: _MOST_JOBS if len(found) <= _MOST_JOBS else _JOBS]
+        return shown, shown[-1].job_id if len(rest) > len(shown) else None
 
     def text(self, key: str) -> str | None:
         """Return a value of the query; None if it is missing or empty."""

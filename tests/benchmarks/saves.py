@@ -2,7 +2,7 @@
 
 The tree has a hundred files in each directory and exists only as a snapshot. It is saved as the first run, unchanged,
 and with 0.1 % of its files changed in 9.5 % of its directories; all seconds contain the digests of the snapshot. During
-the first save a daemon fires another job every second, and a thread of the saving process begins and ends runs.
+the first save a daemon fires another job every two seconds, and a thread of the saving process begins and ends runs.
 """
 
 import multiprocessing
@@ -89,11 +89,11 @@ def _add_job(database: Database, name: str) -> Job:
 
 @contextmanager
 def _firing_daemon(database: Database, scratch: Path, address: str) -> Iterator[Job]:
-    """Run a daemon that fires a job on an empty directory every second."""
+    """Run a daemon that fires a job on an empty directory every two seconds."""
     now = datetime.now(UTC)
     (scratch / "tree").mkdir()
     (scratch / "settings.toml").write_text("runs_at_once = 64")
-    schedule = parse_schedule(every="1s", timezone="UTC", now=now)
+    schedule = parse_schedule(every="2s", timezone="UTC", now=now)
     spec = JobSpec(name=f"small-{time.time_ns()}", root=os.fsencode(scratch / "tree"), schedule=schedule)
     job = add_job(database, spec, now)
     environment = {**os.environ, "RUNNER_DB": address, "RUNNER_SETTINGS": str(scratch / "settings.toml")}

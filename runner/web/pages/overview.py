@@ -17,8 +17,6 @@ from runner.web.page import Asked, Page, listed
 from runner.web.strips import BARS
 from runner.web.summaries import summarize
 
-# More jobs than these are shown in pages.
-_MOST_ROWS, _ROWS = 100, 50
 _MOST_FAILURES, _FAILED_JOBS = 500, 8
 # States of jobs besides the statuses of their last runs.
 _NEVER, _PAUSED = "never", "paused"
@@ -28,7 +26,6 @@ _STATES = (*Status, _NEVER, _PAUSED)
 def overview(asked: Asked) -> Page:
     """List the jobs with their health, last runs and next fire times, a page from the job ``after``."""
     text, state, tag = asked.text("name"), asked.choice("status", _STATES), asked.text("tag")
-    after = asked.number("after") or 0
     every = jobs.list_jobs(asked.view)
     newest = recent.list_newest(asked.view)
     states = {job.job_id: _states(job, newest) for job in every}
@@ -39,8 +36,7 @@ def overview(asked: Asked) -> Page:
         and (state is None or state in states[job.job_id])
         and (tag is None or tag in job.spec.tags)
     ]
-    rest = [job for job in found if job.job_id > after]
-    shown = rest[: _MOST_ROWS if len(found) <= _MOST_ROWS else _ROWS]
+    shown, next_after = asked.choose_page(found)
     counts = Counter(one for of_job in states.values() for one in of_job)
     midnight = asked.now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     failures: dict[int, list[Run]] = {}
@@ -59,8 +55,7 @@ def overview(asked: Asked) -> Page:
         "tags": sorted({one for job in every for one in job.spec.tags}),
         "state": state,
         "states": _STATES,
-        "after": after,
-        "next_after": shown[-1].job_id if len(rest) > len(shown) else None,
+        "next_after": next_after,
         "failures": _sort_failures(failures, newest)[:_FAILED_JOBS],
         "n_failed": len(failures),
         "running": recent.list_running(asked.view),

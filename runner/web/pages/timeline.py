@@ -13,7 +13,6 @@ from runner.schedules import fire_times
 from runner.web import tracks
 from runner.web.page import Asked, Page, listed
 
-_MOST_ROWS, _ROWS = 100, 50
 _SPANS = {"day": 1, "week": 7}
 _HOUR = timedelta(hours=1)
 
@@ -26,11 +25,10 @@ def timeline(asked: Asked) -> Page:
     first = day - timedelta(days=day.weekday()) if span == "week" else day
     length = timedelta(days=_SPANS[span])
     axis = tracks.Axis(start=_midnight(first), end=_midnight(first + length), now=asked.now)
-    name, after = asked.text("job"), asked.number("after") or 0
+    name = asked.text("job")
     job = jobs.get_job(asked.view, name, removed=True) if name is not None else None
     found = [job] if job is not None else jobs.list_jobs(asked.view)
-    rest = [one for one in found if one.job_id > after]
-    shown = rest[: _MOST_ROWS if len(found) <= _MOST_ROWS else _ROWS]
+    shown, next_after = asked.choose_page(found)
     marks = recent.list_marks(asked.view, [one.job_id for one in shown], axis.start, axis.end, axis.slot)
     coming = _coming(shown, asked.now)
     values = {
@@ -51,8 +49,7 @@ def timeline(asked: Asked) -> Page:
         "most_coming": max(count or 0 for _, hours in coming for count in hours),
         "short": _short,
         "sample": tracks.sample,
-        "after": after,
-        "next_after": shown[-1].job_id if len(rest) > len(shown) else None,
+        "next_after": next_after,
         "all_shown": len(shown) == len(found),
     }
     return Page(template="timeline.html", values=values, json=listed(_records(asked, job, axis)))
