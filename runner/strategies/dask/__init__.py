@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runner.strategies.base import Cluster, Scan, ScanRequest
 
 MISSING = "the strategy dask needs an extra; `pip install 'runner[dask]'` installs it"
-# Limit for the scheduler's host to accept a connection.
+# Limit for the scheduler to accept a connection and to greet; a scan looks twice.
 _REACH_S = 0.7
 
 
@@ -63,13 +63,18 @@ def _load_driver(cluster: Cluster) -> None:
 
 
 def _reach(scheduler: str) -> None:
-    """Connect to the scheduler's port; raise ScanError if nothing answers."""
+    """Connect to the scheduler's port; raise ScanError if nothing answers, which a stopped one does not."""
     import socket
 
-    host, _, port = scheduler.partition("://")[2].rpartition(":")
+    protocol, _, address = scheduler.partition("://")
+    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
-    except OSError as error:
+        with socket.create_connection((host.strip("[]"), int(port)), _REACH_S) as connection:
+            if protocol == "tcp":  # by TLS, the client speaks first
+                connection.recv(1)
+    except TimeoutError as error:
+        raise ScanError(unreachable(scheduler, f"no answer within {_REACH_S:g} s")) from error
+    except (OSError, OverflowError) as error:
         raise ScanError(unreachable(scheduler, reason_of(error))) from error
 
 

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 MIN_S, MAX_S = 0.010, 5.0
 # The shortest slice while nobody is hungry, since each takes about 8 ms of CPU time, and the part of the time since
 # workers were last hungry that it may take.
-_FED_S, _OF_FED = 0.020, 1 / 3
+_FED_S, _OF_FED = 0.040, 1 / 2
 # Time of a slice for each one in flight, twice what a scheduler and a driver need for it.
 _SCHEDULING_S = 0.002
 # A slice is issued again after this many times its length, and not before this time.
 _AGAIN_AFTER, _MIN_AGAIN_S = 10, 1.0
-# Number of slices for each worker below which what is left is split: some are small, and their workers soon idle.
-_IN_STOCK = 2
+# Number of slices for each worker below which what is left is split, since some are small, and their workers soon idle;
+# before this time it is one, since more slices would take more than small trees.
+_IN_STOCK, _STOCK_AFTER_S = 2, 1.0
 # Number of slices into which what is left of one is split, for so many hungry workers.
 _MOST_PARTS = 16
 # Size of the paths of one slice, and the longest path that is worth being passed to another worker; in bytes.
@@ -136,7 +137,7 @@ class Splitting:
         others = len(self._flying) + len(self._ready)
         pace_s = max(MIN_S, _SCHEDULING_S * len(self._flying))
         slice_ = Slice(paths, min(MAX_S, pace_s))
-        wanted = _IN_STOCK * len(self._workers) - others
+        wanted = (_IN_STOCK if now_s >= _STOCK_AFTER_S else 1) * len(self._workers) - others
         if wanted <= 1:
             slice_.length_s = min(MAX_S, max(pace_s, _FED_S, (now_s - self._hungry_s) * _OF_FED))
         elif slice_.can_split():
