@@ -41,7 +41,7 @@ def test_the_next_command_removes_what_a_killed_one_left(
     settings = program.folder / "settings.toml"
     settings.write_text("start_method = 'spawn'\n")
     program.environment["RUNNER_SETTINGS"] = str(settings)
-    program.out("schedule", enlarge(tree, 40_000), "--name", "docs", "--every", "1d")
+    program.out("schedule", enlarge(tree), "--name", "docs", "--every", "1d")
     killed = program.start("run", "docs")
     freeze_trial(killed.pid)
     killed.send_signal(signal.SIGKILL)

@@ -200,7 +200,7 @@ def test_a_trial_stopped_at_its_start_ends_with_its_runner(tmp_path: Path, tempo
         os.kill(trial, signal.SIGSTOP)
         if follows:
             lifeline = process / "fdinfo" / (process / "cmdline").read_bytes().split(b"\0")[-2].decode()
-            wait_until(lambda: int(lifeline.read_text().split()[3], 8) & os.O_ASYNC)
+            wait_until(lambda: int(lifeline.read_text().split()[3], 8) & os.O_ASYNC, 20)
         else:
             time.sleep(0.05)  # it has executed no program, so that the next start has to end it
         parent.kill()
