@@ -1,11 +1,11 @@
 """The application: addresses, their pages, and what is answered when something fails."""
 
 import logging
+import re
 from collections.abc import Callable
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any
-from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
@@ -189,9 +189,9 @@ def _explain(site: Site, request: Request, error: RunnerError) -> Response:
 
 def _explain_status(site: Site, request: Request, error: HTTPException) -> Response:
     path = request.url.path
-    if error.status_code == 404 and len(path) > 1 and path.endswith("/"):
+    if error.status_code == 404 and re.fullmatch(r"(/[\w.-]+)+/", path, re.ASCII):
         # Relative: Starlette's own redirection is absolute, which is wrong behind a proxy.
-        return RedirectResponse(f"../{quote(path.rstrip('/').rpartition('/')[2])}", 307)
+        return RedirectResponse(f"../{path[:-1].rpartition('/')[2]}", 307)
     what = {404: "there is no such page", 405: "this address is for a button of a page; go back and press it"}
     return _error_page(site, request, error.status_code, what.get(error.status_code, error.detail))
 

@@ -27,30 +27,16 @@ from runner.history.upgrade import open_database
 from runner.measure.environment import describe_environment, describe_process
 from runner.model.jobs import Job, JobSpec
 from runner.model.runs import Status
-from runner.scan.snapshot import Snapshot
+from runner.scan.snapshot import PLACE, TYPE_CODE, Part, Snapshot
 from runner.schedules.parse import parse_schedule
 from tests.benchmarks.progress import make_parser, write_head, write_row
+from tests.benchmarks.snapshots import stored
 
 _IN_DIRECTORY = 100
+_IN_PIECE = 100
 _NAMES = b"\0".join(b"document-%02d.md" % number for number in range(_IN_DIRECTORY))
 _CHANGED = 0.095
 _EVERY_S = 1.0
-
-
-class Fabricated(Snapshot):
-    """A snapshot whose findings are computed; in some directories one file has another size."""
-
-    def __init__(self, directories: int, step: int = 0) -> None:
-        files = directories * _IN_DIRECTORY
-        super().__init__([], (directories, files, files))
-        self._step = step
-
-    def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """Yield them directory by directory."""
-        numbers = array("q", (10**18 + number for number in range(2 * _IN_DIRECTORY)))
-        for number in range(self.directories):
-            numbers[0] = number + (1 if self._step and not number % self._step else 0)
-            yield b"archive/%03d/project-%04d" % (number // 1000, number), _NAMES, numbers.tobytes()
 
 
 def main() -> None:
@@ -72,15 +58,33 @@ def _measure(files: int, address: str | None) -> None:
         with closing(open_database(locate(address))) as database:
             job, other = _add_job(database, "large"), _add_job(database, "other")
             with _firing_daemon(database, Path(scratch), address) as small, _beginning(database, other) as late_s:
-                first_s = _save(database, job, Fabricated(directories))
+                first_s = _save(database, job, _fabricate(directories))
             fired = [run.lateness_s for run in list_runs(database, job=small) if run.lateness_s is not None]
             skipped = len(list_runs(database, job=small, statuses=[Status.SKIPPED]))
-            same_s = _save(database, job, Fabricated(directories))
-            changed_s = _save(database, job, Fabricated(directories, round(1 / _CHANGED)))
+            same_s = _save(database, job, _fabricate(directories))
+            changed_s = _save(database, job, _fabricate(directories, round(1 / _CHANGED)))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = [f"{taken_s:.2f} s" for taken_s in (first_s, same_s, changed_s)]
     late = [f"{max(each):.2f} s of {len(each)}" for each in (late_s, fired)]
     write_row(f"{files:,}", *seconds, f"{peak_mb:.0f} MB", *late, skipped)
+
+
+def _fabricate(directories: int, step: int = 0) -> Snapshot:
+    """Return a snapshot; with a step, one file in each such directory has another size."""
+    return stored(_pieces(directories, step))
+
+
+def _pieces(directories: int, step: int) -> Iterator[Part]:
+    numbers = array(TYPE_CODE, (10**18 + number for number in range(2 * _IN_DIRECTORY)))
+    for first in range(0, directories, _IN_PIECE):
+        part = Part(first)
+        for number in range(first, min(first + _IN_PIECE, directories)):
+            numbers[0] = number + bool(step and not number % step)
+            part.names.append(b"archive/%03d/project-%04d" % (number // 1000, number))
+            part.found.append(_NAMES)
+            part.stats.append(numbers.tobytes())
+            part.places += PLACE.pack(-1, _IN_DIRECTORY)
+        yield part
 
 
 def _add_job(database: Database, name: str) -> Job:

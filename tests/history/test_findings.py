@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runner.history.contents import (
     count_changes,
     count_directories,
+    has_directory,
     list_changes,
     list_files,
     list_names,
@@ -270,6 +271,17 @@ def test_a_name_is_returned_byte_for_byte(database: Database, path: bytes) -> No
     run = play(database, some_job(database), snapshot(listing(b"", {path: stats}), listing(path, [path])))
     found = [(file.path, file.size_bytes, file.mtime_ns) for file in list_files(database, run.job_id, run.run_id)]
     assert [(path, *stats), (path + b"/" + path, None, None)] == found
+
+
+def test_directories_that_begin_alike_are_told_apart(database: Database) -> None:
+    deep = b"d" * 200 + b"/" + b"e" * 100  # longer than an entry of the index
+    job = some_job(database)
+    for directory in (deep, b"short"):
+        paths = (directory, directory + b"-x", directory + b"/f", directory + b"/f/g", directory + b"0")
+        run = play(database, job, snapshot(*(listing(path, [b"x.md"]) for path in paths)))
+        found = list_files(database, job.job_id, run.run_id, directory)
+        assert [path + b"/x.md" for path in (paths[0], *paths[2:4])] == [file.path for file in found]
+        assert not has_directory(database, job.job_id, directory[:-1])
 
 
 def test_a_path_of_20_kb_is_returned(database: Database) -> None:
