@@ -122,12 +122,12 @@ def _read_slice(scan: bytes, paths: bytes, length_s: float, descend: bool) -> by
     try:
         part = _read(walker, marshal.loads(paths), began_s + length_s, descend=descend)  # noqa: S302  by runner itself
         left = part.rest + walker.pending.paths()
+        _check_identities(root, identities, worker.address)  # first, since it names the worker
         walker.check_root()
     finally:
         walker.close()
         os.fchdir(here)
         os.close(here)
-    _check_identities(root, identities, worker.address)
     spent_s = _thread_cpu_s() - thread_before
     used = (before, usage(resource.RUSAGE_SELF), spent_s)
     return dump((worker.address, *used, part.encode(), part.problems, part.count(), left))
