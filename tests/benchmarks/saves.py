@@ -42,7 +42,7 @@ class Fabricated(Snapshot):
 
     def __init__(self, directories: int, step: int = 0) -> None:
         files = directories * _IN_DIRECTORY
-        super().__init__([], (directories, files, files))
+        super().__init__(os.open(os.devnull, os.O_RDONLY), counts=(directories, files, files))
         self._step = step
 
     def findings(self) -> Iterator[tuple[bytes, bytes, bytes]]:
