@@ -171,10 +171,10 @@ def main() -> None:
     result_fd = os.dup(1)
     os.dup2(2, 1)
     task: Task = load(sys.stdin.buffer)
-    _follow_parent(int(sys.argv[3]))
+    _follow_parent(int(sys.argv[4]))
     # A scan creates no cycles, but the collector would traverse every object kept.
     gc.disable()
-    result = _carry_out(task, int(sys.argv[2]), int(sys.argv[4]))
+    result = _carry_out(task, int(sys.argv[2]), int(sys.argv[3]))
     message = dumps(result, protocol=5)
     with os.fdopen(result_fd, "wb") as pipe:
         pipe.write(HEADER.pack(len(message)))

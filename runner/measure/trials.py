@@ -121,7 +121,7 @@ class _Trial:
         files.callback(os.close, kept)
         try:
             self._process = subprocess.Popen(
-                [*command, *map(str, (progress.fileno(), lifeline, self._output.fileno()))],
+                [*command, *map(str, (progress.fileno(), self._output.fileno(), lifeline))],
                 bufsize=0,
                 stdin=stdin,
                 stdout=subprocess.PIPE,

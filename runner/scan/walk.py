@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 # Cost of reading a directory, and of the stat of a file, in listed entries; measured on a warm ext4.
 _DIRECTORY_COST, _STAT_COST = 50, 8
-# Work between two reports of progress, about 2 ms, and work of one piece, about 50 ms.
+# Work between two reports of progress, about 2 ms.
 _REPORT_WORK = 5_000
-PIECE_WORK = 100_000
+# Directories, entries and found files of one piece, about 20 ms; a single directory may have more.
+PIECE_WORK = 30_000
 
 _size_and_time = attrgetter("st_size", "st_mtime_ns")
 _name = attrgetter("name")
@@ -123,8 +124,9 @@ class Walker:
             if spent >= PIECE_WORK:
                 yield part
                 part, spent = part.following(), 0
-            report(*self.read_some(part, _REPORT_WORK, descend=descend))
-            spent += _REPORT_WORK
+            counts = self.read_some(part, _REPORT_WORK, descend=descend)
+            report(*counts)
+            spent += sum(counts)
         yield part
 
     def read_some(self, part: Part, work: int, *, descend: bool = True) -> tuple[int, int, int]:

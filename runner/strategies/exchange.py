@@ -9,6 +9,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.context import BaseContext
 
 # Precedes each message: its length in bytes.
@@ -95,21 +96,21 @@ class Channel:
 
     def send(self, message: bytes) -> None:
         """Send a message, in a worker."""
-        left = memoryview(_LENGTH.pack(len(message)) + message)
         with self._lock:
-            while left:
-                left = left[os.write(self._writer.fileno(), left) :]
+            for part in (_LENGTH.pack(len(message)), message):
+                left = memoryview(part)
+                while left:
+                    left = left[os.write(self._writer.fileno(), left) :]
 
-    def receive(self) -> list[bytes]:
-        """Return the complete messages, in the parent and without waiting."""
+    def receive(self) -> Iterator[bytes]:
+        """Yield the complete messages, in the parent and without waiting; each before the next is read."""
         with suppress(BlockingIOError):
             while chunk := os.read(self.reader.fileno(), _READ_BYTES):
                 self._received += chunk
-        messages = []
-        while len(self._received) >= _LENGTH.size:
-            end = _LENGTH.size + _LENGTH.unpack_from(self._received)[0]
-            if end > len(self._received):
-                break
-            messages.append(bytes(self._received[_LENGTH.size : end]))
-            del self._received[:end]
-        return messages
+                while len(self._received) >= _LENGTH.size:
+                    end = _LENGTH.size + _LENGTH.unpack_from(self._received)[0]
+                    if end > len(self._received):
+                        break
+                    message = bytes(self._received[_LENGTH.size : end])
+                    del self._received[:end]
+                    yield message

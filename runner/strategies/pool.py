@@ -117,8 +117,7 @@ class _Reader:
     def _read_all(self) -> None:
         pending, work = self._walker.pending, _LEAST_WORK
         while pending.directories:
-            self._walker.read_some(self._part, work)
-            self._spent += work
+            self._spent += sum(self._walker.read_some(self._part, work))
             work = _POLL_WORK
             if pending.can_split() and self._exchange.accept_request():
                 self._exchange.send(pending.take_half())

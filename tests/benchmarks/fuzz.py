@@ -211,7 +211,7 @@ def compare(
     with ExitStack() as patches:
         patches.enter_context(patch.object(incremental, "SETTLED_AFTER_NS", settled_after_ns))
         for name in ("_REPORT_WORK", "PIECE_WORK"):  # a few directories in each piece
-            patches.enter_context(patch.object(walk, name, random.choice((100, 200, 5_000))))
+            patches.enter_context(patch.object(walk, name, random.choice((5, 20, 5_000))))
         for number in range(rounds):
             if wait is not None:
                 wait(number)

@@ -255,7 +255,7 @@ def lose_worker(_report: Report, directory: str, moment: str, start_method: str 
         channel = Channel(multiprocessing.get_context("fork"))
         watched = WatchedPool(2, "fork", partial(die_reporting, directory), (channel,))
         watched.submit(signal.pause)
-        return watched.result(channel.reader, lambda: note(directory, "received", channel.receive()))
+        return watched.result(channel.reader, lambda: note(directory, "received", list(channel.receive())))
     watched = start_pool(directory, start_method)
     if moment == "busy":
         watched.submit(signal.pause)

@@ -266,8 +266,8 @@ def test_the_rest_of_a_message_is_not_waited_for() -> None:
     half = len(b"half") * 2
     os.write(channel._writer.fileno(), half.to_bytes(8, sys.byteorder) + b"half")
 
-    assert [b"whole"] == channel.receive()
-    assert channel.receive() == []
+    assert [b"whole"] == list(channel.receive())
+    assert [] == list(channel.receive())
 
     os.write(channel._writer.fileno(), b"rest")
-    assert [b"halfrest"] == channel.receive()
+    assert [b"halfrest"] == list(channel.receive())
