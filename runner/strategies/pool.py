@@ -14,7 +14,7 @@ import os
 import time
 
 from runner.scan.snapshot import Part, dump
-from runner.scan.walk import PIECE_WORK, Walker
+from runner.scan.walk import PIECE_WORK, Walker, weigh
 from runner.strategies.base import Prepared, Scan, ScanRequest
 from runner.strategies.exchange import Channel, Exchange
 from runner.strategies.watched_pool import WatchedPool, starting, trial_context
@@ -51,7 +51,7 @@ class Pool(Prepared):
             while pending.directories and not (walker.branches or pending.can_be_shared()):
                 counts = walker.read_some(top, 1)
                 report(*counts)
-                spent += sum(counts)
+                spent += weigh(*counts)
                 if spent >= PIECE_WORK:
                     snapshot.extend([top])
                     top, spent = top.following(), 0
@@ -117,7 +117,7 @@ class _Reader:
     def _read_all(self) -> None:
         pending, work = self._walker.pending, _LEAST_WORK
         while pending.directories:
-            self._spent += sum(self._walker.read_some(self._part, work))
+            self._spent += weigh(*self._walker.read_some(self._part, work))
             work = _POLL_WORK
             if pending.can_split() and self._exchange.accept_request():
                 self._exchange.send(pending.take_half())
