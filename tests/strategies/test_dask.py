@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -225,13 +226,11 @@ def test_a_local_cluster_listens_on_loopback_and_ends_with_its_trial(tree: Path)
     def look() -> Status | None:
         [trial] = [child for child in psutil.Process().children() if os.getpgid(child.pid) == child.pid]
         members.update([trial, *trial.children(recursive=True)])
-        listening = [
-            connection.laddr.ip
-            for member in members
-            if member.is_running()
-            for connection in member.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-        ]
+        connections: list[Any] = []
+        for member in members:
+            with suppress(psutil.NoSuchProcess):  # some only start others
+                connections += member.net_connections("tcp")
+        listening = [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]
         if len(listening) < 6:
             return None
         addresses.extend(listening)
