@@ -221,7 +221,7 @@ def test_a_scheduler_that_does_not_answer_fails_the_scan(real: RealCluster, tree
 
 def test_a_local_cluster_listens_on_loopback_and_ends_with_its_trial(tree: Path) -> None:
     members: set[psutil.Process] = set()
-    addresses: list[str] = []
+    addresses: set[str] = set()
 
     def look() -> Status | None:
         [trial] = [child for child in psutil.Process().children() if os.getpgid(child.pid) == child.pid]
@@ -231,14 +231,12 @@ def test_a_local_cluster_listens_on_loopback_and_ends_with_its_trial(tree: Path)
             with suppress(psutil.NoSuchProcess):  # some only start others
                 connections += member.net_connections("tcp")
         listening = [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]
-        if len(listening) < 6:
-            return None
-        addresses.extend(listening)
-        return Status.CANCELLED
+        addresses.update(listening)
+        return Status.CANCELLED if len(listening) >= 6 else None
 
     outcome = scan(tree, Cluster(), stop=look)
-    assert Status.CANCELLED is outcome.status
-    assert {"127.0.0.1"} == set(addresses)
+    assert outcome.status in {Status.CANCELLED, Status.SUCCEEDED}  # it may be quicker than the look
+    assert {"127.0.0.1"} == addresses
     assert len(members) >= 4
     _, alive = psutil.wait_procs(members, 1)
     assert [] == [member for member in alive if member.status() != psutil.STATUS_ZOMBIE]
