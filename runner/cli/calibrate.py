@@ -1,5 +1,6 @@
 """``runner calibrate``: an interleaved experiment on one tree."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -51,12 +52,7 @@ def calibrate(
 
     runner calibrate /srv/docs --last --format json
     """
-    if last and any(choice is not None for choice in (rounds, workers, strategy, *given.values())):
-        raise UsageError("--last shows the last calibration; leave out the options that say how to measure")
-    if any(name != "dask" for name in strategy or ()):
-        raise UsageError("sequential and pool are always measured; only dask can be added by --strategy")
-    if strategy and not dask.is_installed():
-        raise UsageError(dask.MISSING)
+    _check_options(strategy, rounds, workers, *given.values(), last=last)
     spec = declared.apply_options(JobSpec(name="", root=b""), given)
     selection = validation.check_selection(spec.selection)
     logs.warn_on_stderr()
@@ -86,6 +82,15 @@ def calibrate(
         document=lambda: rendering.calibration_record(calibration),
     )
     options.echo_warnings(warnings.find_selection_warnings(selection, root, Selection()))
+
+
+def _check_options(strategies: Sequence[str] | None, *others: object, last: bool) -> None:
+    if last and any(choice is not None for choice in (strategies, *others)):
+        raise UsageError("--last shows the last calibration; leave out the options that say how to measure")
+    if any(name != "dask" for name in strategies or ()):
+        raise UsageError("sequential and pool are always measured; only dask can be added by --strategy")
+    if strategies and not dask.is_installed():
+        raise UsageError(dask.MISSING)
 
 
 def _get_last(opened: "database.Database", root: bytes, directory: str) -> Calibration:

@@ -69,9 +69,7 @@ def files(
             _emit_counts(view, known, state.run_id, directory, depth, fmt)
             return
         if null:
-            root = known.spec.root.rstrip(b"/") + b"/"
-            for prefix, names in contents.list_names(view, known.job_id, state.run_id, directory):
-                sys.stdout.buffer.writelines((root + prefix, (b"\0" + root + prefix).join(names), b"\0"))
+            _write_names(view, known, state.run_id, directory)
             return
         found = contents.list_files(view, known.job_id, state.run_id, directory)
         output.emit(
@@ -138,6 +136,12 @@ def changes(
             map(records.change_record, found),
             columns=records.CHANGE_KEYS,
         )
+
+
+def _write_names(view: "database.View", job: Job, position: int, directory: bytes) -> None:
+    root = job.spec.root.rstrip(b"/") + b"/"
+    for prefix, names in contents.list_names(view, job.job_id, position, directory):
+        sys.stdout.buffer.writelines((root + prefix, (b"\0" + root + prefix).join(names), b"\0"))
 
 
 def _emit_versions(view: "database.View", job: Job, path: str, fmt: options.FormatName) -> None:

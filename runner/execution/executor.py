@@ -93,7 +93,6 @@ def fire(
     """
     observer = observer or RunObserver()
     workers = job.spec.workers or usable_cpus()
-
     start = partial(_start, database, job, firing, workers, start_method, at_once)
     lock = database.location.run_lock()
     what = f"the run of {job.spec.name!r}"
